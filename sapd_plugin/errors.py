@@ -1,0 +1,45 @@
+"""The one error type for a user's mistakes, and the wording that all messages share.
+
+A leaf: standard library only, so that core, priors and the adapters can all use it.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class SAPDError(ValueError):
+    """A mistake in a config, a command line or a data set that the user can put right.
+
+    The message names the key or file, what was found, what is expected and, for names, the nearest valid one.
+    """
+
+
+def nearest(name: object, valid: Iterable[str]) -> str:
+    """Return ``" Did you mean 'x'?"`` for the valid name nearest to ``name``, or an empty string."""
+    matches = difflib.get_close_matches(str(name), list(valid), n=1, cutoff=0.5)
+    return f" Did you mean '{matches[0]}'?" if matches else ''
+
+
+def check_choice(key: str, value: object, valid: Iterable[str]) -> None:
+    """Refuse a ``value`` of config key ``key`` that is not one of ``valid``.
+
+    Raises:
+        SAPDError: naming the key, the value found, the valid values and the nearest of them.
+    """
+    valid = list(valid)
+    if value not in valid:
+        raise SAPDError(f"{key}: found {value!r}, expected one of {', '.join(valid)}.{nearest(value, valid)}")
+
+
+def check_keys(where: str, found: Iterable[str], valid: Iterable[str]) -> None:
+    """Refuse config keys below ``where`` that nobody would read.
+
+    Raises:
+        SAPDError: naming the first unknown key, the valid keys and the nearest of them.
+    """
+    valid = list(valid)
+    for key in found:
+        if key not in valid:
+            raise SAPDError(f"{where}: unknown key '{key}', expected some of {', '.join(valid)}.{nearest(key, valid)}")
