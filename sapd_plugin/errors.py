@@ -30,7 +30,7 @@ def check_choice(key: str, value: object, valid: Iterable[str]) -> None:
     """
     valid = list(valid)
     if value not in valid:
-        raise SAPDError(f"{key}: found {value!r}, expected one of {', '.join(valid)}.{nearest(value, valid)}")
+        raise SAPDError(f'{key}: found {value!r}, expected one of {", ".join(valid)}.{nearest(value, valid)}')
 
 
 def check_keys(where: str, found: Iterable[str], valid: Iterable[str]) -> None:

@@ -1,0 +1,129 @@
+"""Regions of label maps as tensors: ranking, majority down-sampling, region means.
+
+Everything here works on a whole batch at once; no loop runs over images or regions.
+
+A label map is an integer tensor (N,1,H,W), 0 = no mask, 1..K = regions. Labels are names only: a crop of an
+image's map holds some of the image's labels, with gaps.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+
+def rank_regions(labels: Tensor, max_regions: int, min_size: int = 1) -> tuple[Tensor, Tensor]:
+    """Rename each image's regions to 1..R by descending area in this patch.
+
+    Args:
+        labels: (N,1,H,W), any integer dtype, 0 = no mask.
+        max_regions: keep this many of the largest regions of each image; the rest become 0.
+        min_size: regions of fewer pixels become 0.
+
+    Returns:
+        ranks (N,1,H,W) int64 in 0..R, and sizes (N,R) int64 in pixels, 0 where an image has fewer than R regions.
+        R is the largest number of regions that any image of the batch kept. Equal areas rank by label.
+
+    >>> ranks, sizes = rank_regions(torch.tensor([[[[7, 7, 7], [3, 0, 0]]]]), max_regions=8)
+    >>> ranks.tolist(), sizes.tolist()
+    ([[[[1, 1, 1], [2, 0, 0]]]], [[3, 1]])
+    """
+    n = labels.shape[0]
+    flat = labels.reshape(n, -1).long()
+    width = int(flat.max()) + 1
+    offset = torch.arange(n, device=flat.device).unsqueeze(1) * width
+    sizes = torch.bincount((flat + offset).reshape(-1), minlength=n * width).view(n, width)
+    sizes[:, 0] = 0
+    sizes[sizes < min_size] = 0
+    sizes, order = sizes.sort(dim=1, descending=True, stable=True)
+    kept = min(int((sizes > 0).sum(dim=1).max()), max_regions)
+    sizes, order = sizes[:, :kept], order[:, :kept]
+    rank_of_label = torch.zeros(n, width, dtype=torch.long, device=flat.device)
+    ranks = torch.arange(1, kept + 1, device=flat.device) * (sizes > 0)
+    rank_of_label.scatter_(1, order, ranks)
+    return rank_of_label.gather(1, flat).view(labels.shape), sizes
+
+
+def majority_downsample(labels: Tensor, stride: int, size: tuple[int, int]) -> Tensor:
+    """Bring a label map to a feature map's size: each cell takes the label that most of its pixels have.
+
+    A tie goes to the larger label: in a map ordered by descending area that is the smaller region, and a region
+    before no mask.
+
+    Args:
+        labels: (N,1,H,W), any integer dtype.
+        stride: image pixels a feature cell, along each side.
+        size: (h, w) of the feature map. Pixels beyond h*stride, w*stride are left out (pooling drops them too);
+            cells beyond the image are 0.
+
+    Returns:
+        (N,1,h,w) int32.
+
+    >>> majority_downsample(torch.tensor([[[[5, 5, 0, 2], [5, 1, 0, 2]]]]), 2, (1, 2)).tolist()
+    [[[[5, 2]]]]
+    """
+    height, width = size[0] * stride, size[1] * stride
+    labels = labels.int()[:, :, :height, :width]  # int32 sorts several times faster than int64
+    labels = F.pad(labels, (0, width - labels.shape[3], 0, height - labels.shape[2]))
+    if stride == 1:
+        return labels
+    n, cells = labels.shape[0], stride * stride
+    blocks = labels.view(n, size[0], stride, size[1], stride).permute(0, 1, 3, 2, 4).reshape(n, *size, cells)
+    blocks = blocks.sort(dim=-1).values
+    # The length of the run of equal labels that ends at each position; a label's last position has its count.
+    position = torch.arange(cells, dtype=torch.int32, device=labels.device)
+    starts_run = F.pad(blocks[..., 1:] != blocks[..., :-1], (1, 0), value=True)
+    run = position - (position * starts_run).cummax(dim=-1).values + 1
+    base = blocks.max() + 1
+    return ((run * base + blocks).amax(dim=-1) % base).unsqueeze(1)
+
+
+def region_masks(ranks: Tensor, regions: int, dtype: torch.dtype) -> Tensor:
+    """One binary plane a region.
+
+    Args:
+        ranks: (N,1,H,W) integer, from :func:`rank_regions`.
+        regions: number of planes R; ranks above R have no plane.
+        dtype: floating dtype of the planes.
+
+    Returns:
+        (N,R,H,W) in {0, 1}.
+    """
+    index = torch.arange(1, regions + 1, device=ranks.device).view(1, -1, 1, 1)
+    return (ranks == index).to(dtype)
+
+
+def region_means(features: Tensor, ranks: Tensor, sizes: Tensor) -> Tensor:
+    """Mean of a feature map over each region, as one matrix product an image.
+
+    Args:
+        features: (N,C,h,w) floating.
+        ranks: (N,1,h,w) integer, 0..R.
+        sizes: (N,R) pixels a region, from :func:`rank_regions`.
+
+    Returns:
+        (N,R,C); zeros for a region of size 0.
+    """
+    planes = region_masks(ranks, sizes.shape[1], features.dtype).flatten(2)
+    sums = planes @ features.flatten(2).transpose(1, 2)
+    return sums / sizes.clamp(min=1).unsqueeze(2).to(features.dtype)
+
+
+def boundaries(labels: Tensor) -> Tensor:
+    """Pixels whose right or lower neighbour has another label, and that neighbour.
+
+    Args:
+        labels: (N,1,H,W) integer.
+
+    Returns:
+        (N,1,H,W) bool.
+    """
+    edge = torch.zeros_like(labels, dtype=torch.bool)
+    across = labels[..., :, 1:] != labels[..., :, :-1]
+    down = labels[..., 1:, :] != labels[..., :-1, :]
+    edge[..., :, 1:] |= across
+    edge[..., :, :-1] |= across
+    edge[..., 1:, :] |= down
+    edge[..., :-1, :] |= down
+    return edge

@@ -1,0 +1,185 @@
+"""SGR, semantic-guided relation: region relations of a frozen network's features agree (paper: lambda2 * L_SGR).
+
+The paper states the aim, a consistent semantic feature space. Nodes as region means and edges as cosines follow the
+closest published loss of the same first authors (arXiv 2401.06370); the other terms are our reading (METHOD.md, 5).
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from sapd_plugin.core.perceptual import VGG19Features
+from sapd_plugin.core.regions import majority_downsample, rank_regions, region_means
+from sapd_plugin.core.schedule import Schedule
+from sapd_plugin.errors import SAPDError
+
+
+def edge_term(nodes: Tensor, target: Tensor, present: Tensor) -> Tensor:
+    """Squared difference of the cosine matrices, averaged over an image's pairs of different regions.
+
+    Args:
+        nodes: (N,R,C) region means of the restored image.
+        target: (N,R,C) region means of the refined image.
+        present: (N,R) bool, which regions the image has.
+
+    Returns:
+        (N,); 0 for an image with fewer than two regions.
+    """
+    nodes, target = F.normalize(nodes, dim=2), F.normalize(target, dim=2)
+    difference = nodes @ nodes.transpose(1, 2) - target @ target.transpose(1, 2)
+    pairs = (present.unsqueeze(2) & present.unsqueeze(1)) & ~torch.eye(
+        present.shape[1], dtype=torch.bool, device=present.device
+    )
+    return _masked_mean(difference.square(), pairs)
+
+
+def node_term(nodes: Tensor, target: Tensor, present: Tensor) -> Tensor:
+    """Squared difference of the region means, averaged over an image's regions and channels. Arguments as above."""
+    return _masked_mean((nodes - target).square().mean(dim=2), present)
+
+
+def pixel_term(features: Tensor, target: Tensor, nodes: Tensor, target_nodes: Tensor, ranks: Tensor) -> Tensor:
+    """Squared difference of cos(pixel feature, mean of its region), averaged over an image's labelled pixels.
+
+    Args:
+        features: (N,C,h,w) of the restored image.
+        target: (N,C,h,w) of the refined image.
+        nodes: (N,R,C) region means of ``features``.
+        target_nodes: (N,R,C) region means of ``target``.
+        ranks: (N,1,h,w) integer, 0..R.
+
+    Returns:
+        (N,); 0 for an image without labelled pixels.
+    """
+    index, labelled = (ranks.flatten(1) - 1).clamp(min=0), ranks.flatten(1) > 0
+
+    def cosine(pixels: Tensor, means: Tensor) -> Tensor:
+        # cos against every region first: (N,R,P) is smaller than gathering (N,C,P) means.
+        every = F.normalize(means, dim=2) @ F.normalize(pixels.flatten(2), dim=1)
+        return every.gather(1, index.unsqueeze(1)).squeeze(1)
+
+    return _masked_mean((cosine(features, nodes) - cosine(target, target_nodes)).square(), labelled)
+
+
+def sgr_loss(
+    features: Tensor,
+    target: Tensor,
+    labels: Tensor,
+    edge_weight: float = 1.0,
+    node_weight: float = 0.0,
+    pixel_weight: float = 0.0,
+    min_region: int = 4,
+    max_regions: int = 128,
+) -> Tensor:
+    """Semantic-guided relation of two feature maps over one label map.
+
+    Args:
+        features: F(y), (N,C,h,w) floating.
+        target: F(z), (N,C,h,w); gets no gradient.
+        labels: (N,1,h,w) integer at the features' size, 0 = no mask.
+        edge_weight: weight of :func:`edge_term`.
+        node_weight: weight of :func:`node_term`.
+        pixel_weight: weight of :func:`pixel_term`.
+        min_region: regions of fewer feature cells are left out.
+        max_regions: use this many of the largest regions of each image.
+
+    Returns:
+        Scalar: mean over images, an image without relations counting as 0, so that the mean of two half batches is
+        the value of the whole one. Computed in float32 at least.
+    """
+    if features.dtype in (torch.float16, torch.bfloat16):
+        features, target = features.float(), target.float()
+    target = target.detach()
+    ranks, sizes = rank_regions(labels, max_regions, min_region)
+    if sizes.shape[1] == 0:
+        return (features * 0).sum()
+    present = sizes > 0
+    nodes, target_nodes = region_means(features, ranks, sizes), region_means(target, ranks, sizes)
+    loss = features.new_zeros(features.shape[0])
+    if edge_weight:
+        loss = loss + edge_weight * edge_term(nodes, target_nodes, present)
+    if node_weight:
+        loss = loss + node_weight * node_term(nodes, target_nodes, present)
+    if pixel_weight:
+        loss = loss + pixel_weight * pixel_term(features, target, nodes, target_nodes, ranks)
+    return loss.mean()
+
+
+def _masked_mean(values: Tensor, where: Tensor) -> Tensor:
+    """Mean of each image's ``values`` (N,...) at ``where``; 0 if nowhere."""
+    values, where = values.flatten(1), where.flatten(1)
+    return (values * where).sum(dim=1) / where.sum(dim=1).clamp(min=1)
+
+
+class SGRLoss(nn.Module):
+    """Weighted and scheduled :func:`sgr_loss` in VGG-19's feature space, summed over layers.
+
+    Args:
+        loss_weight: lambda2. The paper's value is not public; 0.1 is that of arXiv 2401.06370.
+        layers: feature layers, 'relu1_1' to 'relu5_4'.
+        weights: VGG-19 checkpoint; None looks at $SAPD_VGG_CHECKPOINT and torch's hub cache.
+        edge_weight: weight of the edge term.
+        node_weight: weight of the node term.
+        pixel_weight: weight of the pixel term.
+        min_region: regions of fewer feature cells are left out.
+        max_regions: use this many of the largest regions of each patch.
+        start: first iteration at which the loss acts.
+        ramp: iterations over which the weight rises linearly.
+        stop: first iteration without the loss, or None.
+
+    Raises:
+        SAPDError: no term has a weight, missing weights, an unknown layer or an impossible schedule.
+    """
+
+    def __init__(
+        self,
+        loss_weight: float = 0.1,
+        layers: Sequence[str] = ('relu3_1',),
+        weights: str | os.PathLike[str] | None = None,
+        edge_weight: float = 1.0,
+        node_weight: float = 0.0,
+        pixel_weight: float = 0.0,
+        min_region: int = 4,
+        max_regions: int = 128,
+        start: int = 0,
+        ramp: int = 0,
+        stop: int | None = None,
+    ) -> None:
+        super().__init__()
+        if not (edge_weight or node_weight or pixel_weight):
+            raise SAPDError('SGRLoss: edge_weight, node_weight and pixel_weight are all 0; give one a weight.')
+        self.loss_weight = loss_weight
+        self.terms = {
+            'edge_weight': edge_weight,
+            'node_weight': node_weight,
+            'pixel_weight': pixel_weight,
+            'min_region': min_region,
+            'max_regions': max_regions,
+        }
+        self.schedule = Schedule(start, ramp, stop)
+        self.analyser = VGG19Features(layers, weights)
+
+    def forward(self, restored: Tensor, refined: Tensor, mask: Tensor) -> Tensor:
+        """Compare two images over one label map.
+
+        Args:
+            restored: y as RGB (N,3,H,W) in [0, 1].
+            refined: z, alike; gets no gradient.
+            mask: (N,1,H,W) integer, 0 = no mask.
+
+        Returns:
+            ``loss_weight`` times the loss, a scalar, before the schedule's factor.
+        """
+        features = self.analyser(restored)
+        with torch.no_grad():
+            target = self.analyser(refined)
+        total = restored.new_zeros(())
+        for layer, feature in features.items():
+            labels = majority_downsample(mask, self.analyser.stride(layer), feature.shape[-2:])
+            total = total + sgr_loss(feature, target[layer], labels, **self.terms)  # type: ignore[arg-type]
+        return self.loss_weight * total

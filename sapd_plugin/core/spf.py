@@ -1,0 +1,88 @@
+"""SPF, semantic priors fusion: the training-only branch that refines the restored image with SAM's masks."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from sapd_plugin.core.encoding import ENCODINGS, encode_mask, encoding_channels
+from sapd_plugin.errors import SAPDError, check_choice
+
+
+class SPF(nn.Module):
+    """``z = network(y + fuse([y, encode(M)]))`` (paper: SPF unit and cascaded IR network; the layers are our reading).
+
+    ``fuse`` ends in a convolution that starts at zero, so training starts from the plain cascade ``network(y)``.
+
+    Args:
+        network: the second IR network h, image in, image of the same size out.
+        image_channels: channels of the restored image.
+        encoding: one of 'planes', 'region_mean', 'boundary', 'none'; see :func:`encode_mask`.
+        planes: number of mask planes K of 'planes' and 'none'.
+        width: hidden channels of ``fuse``.
+        detach: keep SPF's own loss from reaching the student through y.
+
+    Raises:
+        SAPDError: an unknown encoding, or a count below 1.
+    """
+
+    def __init__(
+        self,
+        network: nn.Module,
+        image_channels: int = 3,
+        encoding: str = 'planes',
+        planes: int = 16,
+        width: int = 32,
+        detach: bool = True,
+    ) -> None:
+        super().__init__()
+        check_choice('network_spf.encoding', encoding, ENCODINGS)
+        for key, value in (('image_channels', image_channels), ('planes', planes), ('width', width)):
+            if not isinstance(value, int) or value < 1:
+                raise SAPDError(f'network_spf.{key}: found {value!r}, expected a whole number of at least 1.')
+        self.image_channels, self.encoding, self.planes, self.detach = (
+            image_channels,
+            encoding,
+            planes,
+            detach,
+        )
+        inputs = image_channels + encoding_channels(encoding, planes, image_channels)
+        last = nn.Conv2d(width, image_channels, 3, padding=1)
+        nn.init.zeros_(last.weight)
+        nn.init.zeros_(last.bias)  # type: ignore[arg-type]
+        self.fuse = nn.Sequential(nn.Conv2d(inputs, width, 3, padding=1), nn.ReLU(inplace=True), last)
+        self.network = network
+
+    def forward(self, restored: Tensor, mask: Tensor) -> Tensor:
+        """Refine a restored image.
+
+        Args:
+            restored: y, (N,C,H,W) floating.
+            mask: M, (N,1,H,W) integer, 0 = no mask.
+
+        Returns:
+            z, (N,C,H,W).
+
+        Raises:
+            SAPDError: y and M differ in size, y has another number of channels, or the network changes the size.
+        """
+        if restored.shape[1] != self.image_channels:
+            raise SAPDError(
+                f'network_spf.image_channels: is {self.image_channels}, the restored image has {restored.shape[1]}.'
+            )
+        if mask.shape[-2:] != restored.shape[-2:]:
+            raise SAPDError(
+                f'mask: size {tuple(mask.shape[-2:])} differs from the restored image, {tuple(restored.shape[-2:])}. '
+                'Masks are cut at the size of the ground truth.'
+            )
+        if self.detach:
+            restored = restored.detach()
+        planes = encode_mask(mask, restored, self.encoding, self.planes)
+        refined = self.network(restored + self.fuse(torch.cat([restored, planes], dim=1)))
+        if not isinstance(refined, Tensor) or refined.shape != restored.shape:
+            found = tuple(refined.shape) if isinstance(refined, Tensor) else type(refined).__name__
+            raise SAPDError(
+                f'network_spf.network: turns a restored image of {tuple(restored.shape)} into {found}. The second '
+                'network works at the output size: name one with scale 1 and a single image as its output.'
+            )
+        return refined

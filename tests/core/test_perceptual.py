@@ -1,0 +1,49 @@
+from __future__ import annotations
+
+import torch
+import torchvision
+
+from sapd_plugin.core import VGG19Features
+from sapd_plugin.core.perceptual import LAYERS
+
+
+def test_torchvision_weights_give_torchvision_features(tmp_path):
+    torch.manual_seed(0)
+    stock = torchvision.models.vgg19(weights=None).eval()
+    state = {k: v for k, v in stock.state_dict().items() if k.startswith('features.')}
+    torch.save(state, tmp_path / 'vgg19.pth')
+    ours = VGG19Features(['relu1_2', 'relu3_4', 'relu5_4'], tmp_path / 'vgg19.pth')
+    image = torch.rand(2, 3, 37, 50)
+    mean, std = torch.tensor([0.485, 0.456, 0.406]), torch.tensor([0.229, 0.224, 0.225])
+    expected = (image - mean.view(1, 3, 1, 1)) / std.view(1, 3, 1, 1)
+    features = ours(image)
+    for index, module in enumerate(stock.features):
+        expected = module(expected)
+        for layer, at in (('relu1_2', 3), ('relu3_4', 17), ('relu5_4', 35)):
+            if index == at:
+                assert (features[layer] - expected).abs().max() < 1e-5 * expected.abs().max()
+    assert list(features) == ['relu1_2', 'relu3_4', 'relu5_4']
+
+
+def test_normalised_weights_load_and_have_mean_activation_about_one(vgg_weights, photo):
+    """Its layers were scaled so that each channel's activation averages 1 over natural images."""
+    features = VGG19Features(['relu1_1', 'relu2_1', 'relu3_1'], vgg_weights)(photo)
+    assert {k: v.shape[1] for k, v in features.items()} == {'relu1_1': 64, 'relu2_1': 128, 'relu3_1': 256}
+    for layer, feature in features.items():
+        assert 0.3 < feature.mean().item() < 3, layer
+
+
+def test_frozen_in_every_mode_but_differentiable(vgg_weights):
+    analyser = VGG19Features(['relu3_1'], vgg_weights).train()
+    assert not analyser.training
+    assert not any(p.requires_grad for p in analyser.parameters())
+    image = torch.rand(1, 3, 16, 16, requires_grad=True)
+    analyser(image)['relu3_1'].sum().backward()
+    assert image.grad.abs().sum() > 0
+
+
+def test_stride_is_image_pixels_a_cell(vgg_weights):
+    analyser = VGG19Features(['relu1_2', 'relu2_2', 'relu3_1'], vgg_weights)
+    for layer, feature in analyser(torch.rand(1, 3, 32, 32)).items():
+        assert feature.shape[-1] * analyser.stride(layer) == 32
+    assert len(LAYERS) == 16
