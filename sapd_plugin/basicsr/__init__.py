@@ -1,0 +1,39 @@
+"""The adapter to BasicSR. Importing it registers, with BasicSR's registries:
+
+* model ``SAPDModel``, wrapping any registered model;
+* dataset ``PairedImageMaskDataset``;
+* network ``SPF``; losses ``SPDLoss`` and ``SGRLoss``.
+"""
+
+from sapd_plugin.errors import SAPDError
+
+try:
+    from basicsr.utils.registry import ARCH_REGISTRY, DATASET_REGISTRY, LOSS_REGISTRY, MODEL_REGISTRY
+except ModuleNotFoundError as error:
+    if error.name == 'torchvision.transforms.functional_tensor':
+        raise SAPDError(
+            'BasicSR does not import beside torchvision >= 0.17, which has no functional_tensor. Either run '
+            '`python -m sapd_plugin.compat enable` once in this environment (`disable` undoes it), or start with '
+            'tools/basicsr_train.py and tools/basicsr_test.py.'
+        ) from error
+    if error.name == 'basicsr.utils.registry':
+        raise SAPDError(
+            'This basicsr has no registries: it is the copy that ships inside NAFNet, Restormer or the like, which '
+            'takes no plugins. Install BasicSR itself (pip install basicsr) and port the network to it.'
+        ) from error
+    raise
+
+from sapd_plugin.basicsr.dataset import PairedImageMaskDataset
+from sapd_plugin.basicsr.model import SAPDModel
+from sapd_plugin.basicsr.resume import allow_cpu_resume
+from sapd_plugin.basicsr.spf import SPF
+from sapd_plugin.core import SGRLoss, SPDLoss
+
+MODEL_REGISTRY.register(SAPDModel)
+DATASET_REGISTRY.register(PairedImageMaskDataset)
+ARCH_REGISTRY.register(SPF)
+LOSS_REGISTRY.register(SPDLoss)
+LOSS_REGISTRY.register(SGRLoss)
+allow_cpu_resume()
+
+__all__ = ['SPF', 'PairedImageMaskDataset', 'SAPDModel', 'SGRLoss', 'SPDLoss']

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from sapd_plugin.core.distiller import Distiller
+from sapd_plugin.core.spf import select_image
 from sapd_plugin.errors import SAPDError
 
 
@@ -81,7 +82,7 @@ class Graft:
         if self._step is not None:
             raise SAPDError('The training step called the student twice with gradients; SAPD serves one call a step.')
         gt, mask, iteration = self._batch
-        restored = self._select(output)
+        restored = select_image(output, self.output_index, 'network_g')
         if restored.shape != gt.shape or mask.shape[0] != gt.shape[0] or mask.shape[-2:] != gt.shape[-2:]:
             raise SAPDError(
                 f'restored image {tuple(restored.shape)}, ground truth {tuple(gt.shape)} and mask '
@@ -95,13 +96,3 @@ class Graft:
             gradient = leaf.grad
             restored.register_hook(lambda own: own + gradient)
         self._step = Step({k: v.detach() for k, v in losses.items()}, leaf.detach(), refined, gt, mask)
-
-    def _select(self, output: object) -> Tensor:
-        if self.output_index is not None and isinstance(output, (list, tuple)):
-            output = output[self.output_index]
-        if not isinstance(output, Tensor):
-            raise SAPDError(
-                f'The student returns {type(output).__name__}, expected an image (N,C,H,W). Where it returns several, '
-                'output_index names the one to distil.'
-            )
-        return output

@@ -21,6 +21,7 @@ class SPF(nn.Module):
         planes: number of mask planes K of 'planes' and 'none'.
         width: hidden channels of ``fuse``.
         detach: keep SPF's own loss from reaching the student through y.
+        output_index: which image of ``network`` to use where it returns several.
 
     Raises:
         SAPDError: an unknown encoding, or a count below 1.
@@ -34,6 +35,7 @@ class SPF(nn.Module):
         planes: int = 16,
         width: int = 32,
         detach: bool = True,
+        output_index: int | None = None,
     ) -> None:
         super().__init__()
         check_choice('network_spf.encoding', encoding, ENCODINGS)
@@ -51,7 +53,7 @@ class SPF(nn.Module):
         nn.init.zeros_(last.weight)
         nn.init.zeros_(last.bias)  # type: ignore[arg-type]
         self.fuse = nn.Sequential(nn.Conv2d(inputs, width, 3, padding=1), nn.ReLU(inplace=True), last)
-        self.network = network
+        self.network, self.output_index = network, output_index
 
     def forward(self, restored: Tensor, mask: Tensor) -> Tensor:
         """Refine a restored image.
@@ -79,10 +81,31 @@ class SPF(nn.Module):
             restored = restored.detach()
         planes = encode_mask(mask, restored, self.encoding, self.planes)
         refined = self.network(restored + self.fuse(torch.cat([restored, planes], dim=1)))
-        if not isinstance(refined, Tensor) or refined.shape != restored.shape:
-            found = tuple(refined.shape) if isinstance(refined, Tensor) else type(refined).__name__
+        refined = select_image(refined, self.output_index, 'network_spf.network')
+        if refined.shape != restored.shape:
             raise SAPDError(
-                f'network_spf.network: turns a restored image of {tuple(restored.shape)} into {found}. The second '
-                'network works at the output size: name one with scale 1 and a single image as its output.'
+                f'network_spf.network: turns a restored image of {tuple(restored.shape)} into '
+                f'{tuple(refined.shape)}. The second network works at the output size: name one with scale 1.'
             )
         return refined
+
+
+def select_image(output: object, index: int | None, network: str) -> Tensor:
+    """Pick the image out of what a network returned.
+
+    Args:
+        output: an image (N,C,H,W), or a list or tuple of them.
+        index: which one of several (MPRNet: 0, MIMO-UNet: -1).
+        network: the network's config key, for the message.
+
+    Raises:
+        SAPDError: several images and no index, or no image at all.
+    """
+    if index is not None and isinstance(output, (list, tuple)):
+        output = output[index]
+    if not isinstance(output, Tensor):
+        raise SAPDError(
+            f'{network}: returns {type(output).__name__}, expected an image (N,C,H,W). Where a network returns '
+            'several, output_index names the one to distil.'
+        )
+    return output

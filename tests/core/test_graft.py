@@ -59,8 +59,9 @@ def test_neither_network_leaks_into_the_other(vgg_weights):
     spf_parameters = list(spf.parameters())
     assert torch.autograd.grad(losses['l_spf'], y, allow_unused=True, retain_graph=True) == (None,)
     for name in ('l_spd', 'l_sgr'):
-        assert all(g is None for g in torch.autograd.grad(
-            losses[name], spf_parameters, allow_unused=True, retain_graph=True))
+        assert all(
+            g is None for g in torch.autograd.grad(losses[name], spf_parameters, allow_unused=True, retain_graph=True)
+        )
         assert torch.autograd.grad(losses[name], y, retain_graph=True)[0].abs().sum() > 0
 
 
@@ -120,5 +121,8 @@ def test_loss_without_weight_or_out_of_schedule_is_zero_and_free(vgg_weights, mo
     distiller = Distiller(spf, F.l1_loss, SPDLoss(start=5), SGRLoss(0.0, weights=vgg_weights))
     monkeypatch.setattr(distiller.sgr, 'forward', lambda *a: pytest.fail('SGR ran without weight'))
     monkeypatch.setattr(distiller.spd, 'forward', lambda *a: torch.ones(()))
-    assert {k: v.item() for k, v in distiller(x, gt, mask, 4).losses.items() if k != 'l_spf'} == {'l_spd': 0, 'l_sgr': 0}
+    assert {k: v.item() for k, v in distiller(x, gt, mask, 4).losses.items() if k != 'l_spf'} == {
+        'l_spd': 0,
+        'l_sgr': 0,
+    }
     assert distiller(x, gt, mask, 5).losses['l_spd'] == 1

@@ -84,3 +84,14 @@ def test_mistakes_are_named():
         SPF(nn.Identity())(torch.rand(2, 3, 12, 12), mask())
     with pytest.raises(SAPDError, match=r'network_spf.network: turns .* into \(2, 3, 24, 20\).*output size'):
         SPF(nn.Upsample(scale_factor=2))(torch.rand(2, 3, 12, 10), mask())
+
+
+def test_output_index_picks_one_of_several_images():
+    class Several(nn.Module):
+        def forward(self, image):
+            return [image * 2, image]
+
+    y = torch.rand(2, 3, 12, 10)
+    assert torch.equal(SPF(Several(), output_index=0)(y, mask()), y * 2)
+    with pytest.raises(SAPDError, match=r'network_spf.network: returns list.*output_index'):
+        SPF(Several())(y, mask())
