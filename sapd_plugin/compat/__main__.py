@@ -1,0 +1,48 @@
+"""Turn the alias of :mod:`sapd_plugin.compat` on or off for every Python process of the active environment.
+
+python -m sapd_plugin.compat enable|disable|status
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import sysconfig
+from pathlib import Path
+
+# Python runs such a line at every start. The file sorts after those of an editable install, which make the package
+# known; the line is silent where the package has been uninstalled since.
+LINE = (
+    'import sys; exec("try:\\n    from sapd_plugin.compat import alias_functional_tensor\\n'
+    'except ImportError:\\n    pass\\nelse:\\n    alias_functional_tensor()")\n'
+)
+MEANING = 'torchvision.transforms.functional_tensor, which BasicSR 1.4.2 imports,'
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the command line and return its exit code: 1 if the environment cannot be written to, else 0."""
+    parser = argparse.ArgumentParser(prog='python -m sapd_plugin.compat', description=__doc__.splitlines()[0])
+    parser.add_argument('action', choices=['enable', 'disable', 'status'])
+    action = parser.parse_args(arguments).action
+
+    file = Path(sysconfig.get_path('purelib'), 'sapd_plugin_compat.pth')
+    try:
+        if action == 'enable':
+            file.write_text(LINE, encoding='utf-8')
+            print(f'Wrote {file}')
+            print(f'From now on {MEANING} resolves in every Python process of this environment.')
+            print('To undo it: python -m sapd_plugin.compat disable')
+        elif action == 'disable' and file.exists():
+            file.unlink()
+            print(f'Removed {file}')
+            print(f'{MEANING} is again what the installed torchvision makes of it.')
+        else:
+            print(f'Enabled by {file}' if file.exists() else f'Not enabled: there is no {file}')
+    except OSError as error:
+        print(f'Cannot {action}: {error}. Is this your own environment?', file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == '__main__':
+    sys.exit(main())
