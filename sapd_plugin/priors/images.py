@@ -1,0 +1,83 @@
+"""The photos of an extraction: listing them, and reading them just as the training will."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from sapd_plugin.errors import SAPDError
+
+_PNG, _JPEG = b'\x89PNG\r\n\x1a\n', b'\xff\xd8\xff'
+
+
+class ImageError(SAPDError):
+    """A file that is no image, is truncated or cannot be read."""
+
+
+def read_image(path: str | os.PathLike[str]) -> np.ndarray:
+    """Read a photo as (H,W,3) uint8 RGB.
+
+    Decoded by ``cv2.imdecode(..., IMREAD_COLOR)`` as BasicSR and MMagic do, so that the mask has the geometry of the
+    training image: turned as its EXIF entry says; grey made three channels, alpha dropped, 16 bits brought to 8.
+
+    Raises:
+        ImageError: for a file that cannot be read, is no image, or is truncated (which OpenCV fills with grey).
+    """
+    try:
+        data = Path(path).read_bytes()
+    except OSError as error:
+        raise ImageError(f'{path}: cannot be read ({error.strerror}).') from error
+    if not data:
+        raise ImageError(f'{path}: an empty file.')
+    # The end marks: IEND of PNG; of JPEG, EOI after the last scan began (a thumbnail has an EOI of its own).
+    cut_png = data.startswith(_PNG) and data.rfind(b'IEND') < 0
+    cut_jpeg = data.startswith(_JPEG) and data.rfind(b'\xff\xd9') <= data.rfind(b'\xff\xda')
+    if cut_png or cut_jpeg:
+        raise ImageError(f'{path}: a truncated image.')
+    try:
+        image = cv2.imdecode(np.frombuffer(data, dtype=np.uint8), cv2.IMREAD_COLOR)
+    except cv2.error as error:
+        raise ImageError(f'{path}: not decoded by OpenCV ({" ".join(str(error).split())}).') from error
+    if image is None:
+        raise ImageError(f'{path}: not an image that OpenCV can decode.')
+    return np.ascontiguousarray(image[:, :, ::-1])
+
+
+def list_images(images: Path, root: Path | None = None) -> tuple[list[Path], Path]:
+    """List the files to segment, sorted, and the folder that their keys are relative to.
+
+    Args:
+        images: a folder, searched with its sub-folders (hidden files and folders are left out), or a text file with a
+            path a line, relative to ``root``.
+        root: for a list alone; by default the list's own folder.
+
+    Raises:
+        SAPDError: where there is nothing to segment, or a root beside a folder of images.
+    """
+    if images.is_dir():
+        if root is not None:
+            raise SAPDError(f'--root: found {root} beside the folder {images}, expected it beside a list of images.')
+        # As the frameworks' own scans: every file that is not hidden. What is no image is reported, not passed over.
+        files, root = sorted(_walk(images)), images
+    elif images.is_file():
+        root = images.parent if root is None else root
+        try:
+            lines = images.read_text(encoding='utf-8').splitlines()
+        except UnicodeDecodeError as error:
+            raise SAPDError(f'--images: {images} is not UTF-8 text, expected a folder, or a path a line.') from error
+        files = sorted({root / line.strip() for line in lines if line.strip()})
+    else:
+        raise SAPDError(f'--images: found no {images}, expected a folder of images or a text file that lists them.')
+    if not files:
+        raise SAPDError(f'--images: found no file in {images}, expected at least one image.')
+    return files, root
+
+
+def _walk(folder: Path) -> Iterator[Path]:
+    for place, folders, names in os.walk(folder, followlinks=True):
+        folders[:] = [name for name in folders if not name.startswith('.')]
+        yield from (Path(place, name) for name in names if not name.startswith('.'))

@@ -1,0 +1,68 @@
+"""Names of masks: one key for each image of a folder."""
+
+from __future__ import annotations
+
+import difflib
+import os
+from collections.abc import Iterable
+from pathlib import PurePath
+
+from sapd_plugin.errors import SAPDError
+
+MAX_KEY_BYTES = 511
+"""LMDB's limit."""
+
+
+def mask_key(path: str | os.PathLike[str], root: str | os.PathLike[str]) -> str:
+    """Name an image's mask: its path below ``root``, '/' between folders, without the last extension.
+
+    Dots inside a name stay (``a.b.png`` is ``a.b``), and so do folders: ``x/1.png`` and ``y/1.png`` keep apart.
+
+    Raises:
+        SAPDError: for a path outside ``root``, or a name that cannot be a key (see `key_bytes`).
+
+    >>> mask_key('photos/day 1/a.b.png', 'photos')
+    'day 1/a.b'
+    """
+    try:
+        relative = PurePath(os.path.abspath(path)).relative_to(os.path.abspath(root))
+    except ValueError as error:
+        raise SAPDError(f'{path}: found an image outside its folder, expected one below {root}.') from error
+    if not relative.name:
+        raise SAPDError(f'{path}: found a folder, expected an image below {root}.')
+    key = relative.with_suffix('').as_posix()
+    key_bytes(key)
+    return key
+
+
+def key_bytes(key: str) -> bytes:
+    """Return the key as LMDB stores it, in UTF-8.
+
+    Raises:
+        SAPDError: for an empty name, a name that is not valid UTF-8, or one of more than 511 bytes.
+    """
+    try:
+        name = key.encode('utf-8')
+    except UnicodeEncodeError as error:
+        raise SAPDError(f'mask key {key!a}: the file name is not valid UTF-8, expected one that is.') from error
+    if not 1 <= len(name) <= MAX_KEY_BYTES or name[0] == 0:
+        raise SAPDError(
+            f"mask key '{key}': found {len(name)} bytes, expected 1 to {MAX_KEY_BYTES}: shorten the path of the image "
+            'below its folder.'
+        )
+    return name
+
+
+def nearest_keys(key: str, keys: Iterable[str], count: int = 3) -> list[str]:
+    """Return up to ``count`` keys that a user may have meant by ``key``, the likeliest first.
+
+    First those that differ by an extension or by leading folders alone, then those that are spelt alike.
+    """
+    keys = list(keys)
+    stem = PurePath(key).with_suffix('').as_posix() if key else key
+    tail = PurePath(stem).name
+    likely = [k for k in keys if k == stem or k.endswith('/' + key) or key.endswith('/' + k)]
+    likely += [k for k in keys if tail and k.rpartition('/')[2] == tail]
+    # Comparing spellings takes about 10 microseconds a key.
+    likely += difflib.get_close_matches(key, keys[:100_000], n=count, cutoff=0.5)
+    return list(dict.fromkeys(likely))[:count]

@@ -1,0 +1,15 @@
+"""Segmenters by name. Each is called with an RGB photo and gives a `LabelMap`; new ones register themselves."""
+
+from sapd_plugin.priors.segmenters import felzenszwalb, sam
+from sapd_plugin.priors.segmenters.checkpoints import find_sam_checkpoint
+from sapd_plugin.priors.segmenters.registry import SEGMENTERS, Segmenter, build_segmenter, register_segmenter
+
+__all__ = [
+    'SEGMENTERS',
+    'Segmenter',
+    'build_segmenter',
+    'felzenszwalb',
+    'find_sam_checkpoint',
+    'register_segmenter',
+    'sam',
+]

@@ -1,0 +1,111 @@
+"""Where SAM's checkpoints are found, which variant they hold, and their hash."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Collection, Mapping
+from pathlib import Path
+from typing import Any
+
+from sapd_plugin.errors import SAPDError
+
+OFFICIAL_FILES = {
+    'sam_vit_h': 'sam_vit_h_4b8939.pth',
+    'sam_vit_l': 'sam_vit_l_0b3195.pth',
+    'sam_vit_b': 'sam_vit_b_01ec64.pth',
+    'mobile_sam': 'mobile_sam.pt',
+}
+"""Variant -> the file name its authors gave it, best first."""
+ENVIRONMENT_VARIABLE = 'SAPD_SAM_CHECKPOINT'
+
+
+def find_sam_checkpoint(explicit: str | os.PathLike[str] | None = None, variant: str | None = None) -> Path | None:
+    """Look for a SAM checkpoint: ``explicit``, else SAPD_SAM_CHECKPOINT, else the torch hub cache.
+
+    Args:
+        explicit: a file that the user named, or None.
+        variant: look in the cache for this one alone ('sam_vit_h', ...); None takes the best there is.
+
+    Returns:
+        The file, or None where there is none.
+
+    Raises:
+        SAPDError: where ``explicit`` or the environment variable names a file that does not exist.
+    """
+    named = {'checkpoint': explicit, ENVIRONMENT_VARIABLE: os.environ.get(ENVIRONMENT_VARIABLE)}
+    for origin, path in named.items():
+        if path:
+            if not Path(path).is_file():
+                raise SAPDError(f'{origin}: found no file {path}, expected a SAM checkpoint.')
+            return Path(path)
+    return next((path for path in _cached(variant) if path.is_file()), None)
+
+
+def require_sam_checkpoint(explicit: str | os.PathLike[str] | None = None, variant: str | None = None) -> Path:
+    """Look as `find_sam_checkpoint` does, and insist.
+
+    Raises:
+        SAPDError: naming each place that was looked at and the official file names.
+    """
+    path = find_sam_checkpoint(explicit, variant)
+    if path is None:
+        places = ', '.join(str(place) for place in _cached(variant))
+        raise SAPDError(
+            f"segmenter '{variant or 'sam'}': found no checkpoint. Looked at the setting 'checkpoint' (not given), the "
+            f'environment variable {ENVIRONMENT_VARIABLE} (not set), {places}. Expected a file that the authors '
+            f'publish: {", ".join(_files(variant))}.'
+        )
+    return path
+
+
+def tell_variant(keys: Collection[str] | Mapping[str, Any], where: str | os.PathLike[str]) -> str:
+    """Tell the SAM variant from a state dict's names.
+
+    Raises:
+        SAPDError: where they are none of SAM's.
+    """
+    if 'image_encoder.layers.0.blocks.0.conv1.c.weight' in keys:
+        return 'mobile_sam'
+    depth = {int(key.split('.')[2]) + 1 for key in keys if key.startswith('image_encoder.blocks.')}
+    variant = {32: 'sam_vit_h', 24: 'sam_vit_l', 12: 'sam_vit_b'}.get(max(depth, default=0))
+    if variant is None:
+        raise SAPDError(f"{where}: found {len(keys)} other names, expected SAM's ({', '.join(OFFICIAL_FILES)}).")
+    return variant
+
+
+def load_state(path: Path) -> dict[str, Any]:
+    """Read a checkpoint's state dict, on the CPU, without running code from it.
+
+    Raises:
+        SAPDError: for a file that holds no state dict.
+    """
+    import torch
+
+    try:
+        state = torch.load(path, map_location='cpu', weights_only=True)
+    except Exception as error:
+        raise SAPDError(f'{path}: found no readable checkpoint ({error}), expected a SAM state dict.') from error
+    state = state.get('model', state) if isinstance(state, dict) else state
+    if not isinstance(state, dict) or not all(isinstance(key, str) for key in state):
+        raise SAPDError(f'{path}: found {type(state).__name__}, expected a SAM state dict.')
+    return state
+
+
+def sha256(path: Path) -> str:
+    """Return the file's SHA-256, hex."""
+    digest = hashlib.sha256()
+    with path.open('rb') as file:
+        while chunk := file.read(1 << 20):
+            digest.update(chunk)
+    return digest.hexdigest()
+
+
+def _files(variant: str | None) -> list[str]:
+    return [file for name, file in OFFICIAL_FILES.items() if variant in (None, name)]
+
+
+def _cached(variant: str | None) -> list[Path]:
+    import torch
+
+    return [Path(torch.hub.get_dir()) / 'checkpoints' / file for file in _files(variant)]

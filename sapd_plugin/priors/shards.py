@@ -1,0 +1,110 @@
+"""One LMDB environment of a mask store: opening it safely and reading from it.
+
+A shard is a folder ``shard-00000.lmdb``, born whole (it is renamed into place once its own copy of the manifest is
+in), and written by one process at a time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import lmdb
+
+from sapd_plugin.errors import SAPDError
+
+MANIFEST_KEY = b'\0manifest'
+"""No file name holds a NUL, so no image's key can collide; and it sorts before all keys."""
+META_INFO = 'meta_info.txt'
+
+
+def shard_name(index: int) -> str:
+    """Return the folder name of shard ``index``."""
+    return f'shard-{index:05d}.lmdb'
+
+
+def find_shards(store: Path) -> list[Path]:
+    """Return the shard folders of a store, in order."""
+    return sorted(store.glob('shard-*.lmdb'))
+
+
+class ShardReader:
+    """Read-only access to one shard.
+
+    Args:
+        path: the shard's folder.
+        locked: whether a writer may be at work in another process. Takes part in LMDB's locking then, which needs
+            write permission; training reads finished stores without.
+
+    Raises:
+        SAPDError: for a folder that is not a whole LMDB environment.
+    """
+
+    def __init__(self, path: Path, locked: bool = False) -> None:
+        self.path = path
+        try:
+            # Without read-ahead: training reads at random. Sparse readers beyond 126 are no concern without locks.
+            self._env = lmdb.open(
+                str(path), readonly=True, create=False, lock=locked, readahead=False, max_readers=1024
+            )
+        except lmdb.Error as error:
+            raise SAPDError(f'mask store shard {path}: cannot be opened ({error}).') from error
+        self._check_size()
+
+    def _check_size(self) -> None:
+        # LMDB maps the file: reading a page beyond the end of a truncated copy kills the process by SIGBUS.
+        needed = (self._env.info()['last_pgno'] + 1) * self._env.stat()['psize']
+        found = (self.path / 'data.mdb').stat().st_size
+        if found < needed:
+            self.close()
+            raise SAPDError(f'mask store shard {self.path}: found {found} bytes, expected {needed}: a truncated copy.')
+
+    def _begin(self) -> lmdb.Transaction:
+        try:
+            return self._env.begin()
+        except lmdb.MapResizedError:
+            # A writer grew it since.
+            self._env.set_mapsize(0)
+            return self._env.begin()
+
+    def get(self, key: bytes) -> bytes | None:
+        """Return a copy of the value, None where the key is missing.
+
+        Raises:
+            SAPDError: for a damaged shard.
+        """
+        try:
+            with self._begin() as transaction:
+                return transaction.get(key)
+        except lmdb.Error as error:
+            raise SAPDError(f'mask store shard {self.path}: cannot be read ({error}).') from error
+
+    def items(self) -> Iterator[tuple[bytes, bytes]]:
+        """Yield all keys and values, the manifest left out, in the keys' byte order.
+
+        Raises:
+            SAPDError: for a damaged shard.
+        """
+        try:
+            with self._begin() as transaction, transaction.cursor() as cursor:
+                yield from (item for item in cursor if item[0] != MANIFEST_KEY)
+        except lmdb.Error as error:
+            raise SAPDError(f'mask store shard {self.path}: cannot be read ({error}).') from error
+
+    def iter_keys(self) -> Iterator[str]:
+        """Yield all image keys, in byte order."""
+        try:
+            with self._begin() as transaction, transaction.cursor() as cursor:
+                for key in cursor.iternext(keys=True, values=False):
+                    if key != MANIFEST_KEY:
+                        yield key.decode('utf-8')
+        except lmdb.Error as error:
+            raise SAPDError(f'mask store shard {self.path}: cannot be read ({error}).') from error
+
+    def __len__(self) -> int:
+        """Return the number of masks."""
+        return self._env.stat()['entries'] - 1
+
+    def close(self) -> None:
+        """Release the environment."""
+        self._env.close()
