@@ -94,7 +94,7 @@ class PairedImageMaskDataset(PairedImageDataset):
         for key, (gt_path, size) in zip(keys, self._image_sizes()):
             try:
                 record = store.record(key)
-                record.verify()
+                record.check()
             except RecordError as error:
                 raise SAPDError(
                     f"datasets.train.mask_store: {folder}, mask '{key}': {error} Delete the store and run "

@@ -9,17 +9,23 @@ import pytest
 import yaml
 from basicsr.archs import build_network
 from basicsr.utils.options import ordered_yaml
-from recipes import ROOT, make_pairs, make_store, run, shared_labels
 
 import sapd_plugin.basicsr  # noqa: F401
+from recipes import ROOT, make_pairs, make_store, run, shared_labels
 from sapd_plugin.basicsr.options import check_options
 
 CONFIGS = ROOT / 'configs/basicsr'
 NAMES = sorted(str(p.relative_to(CONFIGS))[: -len('_stock.yml')] for p in CONFIGS.glob('*/*_stock.yml'))
 DELTA = {
-    'name', 'model_type', 'base_model_type', 'network_spf', 'datasets.train.type', 'datasets.train.mask_store',
-    'train.spd_opt', 'train.sgr_opt',
-}  # fmt: skip
+    'name',
+    'model_type',
+    'base_model_type',
+    'network_spf',
+    'datasets.train.type',
+    'datasets.train.mask_store',
+    'train.spd_opt',
+    'train.sgr_opt',
+}
 
 
 def load(name: str, kind: str) -> dict:
@@ -32,9 +38,7 @@ def differences(a: object, b: object, where: str = '') -> set[str]:
         return set()
     if where in DELTA or not (isinstance(a, dict) and isinstance(b, dict)):
         return {where}
-    return set().union(
-        *(differences(a.get(k), b.get(k), f'{where}.{k}' if where else k) for k in {*a, *b})
-    )  # fmt: skip
+    return set().union(*(differences(a.get(k), b.get(k), f'{where}.{k}' if where else k) for k in {*a, *b}))
 
 
 def test_all_settings_are_there():
@@ -74,9 +78,13 @@ def test_cpu_sized_config_trains_and_its_student_is_tested(name, shared_data, vg
         cv2.imwrite(str(path), cv2.resize(cv2.imread(str(path)), None, fx=1 / opt['scale'], fy=1 / opt['scale']))
     store = make_store(tmp_path / 'masks', pairs / 'clean', shared_labels(shared_data))
     data = {
-        'train:dataroot_gt': pairs / 'clean', 'train:dataroot_lq': pairs / 'rainy', 'train:mask_store': store,
-        'train:dataset_enlarge_ratio': 2, 'val:dataroot_gt': pairs / 'clean', 'val:dataroot_lq': pairs / 'rainy',
-    }  # fmt: skip
+        'train:dataroot_gt': pairs / 'clean',
+        'train:dataroot_lq': pairs / 'rainy',
+        'train:mask_store': store,
+        'train:dataset_enlarge_ratio': 2,
+        'val:dataroot_gt': pairs / 'clean',
+        'val:dataroot_lq': pairs / 'rainy',
+    }
     force = [f'datasets:{key}={value}' for key, value in data.items()]
     force += ['train:total_iter=2', 'logger:print_freq=1', 'val:save_img=true']
     command = [

@@ -11,9 +11,9 @@ import pytest
 import torch
 import yaml
 from basicsr.data import build_dataset
-from recipes import parsed, sapd_options, write_yaml
 
 import sapd_plugin.basicsr  # noqa: F401
+from recipes import parsed, sapd_options, write_yaml
 
 pytestmark = pytest.mark.slow
 
@@ -54,9 +54,16 @@ def main(rank: int, world: int, folder: str) -> None:
 
 def test_two_processes_equal_one(pairs, store, vgg_weights, tmp_path):
     opt = sapd_options(
-        pairs, store, vgg_weights,
-        **{'train:ema_decay': 0, 'train:spd_opt:gate': True, 'train:sgr_opt:node_weight': 0.1, 'train:sgr_opt:pixel_weight': 0.1},
-    )  # fmt: skip
+        pairs,
+        store,
+        vgg_weights,
+        **{
+            'train:ema_decay': 0,
+            'train:spd_opt:gate': 'pixel',
+            'train:sgr_opt:node_weight': 0.1,
+            'train:sgr_opt:pixel_weight': 0.1,
+        },
+    )
     write_yaml(opt, tmp_path / 'sapd.yml')
     dataset = build_dataset(parsed(opt, tmp_path)['datasets']['train'])
     batch = torch.utils.data.default_collate([dataset[k] for k in range(4)])

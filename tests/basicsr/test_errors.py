@@ -10,16 +10,19 @@ import pytest
 import torch
 from basicsr.data import build_dataset
 from basicsr.models import build_model
-from recipes import DELETE, grey_levels, make_store, parsed, sapd_options
 
 import sapd_plugin.basicsr  # noqa: F401
+from recipes import DELETE, grey_levels, make_store, parsed, sapd_options
 from sapd_plugin.errors import SAPDError
 from sapd_plugin.priors.store import MaskStore
 
 OPTIONS = {
     'unknown base': ({'base_model_type': 'SRModle'}, r"base_model_type: found 'SRModle'.*Did you mean 'SRModel'"),
     'base itself': ({'base_model_type': 'SAPDModel'}, r"base_model_type: found 'SAPDModel', expected one of .*SRModel"),
-    'Real-ESRGAN': ({'base_model_type': 'RealESRGANModel'}, r'RealESRGANModel cannot be used, because .*pools and crops'),
+    'Real-ESRGAN': (
+        {'base_model_type': 'RealESRGANModel'},
+        r'RealESRGANModel cannot be used, because .*pools and crops',
+    ),
     'Real-ESRNet': ({'base_model_type': 'RealESRNetModel'}, r'RealESRNetModel cannot be used'),
     'video': ({'base_model_type': 'EDVRModel'}, r'EDVRModel cannot be used, because it trains on clips'),
     'StyleGAN2': ({'base_model_type': 'StyleGAN2Model'}, r'StyleGAN2Model cannot be used'),
@@ -35,17 +38,41 @@ OPTIONS = {
     'loss key': ({'train:spd_opt:wieght': 1}, r"train.spd_opt: unknown key 'wieght'"),
     'loss value': ({'train:spd_opt:criterion': 'l1loss'}, r"found 'l1loss', expected one of l1.*Did you mean 'l1'"),
     'sapd key': ({'train:sapd_opt': {'stag': 'joint'}}, r"train.sapd_opt: unknown key 'stag'.*Did you mean 'stage'"),
-    'stage': ({'train:sapd_opt': {'stage': 'two_stage'}}, r"'two_stage' starts from a trained student.*pretrain_network_g"),
-    'stock data': ({'datasets:train:type': 'PairedImageDataset'}, r"'PairedImageDataset' loads no masks, expected 'PairedI"),
+    'stage': (
+        {'train:sapd_opt': {'stage': 'two_stage'}},
+        r"'two_stage' starts from a trained student.*pretrain_network_g",
+    ),
+    'stock data': (
+        {'datasets:train:type': 'PairedImageDataset'},
+        r"'PairedImageDataset' loads no masks, expected 'PairedI",
+    ),
     'scale': ({'scale': 4}, r'network_spf.network: missing. With scale 4 the second network works at the output size'),
     'second network': (
-        {'network_spf:network': {'type': 'EDSR', 'num_in_ch': 3, 'num_out_ch': 3, 'num_feat': 4, 'num_block': 1, 'upscale': 2}},
+        {
+            'network_spf:network': {
+                'type': 'EDSR',
+                'num_in_ch': 3,
+                'num_out_ch': 3,
+                'num_feat': 4,
+                'num_block': 1,
+                'upscale': 2,
+            }
+        },
         r'network_spf.network: turns .* into \(1, 3, 96, 96\)',
     ),
-    'absent checkpoint': ({'path:pretrain_network_g': '/absent/net.pth'}, r'path.pretrain_network_g: no file /absent/net.pth'),
-    'absent VGG': ({'train:sgr_opt': {'type': 'SGRLoss', 'weights': '/absent/vgg.pth'}}, r'weights: no file /absent/vgg.pth'),
-    'VGG layer': ({'train:sgr_opt': {'type': 'SGRLoss', 'layers': ['relu31']}}, r"layers: found 'relu31', .*Did you mean 'relu3_1'"),
-}  # fmt: skip
+    'absent checkpoint': (
+        {'path:pretrain_network_g': '/absent/net.pth'},
+        r'path.pretrain_network_g: no file /absent/net.pth',
+    ),
+    'absent VGG': (
+        {'train:sgr_opt': {'type': 'SGRLoss', 'weights': '/absent/vgg.pth'}},
+        r'weights: no file /absent/vgg.pth',
+    ),
+    'VGG layer': (
+        {'train:sgr_opt': {'type': 'SGRLoss', 'layers': ['relu31']}},
+        r"layers: found 'relu31', .*Did you mean 'relu3_1'",
+    ),
+}
 
 
 @pytest.mark.parametrize('mistake', OPTIONS)

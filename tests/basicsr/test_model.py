@@ -15,10 +15,10 @@ from basicsr.models import build_model
 from basicsr.models.sr_model import SRModel
 from basicsr.utils import set_random_seed
 from basicsr.utils.registry import ARCH_REGISTRY, MODEL_REGISTRY
-from recipes import DELETE, parsed, sapd_options, stock_options
 from torch import nn
 
 import sapd_plugin.basicsr  # noqa: F401
+from recipes import DELETE, parsed, sapd_options, stock_options
 from sapd_plugin.errors import SAPDError
 
 ZERO = {'train:spd_opt': {'type': 'SPDLoss', 'loss_weight': 0}, 'train:sgr_opt': {'type': 'SGRLoss', 'loss_weight': 0}}
@@ -263,15 +263,22 @@ def test_validation_is_stock_and_shows_a_patch(pairs, store, vgg_weights, tmp_pa
 
 def test_switches_reach_the_method(pairs, store, vgg_weights, tmp_path):
     opt = sapd_options(
-        pairs, store, vgg_weights,
+        pairs,
+        store,
+        vgg_weights,
         **{
-            'network_spf': {'type': 'SPF', 'encoding': 'region_mean', 'detach': False, 'network': {'type': 'DropoutNet', 'width': 4}},
-            'train:spd_opt': {'type': 'SPDLoss', 'criterion': 'charbonnier', 'gate': True, 'start': 2, 'ramp': 2},
+            'network_spf': {
+                'type': 'SPF',
+                'encoding': 'region_mean',
+                'detach': False,
+                'network': {'type': 'DropoutNet', 'width': 4},
+            },
+            'train:spd_opt': {'type': 'SPDLoss', 'criterion': 'charbonnier', 'gate': 'pixel', 'start': 2, 'ramp': 2},
             'train:sgr_opt:node_weight': 1.0,
             'train:spf_opt': {'type': 'MSELoss'},
             'train:optim_spf': {'type': 'Adam', 'lr': 0.5},
         },
-    )  # fmt: skip
+    )
     model = session(opt, tmp_path, 1)
     assert model.log_dict['l_spd'] == 0  # not started
     assert model.net_spf.encoding == 'region_mean'

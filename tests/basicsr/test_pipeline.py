@@ -9,8 +9,9 @@ from pathlib import Path
 import basicsr
 import pytest
 import torch
-from recipes import ROOT, make_pairs, run, sapd_options, stock_options, test, train, write_yaml
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+from recipes import ROOT, make_pairs, run, sapd_options, stock_options, test, train, write_yaml
 
 pytestmark = pytest.mark.slow
 

@@ -10,7 +10,7 @@ from sapd_plugin.errors import SAPDError
 
 
 @pytest.mark.parametrize('criterion', ['l1', 'charbonnier', 'l2'])
-@pytest.mark.parametrize('gate', [False, True])
+@pytest.mark.parametrize('gate', ['none', 'pixel'])
 def test_spd_gradcheck_and_no_gradient_to_the_teacher(criterion, gate):
     torch.manual_seed(0)
     y, z, gt = (torch.randn(2, 3, 4, 5, dtype=torch.float64, requires_grad=True) for _ in range(3))
@@ -25,15 +25,29 @@ def test_spd_gate_acts_only_where_the_teacher_is_better():
     gt = torch.zeros(1, 3, 1, 2)
     y = torch.tensor([1.0, 1.0]).expand(1, 3, 1, 2).clone().requires_grad_()
     z = torch.tensor([0.5, 2.0]).expand(1, 3, 1, 2)
-    spd_loss(y, z, gt, gate=True).backward()
+    spd_loss(y, z, gt, gate='pixel').backward()
     assert y.grad[..., 0].ne(0).all()
     assert y.grad[..., 1].eq(0).all()
 
 
-def test_spd_mean_of_half_batches_is_the_whole():
+def test_spd_advantage_is_the_share_of_the_error_that_the_teacher_removed():
+    gt = torch.zeros(3, 3, 4, 4)
+    y = torch.full((3, 3, 4, 4), 1.0, requires_grad=True)
+    z = torch.tensor([0.5, 1.0, 2.0]).view(3, 1, 1, 1).expand(3, 3, 4, 4)  # better, equal, worse
+    loss = spd_loss(y, z, gt, gate='advantage')
+    loss.backward()
+    assert loss.item() == pytest.approx(0.75 * 0.5 / 3)
+    assert y.grad[0].ne(0).all()
+    assert y.grad[1:].eq(0).all()
+    restored = gt.clone().requires_grad_()
+    assert spd_loss(restored, gt + 0.1, gt, gate='advantage').item() == 0  # a perfect student follows nobody
+
+
+@pytest.mark.parametrize('gate', ['none', 'pixel', 'advantage'])
+def test_spd_mean_of_half_batches_is_the_whole(gate):
     torch.manual_seed(0)
     y, z, gt = (torch.randn(4, 3, 6, 6, dtype=torch.float64) for _ in range(3))
-    loss = SPDLoss(0.3, gate=True)
+    loss = SPDLoss(0.3, gate=gate)
     assert loss(y, z, gt).item() == pytest.approx((loss(y[:2], z[:2], gt[:2]) + loss(y[2:], z[2:], gt[2:])).item() / 2)
 
 
@@ -48,6 +62,8 @@ def test_schedule():
         SPDLoss(ramp=-1)
     with pytest.raises(SAPDError, match=r"criterion: found 'l3', expected one of l1"):
         SPDLoss(criterion='l3')
+    with pytest.raises(SAPDError, match=r"gate: found 'advantge', .*Did you mean 'advantage'"):
+        SPDLoss(gate='advantge')
 
 
 def test_two_stage_needs_a_trained_student():

@@ -2,8 +2,8 @@ from __future__ import annotations
 
 import pytest
 import torch
-from benchmarks.sgr import plain_loop
 
+from benchmarks.sgr import plain_loop
 from sapd_plugin.core import SGRLoss, sgr_loss
 from sapd_plugin.errors import SAPDError
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import torch
-from benchmarks.timing import Row, medians_ms
 from torch import Tensor
 from torch.nn import functional as F
 
+from benchmarks.timing import Row, medians_ms
 from sapd_plugin.core.sgr import sgr_loss
 
 

@@ -1,0 +1,44 @@
+"""Speed of the plugin, each figure beside what it is compared with, measured in turn in one run.
+
+python tools/benchmark.py step|sgr|store|loader|infer|all [--repeats N]
+
+step needs VGG-19 weights (SAPD_VGG_CHECKPOINT); store reads label maps of the shared data where they are there.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import sys
+from collections.abc import Sequence
+
+from sapd_plugin.compat import alias_functional_tensor
+
+alias_functional_tensor()
+
+import sapd_plugin.basicsr  # noqa: E402, F401  (registers the plugin)
+from benchmarks.timing import print_table  # noqa: E402
+from sapd_plugin.errors import SAPDError  # noqa: E402
+
+BENCHMARKS = ('step', 'sgr', 'store', 'loader', 'infer')
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command and return its exit status."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument('which', choices=[*BENCHMARKS, 'all'])
+    parser.add_argument('--repeats', type=int, help='runs that each median is taken over')
+    options = parser.parse_args(arguments)
+    settings = {'repeats': options.repeats} if options.repeats else {}
+    for name in BENCHMARKS if options.which == 'all' else (options.which,):
+        try:
+            rows = importlib.import_module(f'benchmarks.{name}').run(**settings)
+        except SAPDError as error:
+            print(f'error: {error}', file=sys.stderr)
+            return 2
+        print_table(name, rows)
+    return 0
+
+
+if __name__ == '__main__':
+    sys.exit(main())

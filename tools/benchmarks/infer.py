@@ -1,0 +1,31 @@
+"""Inference of a SAPD student against the stock model: the same network, so the ratio is 1."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+
+import torch
+
+from benchmarks.fixtures import options, photo_pairs, quiet_build
+from benchmarks.timing import Row, medians_ms
+
+
+def run(repeats: int = 9) -> list[Row]:
+    """Medians of the two models' test() on one photo, taken in turn."""
+    with tempfile.TemporaryDirectory() as folder:
+        pairs = photo_pairs(Path(folder))
+        models = [quiet_build(options(pairs, False, model_type=kind)) for kind in ('SRModel', 'SAPDModel')]
+    photo = {'lq': torch.rand(1, 3, 160, 240)}
+    for model in models:
+        model.feed_data(photo)
+    stock, sapd = medians_ms([model.test for model in models], repeats)
+    sizes = [sum(p.numel() for p in model.net_g.parameters()) for model in models]
+    same = float(torch.equal(*(model.output for model in models)))
+    return [
+        Row('stock', stock, 'ms'),
+        Row('SAPD student', sapd, 'ms'),
+        Row('ratio SAPD / stock (bar: 1.00)', sapd / stock, 'x'),
+        Row('parameters SAPD / stock', sizes[1] / sizes[0], 'x'),
+        Row('equal outputs with equal weights (1 = yes)', same, ''),
+    ]

@@ -1,0 +1,159 @@
+"""The main job in a few minutes on a CPU: a stock student and one with SAM priors, from real photographs to a table.
+
+bash tools/quickstart.sh [--data DIR] [--sam-checkpoint FILE] [--vgg-checkpoint FILE] [--iterations N] [--output DIR]
+
+Every step is taken up where an earlier run left it. Results: table.md and picture.png in the output folder.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from sapd_plugin.compat import alias_functional_tensor
+
+alias_functional_tensor()
+
+import sapd_plugin.basicsr  # noqa: E402, F401  (registers SPF)
+from demo import options, pairs, report, runs  # noqa: E402
+from sapd_plugin.core import find_vgg  # noqa: E402
+from sapd_plugin.errors import SAPDError  # noqa: E402
+from sapd_plugin.priors.extraction import extract_masks  # noqa: E402
+from sapd_plugin.priors.segmenters import Segmenter, build_segmenter, find_sam_checkpoint  # noqa: E402
+from sapd_plugin.priors.store import MaskStore  # noqa: E402
+
+
+def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespace:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument('--data', type=Path, help='folder with degraded/ and clean/ (or input/ and target/, ...)')
+    parser.add_argument('--sam-checkpoint', type=Path, help='any SAM or MobileSAM checkpoint')
+    parser.add_argument('--vgg-checkpoint', type=Path, help='VGG-19 weights, for SGR')
+    parser.add_argument('--iterations', type=int, default=300, help='of each training (default: 300)')
+    parser.add_argument('--seed', type=int, default=0)
+    parser.add_argument('--output', type=Path, default=Path('runs/quickstart'))
+    return parser.parse_args(arguments)
+
+
+def choose_segmenter(checkpoint: Path | None) -> Segmenter:
+    """SAM where a checkpoint is found, else felzenszwalb; a named checkpoint that is absent is an error."""
+    found = find_sam_checkpoint(checkpoint)
+    if found is None:
+        return build_segmenter('felzenszwalb')
+    # A coarse grid of prompts: this is a demonstration, and stock SAM takes minutes an image on a CPU.
+    return build_segmenter('sam', checkpoint=str(found), points_per_side=12)
+
+
+def claim(output: Path, settings: dict[str, Any]) -> None:
+    """Keep runs of other settings apart.
+
+    Raises:
+        SAPDError: the folder holds a run of other settings.
+    """
+    record = output / 'settings.json'
+    if record.is_file():
+        saved = json.loads(record.read_text(encoding='utf-8'))
+        for key, value in settings.items():
+            if saved.get(key) != value:
+                raise SAPDError(
+                    f'--output: {output} holds a run with {key} = {saved.get(key)}, this one has {value}. Name another '
+                    'folder, or delete it.'
+                )
+    output.mkdir(parents=True, exist_ok=True)
+    record.write_text(json.dumps(settings, indent=1), encoding='utf-8')
+
+
+def run(arguments: argparse.Namespace) -> None:
+    """Do all steps."""
+    output, vgg = arguments.output.resolve(), find_vgg(arguments.vgg_checkpoint)
+    vgg = vgg and vgg.resolve()
+    segmenter = choose_segmenter(arguments.sam_checkpoint)
+    claim(
+        output,
+        {
+            'data': str(arguments.data.resolve()) if arguments.data else None,
+            'iterations': arguments.iterations,
+            'seed': arguments.seed,
+            'segmenter': segmenter.settings,
+            'vgg': str(vgg) if vgg else None,
+        },
+    )
+
+    step('Photographs')
+    data = output / 'pairs'
+    print(f'  {pairs.make_pairs(data, arguments.data, arguments.seed)}')
+    print(f'  segmenter: {segmenter.settings["segmenter"]}')
+    print(f'  SGR: {f"with VGG-19 from {vgg}" if vgg else "left out, no VGG-19 weights found (--vgg-checkpoint)"}')
+
+    step('Stock baseline: BasicSR trains it')
+    stock = options.stock(data, arguments.iterations, arguments.seed)
+    stock_models = runs.train(stock, output)
+
+    step('Masks, on the training photos as the baseline restores them')
+    baseline = stock_models / 'net_g_latest.pth'
+    _, restored = runs.test(options.testing('restore_train', data / 'train', baseline, 'restored'), output)
+    masks = output / 'masks'
+    print('\n'.join(f'  {line}' for line in extract(restored, masks, segmenter)))
+
+    step('Student with SAM priors: BasicSR trains it, same seed and iterations')
+    sapd = options.sapd(stock, masks, vgg)
+    sapd_models = runs.train(sapd, output)
+
+    step('Test: BasicSR tests both, with the same stock config')
+    rows, folders = [], {}
+    for name, models in (('stock', stock_models), ('sapd', sapd_models)):
+        student = models / 'net_g_latest.pth'
+        metrics, folders[name] = runs.test(options.testing(f'test_{name}', data / 'test', student, name), output)
+        rows.append((name, metrics, report.load(options.network(), student, 'params_ema')))
+    photo = report.read(next((data / 'test/degraded').glob('*.png')))
+    times = report.times_ms([row[2] for row in rows], photo)
+    table = report.table([(*row, milliseconds) for row, milliseconds in zip(rows, times)])
+
+    test_masks = output / 'masks_test'
+    extract(folders['sapd'], test_masks, segmenter)
+    block = {**sapd['network_spf'], 'network': options.network()}
+    spf = report.load(block, sapd_models / 'net_spf_latest.pth', 'params')
+    report.picture(output / 'picture.png', data / 'test', folders, spf, MaskStore(test_masks))
+    (output / 'table.md').write_text(table + '\n', encoding='utf-8')
+    print(f'\n{table}\n\nsegmenter: {segmenter.settings["segmenter"]}; {arguments.iterations} iterations each')
+    print('A run this short shows that everything works; it is no evidence of a gain.')
+    print(f'table: {output / "table.md"}\npicture: {output / "picture.png"}')
+
+
+def extract(images: Path, store: Path, segmenter: Segmenter) -> list[str]:
+    """Cut masks, or take those that are there.
+
+    Raises:
+        SAPDError: an image got no mask.
+        KeyboardInterrupt: the user stopped it.
+    """
+    result = extract_masks(images, store, segmenter, source='restored')
+    if result.interrupted:
+        raise KeyboardInterrupt
+    if result.failed:
+        raise SAPDError('\n'.join(result.lines()))
+    return list(result.lines())
+
+
+def step(title: str) -> None:
+    """Say what comes next, and how long everything took so far."""
+    print(f'[{time.perf_counter() - BEGUN:4.0f} s] {title}', flush=True)
+
+
+BEGUN = time.perf_counter()
+
+if __name__ == '__main__':
+    os.environ.setdefault('PYTHONUNBUFFERED', '1')
+    try:
+        run(parse_arguments())
+    except SAPDError as error:
+        sys.exit(f'error: {error}')
+    except KeyboardInterrupt:
+        sys.exit('Stopped. The same command goes on from here.')
+    print(f'done in {time.perf_counter() - BEGUN:.0f} s')
