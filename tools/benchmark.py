@@ -1,8 +1,9 @@
 """Speed of the plugin, each figure beside what it is compared with, measured in turn in one run.
 
-python tools/benchmark.py step|sgr|store|loader|infer|all [--repeats N]
+python tools/benchmark.py step|sgr|store|loader|infer|all [--repeats N] [--masks DIR]
 
-step needs VGG-19 weights (SAPD_VGG_CHECKPOINT); store reads label maps of the shared data where they are there.
+step needs VGG-19 weights (SAPD_VGG_CHECKPOINT); store reads label maps from ../shared/data beside the project, or
+--masks DIR.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import argparse
 import importlib
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 
 from sapd_plugin.compat import alias_functional_tensor
 
@@ -20,6 +22,7 @@ import sapd_plugin.basicsr  # noqa: E402, F401  (registers the plugin)
 from benchmarks.timing import print_table  # noqa: E402
 from sapd_plugin.errors import SAPDError  # noqa: E402
 
+MASKS = Path(__file__).resolve().parents[2] / 'shared/data/masks'
 BENCHMARKS = ('step', 'sgr', 'store', 'loader', 'infer')
 
 
@@ -28,15 +31,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('which', choices=[*BENCHMARKS, 'all'])
     parser.add_argument('--repeats', type=int, help='runs that each median is taken over')
+    parser.add_argument('--masks', type=Path, default=MASKS, help='store: folder of label maps as PNG files')
     options = parser.parse_args(arguments)
     settings = {'repeats': options.repeats} if options.repeats else {}
     for name in BENCHMARKS if options.which == 'all' else (options.which,):
+        module = importlib.import_module(f'benchmarks.{name}')
         try:
-            rows = importlib.import_module(f'benchmarks.{name}').run(**settings)
+            if name == 'store':
+                module.print_table(module.run(options.masks))
+            else:
+                print_table(name, module.run(**settings))
         except SAPDError as error:
             print(f'error: {error}', file=sys.stderr)
             return 2
-        print_table(name, rows)
     return 0
 
 

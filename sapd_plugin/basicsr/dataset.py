@@ -44,6 +44,7 @@ class PairedImageMaskDataset(PairedImageDataset):
         super().__init__(opt)
         self.from_lmdb = self.io_backend_opt['type'] == 'lmdb'  # the stock class drops the entry when it first reads
         self.store: MaskStore | None = None
+        self.keys = [self._key(paths['gt_path']) for paths in self.paths]
         if opt['phase'] == 'train':
             self.store = self._open_store()
 
@@ -56,7 +57,7 @@ class PairedImageMaskDataset(PairedImageDataset):
         gt_path, lq_path = self.paths[index]['gt_path'], self.paths[index]['lq_path']
         gt = imfrombytes(self.file_client.get(gt_path, 'gt'), float32=True)
         lq = imfrombytes(self.file_client.get(lq_path, 'lq'), float32=True)
-        record = self.store.record(self._key(gt_path))
+        record = self.store.record(self.keys[index])
         _check_size(gt_path, record.shape[:2], gt.shape[:2])
 
         # The record is sliced by the crop like an image, and decodes that crop alone.
@@ -83,15 +84,14 @@ class PairedImageMaskDataset(PairedImageDataset):
                 f'datasets.train.mask_fingerprint: {folder} has {store.fingerprint}, expected {expected}. '
                 f'Its settings: {store.settings}.'
             )
-        keys = [self._key(paths['gt_path']) for paths in self.paths]
-        missing = sorted(key for key in keys if key not in store)
+        missing = sorted(key for key in self.keys if key not in store)
         if missing:
             raise SAPDError(
-                f'datasets.train.mask_store: {folder} has no masks for {len(missing)} of {len(keys)} images, '
+                f'datasets.train.mask_store: {folder} has no masks for {len(missing)} of {len(self.keys)} images, '
                 f"among them '{missing[0]}'.{nearest(missing[0], store.keys())} Run tools/extract_masks.py again, "
                 'or set mask_filename_tmpl where the names differ.'
             )
-        for key, (gt_path, size) in zip(keys, self._image_sizes()):
+        for key, (gt_path, size) in zip(self.keys, self._image_sizes()):
             try:
                 record = store.record(key)
                 record.check()

@@ -95,19 +95,21 @@ def region_masks(ranks: Tensor, regions: int, dtype: torch.dtype) -> Tensor:
 
 
 def region_means(features: Tensor, ranks: Tensor, sizes: Tensor) -> Tensor:
-    """Mean of a feature map over each region, as one matrix product an image.
+    """Mean of a feature map over each region.
 
     Args:
         features: (N,C,h,w) floating.
-        ranks: (N,1,h,w) integer, 0..R.
+        ranks: (N,1,h,w) int64, 0..R.
         sizes: (N,R) pixels a region, from :func:`rank_regions`.
 
     Returns:
         (N,R,C); zeros for a region of size 0.
     """
-    planes = region_masks(ranks, sizes.shape[1], features.dtype).flatten(2)
-    sums = planes @ features.flatten(2).transpose(1, 2)
-    return sums / sizes.clamp(min=1).unsqueeze(2).to(features.dtype)
+    pixels, regions = features.flatten(2), sizes.shape[1]
+    # Rank 0 is summed, too, and dropped: cheaper than leaving those pixels out.
+    index = ranks.flatten(2).expand(-1, pixels.shape[1], -1)
+    sums = pixels.new_zeros(*pixels.shape[:2], regions + 1).scatter_add(2, index, pixels)[..., 1:]
+    return (sums / sizes.clamp(min=1).unsqueeze(1).to(features.dtype)).transpose(1, 2)
 
 
 def boundaries(labels: Tensor) -> Tensor:

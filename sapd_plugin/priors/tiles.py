@@ -34,11 +34,13 @@ def decode_tile(stored: memoryview, height: int, width: int, dtype: np.dtype, hi
     count = len(raw) // (1 + dtype.itemsize)
     if count == 0 or len(raw) != count * (1 + dtype.itemsize):
         return None
-    lengths = np.frombuffer(raw, dtype=np.uint8, count=count).astype(np.intp) + 1
+    lengths = np.frombuffer(raw, dtype=np.uint8, count=count).astype(np.intp)
+    lengths += 1
     values = unplanes(memoryview(raw)[count:], dtype)
-    if lengths.sum() != height * width or values.max() > highest:
+    if values.max() > highest:
         return None
-    return np.repeat(values, lengths).reshape(height, width)
+    labels = values.repeat(lengths)
+    return labels.reshape(height, width) if labels.size == height * width else None
 
 
 def planes(values: np.ndarray) -> bytes:
@@ -48,6 +50,8 @@ def planes(values: np.ndarray) -> bytes:
 
 def unplanes(raw: bytes | memoryview, dtype: np.dtype) -> np.ndarray:
     """Undo `planes`."""
+    if dtype == np.uint8:
+        return np.frombuffer(raw, dtype=np.uint8)
     columns = np.frombuffer(raw, dtype=np.uint8).reshape(dtype.itemsize, -1)
     return np.ascontiguousarray(columns.T).view(dtype).reshape(-1)
 

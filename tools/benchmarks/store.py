@@ -1,16 +1,12 @@
 """The mask store against PNG label maps: size, writing, whole reads, crop reads.
 
-python tools/benchmarks/store.py --masks DIR
-
-DIR holds label maps as PNG files, one channel. They are measured at their own size and, enlarged to 1280x720 by pixel
+The label maps are PNG files of one channel. They are measured at their own size and, enlarged to 1280x720 by pixel
 repetition, as a large photo's. Times are medians of single reads with a warm page cache, one process, one thread.
 """
 
 from __future__ import annotations
 
-import argparse
 import statistics
-import sys
 import tempfile
 import time
 from collections.abc import Callable, Sequence
@@ -128,23 +124,3 @@ def print_table(rows: Sequence[Row]) -> None:
             f'{row.images:12} {row.what:28} {row.size:7.0f} {row.size / png.size:6.3f} {row.write:9.3f} '
             f'{row.whole:9.3f} {row.crop:8.3f}'
         )
-
-
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the benchmark and return its exit status."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    shared = Path(__file__).resolve().parents[3] / 'shared' / 'data' / 'masks'
-    parser.add_argument('--masks', type=Path, default=shared, help='folder of PNG label maps')
-    parser.add_argument('--samples', type=int, default=60, help='label maps to measure')
-    parser.add_argument('--reads', type=int, default=2000, help='crop reads to take the median of')
-    options = parser.parse_args(arguments)
-    try:
-        print_table(run(options.masks, options.samples, options.reads))
-    except SAPDError as error:
-        print(f'error: {error}', file=sys.stderr)
-        return 2
-    return 0
-
-
-if __name__ == '__main__':
-    sys.exit(main())
