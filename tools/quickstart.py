@@ -50,23 +50,20 @@ def choose_segmenter(checkpoint: Path | None) -> Segmenter:
     return build_segmenter('sam', checkpoint=str(found), points_per_side=12)
 
 
-def claim(output: Path, settings: dict[str, Any]) -> None:
+def refuse_other_settings(record: Path, settings: dict[str, Any]) -> None:
     """Keep runs of other settings apart.
 
     Raises:
         SAPDError: the folder holds a run of other settings.
     """
-    record = output / 'settings.json'
     if record.is_file():
         saved = json.loads(record.read_text(encoding='utf-8'))
         for key, value in settings.items():
             if saved.get(key) != value:
                 raise SAPDError(
-                    f'--output: {output} holds a run with {key} = {saved.get(key)}, this one has {value}. Name another '
-                    'folder, or delete it.'
+                    f'--output: {record.parent} holds a run with {key} = {saved.get(key)}, this one has {value}. '
+                    'Name another folder, or delete it.'
                 )
-    output.mkdir(parents=True, exist_ok=True)
-    record.write_text(json.dumps(settings, indent=1), encoding='utf-8')
 
 
 def run(arguments: argparse.Namespace) -> None:
@@ -74,16 +71,15 @@ def run(arguments: argparse.Namespace) -> None:
     output, vgg = arguments.output.resolve(), find_vgg(arguments.vgg_checkpoint)
     vgg = vgg and vgg.resolve()
     segmenter = choose_segmenter(arguments.sam_checkpoint)
-    claim(
-        output,
-        {
-            'data': str(arguments.data.resolve()) if arguments.data else None,
-            'iterations': arguments.iterations,
-            'seed': arguments.seed,
-            'segmenter': segmenter.settings,
-            'vgg': str(vgg) if vgg else None,
-        },
-    )
+    settings = {
+        'data': str(arguments.data.resolve()) if arguments.data else None,
+        'iterations': arguments.iterations,
+        'seed': arguments.seed,
+        'segmenter': segmenter.settings,
+        'vgg': str(vgg) if vgg else None,
+    }
+    record = output / 'settings.json'
+    refuse_other_settings(record, settings)
 
     step('Photographs')
     data = output / 'pairs'
