@@ -1,10 +1,11 @@
 """The frozen semantic analyser: VGG-19 features (the paper says VGG-based; weights and layers are our reading).
 
-Two checkpoints fit, told apart by their keys:
+Any state dict of a VGG-19 will do, whatever its keys are called: its convolutions are taken in order and told by their
+shapes. Two kinds differ in more than names:
 
-* torchvision's VGG-19 ("features.0.weight", ...), input normalised with ImageNet's mean and deviation;
-* the mean-activation-normalised VGG-19 of neural style transfer, a bare Sequential that starts with a 1x1
-  convolution (its own pre-processing) and pads by reflection.
+* torchvision's ("features.0.weight", ...): zero padding, input normalised with ImageNet's mean and deviation;
+* the mean-activation-normalised one of neural style transfer, which starts with a 1x1 convolution (its own
+  pre-processing) and pads by reflection.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -22,9 +24,7 @@ from sapd_plugin.errors import SAPDError, check_choice
 _CONVS_A_BLOCK = (2, 2, 4, 4, 4)
 LAYERS = tuple(f'relu{b}_{c}' for b, count in enumerate(_CONVS_A_BLOCK, 1) for c in range(1, count + 1))
 TORCHVISION_FILE = 'vgg19-dcbb9e9d.pth'
-# Index of each convolution in the checkpoint's Sequential, in order of LAYERS.
-_TORCHVISION_INDEX = (0, 2, 5, 7, 10, 12, 14, 16, 19, 21, 23, 25, 28, 30, 32, 34)
-_NORMALISED_INDEX = (2, 5, 9, 12, 16, 19, 22, 25, 29, 32, 35, 38, 42, 45, 48, 51)
+_WIDTHS = (64, 128, 256, 512, 512)
 
 
 def find_vgg(weights: str | os.PathLike[str] | None = None) -> Path | None:
@@ -66,24 +66,31 @@ class VGG19Features(nn.Module):
                 f"and at {Path(torch.hub.get_dir()) / 'checkpoints' / TORCHVISION_FILE} (torchvision's file; "
                 '`python -c \'import torchvision; torchvision.models.vgg19(weights="DEFAULT")\'` downloads it).'
             )
-        state = torch.load(path, map_location='cpu', weights_only=True)
-        self.normalised = '0.weight' in state and tuple(state['0.weight'].shape) == (3, 3, 1, 1)
-        self.layers = tuple(sorted(layers, key=LAYERS.index))
-        self.convs = nn.ModuleDict()
-        for layer, weight, bias in _convolutions(state, self.normalised, path, self.layers[-1]):
-            padding: dict[str, object] = (
-                {'padding': 1, 'padding_mode': 'reflect'} if self.normalised else {'padding': 1}
-            )
-            conv = nn.Conv2d(weight.shape[1], weight.shape[0], 3, **padding)  # type: ignore[arg-type]
-            conv.load_state_dict({'weight': weight, 'bias': bias})
-            self.convs[layer] = conv
+        convolutions = _convolutions(torch.load(path, map_location='cpu', weights_only=True))
+        self.normalised = bool(convolutions) and convolutions[0][0].shape == (3, 3, 1, 1)
         if self.normalised:
-            preprocess_weight, preprocess_bias = state['0.weight'], state['0.bias']
+            preprocess_weight, preprocess_bias = convolutions.pop(0)
         else:  # (x - mean) / std as a 1x1 convolution
             mean, std = torch.tensor([0.485, 0.456, 0.406]), torch.tensor([0.229, 0.224, 0.225])
             preprocess_weight, preprocess_bias = torch.diag(1 / std)[:, :, None, None], -mean / std
         self.preprocess = nn.Conv2d(3, 3, 1)
         self.preprocess.load_state_dict({'weight': preprocess_weight, 'bias': preprocess_bias})
+        self.layers = tuple(sorted(layers, key=LAYERS.index))
+        self.convs = nn.ModuleDict()
+        channels = 3
+        for number, layer in enumerate(LAYERS[: LAYERS.index(self.layers[-1]) + 1]):
+            width = _WIDTHS[int(layer[4]) - 1]
+            if number == len(convolutions) and number:
+                raise SAPDError(f'layers: {path} ends at {LAYERS[number - 1]}, so it has no {self.layers[-1]}.')
+            found = tuple(convolutions[number][0].shape) if convolutions else 'no convolutions'
+            if found != (width, channels, 3, 3):
+                raise SAPDError(
+                    f'weights: {path} is no VGG-19: expected weights of shape {(width, channels, 3, 3)} before '
+                    f'{layer}, found {found}.'
+                )
+            conv = nn.Conv2d(channels, width, 3, padding=1, padding_mode='reflect' if self.normalised else 'zeros')
+            conv.load_state_dict(dict(zip(('weight', 'bias'), convolutions[number])))
+            self.convs[layer], channels = conv, width
         self.requires_grad_(False)
         self.eval()
 
@@ -108,22 +115,9 @@ class VGG19Features(nn.Module):
         return features
 
 
-def _convolutions(
-    state: Mapping[str, Tensor], normalised: bool, path: Path, last: str
-) -> list[tuple[str, Tensor, Tensor]]:
-    """List (layer, weight, bias) up to ``last``."""
-    prefix, indices = ('', _NORMALISED_INDEX) if normalised else ('features.', _TORCHVISION_INDEX)
-    found: list[tuple[str, Tensor, Tensor]] = []
-    for layer, index in zip(LAYERS, indices):
-        key = f'{prefix}{index}'
-        if f'{key}.weight' not in state:
-            if not found:
-                raise SAPDError(
-                    f'weights: {path} is no VGG-19: expected the keys of torchvision ("features.0.weight") or of the '
-                    f'normalised VGG-19 ("0.weight" of shape 3x3x1x1), found {sorted(state)[:3]}.'
-                )
-            raise SAPDError(f'layers: {path} ends at {found[-1][0]}, so it has no {last}.')
-        found.append((layer, state[f'{key}.weight'], state[f'{key}.bias']))
-        if layer == last:
-            break
-    return found
+def _convolutions(state: Mapping[str, Any]) -> list[tuple[Tensor, Tensor]]:
+    """List (weight, bias) of each convolution, in the state dict's order; looks into 'state_dict' or 'params'."""
+    for key in ('state_dict', 'params'):
+        state = state.get(key, state)
+    weights = {k: v for k, v in state.items() if k.endswith('weight') and isinstance(v, Tensor) and v.ndim == 4}
+    return [(v, state.get(f'{k[: -len("weight")]}bias', torch.zeros(len(v)))) for k, v in weights.items()]

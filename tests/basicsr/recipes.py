@@ -169,13 +169,13 @@ def run(command: list[str], cwd: Path, **env: str) -> subprocess.CompletedProces
     return result
 
 
-def train(opt_file: Path, cwd: Path, *extra: str) -> str:
+def run_train(opt_file: Path, cwd: Path, *extra: str) -> str:
     result = run([str(ROOT / 'tools/basicsr_train.py'), '-opt', str(opt_file), *extra], cwd)
     assert result.returncode == 0, result.stdout[-6000:]
     return result.stdout
 
 
-def test(opt_file: Path, cwd: Path) -> str:
+def run_test(opt_file: Path, cwd: Path) -> str:
     result = run([str(ROOT / 'tools/basicsr_test.py'), '-opt', str(opt_file)], cwd)
     assert result.returncode == 0, result.stdout[-6000:]
     return result.stdout

@@ -28,6 +28,7 @@ def gradients(rank: int, world: int, opt: dict, batch: dict, output: Path) -> No
     BaseModel.model_to_device = lambda self, net: DistributedDataParallel(net) if world > 1 else net
     torch.set_default_dtype(torch.float64)
     opt.update(dist=world > 1, rank=rank, world_size=world)
+    torch.manual_seed(0)
     model = build_model(opt)
     model.net_spf.double()
     part = len(batch['gt']) // world

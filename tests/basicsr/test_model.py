@@ -16,6 +16,7 @@ from basicsr.models.sr_model import SRModel
 from basicsr.utils import set_random_seed
 from basicsr.utils.registry import ARCH_REGISTRY, MODEL_REGISTRY
 from torch import nn
+from torch.utils.flop_counter import FlopCounterMode
 
 import sapd_plugin.basicsr  # noqa: F401
 from recipes import DELETE, parsed, sapd_options, stock_options
@@ -224,14 +225,21 @@ def test_saved_student_is_a_stock_checkpoint(pairs, store, tmp_path):
     assert (tmp_path / 'experiments/sapd/models/net_spf_latest.pth').is_file()
 
 
-def test_test_mode_builds_the_student_alone(pairs, store, tmp_path):
-    opt = sapd_options(pairs, store)
-    model = build_model(parsed(opt, tmp_path, is_train=False))
-    assert not hasattr(model, 'net_spf')
-    assert not hasattr(model, 'graft')
-    assert sum(p.numel() for p in model.net_g.parameters()) == sum(
-        p.numel() for p in build_model(parsed(stock_options(pairs), tmp_path, is_train=False)).net_g.parameters()
-    )
+def test_test_mode_is_the_stock_model(pairs, store, tmp_path):
+    """Parameters, FLOPs and output."""
+    outcomes = []
+    for opt in (stock_options(pairs), sapd_options(pairs, store)):
+        set_random_seed(0)
+        model = build_model(parsed(opt, tmp_path, is_train=False))
+        assert not hasattr(model, 'net_spf')
+        assert not hasattr(model, 'graft')
+        model.feed_data({'lq': torch.rand(1, 3, 40, 56, generator=torch.Generator().manual_seed(0))})
+        with FlopCounterMode(display=False) as flops:
+            model.test()
+        outcomes.append((sum(p.numel() for p in model.net_g.parameters()), flops.get_total_flops(), model.output))
+    assert outcomes[0][:2] == outcomes[1][:2]
+    assert outcomes[0][1] > 0
+    assert torch.equal(outcomes[0][2], outcomes[1][2])
 
 
 def test_validation_is_stock_and_shows_a_patch(pairs, store, vgg_weights, tmp_path):

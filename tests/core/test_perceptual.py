@@ -1,10 +1,12 @@
 from __future__ import annotations
 
+import pytest
 import torch
 import torchvision
 
 from sapd_plugin.core import VGG19Features
 from sapd_plugin.core.perceptual import LAYERS
+from sapd_plugin.errors import SAPDError
 
 
 def test_torchvision_weights_give_torchvision_features(tmp_path):
@@ -23,6 +25,25 @@ def test_torchvision_weights_give_torchvision_features(tmp_path):
             if index == at:
                 assert (features[layer] - expected).abs().max() < 1e-5 * expected.abs().max()
     assert list(features) == ['relu1_2', 'relu3_4', 'relu5_4']
+
+
+def test_keys_may_have_any_name(tmp_path, vgg_weights):
+    state = torch.load(vgg_weights, weights_only=True)
+    renamed = {f'net.conv{n // 2}.{k.rpartition(".")[2]}': v for n, (k, v) in enumerate(state.items())}
+    torch.save({'state_dict': renamed}, tmp_path / 'renamed.pth')
+    image = torch.rand(1, 3, 24, 24)
+    a, b = (VGG19Features(['relu3_1'], path)(image)['relu3_1'] for path in (vgg_weights, tmp_path / 'renamed.pth'))
+    assert torch.equal(a, b)
+
+
+def test_another_network_is_refused(tmp_path):
+    vgg16 = torchvision.models.vgg16(weights=None).features.state_dict()
+    torch.save(vgg16, tmp_path / 'vgg16.pth')
+    VGG19Features(['relu3_3'], tmp_path / 'vgg16.pth')  # the same network up to here
+    with pytest.raises(
+        SAPDError, match=r'vgg16.pth is no VGG-19: expected .*256, 256.* before relu3_4, found .*512, 256'
+    ):
+        VGG19Features(['relu4_1'], tmp_path / 'vgg16.pth')
 
 
 def test_normalised_weights_load_and_have_mean_activation_about_one(vgg_weights, photo):
