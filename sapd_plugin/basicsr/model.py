@@ -103,7 +103,7 @@ class SAPDMixin:
                 f'base_model_type: {type(self).__bases__[1].__name__} changes the batch in feed_data(), so masks lose '
                 'their images.'
             )
-        self._batch = gt, mask
+        self._batch = data['lq'].to(self.device), gt, mask
 
     def optimize_parameters(self, current_iter: int, *args: Any, **kwargs: Any) -> None:
         """Run the base's training step with SAPD grafted on, then SPF's optimizer.
@@ -117,12 +117,13 @@ class SAPDMixin:
                 f"datasets.train.type: {self.opt['datasets']['train'].get('type')} gives batches without 'mask', "
                 "expected an integer tensor (N,1,H,W) as of 'PairedImageMaskDataset'."
             )
+        lq, gt, mask = self._batch
         self.optimizer_spf.zero_grad()
-        with self.graft.armed(*self._batch, current_iter) as done:
+        with self.graft.armed(gt, mask, current_iter) as done:
             super().optimize_parameters(current_iter, *args, **kwargs)  # type: ignore[misc]
         self.optimizer_spf.step()
         step = done[0]
-        self.latest = self.lq[:1].detach(), Step(step.losses, *(image[:1].clone() for image in step[1:]))
+        self.latest = lq[:1], Step(step.losses, *(image[:1].clone() for image in step[1:]))
         self.log_dict.update(self.reduce_loss_dict(OrderedDict(step.losses, **self._psnrs(step))))
 
     def validation(self, dataloader: Any, current_iter: int, tb_logger: Any, save_img: bool = False) -> None:
