@@ -12,14 +12,13 @@ import torch
 from basicsr.data.paired_image_dataset import PairedImageDataset
 from basicsr.data.transforms import augment, paired_random_crop
 from basicsr.utils import FileClient, bgr2ycbcr, imfrombytes, img2tensor
-from PIL import Image
 from torchvision.transforms.functional import normalize
 
-from sapd_plugin.errors import SAPDError, check_keys, nearest
-from sapd_plugin.priors.codec import RecordError
+from sapd_plugin.errors import check_keys
 from sapd_plugin.priors.store import MaskStore, mask_key
+from sapd_plugin.priors.training import Target, check_size, image_size, open_training_store, template_key
 
-_EXIF_ORIENTATION = 0x0112
+WHERE = 'datasets.train'
 MASK_KEYS = ('mask_store', 'mask_filename_tmpl', 'mask_fingerprint')
 
 
@@ -40,13 +39,15 @@ class PairedImageMaskDataset(PairedImageDataset):
     """
 
     def __init__(self, opt: dict[str, Any]) -> None:
-        check_keys('datasets.train', (k for k in opt if str(k).startswith('mask')), MASK_KEYS)
+        check_keys(WHERE, (k for k in opt if str(k).startswith('mask')), MASK_KEYS)
         super().__init__(opt)
         self.from_lmdb = self.io_backend_opt['type'] == 'lmdb'  # the stock class drops the entry when it first reads
         self.store: MaskStore | None = None
         self.keys = [self._key(paths['gt_path']) for paths in self.paths]
         if opt['phase'] == 'train':
-            self.store = self._open_store()
+            self.store = open_training_store(
+                WHERE, opt.get('mask_store'), list(self._targets()), opt.get('mask_fingerprint')
+            )
 
     def __getitem__(self, index: int) -> dict[str, Any]:
         """Return {'lq', 'gt': (C,h,w) float32, 'mask': (1,H,W) int32, 'lq_path', 'gt_path'}."""
@@ -58,7 +59,7 @@ class PairedImageMaskDataset(PairedImageDataset):
         gt = imfrombytes(self.file_client.get(gt_path, 'gt'), float32=True)
         lq = imfrombytes(self.file_client.get(lq_path, 'lq'), float32=True)
         record = self.store.record(self.keys[index])
-        _check_size(gt_path, record.shape[:2], gt.shape[:2])
+        check_size(WHERE, gt_path, record.shape[:2], gt.shape[:2])
 
         # The record is sliced by the crop like an image, and decodes that crop alone.
         (gt, mask), lq = paired_random_crop([gt, record], lq, self.opt['gt_size'], self.opt['scale'], gt_path)
@@ -73,63 +74,20 @@ class PairedImageMaskDataset(PairedImageDataset):
         mask = torch.from_numpy(np.ascontiguousarray(mask[None, ..., 0], dtype=np.int32))
         return {'lq': lq, 'gt': gt, 'mask': mask, 'lq_path': lq_path, 'gt_path': gt_path}
 
-    def _open_store(self) -> MaskStore:
-        folder = self.opt.get('mask_store')
-        if not folder:
-            raise SAPDError("datasets.train.mask_store: missing, expected a folder made by 'tools/extract_masks.py'.")
-        store = MaskStore(Path(folder).expanduser())
-        expected = self.opt.get('mask_fingerprint')
-        if expected and expected != store.fingerprint:
-            raise SAPDError(
-                f'datasets.train.mask_fingerprint: {folder} has {store.fingerprint}, expected {expected}. '
-                f'Its settings: {store.settings}.'
-            )
-        missing = sorted(key for key in self.keys if key not in store)
-        if missing:
-            raise SAPDError(
-                f'datasets.train.mask_store: {folder} has no masks for {len(missing)} of {len(self.keys)} images, '
-                f"among them '{missing[0]}'.{nearest(missing[0], store.keys())} Run tools/extract_masks.py again, "
-                'or set mask_filename_tmpl where the names differ.'
-            )
-        for key, (gt_path, size) in zip(self.keys, self._image_sizes()):
-            try:
-                record = store.record(key)
-                record.check()
-            except RecordError as error:
-                raise SAPDError(
-                    f"datasets.train.mask_store: {folder}, mask '{key}': {error} Delete the store and run "
-                    'tools/extract_masks.py again.'
-                ) from error
-            _check_size(gt_path, record.shape[:2], size)
-        return store
-
     def _key(self, gt_path: str) -> str:
         """Name of an image's record: its path below dataroot_gt without the extension; an LMDB key as it is."""
         key = gt_path if self.from_lmdb else mask_key(gt_path, self.gt_folder)
-        folder, _, name = key.rpartition('/')
-        name = self.opt.get('mask_filename_tmpl', '{}').format(name)
-        return f'{folder}/{name}' if folder else name
+        return template_key(key, self.opt.get('mask_filename_tmpl', '{}'))
 
-    def _image_sizes(self) -> Iterator[tuple[str, tuple[int, int]]]:
-        """Yield (path or key, (H, W)) of each ground truth, reading headers alone."""
+    def _targets(self) -> Iterator[Target]:
+        """Yield each ground truth with its size, reading headers alone."""
         if self.from_lmdb:
             lines = (Path(self.gt_folder) / 'meta_info.txt').read_text(encoding='utf-8').splitlines()
-            sizes = {line.split('.')[0]: re.search(r'\((\d+),\s*(\d+)', line) for line in lines}
-        for paths in self.paths:
+            found = {line.split('.')[0]: re.search(r'\((\d+),\s*(\d+)', line) for line in lines}
+        for key, paths in zip(self.keys, self.paths):
             gt_path = paths['gt_path']
             if self.from_lmdb:
-                height, width = (int(v) for v in sizes[gt_path].groups())
+                height, width = (int(side) for side in found[gt_path].groups())
+                yield Target(key, gt_path, (height, width))
             else:
-                with Image.open(gt_path) as image:
-                    # OpenCV, which loads the training images, turns them as their EXIF entry says.
-                    turned = image.getexif().get(_EXIF_ORIENTATION, 1) >= 5
-                    width, height = image.size[::-1] if turned else image.size
-            yield gt_path, (height, width)
-
-
-def _check_size(gt_path: str, mask_size: tuple[int, int], image_size: tuple[int, int]) -> None:
-    if tuple(mask_size) != tuple(image_size):
-        raise SAPDError(
-            f'datasets.train.mask_store: the mask of {gt_path} is {mask_size[0]}x{mask_size[1]}, the image '
-            f"{image_size[0]}x{image_size[1]} (height x width). Cut the masks on images of the ground truth's size."
-        )
+                yield Target(key, gt_path, image_size(gt_path))

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from sapd_plugin.basicsr.options import base_model_class, check_options
 from sapd_plugin.basicsr.pictures import log_pictures
 from sapd_plugin.basicsr.resume import load_branch_state, save_branch_state
-from sapd_plugin.core import BranchRNG, Distiller, Graft, SGRLoss, SPDLoss, Step, ToRGB
+from sapd_plugin.core import BranchRNG, Distiller, Graft, SGRLoss, SPDLoss, Step, ToRGB, check_branch
 from sapd_plugin.errors import SAPDError
 
 
@@ -68,7 +68,7 @@ class SAPDMixin:
                 ToRGB(dataset.get('mean') or (), dataset.get('std') or ()).to(self.device),
                 self.branch_rng,
             )
-        self.graft = Graft(self.net_g, self.distiller, output_index)
+        self.graft = Graft(self.net_g, self.distiller, 'network_g', output_index)
         self.latest: tuple[Tensor, Step] | None = None
         super().init_training_settings()  # type: ignore[misc]
         if not hasattr(self, 'optimizer_spf'):
@@ -76,7 +76,7 @@ class SAPDMixin:
                 f'base_model_type: {type(self).__bases__[1].__name__} does not call setup_optimizers() from '
                 'init_training_settings(), so SPF would not be trained.'
             )
-        get_root_logger().info(f'SAPD: {self._formula()}')
+        get_root_logger().info(self.distiller.formula())
 
     def setup_optimizers(self) -> None:
         """Add SPF's optimizer to the base's, before the base gives each of them a scheduler."""
@@ -123,8 +123,9 @@ class SAPDMixin:
             super().optimize_parameters(current_iter, *args, **kwargs)  # type: ignore[misc]
         self.optimizer_spf.step()
         step = done[0]
-        self.latest = lq[:1], Step(step.losses, *(image[:1].clone() for image in step[1:]))
-        self.log_dict.update(self.reduce_loss_dict(OrderedDict(step.losses, **self._psnrs(step))))
+        self.latest = lq[:1].clone(), step.first()
+        psnrs = step.psnrs(self.distiller.to_rgb)
+        self.log_dict.update(self.reduce_loss_dict(OrderedDict(step.losses, **psnrs)))
 
     def validation(self, dataloader: Any, current_iter: int, tb_logger: Any, save_img: bool = False) -> None:
         """Run the base's validation; in training, also show the latest patch: degraded, y, z, gt, mask."""
@@ -138,7 +139,7 @@ class SAPDMixin:
         super().save(epoch=epoch, current_iter=current_iter)  # type: ignore[misc]
         self.save_network(self.net_spf, 'net_spf', current_iter)
         if current_iter != -1:
-            save_branch_state(self.opt, current_iter, self.branch_rng)
+            save_branch_state(self.opt, current_iter)
 
     def resume_training(self, resume_state: dict[str, Any]) -> None:
         """Resume optimizers, schedulers and random streams.
@@ -153,7 +154,7 @@ class SAPDMixin:
                 'a SAPD run: start one with its student in path.pretrain_network_g (train.sapd_opt.stage: two_stage).'
             )
         super().resume_training(resume_state)  # type: ignore[misc]
-        load_branch_state(self.opt, resume_state['iter'], self.branch_rng)
+        load_branch_state(self.opt, resume_state['iter'])
 
     def _build_spf(self, output_index: int | None) -> nn.Module:
         block = deepcopy(self.opt['network_spf'])
@@ -161,7 +162,7 @@ class SAPDMixin:
         block.setdefault('image_channels', 1 if self.opt['datasets']['train'].get('color') == 'y' else 3)
         block.setdefault('output_index', output_index)
         spf = build_network(block).to(self.device)
-        self._try_branch(spf, block['image_channels'])
+        check_branch(spf, block['image_channels'], min(int(self.opt['datasets']['train'].get('gt_size') or 64), 64))
         load_path = self.opt['path'].get('pretrain_network_spf')
         if load_path is not None:
             self.load_network(spf, load_path, self.opt['path'].get('strict_load_spf', True), 'params')
@@ -177,26 +178,3 @@ class SAPDMixin:
         if not isinstance(loss, kind):
             raise SAPDError(f"train.{key}.type: found '{block['type']}', expected {kind.__name__} or a subclass of it.")
         return loss
-
-    @torch.no_grad()
-    def _try_branch(self, spf: nn.Module, channels: int) -> None:
-        """Send an empty patch through, so that a second network of the wrong kind is refused before the first step."""
-        size = min(int(self.opt['datasets']['train'].get('gt_size') or 64), 64)
-        patch = torch.zeros(1, channels, size, size, device=self.device)
-        spf.eval()(patch, patch[:, :1].int())
-
-    def _psnrs(self, step: Step) -> dict[str, Tensor]:
-        """PSNR in dB of restored and refined patches: whether the teacher is ahead of the student."""
-        to_rgb = self.distiller.to_rgb
-        gt = to_rgb(step.gt)
-        errors = {'psnr_restored': to_rgb(step.restored) - gt, 'psnr_refined': to_rgb(step.refined) - gt}
-        return {name: -10 * error.square().mean().clamp(min=1e-10).log10() for name, error in errors.items()}
-
-    def _formula(self) -> str:
-        terms = [
-            f'{loss.loss_weight:g}*{name}'
-            for name, loss in (('L_SPD', self.distiller.spd), ('L_SGR', self.distiller.sgr))
-            if loss is not None
-        ]
-        parameters = sum(p.numel() for p in self.net_spf.parameters())
-        return f'L(student) = L(base) + {" + ".join(terms)}; L_recon2 trains SPF alone ({parameters:,d} parameters).'

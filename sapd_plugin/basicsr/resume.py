@@ -11,7 +11,6 @@ import numpy as np
 import torch
 from basicsr.utils import get_root_logger
 
-from sapd_plugin.core import BranchRNG
 from sapd_plugin.errors import SAPDError
 from sapd_plugin.priors.store import MaskStore
 
@@ -26,11 +25,10 @@ def _fingerprint(opt: dict[str, Any]) -> str | None:
     return MaskStore(store).fingerprint if store else None
 
 
-def save_branch_state(opt: dict[str, Any], iteration: int, branch_rng: BranchRNG) -> None:
+def save_branch_state(opt: dict[str, Any], iteration: int) -> None:
     """Save this rank's random streams and the masks' fingerprint beside BasicSR's training state."""
     algorithm, keys, *rest = np.random.get_state()
     state = {
-        'branch': branch_rng.state_dict(),
         'torch': torch.get_rng_state(),
         'cuda': torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
         'numpy': [algorithm, torch.from_numpy(keys.astype(np.int64)), *rest],
@@ -40,7 +38,7 @@ def save_branch_state(opt: dict[str, Any], iteration: int, branch_rng: BranchRNG
     torch.save(state, _path(opt, iteration, Path(opt['path']['training_states'])))
 
 
-def load_branch_state(opt: dict[str, Any], iteration: int, branch_rng: BranchRNG) -> None:
+def load_branch_state(opt: dict[str, Any], iteration: int) -> None:
     """Continue the random streams of :func:`save_branch_state`.
 
     Raises:
@@ -56,7 +54,6 @@ def load_branch_state(opt: dict[str, Any], iteration: int, branch_rng: BranchRNG
         raise SAPDError(
             f'datasets.train.mask_store: its settings fingerprint is {found}, the run to resume began with {saved}.'
         )
-    branch_rng.load_state_dict(state['branch'])
     torch.set_rng_state(state['torch'])
     if torch.cuda.is_available() and len(state['cuda']) == torch.cuda.device_count():
         torch.cuda.set_rng_state_all(state['cuda'])

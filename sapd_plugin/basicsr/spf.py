@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import inspect
-
 from basicsr.archs import build_network
 
 from sapd_plugin import core
-from sapd_plugin.errors import SAPDError, check_keys
 
 
 def SPF(network: dict | None = None, **settings: object) -> core.SPF:
@@ -20,8 +17,4 @@ def SPF(network: dict | None = None, **settings: object) -> core.SPF:
     Raises:
         SAPDError: no network, or an unknown setting.
     """
-    known = list(inspect.signature(core.SPF).parameters)
-    check_keys('network_spf', settings, known)
-    if not network:
-        raise SAPDError('network_spf.network: missing, expected the block of a registered network (type, ...).')
-    return core.SPF(build_network(network), **settings)  # type: ignore[arg-type]
+    return core.build_spf(build_network, network, settings)

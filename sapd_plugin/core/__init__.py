@@ -2,13 +2,14 @@
 
 from sapd_plugin.core.colour import ToRGB
 from sapd_plugin.core.distiller import Distilled, Distiller
-from sapd_plugin.core.graft import Graft, Step
+from sapd_plugin.core.graft import Graft, check_together, tapped
 from sapd_plugin.core.perceptual import VGG19Features, find_vgg
 from sapd_plugin.core.rng import BranchRNG
 from sapd_plugin.core.schedule import Schedule, check_stage
 from sapd_plugin.core.sgr import SGRLoss, sgr_loss
 from sapd_plugin.core.spd import SPDLoss, spd_loss
-from sapd_plugin.core.spf import SPF
+from sapd_plugin.core.spf import SPF, build_spf, check_branch
+from sapd_plugin.core.step import Step
 
 __all__ = [
     'SPF',
@@ -22,8 +23,12 @@ __all__ = [
     'Step',
     'ToRGB',
     'VGG19Features',
+    'build_spf',
+    'check_branch',
     'check_stage',
+    'check_together',
     'find_vgg',
     'sgr_loss',
     'spd_loss',
+    'tapped',
 ]

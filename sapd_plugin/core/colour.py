@@ -40,3 +40,8 @@ class ToRGB(nn.Module):
         if image.shape[1] == 1:
             return image.expand(-1, 3, -1, -1)
         return image.flip(1) if self.order == 'bgr' else image
+
+
+def to_single(tensor: Tensor) -> Tensor:
+    """Bring half precision (of autocast) to float32; wider dtypes stay."""
+    return tensor.float() if tensor.dtype in (torch.float16, torch.bfloat16) else tensor

@@ -7,7 +7,7 @@ from typing import Callable, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from sapd_plugin.core.colour import ToRGB
+from sapd_plugin.core.colour import ToRGB, to_single
 from sapd_plugin.core.rng import BranchRNG
 from sapd_plugin.core.sgr import SGRLoss
 from sapd_plugin.core.spd import SPDLoss
@@ -68,8 +68,9 @@ class Distiller(nn.Module):
         Raises:
             FloatingPointError: a loss is NaN or infinite; the message names it and the iteration.
         """
-        with self.rng.active():
-            z = self.spf(restored, mask)
+        with self.rng.active(iteration):
+            z = to_single(self.spf(restored, mask))
+        restored = to_single(restored)
         refined = z.detach()
         losses = {'l_spf': self.reconstruction(z, gt)}
         if self.spd is not None:
@@ -87,6 +88,18 @@ class Distiller(nn.Module):
             name = list(losses)[int(finite.int().argmin())]
             raise FloatingPointError(f'{name} is {losses[name].item()} at iteration {iteration}.')
         return Distilled(losses, refined)
+
+    def formula(self) -> str:
+        """Say in one line what trains what, for the log."""
+        terms = [
+            f'{loss.loss_weight:g}*{name}'
+            for name, loss in (('L_SPD', self.spd), ('L_SGR', self.sgr))
+            if loss is not None
+        ]
+        parameters = sum(p.numel() for p in self.spf.parameters()) if isinstance(self.spf, nn.Module) else 0
+        return (
+            f'SAPD: L(student) = L(base) + {" + ".join(terms)}; L_recon2 trains SPF alone ({parameters:,d} parameters).'
+        )
 
     @staticmethod
     def _factor(loss: SPDLoss | SGRLoss, iteration: int) -> float:

@@ -1,52 +1,93 @@
-"""Adds the distiller's gradient to a student's output, whatever model trains the student.
+"""Reaches a student's output inside a framework's training step, whatever model trains the student.
 
-The framework's training step runs as it is. While it calls the student, a forward hook computes the training-only
-losses on a detached copy of the output and their gradients; when the framework's own backward reaches the output, a
-tensor hook adds that gradient. The result equals the gradient of the explicit sum of all losses.
+:func:`tapped` hands the output on, for frameworks that sum named losses themselves. :class:`Graft` needs no such
+framework: the training step runs as it is; while it calls the student, the training-only losses and their gradients are
+computed on a detached copy of the output, and when the step's own backward reaches the output, a tensor hook adds that
+gradient. The result equals the gradient of the explicit sum of all losses.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import NamedTuple
+from typing import Callable
 
 import torch
 from torch import Tensor, nn
 
 from sapd_plugin.core.distiller import Distiller
 from sapd_plugin.core.spf import select_image
+from sapd_plugin.core.step import Step
 from sapd_plugin.errors import SAPDError
 
 
-class Step(NamedTuple):
-    """One training step's images (N,C,H,W; detached), mask (N,1,H,W) and losses."""
+@contextmanager
+def tapped(
+    student: nn.Module, act: Callable[[Tensor], object], name: str, output_index: int | None = None
+) -> Iterator[None]:
+    """Call ``act`` on the image (N,C,H,W) that the student returns to the one training call inside the block.
 
-    losses: dict[str, Tensor]
-    restored: Tensor
-    refined: Tensor
-    gt: Tensor
-    mask: Tensor
+    The hook is on the student inside the block alone, so that copies of it (moving averages) carry none.
+
+    Args:
+        student: the network as the framework calls it (wrapped for distributed training or not).
+        act: gets the image, attached to its graph.
+        name: the student's config key, for messages.
+        output_index: which image to use where the student returns several (MPRNet: 0, MIMO-UNet: -1).
+
+    Raises:
+        SAPDError: the student was called with gradients twice, or not at all, or returned no image.
+    """
+    called = False
+
+    def on_forward(module: nn.Module, args: object, output: object) -> None:
+        nonlocal called
+        if not torch.is_grad_enabled():
+            return
+        if called:
+            raise SAPDError(f'The training step called {name} twice with gradients; SAPD serves one call a step.')
+        called = True
+        act(select_image(output, output_index, name))
+
+    handle = student.register_forward_hook(on_forward)
+    try:
+        yield
+    finally:
+        handle.remove()
+    if not called:
+        raise SAPDError(
+            f'The training step never called {name} with gradients, so SAPD has nothing to act on. Does it train '
+            'another network?'
+        )
+
+
+def check_together(restored: Tensor, gt: Tensor, mask: Tensor) -> None:
+    """Refuse images and masks that are not of one batch and one size.
+
+    Raises:
+        SAPDError: naming the three shapes.
+    """
+    if restored.shape != gt.shape or mask.shape[0] != gt.shape[0] or mask.shape[-2:] != gt.shape[-2:]:
+        raise SAPDError(
+            f'restored image {tuple(restored.shape)}, ground truth {tuple(gt.shape)} and mask {tuple(mask.shape)} do '
+            'not belong together.'
+        )
 
 
 class Graft:
-    """Grafts a distiller onto a student by a forward hook.
+    """Grafts a distiller onto a student's training step.
 
     Args:
         student: the network as the framework calls it (wrapped for distributed training or not).
         distiller: computes the losses.
-        output_index: which image to use where the student returns several (MPRNet: 0, MIMO-UNet: -1).
+        name: the student's config key, for messages.
+        output_index: which image to use where the student returns several.
     """
 
-    def __init__(self, student: nn.Module, distiller: Distiller, output_index: int | None = None) -> None:
-        self.distiller, self.output_index = distiller, output_index
-        self._batch: tuple[Tensor, Tensor, int] | None = None
-        self._step: Step | None = None
-        self._handle = student.register_forward_hook(self._on_forward)
-
-    def remove(self) -> None:
-        """Take the hook off the student."""
-        self._handle.remove()
+    def __init__(
+        self, student: nn.Module, distiller: Distiller, name: str = 'network_g', output_index: int | None = None
+    ) -> None:
+        self.student, self.distiller, self.name, self.output_index = student, distiller, name, output_index
 
     @contextmanager
     def armed(self, gt: Tensor, mask: Tensor, iteration: int) -> Iterator[list[Step]]:
@@ -58,41 +99,23 @@ class Graft:
             iteration: counted from 1.
 
         Yields:
-            A list that holds the :class:`Step` once the block has ended.
+            A list that holds the :class:`Step` once the student was called.
 
         Raises:
-            SAPDError: the block ended without a training call of the student.
+            SAPDError: as :func:`tapped` and :func:`check_together` do.
         """
-        self._batch, self._step = (gt, mask, iteration), None
         done: list[Step] = []
-        try:
-            yield done
-        finally:
-            self._batch = None
-        if self._step is None:
-            raise SAPDError(
-                'The training step never called the student with gradients, so SAPD has nothing to act on. '
-                'Is the network that it trains the one named network_g / generator?'
-            )
-        done.append(self._step)
 
-    def _on_forward(self, module: nn.Module, args: object, output: object) -> None:
-        if self._batch is None or not torch.is_grad_enabled():
-            return
-        if self._step is not None:
-            raise SAPDError('The training step called the student twice with gradients; SAPD serves one call a step.')
-        gt, mask, iteration = self._batch
-        restored = select_image(output, self.output_index, 'network_g')
-        if restored.shape != gt.shape or mask.shape[0] != gt.shape[0] or mask.shape[-2:] != gt.shape[-2:]:
-            raise SAPDError(
-                f'restored image {tuple(restored.shape)}, ground truth {tuple(gt.shape)} and mask '
-                f'{tuple(mask.shape)} do not belong together.'
-            )
-        leaf = restored.detach().requires_grad_()
-        with torch.enable_grad():
-            losses, refined = self.distiller(leaf, gt, mask, iteration)
-            torch.stack(list(losses.values())).sum().backward()
-        if leaf.grad is not None and restored.requires_grad:
-            gradient = leaf.grad
-            restored.register_hook(lambda own: own + gradient)
-        self._step = Step({k: v.detach() for k, v in losses.items()}, leaf.detach(), refined, gt, mask)
+        def act(restored: Tensor) -> None:
+            check_together(restored, gt, mask)
+            leaf = restored.detach().requires_grad_()
+            with torch.enable_grad():
+                losses, refined = self.distiller(leaf, gt, mask, iteration)
+                torch.stack(list(losses.values())).sum().backward()
+            if leaf.grad is not None and restored.requires_grad:
+                gradient = leaf.grad
+                restored.register_hook(lambda own: own + gradient)
+            done.append(Step({k: v.detach() for k, v in losses.items()}, leaf.detach(), refined, gt, mask))
+
+        with tapped(self.student, act, self.name, self.output_index):
+            yield done

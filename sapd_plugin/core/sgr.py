@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from sapd_plugin.core.colour import to_single
 from sapd_plugin.core.perceptual import VGG19Features
 from sapd_plugin.core.regions import majority_downsample, rank_regions, region_means
 from sapd_plugin.core.schedule import Schedule
@@ -90,24 +91,24 @@ def sgr_loss(
 
     Returns:
         Scalar: mean over images, an image without relations counting as 0, so that the mean of two half batches is
-        the value of the whole one. Computed in float32 at least.
+        the value of the whole one. Computed in float32 at least, inside autocast, too: cosines of half precision
+        differ by more than the relations do.
     """
-    if features.dtype in (torch.float16, torch.bfloat16):
-        features, target = features.float(), target.float()
-    target = target.detach()
-    ranks, sizes = rank_regions(labels, max_regions, min_region)
-    if sizes.shape[1] == 0:
-        return (features * 0).sum()
-    present = sizes > 0
-    nodes, target_nodes = region_means(features, ranks, sizes), region_means(target, ranks, sizes)
-    loss = features.new_zeros(features.shape[0])
-    if edge_weight:
-        loss = loss + edge_weight * edge_term(nodes, target_nodes, present)
-    if node_weight:
-        loss = loss + node_weight * node_term(nodes, target_nodes, present)
-    if pixel_weight:
-        loss = loss + pixel_weight * pixel_term(features, target, nodes, target_nodes, ranks)
-    return loss.mean()
+    features, target = to_single(features), to_single(target.detach())
+    with torch.autocast(features.device.type, enabled=False):
+        ranks, sizes = rank_regions(labels, max_regions, min_region)
+        if sizes.shape[1] == 0:
+            return (features * 0).sum()
+        present = sizes > 0
+        nodes, target_nodes = region_means(features, ranks, sizes), region_means(target, ranks, sizes)
+        loss = features.new_zeros(features.shape[0])
+        if edge_weight:
+            loss = loss + edge_weight * edge_term(nodes, target_nodes, present)
+        if node_weight:
+            loss = loss + node_weight * node_term(nodes, target_nodes, present)
+        if pixel_weight:
+            loss = loss + pixel_weight * pixel_term(features, target, nodes, target_nodes, ranks)
+        return loss.mean()
 
 
 def _masked_mean(values: Tensor, where: Tensor) -> Tensor:

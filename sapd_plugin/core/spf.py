@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import inspect
+from collections.abc import Mapping
+from typing import Any, Callable
+
 import torch
 from torch import Tensor, nn
 
 from sapd_plugin.core.encoding import ENCODINGS, encode_mask, encoding_channels
-from sapd_plugin.errors import SAPDError, check_choice
+from sapd_plugin.errors import SAPDError, check_choice, check_keys
 
 
 class SPF(nn.Module):
@@ -88,6 +92,50 @@ class SPF(nn.Module):
                 f'{tuple(refined.shape)}. The second network works at the output size: name one with scale 1.'
             )
         return refined
+
+
+def build_spf(build_network: Callable[[Any], nn.Module], network: Any, settings: Mapping[str, Any]) -> SPF:
+    """Build :class:`SPF` around a second network that a config block names.
+
+    Args:
+        build_network: a framework's builder of networks.
+        network: block of any registered network at scale 1; the adapters fill in the student's own.
+        settings: those of :class:`SPF`.
+
+    Raises:
+        SAPDError: no network, or an unknown setting.
+    """
+    check_keys('network_spf', settings, [*inspect.signature(SPF).parameters])
+    if not network:
+        raise SAPDError('network_spf.network: missing, expected the block of a registered network (type, ...).')
+    return SPF(build_network(network), **settings)
+
+
+@torch.no_grad()
+def check_branch(spf: nn.Module, channels: int, size: int = 64) -> None:
+    """Send an empty patch through, so that a second network of the wrong kind is refused before the first step.
+
+    Args:
+        spf: SPF, or a user's own branch (restored, mask) -> refined.
+        channels: of the restored image.
+        size: side of the patch in pixels.
+
+    Raises:
+        SAPDError: the branch takes no such image, or changes its size.
+    """
+    patch = torch.zeros(1, channels, size, size, device=next(spf.parameters()).device)
+    training = spf.training
+    try:
+        spf.eval()(patch, patch[:, :1].int())
+    except SAPDError:
+        raise
+    except (RuntimeError, ValueError, AssertionError) as error:
+        raise SAPDError(
+            f'network_spf.network: does not take a restored image of {tuple(patch.shape)} ({error}). Name one '
+            'that does.'
+        ) from error
+    finally:
+        spf.train(training)
 
 
 def select_image(output: object, index: int | None, network: str) -> Tensor:

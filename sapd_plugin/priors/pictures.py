@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from sapd_plugin.errors import SAPDError
@@ -56,3 +58,16 @@ def overlay(image: np.ndarray, labels: np.ndarray, opacity: float = 0.5) -> np.n
     blended = blended.round().astype(np.uint8)
     blended[boundaries(labels)] = 255
     return blended
+
+
+def strip(photos: Sequence[np.ndarray], labels: np.ndarray) -> np.ndarray:
+    """Put photos of one size side by side, and after them the last one with the regions over it.
+
+    Args:
+        photos: (H,W,3) uint8 RGB each.
+        labels: (H,W) or (H,W,1) integers, 0 = no mask.
+
+    Returns:
+        (H, (len(photos) + 1) * W, 3) uint8 RGB.
+    """
+    return np.concatenate([*photos, overlay(photos[-1], labels)], axis=1)

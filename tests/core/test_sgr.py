@@ -67,6 +67,9 @@ def test_without_regions_the_loss_is_zero_and_still_differentiable():
 def test_half_precision_features_are_compared_in_float32():
     features, target, labels = case()
     assert sgr_loss(features.half(), target.half(), labels).dtype == torch.float32
+    with torch.autocast('cpu', dtype=torch.bfloat16):
+        inside = sgr_loss(features, target, labels)
+    assert torch.equal(inside, sgr_loss(features, target, labels))
 
 
 def test_module_on_a_photo(vgg_weights):

@@ -1,0 +1,98 @@
+"""A mask store held against the images of a training set, before the first step."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from io import BytesIO
+from pathlib import Path
+from typing import NamedTuple
+
+from PIL import Image
+
+from sapd_plugin.errors import SAPDError, nearest
+from sapd_plugin.priors.codec import RecordError
+from sapd_plugin.priors.store import MaskStore
+
+_EXIF_ORIENTATION = 0x0112
+
+
+class Target(NamedTuple):
+    """A ground truth image: the key of its mask, its name for messages, its size (H, W) or None where unknown."""
+
+    key: str
+    name: str
+    size: tuple[int, int] | None
+
+
+def open_training_store(
+    where: str, folder: str | os.PathLike[str] | None, targets: Sequence[Target], fingerprint: str | None = None
+) -> MaskStore:
+    """Open a store and check that it has a whole mask of the right size for every image.
+
+    Args:
+        where: the config key that holds the dataset, for messages.
+        folder: the store, as the config names it.
+        targets: the ground truth images.
+        fingerprint: refuse a store whose settings' fingerprint is another one.
+
+    Raises:
+        SAPDError: no store, another fingerprint, a missing, damaged or wrong-sized mask.
+    """
+    if not folder:
+        raise SAPDError(f"{where}.mask_store: missing, expected a folder made by 'tools/extract_masks.py'.")
+    store = MaskStore(Path(folder).expanduser())
+    if fingerprint and fingerprint != store.fingerprint:
+        raise SAPDError(
+            f'{where}.mask_fingerprint: {folder} has {store.fingerprint}, expected {fingerprint}. '
+            f'Its settings: {store.settings}.'
+        )
+    missing = sorted(target.key for target in targets if target.key not in store)
+    if missing:
+        raise SAPDError(
+            f'{where}.mask_store: {folder} has no masks for {len(missing)} of {len(targets)} images, '
+            f"among them '{missing[0]}'.{nearest(missing[0], store.keys())} Run tools/extract_masks.py again, "
+            'or set mask_filename_tmpl where the names differ.'
+        )
+    for target in targets:
+        try:
+            record = store.record(target.key)
+            record.check()
+        except RecordError as error:
+            raise SAPDError(
+                f"{where}.mask_store: {folder}, mask '{target.key}': {error} Delete the store and run "
+                'tools/extract_masks.py again.'
+            ) from error
+        if target.size is not None:
+            check_size(where, target.name, record.shape[:2], target.size)
+    return store
+
+
+def check_size(where: str, image: str, mask_size: tuple[int, int], image_size: tuple[int, int]) -> None:
+    """Refuse a mask of another size (H, W) than its image.
+
+    Raises:
+        SAPDError: naming both.
+    """
+    if tuple(mask_size) != tuple(image_size):
+        raise SAPDError(
+            f'{where}.mask_store: the mask of {image} is {mask_size[0]}x{mask_size[1]}, the image '
+            f"{image_size[0]}x{image_size[1]} (height x width). Cut the masks on images of the ground truth's size."
+        )
+
+
+def template_key(key: str, template: str) -> str:
+    """Apply a file name template such as '{}_restored' to a key's last part; folders stay.
+
+    >>> template_key('day/1', '{}_restored')
+    'day/1_restored'
+    """
+    folder, _, name = key.rpartition('/')
+    return f'{folder}/{template.format(name)}' if folder else template.format(name)
+
+
+def image_size(image: str | os.PathLike[str] | bytes) -> tuple[int, int]:
+    """Read an image's (H, W) from its header, turned as its EXIF entry says, which OpenCV does when it loads it."""
+    with Image.open(BytesIO(image) if isinstance(image, bytes) else image) as opened:
+        turned = opened.getexif().get(_EXIF_ORIENTATION, 1) >= 5
+        return opened.size if turned else opened.size[::-1]
