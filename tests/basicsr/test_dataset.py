@@ -9,9 +9,10 @@ import pytest
 import torch
 from basicsr.data import build_dataloader, build_dataset
 from basicsr.utils.lmdb_util import make_lmdb_from_imgs
+from photos import make_store, quantise
 
 import sapd_plugin.basicsr  # noqa: F401
-from recipes import make_store, parsed, quantise, sapd_options, stock_options
+from recipes import parsed, sapd_options, stock_options
 
 
 def datasets(pairs: Path, store: Path, **changes):

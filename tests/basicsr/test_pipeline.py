@@ -9,20 +9,10 @@ from pathlib import Path
 import basicsr
 import pytest
 import torch
+from photos import ROOT, make_pairs, make_store, run, shared_labels
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from recipes import (
-    ROOT,
-    make_pairs,
-    make_store,
-    run,
-    run_test,
-    run_train,
-    sapd_options,
-    shared_labels,
-    stock_options,
-    write_yaml,
-)
+from recipes import run_test, run_train, sapd_options, stock_options, write_yaml
 
 pytestmark = pytest.mark.slow
 

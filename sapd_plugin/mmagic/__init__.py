@@ -1,0 +1,36 @@
+"""The adapter to MMagic. Importing it (``custom_imports``) registers, with MMagic's registries:
+
+* model ``SAPDModel``, wrapping BaseEditModel and its descendants;
+* dataset ``PairedImageMaskDataset``, wrapping any image dataset;
+* network ``SPF``; losses ``SPDLoss`` and ``SGRLoss``;
+* hook ``SAPDHook``; optimizer constructor ``SAPDOptimWrapperConstructor``.
+
+It also lets MMEngine read its own checkpoints under torch >= 2.6, see :mod:`sapd_plugin.mmagic.checkpoints`.
+"""
+
+from mmagic.registry import DATASETS, HOOKS, MODELS, OPTIM_WRAPPER_CONSTRUCTORS
+
+from sapd_plugin.core import SGRLoss, SPDLoss
+from sapd_plugin.mmagic.checkpoints import trust_own_checkpoints
+from sapd_plugin.mmagic.dataset import PairedImageMaskDataset
+from sapd_plugin.mmagic.hook import SAPDHook
+from sapd_plugin.mmagic.model import SAPDModel
+from sapd_plugin.mmagic.optim import SAPDOptimWrapperConstructor
+from sapd_plugin.mmagic.spf import SPF
+
+for _module in (SAPDModel, SPF, SPDLoss, SGRLoss):
+    MODELS.register_module(module=_module)
+DATASETS.register_module(module=PairedImageMaskDataset)
+HOOKS.register_module(module=SAPDHook)
+OPTIM_WRAPPER_CONSTRUCTORS.register_module(module=SAPDOptimWrapperConstructor)
+trust_own_checkpoints()
+
+__all__ = [
+    'SPF',
+    'PairedImageMaskDataset',
+    'SAPDHook',
+    'SAPDModel',
+    'SAPDOptimWrapperConstructor',
+    'SGRLoss',
+    'SPDLoss',
+]

@@ -1,0 +1,202 @@
+"""Masks through MMagic's own transforms: each stock transform runs unchanged, and the mask follows it.
+
+The mask travels as ``results['sam_mask']``, (H,W,1) integer, at the size of ``gt``. Transforms are told by their class
+names, those of descendants included.
+"""
+
+from __future__ import annotations
+
+import inspect
+import random
+from collections.abc import Sequence
+from typing import Any, Callable
+
+import cv2
+import mmcv
+import numpy as np
+
+from sapd_plugin.errors import SAPDError
+from sapd_plugin.priors.store import MaskStore
+from sapd_plugin.priors.training import check_size, template_key
+
+WHERE = 'train_dataloader.dataset'
+MASK, GT = 'sam_mask', 'gt'
+
+# They take a list of images for a key and treat all of them alike.
+TAKE_LISTS = ('PairedRandomCrop', 'Flip', 'RandomTransposeHW', 'FixedCrop')
+# They change values of ``gt``, and move no pixel.
+KEEP_PLACE = (
+    'Clip',
+    'ColorJitter',
+    'CopyValues',
+    'Normalize',
+    'RandomBlur',
+    'RandomJPEGCompression',
+    'RandomNoise',
+    'RescaleToZeroOne',
+    'SetValues',
+    'UnsharpMasking',
+)
+
+
+class LoadSAMMask:
+    """Put an image's mask beside it, whole: (H,W,1), uint8, uint16 or int32.
+
+    Args:
+        store: the masks.
+        template: how the store names an image whose key is '{}'.
+    """
+
+    def __init__(self, store: MaskStore, template: str = '{}') -> None:
+        self.store, self.template = store, template
+
+    def __call__(self, results: dict[str, Any]) -> dict[str, Any]:
+        """Read the mask of ``results['key']``.
+
+        Raises:
+            SAPDError: no mask, a damaged one, or one of another size than ``gt``.
+        """
+        record = self.store.record(template_key(results['key'], self.template))
+        check_size(WHERE, results['gt_path'], record.shape[:2], results[GT].shape[:2])
+        results[MASK] = record[:, :]
+        return results
+
+    def __repr__(self) -> str:
+        return f'{type(self).__name__}(store={self.store!r}, template={self.template!r})'
+
+
+class MaskFollows:
+    """Run a stock transform, and bring the mask to where ``gt`` went.
+
+    Args:
+        transform: the built transform.
+        follow: called as ``follow(transform, results)``; runs it and moves the mask.
+    """
+
+    def __init__(self, transform: Any, follow: Callable[[Any, dict[str, Any]], dict[str, Any]]) -> None:
+        self.transform, self.follow = transform, follow
+
+    def __call__(self, results: dict[str, Any]) -> dict[str, Any]:
+        """Transform image, ground truth and mask alike."""
+        return self.follow(self.transform, results)
+
+    def __repr__(self) -> str:
+        return f'{type(self).__name__}({self.transform!r})'
+
+
+class PackSAMMask:
+    """Hand the mask to PackInputs as int32, which tensors can hold and compute with whatever the store's dtype.
+
+    Args:
+        pack: the pipeline's own PackInputs, which is told to pack one key more.
+    """
+
+    def __init__(self, pack: Any) -> None:
+        pack.data_keys = [*pack.data_keys, MASK]
+        self.pack = pack
+
+    def __call__(self, results: dict[str, Any]) -> dict[str, Any]:
+        """Pack; ``data_samples.sam_mask`` is (1,H,W) int32."""
+        results[MASK] = np.ascontiguousarray(results[MASK], dtype=np.int32)
+        return self.pack(results)
+
+    def __repr__(self) -> str:
+        return f'{type(self).__name__}({self.pack!r})'
+
+
+def with_masks(transforms: Sequence[Any], store: MaskStore, template: str = '{}') -> list[Any]:
+    """Return a training pipeline that also loads, moves and packs masks.
+
+    Args:
+        transforms: the built transforms of a stock pipeline.
+        store: the masks.
+        template: as for :class:`LoadSAMMask`.
+
+    Raises:
+        SAPDError: ``gt`` is never loaded or never packed, or a transform moves it in a way that is not known.
+    """
+    aligned: list[Any] = []
+    loaded = packed = False
+    for transform in transforms:
+        if not loaded:
+            aligned.append(transform)
+            if 'LoadImageFromFile' in _names(transform) and transform.key == GT:
+                aligned.append(LoadSAMMask(store, template))
+                loaded = True
+        elif 'PackInputs' in _names(transform):
+            aligned.append(PackSAMMask(transform))
+            packed = True
+        else:
+            follow = _how_to_follow(transform)
+            aligned.append(transform if follow is None else MaskFollows(transform, follow))
+    if not loaded or not packed:
+        step = "LoadImageFromFile with key='gt'" if not loaded else 'PackInputs'
+        raise SAPDError(f'{WHERE}.pipeline: has no {step}, so masks cannot join it.')
+    return aligned
+
+
+def _names(transform: Any) -> set[str]:
+    return {base.__name__ for base in inspect.getmro(type(transform))}
+
+
+def _how_to_follow(transform: Any) -> Callable[[Any, dict[str, Any]], dict[str, Any]] | None:
+    names = _names(transform)
+    if names & {*TAKE_LISTS}:
+        return _as_one_more_image
+    if names & FOLLOW.keys():
+        return FOLLOW[next(name for name in FOLLOW if name in names)]
+    keys = [getattr(transform, key, ()) for key in ('keys', 'key', 'gt_key', 'output_keys', 'dst_keys', 'data_keys')]
+    touched = {name for value in keys for name in ([value] if isinstance(value, str) else value or ())}
+    if names & {*KEEP_PLACE} or (touched and GT not in touched):
+        return None
+    known = ', '.join(sorted([*TAKE_LISTS, *FOLLOW, *KEEP_PLACE]))
+    raise SAPDError(
+        f"{WHERE}.pipeline: how {type(transform).__name__} moves 'gt' is not known, so masks would lose their image. "
+        f'Known are {known}, their descendants, and transforms of other keys.'
+    )
+
+
+def _as_one_more_image(transform: Any, results: dict[str, Any]) -> dict[str, Any]:
+    results[GT] = [results[GT], results[MASK]]
+    results = transform(results)
+    results[GT], results[MASK] = results[GT]
+    return results
+
+
+def _resized(transform: Any, results: dict[str, Any]) -> dict[str, Any]:
+    results = transform(results)
+    height, width = results[GT].shape[:2]
+    mask = results[MASK]
+    if mask.shape[:2] != (height, width):
+        # "Exact" takes pixel centres, as the interpolation of the image does.
+        mask = cv2.resize(mask, (width, height), interpolation=cv2.INTER_NEAREST_EXACT)
+        results[MASK] = mask.reshape(height, width, 1)
+    return results
+
+
+def _cut_at_the_end(transform: Any, results: dict[str, Any]) -> dict[str, Any]:
+    results = transform(results)
+    height, width = results[GT].shape[:2]
+    results[MASK] = results[MASK][:height, :width]
+    return results
+
+
+def _rotated(transform: Any, results: dict[str, Any]) -> dict[str, Any]:
+    before = random.getstate()
+    results = transform(results)
+    if GT in transform.keys:
+        after = random.getstate()
+        random.setstate(before)
+        angle = random.uniform(*transform.degrees)  # the transform keeps its draw to itself
+        random.setstate(after)
+        mask = results[MASK]
+        results[MASK] = mmcv.imrotate(mask, angle, interpolation='nearest').reshape(mask.shape)
+    return results
+
+
+FOLLOW = {
+    'Resize': _resized,
+    'MATLABLikeResize': _resized,
+    'ModCrop': _cut_at_the_end,
+    'RandomRotation': _rotated,
+}
