@@ -47,6 +47,8 @@ def test_import_contracts_are_kept():
         ('priors', 'sapd_plugin.core'),
         ('priors', 'mmengine'),
         ('basicsr', 'mmagic'),
+        ('mmagic', 'basicsr'),
+        ('mmagic', 'sapd_plugin.basicsr'),
         ('compat', 'torch'),
     ],
 )

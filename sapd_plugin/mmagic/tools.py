@@ -6,7 +6,6 @@ import runpy
 from pathlib import Path
 
 import mmagic
-
 from sapd_plugin.errors import SAPDError
 
 

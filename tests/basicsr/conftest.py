@@ -2,8 +2,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import photos
 import pytest
+
+import photos
 
 
 @pytest.fixture(scope='session')

@@ -9,9 +9,9 @@ import pytest
 import yaml
 from basicsr.archs import build_network
 from basicsr.utils.options import ordered_yaml
-from photos import ROOT, make_pairs, make_store, run, shared_labels
 
 import sapd_plugin.basicsr  # noqa: F401
+from photos import ROOT, make_pairs, make_store, run, shared_labels
 from sapd_plugin.basicsr.options import check_options
 
 CONFIGS = ROOT / 'configs/basicsr'

@@ -9,9 +9,9 @@ import pytest
 import torch
 from basicsr.data import build_dataloader, build_dataset
 from basicsr.utils.lmdb_util import make_lmdb_from_imgs
-from photos import make_store, quantise
 
 import sapd_plugin.basicsr  # noqa: F401
+from photos import make_store, quantise
 from recipes import parsed, sapd_options, stock_options
 
 

@@ -10,9 +10,9 @@ import pytest
 import torch
 from basicsr.data import build_dataset
 from basicsr.models import build_model
-from photos import grey_levels, make_store
 
 import sapd_plugin.basicsr  # noqa: F401
+from photos import grey_levels, make_store
 from recipes import DELETE, parsed, sapd_options
 from sapd_plugin.errors import SAPDError
 from sapd_plugin.priors.store import MaskStore

@@ -6,12 +6,12 @@ import re
 import shutil
 from pathlib import Path
 
-import basicsr
 import pytest
 import torch
-from photos import ROOT, make_pairs, make_store, run, shared_labels
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
+import basicsr
+from photos import ROOT, make_pairs, make_store, run, shared_labels
 from recipes import run_test, run_train, sapd_options, stock_options, write_yaml
 
 pytestmark = pytest.mark.slow

@@ -1,0 +1,14 @@
+# Restormer on DPDD with SAM priors.
+_base_ = './restormer_dpdd_stock.py'
+custom_imports = dict(imports=['sapd_plugin.mmagic'])
+experiment_name = 'sapd_restormer_dpdd'
+work_dir = f'./work_dirs/{experiment_name}'
+
+model = dict(
+    type='SAPDModel',
+    network_spf=dict(type='SPF'),
+    spd_loss=dict(type='SPDLoss', loss_weight=0.1),
+    sgr_loss=dict(type='SGRLoss', loss_weight=0.1),
+)
+train_dataloader = dict(dataset=dict(type='PairedImageMaskDataset', mask_store='data/masks/DPDD_train'))
+default_hooks = dict(sapd=dict(type='SAPDHook'))

@@ -1,0 +1,12 @@
+# Restormer on Rain13K with SAM priors, at a size for two CPU cores.
+_base_ = './restormer_rain13k_sapd.py'
+experiment_name = 'sapd_restormer_d8_rain13k_cpu'
+work_dir = f'./work_dirs/{experiment_name}'
+
+model = dict(generator=dict(dim=8, num_blocks=[1, 1, 1, 1], num_refinement_blocks=1))
+train_pipeline = _base_.train_dataloader.dataset.pipeline
+train_pipeline[3]['gt_patch_size'] = 64
+train_dataloader = dict(num_workers=1, batch_size=2, dataset=dict(pipeline=train_pipeline))
+train_cfg = dict(max_iters=300, val_interval=300)
+param_scheduler = dict(_delete_=True, type='CosineAnnealingLR', by_epoch=False, T_max=300, eta_min=1e-6)
+default_hooks = dict(checkpoint=dict(interval=100), logger=dict(interval=10))
