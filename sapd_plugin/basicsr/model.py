@@ -19,8 +19,9 @@ from torch import Tensor, nn
 from sapd_plugin.basicsr.options import base_model_class, check_options
 from sapd_plugin.basicsr.pictures import log_pictures
 from sapd_plugin.basicsr.resume import load_branch_state, save_branch_state
-from sapd_plugin.core import BranchRNG, Distiller, Graft, SGRLoss, SPDLoss, Step, ToRGB, check_branch
+from sapd_plugin.core import BranchRNG, Distiller, Graft, OnlineMasks, SGRLoss, SPDLoss, Step, ToRGB, check_branch
 from sapd_plugin.errors import SAPDError
+from sapd_plugin.priors.online import build_online_segmenter
 
 
 def SAPDModel(opt: dict[str, Any]) -> Any:
@@ -29,7 +30,7 @@ def SAPDModel(opt: dict[str, Any]) -> Any:
     Args:
         opt: BasicSR's options. For training: ``network_spf``, ``train.spd_opt`` and/or ``train.sgr_opt``; optional
             ``base_model_type``, ``train.spf_opt`` (second reconstruction loss; default ``pixel_opt``, else L1),
-            ``train.optim_spf`` (default ``optim_g``), ``train.sapd_opt`` (``stage``, ``output_index``).
+            ``train.optim_spf`` (default ``optim_g``), ``train.sapd_opt`` (``stage``, ``output_index``, ``online``).
 
     Raises:
         SAPDError: a mistake in the options; see :mod:`sapd_plugin.basicsr.options`.
@@ -56,7 +57,8 @@ class SAPDMixin:
         rank = self.opt.get('rank', 0)
         # A stream of its own: the base's networks and data see the draws of a stock run, whatever is built here.
         self.branch_rng = BranchRNG((self.opt.get('manual_seed') or 0) + rank, self.device)
-        output_index = (train.get('sapd_opt') or {}).get('output_index')
+        sapd = train.get('sapd_opt') or {}
+        output_index = sapd.get('output_index')
         with self.branch_rng.active():
             self.net_spf = self._build_spf(output_index)
             reconstruction = train.get('spf_opt') or train.get('pixel_opt') or {'type': 'L1Loss'}
@@ -67,6 +69,7 @@ class SAPDMixin:
                 self._build_loss(SGRLoss, 'sgr_opt'),
                 ToRGB(dataset.get('mean') or (), dataset.get('std') or ()).to(self.device),
                 self.branch_rng,
+                _build_online(sapd.get('online')),
             )
         self.graft = Graft(self.net_g, self.distiller, 'network_g', output_index)
         self.latest: tuple[Tensor, Step] | None = None
@@ -87,37 +90,25 @@ class SAPDMixin:
         self.optimizers.append(self.optimizer_spf)
 
     def feed_data(self, data: dict[str, Any]) -> None:
-        """Take the mask out of a training batch; the base takes the rest.
+        """Keep the batch for the training step; the base takes what it knows of it."""
+        super().feed_data(data)  # type: ignore[misc]
+        self._batch = data
+
+    def optimize_parameters(self, current_iter: int, *args: Any, **kwargs: Any) -> None:
+        """Run the base's training step with SAPD grafted on, then SPF's optimizer.
 
         Raises:
-            SAPDError: a training batch without masks, or a base model that exchanges the images of a batch.
+            SAPDError: the batch holds no masks, or the base model has exchanged the images of the batch.
+            FloatingPointError: a loss is NaN or infinite; the message names it.
         """
-        super().feed_data(data)  # type: ignore[misc]
-        if not self.is_train or 'mask' not in data:
-            self._batch = None  # a validation batch; optimize_parameters refuses it
-            return
-        gt, mask = data['gt'].to(self.device), data['mask'].to(self.device)
+        lq, gt = (self._batch[key].to(self.device) for key in ('lq', 'gt'))
+        mask = self._batch['mask'].to(self.device) if 'mask' in self._batch else None
         fed = getattr(self, 'gt', gt)
         if fed is not gt and not torch.equal(fed, gt):
             raise SAPDError(
                 f'base_model_type: {type(self).__bases__[1].__name__} changes the batch in feed_data(), so masks lose '
                 'their images.'
             )
-        self._batch = data['lq'].to(self.device), gt, mask
-
-    def optimize_parameters(self, current_iter: int, *args: Any, **kwargs: Any) -> None:
-        """Run the base's training step with SAPD grafted on, then SPF's optimizer.
-
-        Raises:
-            SAPDError: the batch holds no masks.
-            FloatingPointError: a loss is NaN or infinite; the message names it.
-        """
-        if self._batch is None:
-            raise SAPDError(
-                f"datasets.train.type: {self.opt['datasets']['train'].get('type')} gives batches without 'mask', "
-                "expected an integer tensor (N,1,H,W) as of 'PairedImageMaskDataset'."
-            )
-        lq, gt, mask = self._batch
         self.optimizer_spf.zero_grad()
         with self.graft.armed(gt, mask, current_iter) as done:
             super().optimize_parameters(current_iter, *args, **kwargs)  # type: ignore[misc]
@@ -178,3 +169,11 @@ class SAPDMixin:
         if not isinstance(loss, kind):
             raise SAPDError(f"train.{key}.type: found '{block['type']}', expected {kind.__name__} or a subclass of it.")
         return loss
+
+
+def _build_online(block: dict[str, Any] | None) -> OnlineMasks | None:
+    if not block:
+        return None
+    settings = dict(block)
+    every = settings.pop('every', 1)
+    return OnlineMasks(build_online_segmenter('train.sapd_opt.online', settings), every)

@@ -14,7 +14,7 @@ from sapd_plugin.core import check_stage
 from sapd_plugin.errors import SAPDError, check_keys, nearest
 
 TRAIN_KEYS = ('spf_opt', 'spd_opt', 'sgr_opt', 'sapd_opt', 'optim_spf')
-SAPD_KEYS = ('stage', 'output_index')
+SAPD_KEYS = ('stage', 'output_index', 'online')
 
 # Base models whose batches the masks cannot follow; their descendants are refused with them.
 REFUSED = {
@@ -80,7 +80,8 @@ def check_options(opt: Mapping[str, Any]) -> None:
             'network_g cannot be used again: name a network with scale 1.'
         )
     dataset = opt['datasets']['train']
-    if dataset.get('type') == 'PairedImageDataset':
+    needs_store = not sapd.get('online') or sapd['online'].get('every', 1) != 1
+    if dataset.get('type') == 'PairedImageDataset' and needs_store:
         raise SAPDError(
             "datasets.train.type: 'PairedImageDataset' loads no masks, expected 'PairedImageMaskDataset' and a "
             "'mask_store'."

@@ -2,7 +2,8 @@
 
 from sapd_plugin.core.colour import ToRGB
 from sapd_plugin.core.distiller import Distilled, Distiller
-from sapd_plugin.core.graft import Graft, check_together, tapped
+from sapd_plugin.core.graft import Graft, tapped
+from sapd_plugin.core.online import OnlineMasks
 from sapd_plugin.core.perceptual import VGG19Features, find_vgg
 from sapd_plugin.core.rng import BranchRNG
 from sapd_plugin.core.schedule import Schedule, check_stage
@@ -17,6 +18,7 @@ __all__ = [
     'Distilled',
     'Distiller',
     'Graft',
+    'OnlineMasks',
     'SGRLoss',
     'SPDLoss',
     'Schedule',
@@ -26,7 +28,6 @@ __all__ = [
     'build_spf',
     'check_branch',
     'check_stage',
-    'check_together',
     'find_vgg',
     'sgr_loss',
     'spd_loss',

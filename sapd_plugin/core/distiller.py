@@ -8,20 +8,23 @@ import torch
 from torch import Tensor, nn
 
 from sapd_plugin.core.colour import ToRGB, to_single
+from sapd_plugin.core.online import OnlineMasks
 from sapd_plugin.core.rng import BranchRNG
 from sapd_plugin.core.sgr import SGRLoss
 from sapd_plugin.core.spd import SPDLoss
+from sapd_plugin.errors import SAPDError
 
 
 class Distilled(NamedTuple):
     """What one step of the distiller gives.
 
     ``losses``: {'l_spf', 'l_spd', 'l_sgr': scalar}, weighted; all keys of the configured losses at every iteration.
-    ``refined``: z, (N,C,H,W), detached.
+    ``refined``: z, (N,C,H,W), detached. ``mask``: the masks that were used, (N,1,H,W).
     """
 
     losses: dict[str, Tensor]
     refined: Tensor
+    mask: Tensor
 
 
 class Distiller(nn.Module):
@@ -37,6 +40,7 @@ class Distiller(nn.Module):
         sgr: the relation loss; None leaves it out.
         to_rgb: maps the training space to RGB in [0, 1] for SGR.
         rng: random stream of the branch.
+        online: cuts masks of the restored image at the iterations at which it is due; None = the batch's always.
     """
 
     def __init__(
@@ -47,27 +51,38 @@ class Distiller(nn.Module):
         sgr: SGRLoss | None = None,
         to_rgb: ToRGB | None = None,
         rng: BranchRNG | None = None,
+        online: OnlineMasks | None = None,
     ) -> None:
         super().__init__()
         self.spf, self.reconstruction, self.spd, self.sgr = spf, reconstruction, spd, sgr
         self.to_rgb = to_rgb or ToRGB()
         self.rng = rng or BranchRNG(seed=0)
+        self.online = online
 
-    def forward(self, restored: Tensor, gt: Tensor, mask: Tensor, iteration: int) -> Distilled:
+    def forward(self, restored: Tensor, gt: Tensor, mask: Tensor | None, iteration: int) -> Distilled:
         """Compute the training-only losses.
 
         Args:
             restored: y, (N,C,H,W), in the training space; attached to a graph where gradients are wanted.
             gt: (N,C,H,W), same space and size.
-            mask: (N,1,H,W) integer, 0 = no mask.
+            mask: (N,1,H,W) integer, 0 = no mask; None where all masks are cut on-line.
             iteration: counted from 1, for the schedules.
 
         Returns:
-            The weighted losses and the refined image.
+            The weighted losses, the refined image and the masks.
 
         Raises:
+            SAPDError: the images and masks are not of one batch and one size, or there is no mask.
             FloatingPointError: a loss is NaN or infinite; the message names it and the iteration.
         """
+        if self.online is not None and self.online.due(iteration):
+            mask = self.online(self.to_rgb(restored))
+        if mask is None:
+            raise SAPDError(
+                'the training batch holds no masks, expected an integer tensor (N,1,H,W) as of '
+                "'PairedImageMaskDataset'."
+            )
+        _check_together(restored, gt, mask)
         with self.rng.active(iteration):
             z = to_single(self.spf(restored, mask))
         restored = to_single(restored)
@@ -87,7 +102,7 @@ class Distiller(nn.Module):
         if not finite.all():
             name = list(losses)[int(finite.int().argmin())]
             raise FloatingPointError(f'{name} is {losses[name].item()} at iteration {iteration}.')
-        return Distilled(losses, refined)
+        return Distilled(losses, refined, mask)
 
     def formula(self) -> str:
         """Say in one line what trains what, for the log."""
@@ -105,3 +120,11 @@ class Distiller(nn.Module):
     def _factor(loss: SPDLoss | SGRLoss, iteration: int) -> float:
         """Schedule's factor; 0 for a loss without weight, so that it costs nothing."""
         return loss.schedule.factor(iteration) if loss.loss_weight else 0.0
+
+
+def _check_together(restored: Tensor, gt: Tensor, mask: Tensor) -> None:
+    if restored.shape != gt.shape or mask.shape[0] != gt.shape[0] or mask.shape[-2:] != gt.shape[-2:]:
+        raise SAPDError(
+            f'restored image {tuple(restored.shape)}, ground truth {tuple(gt.shape)} and mask {tuple(mask.shape)} do '
+            'not belong together.'
+        )

@@ -61,19 +61,6 @@ def tapped(
         )
 
 
-def check_together(restored: Tensor, gt: Tensor, mask: Tensor) -> None:
-    """Refuse images and masks that are not of one batch and one size.
-
-    Raises:
-        SAPDError: naming the three shapes.
-    """
-    if restored.shape != gt.shape or mask.shape[0] != gt.shape[0] or mask.shape[-2:] != gt.shape[-2:]:
-        raise SAPDError(
-            f'restored image {tuple(restored.shape)}, ground truth {tuple(gt.shape)} and mask {tuple(mask.shape)} do '
-            'not belong together.'
-        )
-
-
 class Graft:
     """Grafts a distiller onto a student's training step.
 
@@ -90,32 +77,31 @@ class Graft:
         self.student, self.distiller, self.name, self.output_index = student, distiller, name, output_index
 
     @contextmanager
-    def armed(self, gt: Tensor, mask: Tensor, iteration: int) -> Iterator[list[Step]]:
+    def armed(self, gt: Tensor, mask: Tensor | None, iteration: int) -> Iterator[list[Step]]:
         """Act on the student's one training call inside the block.
 
         Args:
             gt: ground truth, (N,C,H,W).
-            mask: (N,1,H,W) integer.
+            mask: (N,1,H,W) integer, or None where the distiller cuts its own.
             iteration: counted from 1.
 
         Yields:
             A list that holds the :class:`Step` once the student was called.
 
         Raises:
-            SAPDError: as :func:`tapped` and :func:`check_together` do.
+            SAPDError: as :func:`tapped` and the distiller do.
         """
         done: list[Step] = []
 
         def act(restored: Tensor) -> None:
-            check_together(restored, gt, mask)
             leaf = restored.detach().requires_grad_()
             with torch.enable_grad():
-                losses, refined = self.distiller(leaf, gt, mask, iteration)
+                losses, refined, used = self.distiller(leaf, gt, mask, iteration)
                 torch.stack(list(losses.values())).sum().backward()
             if leaf.grad is not None and restored.requires_grad:
                 gradient = leaf.grad
                 restored.register_hook(lambda own: own + gradient)
-            done.append(Step({k: v.detach() for k, v in losses.items()}, leaf.detach(), refined, gt, mask))
+            done.append(Step({k: v.detach() for k, v in losses.items()}, leaf.detach(), refined, gt, used))
 
         with tapped(self.student, act, self.name, self.output_index):
             yield done

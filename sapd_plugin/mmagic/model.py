@@ -20,17 +20,18 @@ from torch import Tensor, nn
 from sapd_plugin.core import (
     BranchRNG,
     Distiller,
+    OnlineMasks,
     SGRLoss,
     SPDLoss,
     Step,
     ToRGB,
     check_branch,
     check_stage,
-    check_together,
     tapped,
 )
 from sapd_plugin.errors import SAPDError
 from sapd_plugin.mmagic.options import base_model_class, check_config
+from sapd_plugin.priors.online import build_online_segmenter
 
 
 def SAPDModel(
@@ -41,6 +42,7 @@ def SAPDModel(
     spf_loss: Mapping[str, Any] | None = None,
     stage: str = 'joint',
     output_index: int | None = None,
+    online: Mapping[str, Any] | None = None,
     **base: Any,
 ) -> Any:
     """Build the model that ``base_model_type`` names with SAPD mixed in.
@@ -53,6 +55,7 @@ def SAPDModel(
         spf_loss: second reconstruction loss, which trains SPF alone; by default ``pixel_loss``, else L1.
         stage: 'joint', or 'two_stage': starts from a student that the stock config trained (``load_from``).
         output_index: which image the generator restores where it returns several.
+        online: cut masks in the training loop: ``segmenter`` and its settings, and ``every``, in iterations.
         **base: the base model's own config, unchanged.
 
     Raises:
@@ -66,6 +69,7 @@ def SAPDModel(
         'spf_loss': spf_loss or base.get('pixel_loss') or {'type': 'L1Loss'},
         'stage': stage,
         'output_index': output_index,
+        'online': online,
     }
     check_config(base_class, base, ours)
     return type(f'SAPD{base_class.__name__}', (SAPDMixin, base_class), {})(deepcopy(ours), **base)
@@ -126,6 +130,7 @@ class SAPDMixin:
                 _build_loss(SGRLoss, 'sgr_loss', self.sapd['sgr_loss']),
                 ToRGB(_unit(mean, 0.0), _unit(std, 1.0)),
                 rng,
+                _build_online(self.sapd['online']),
             ).to(device)
         print_log(self.in_training.distiller.formula(), logger='current')
 
@@ -147,17 +152,16 @@ class SAPDMixin:
         training = self.in_training
         if training.distiller is None:
             raise SAPDError("default_hooks: SAPDHook is missing, add default_hooks=dict(sapd=dict(type='SAPDHook')).")
-        gt, mask = _supervision(data_samples)
+        gt, mask = _supervision(data_samples, self.sapd['online'])
         images: list[Tensor] = []
         with tapped(self.generator, images.append, 'generator', self.sapd['output_index']):
             losses = dict(super().forward(inputs, data_samples, mode, **kwargs))
         restored = images[0]
-        check_together(restored, gt, mask)
         _check_finite(losses, training.iteration)
         training.distiller.to_rgb.order = _channel_order(data_samples)
         distilled = training.distiller(restored, gt, mask, training.iteration)
         losses.update({f'loss_{name[2:]}': value for name, value in distilled.losses.items()})
-        step = Step(distilled.losses, restored.detach(), distilled.refined, gt, mask)
+        step = Step(distilled.losses, restored.detach(), distilled.refined, gt, distilled.mask)
         degraded = inputs['img'] if isinstance(inputs, dict) else inputs
         training.latest = degraded[:1].clone(), step.first()
         return {**losses, **step.psnrs(training.distiller.to_rgb)}
@@ -180,9 +184,17 @@ def _build_loss(kind: type, key: str, block: Any) -> Any:
     return loss
 
 
-def _supervision(data_samples: Any) -> tuple[Tensor, Tensor]:
+def _build_online(block: Mapping[str, Any] | None) -> OnlineMasks | None:
+    if not block:
+        return None
+    settings = dict(block)
+    every = settings.pop('every', 1)
+    return OnlineMasks(build_online_segmenter('model.online', settings), every)
+
+
+def _supervision(data_samples: Any, online: Any) -> tuple[Tensor, Tensor | None]:
     gt, mask = (getattr(data_samples, key, None) for key in ('gt_img', 'sam_mask'))
-    if not isinstance(mask, Tensor):
+    if not isinstance(mask, Tensor) and (not online or online.get('every', 1) != 1):
         raise SAPDError(
             "train_dataloader.dataset.type: gives batches without 'sam_mask', expected 'PairedImageMaskDataset' and a "
             "'mask_store'."

@@ -23,7 +23,7 @@ from sapd_plugin.priors.segmenters.checkpoints import sha256
 
 _PROBE = 64
 """Side of the image that a student has to restore before the run begins."""
-_SAPD_KEYS = ('network_spf', 'spd_loss', 'sgr_loss', 'spf_loss', 'stage', 'output_index')
+_SAPD_KEYS = ('network_spf', 'spd_loss', 'sgr_loss', 'spf_loss', 'stage', 'output_index', 'online')
 
 
 def build_restorer(config: Path, checkpoint: Path, device: str) -> MMagicRestorer:

@@ -320,3 +320,20 @@ def test_a_stock_state_cannot_be_resumed_as_sapd(pairs, store, tmp_path):
 def test_an_absent_reconstruction_loss_is_l1(pairs, store, tmp_path):
     opt = sapd_options(pairs, store, base_model_type='SRGANModel', **GAN, **{'train:pixel_opt': DELETE})
     assert type(session(opt, tmp_path, 1).distiller.reconstruction).__name__ == 'L1Loss'
+
+
+def test_masks_cut_in_the_loop(pairs, store, tmp_path):
+    """Every step without a store; every second one beside a store."""
+    online = {'segmenter': 'felzenszwalb', 'min_size': 20}
+    changes = {'train:sapd_opt': {'online': online}, 'datasets:train:type': 'PairedImageDataset'}
+    model = session(sapd_options(pairs, store, **changes, **{'datasets:train:mask_store': DELETE}), tmp_path, 2)
+    assert model.latest[1].mask.max() > 1
+    changes = {'train:sapd_opt': {'online': {**online, 'every': 2}}}
+    first, second = (session(sapd_options(pairs, store, **changes), tmp_path, steps).latest[1] for steps in (1, 2))
+    assert (first.mask == 0).any()  # SAM leaves pixels without a mask, felzenszwalb does not
+    assert not (second.mask == 0).any()
+    with pytest.raises(SAPDError, match=r'train.sapd_opt.online.segmenter: missing'):
+        session(sapd_options(pairs, store, **{'train:sapd_opt': {'online': {'every': 2}}}), tmp_path, 0)
+    changes['datasets:train:type'] = 'PairedImageDataset'
+    with pytest.raises(SAPDError, match=r"'PairedImageDataset' loads no masks"):
+        session(sapd_options(pairs, store, **changes), tmp_path, 0)

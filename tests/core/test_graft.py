@@ -34,7 +34,7 @@ def test_gradients_equal_the_explicit_sum(vgg_weights, detach):
     x, gt, mask = batch()
     student, spf, distiller = build(vgg_weights, detach)
     y = student(x)
-    losses, _ = distiller(y, gt, mask, 1)
+    losses, _, _ = distiller(y, gt, mask, 1)
     (F.mse_loss(y, gt) + sum(losses.values())).backward()
     parameters = [*student.parameters(), *spf.parameters()]
     explicit = [p.grad.clone() for p in parameters]
@@ -55,7 +55,7 @@ def test_neither_network_leaks_into_the_other(vgg_weights):
     x, gt, mask = batch()
     student, spf, distiller = build(vgg_weights)
     y = student(x).detach().requires_grad_()
-    losses, _ = distiller(y, gt, mask, 1)
+    losses, _, _ = distiller(y, gt, mask, 1)
     spf_parameters = list(spf.parameters())
     assert torch.autograd.grad(losses['l_spf'], y, allow_unused=True, retain_graph=True) == (None,)
     for name in ('l_spd', 'l_sgr'):

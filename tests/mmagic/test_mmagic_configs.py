@@ -24,13 +24,17 @@ def data(shared_data: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[P
     return pairs, make_store(pairs.parent / 'masks', pairs / 'clean', shared_labels(shared_data))
 
 
-def on_disk(config: Config, pairs: Path, phase: str = 'train') -> dict:
+def loaders(config: Config, phase: str) -> list:
+    """The data loaders of a phase; tests have several, with a metric each."""
+    found = config[f'{phase}_dataloader']
+    return found if isinstance(found, list) else [found]
+
+
+def on_disk(loader: dict, pairs: Path) -> dict:
     """A dataset's config, pointed at real photos."""
-    dataset = config[f'{phase}_dataloader']
-    dataset = (dataset[0] if isinstance(dataset, list) else dataset)['dataset'].to_dict()
+    dataset = loader['dataset'].to_dict()
     folders = {key: 'clean' if key == 'gt' else 'rainy' for key in dataset['data_prefix']}  # DPDD has three inputs
-    dataset.update(ann_file='', data_root=str(pairs), data_prefix=folders, filename_tmpl={})
-    return dataset
+    return {**dataset, 'ann_file': '', 'data_root': str(pairs), 'data_prefix': folders, 'filename_tmpl': {}}
 
 
 def test_all_settings_are_there():
@@ -62,7 +66,7 @@ def test_full_size_config_builds(name, data):
     pairs, store = data
     config = Config.fromfile(CONFIGS / name)
     for phase in ('train', 'val'):
-        dataset = on_disk(config, pairs, phase)
+        dataset = on_disk(loaders(config, phase)[0], pairs)
         for transform in dataset['pipeline']:
             if transform['type'] == 'PairedRandomCrop':
                 transform['gt_patch_size'] = min(transform['gt_patch_size'], 160)
@@ -90,14 +94,9 @@ def on_real_photos(name: str, pairs: Path, store: Path) -> Config:
     """A shipped config, pointed at real photos, for two iterations."""
     config = Config.fromfile(CONFIGS / name)
     for phase in ('train', 'val', 'test'):
-        loader = config[f'{phase}_dataloader']
-        loader = loader[0] if isinstance(loader, list) else loader
-        loader.update(num_workers=0, dataset=on_disk(config, pairs, phase))
-        config[f'{phase}_dataloader'] = loader
+        for loader in loaders(config, phase):
+            loader.update(num_workers=0, dataset=on_disk(loader, pairs))
     config.train_dataloader.dataset.mask_store = str(store)
-    for phase in ('val', 'test'):
-        evaluator = config[f'{phase}_evaluator']
-        config[f'{phase}_evaluator'] = evaluator[0] if isinstance(evaluator[0], list) else evaluator
     config.train_cfg.update(max_iters=2, val_interval=2)
     config.default_hooks.logger.interval = 1
     config.default_hooks.checkpoint.interval = 2

@@ -474,3 +474,21 @@ def test_mistakes_in_the_run(pairs, store, tmp_path):
     )
     with pytest.raises(SAPDError, match=r'optim_wrapper.constructor: BaseEditModel has no SPF'):
         trained(config, tmp_path)
+
+
+def test_masks_cut_in_the_loop(pairs, store, tmp_path):
+    """Every step without a store; every second one beside a store."""
+    online = {'segmenter': 'felzenszwalb', 'min_size': 20}
+    config = sapd_config(pairs, store, **{'model:online': online})
+    config['train_dataloader']['dataset']['type'] = 'BasicImageDataset'
+    del config['train_dataloader']['dataset']['mask_store']
+    runner = trained(config, tmp_path / 'a')
+    assert runner.model.in_training.latest[1].mask.max() > 1
+    for iterations in (1, 2):
+        config = sapd_config(pairs, store, **{'model:online': {**online, 'every': 2}})
+        config['train_cfg']['max_iters'] = iterations
+        mask = trained(config, tmp_path / 'b').model.in_training.latest[1].mask
+        # SAM leaves pixels without a mask, felzenszwalb does not.
+        assert bool((mask == 0).any()) == (iterations == 1)
+    with pytest.raises(SAPDError, match='model.online.segmenter: missing'):
+        trained(sapd_config(pairs, store, **{'model:online': {'every': 2}}), tmp_path / 'c')

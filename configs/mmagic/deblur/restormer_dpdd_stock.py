@@ -12,4 +12,4 @@ train_dataloader = dict(
 )
 val_dataloader = _base_.test_dataloader
 val_evaluator = _base_.test_evaluator
-default_hooks = dict(checkpoint=dict(save_best='DPDD/PSNR'))
+default_hooks = dict(checkpoint=dict(save_best='DPDD-Combined/PSNR'))
