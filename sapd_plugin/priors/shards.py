@@ -6,16 +6,17 @@ in), and written by one process at a time.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import lmdb
 
 from sapd_plugin.errors import SAPDError
+from sapd_plugin.priors import manifest
 
 MANIFEST_KEY = b'\0manifest'
 """No file name holds a NUL, so no image's key can collide; and it sorts before all keys."""
-META_INFO = 'meta_info.txt'
 
 
 def shard_name(index: int) -> str:
@@ -33,20 +34,17 @@ class ShardReader:
 
     Args:
         path: the shard's folder.
-        locked: whether a writer may be at work in another process. Takes part in LMDB's locking then, which needs
-            write permission; training reads finished stores without.
 
     Raises:
         SAPDError: for a folder that is not a whole LMDB environment.
     """
 
-    def __init__(self, path: Path, locked: bool = False) -> None:
+    def __init__(self, path: Path) -> None:
         self.path = path
         try:
-            # Without read-ahead: training reads at random. Sparse readers beyond 126 are no concern without locks.
-            self._env = lmdb.open(
-                str(path), readonly=True, create=False, lock=locked, readahead=False, max_readers=1024
-            )
+            # Without read-ahead: training reads at random. Without locks: they would write to the folder, and finished
+            # shards do not change.
+            self._env = lmdb.open(str(path), readonly=True, create=False, lock=False, readahead=False)
         except lmdb.Error as error:
             raise SAPDError(f'mask store shard {path}: cannot be opened ({error}).') from error
         self._check_size()
@@ -58,6 +56,17 @@ class ShardReader:
         if found < needed:
             self.close()
             raise SAPDError(f'mask store shard {self.path}: found {found} bytes, expected {needed}: a truncated copy.')
+
+    def check_settings(self, expected: Mapping[str, Any]) -> None:
+        """Hold the shard's own copy of the manifest against the store's settings.
+
+        Raises:
+            SAPDError: for other settings, each named, or no manifest.
+        """
+        text = self.get(MANIFEST_KEY)
+        if text is None:
+            raise SAPDError(f'mask store shard {self.path}: found no manifest, expected a shard of a mask store.')
+        manifest.check_same(self.path, manifest.from_json(text, self.path), expected)
 
     def _begin(self) -> lmdb.Transaction:
         try:

@@ -22,7 +22,7 @@ from sapd_plugin.errors import SAPDError
 from sapd_plugin.priors import manifest
 from sapd_plugin.priors.codec import Record, RecordError
 from sapd_plugin.priors.keys import key_bytes, mask_key, nearest_keys
-from sapd_plugin.priors.shards import MANIFEST_KEY, ShardReader, find_shards
+from sapd_plugin.priors.shards import ShardReader, find_shards
 from sapd_plugin.priors.writer import MaskStoreWriter
 
 __all__ = ['MaskStore', 'MaskStoreWriter', 'mask_key']
@@ -139,15 +139,9 @@ class MaskStore:
         # An LMDB environment must not be used across a fork: leave the parent's alone, open our own.
         shards = [ShardReader(path) for path in find_shards(self.path)]
         for shard in shards:
-            self._check_settings(shard)
+            shard.check_settings(self.settings)
         self._shards, self._pid = shards, os.getpid()
         return shards
-
-    def _check_settings(self, shard: ShardReader) -> None:
-        text = shard.get(MANIFEST_KEY)
-        if text is None:
-            raise SAPDError(f'mask store shard {shard.path}: found no manifest, expected a shard of a mask store.')
-        manifest.check_same(shard.path, manifest.from_json(text, shard.path), self.settings)
 
     def _get(self, key: str) -> bytes | None:
         name = key_bytes(key)
