@@ -13,9 +13,10 @@ import pytest
 
 from sapd_plugin.errors import SAPDError
 from sapd_plugin.priors import extraction
-from sapd_plugin.priors.extraction import extract_masks, parse_shard, write_overlays
+from sapd_plugin.priors.extraction import extract_masks
 from sapd_plugin.priors.images import ImageError, list_images, read_image
 from sapd_plugin.priors.labels import LabelMap
+from sapd_plugin.priors.ranks import Rank
 from sapd_plugin.priors.segmenters import build_segmenter
 from sapd_plugin.priors.store import MaskStore
 
@@ -116,7 +117,7 @@ def test_ctrl_c_stops_and_the_next_run_goes_on(photos: Path, tmp_path: Path) -> 
 
 def test_shards_share_the_list(photos: Path, tmp_path: Path) -> None:
     for i in (2, 0, 1, 3):
-        report = extract_masks(photos, tmp_path / 'store', Quadrants(), shard=(i, 4), progress=False)
+        report = extract_masks(photos, tmp_path / 'store', Quadrants(), rank=Rank(i, 4), progress=False)
         assert report.written == (2 if i < 2 else 1)
     whole = extract_masks(photos, tmp_path / 'store', Quadrants(), progress=False)
     assert (whole.written, whole.kept) == (0, 6)
@@ -152,17 +153,6 @@ def test_a_full_disk_stops_the_run(photos: Path, tmp_path: Path, monkeypatch: py
     monkeypatch.setattr(extraction.MaskStoreWriter, 'put', full)
     with pytest.raises(SAPDError, match='No space left'):
         extract_masks(photos, tmp_path / 'store', Quadrants(), progress=False)
-
-
-def test_overlays_show_the_regions(photos: Path, tmp_path: Path) -> None:
-    extract_masks(photos, tmp_path / 'store', Quadrants(), progress=False)
-    written = write_overlays(MaskStore(tmp_path / 'store'), photos, tmp_path / 'overlays', 2)
-    assert [path.relative_to(tmp_path / 'overlays').as_posix() for path in written] == [
-        'left/0.v1.png',
-        'left/1.v1.png',
-    ]
-    picture = cv2.imread(str(written[0]))
-    assert (picture[31, :] == 255).all()
 
 
 def test_images_are_read_as_the_training_reads_them(photos: Path, tmp_path: Path) -> None:
@@ -214,13 +204,6 @@ def test_nothing_to_do_is_a_mistake(tmp_path: Path, photos: Path) -> None:
         extract_masks(photos, photos / 'store', Quadrants(), progress=False)
     with pytest.raises(SAPDError, match='is not UTF-8 text'):
         list_images(photos / 'left' / '0.v1.png')
-
-
-@pytest.mark.parametrize('text', ['4', '4/4', '-1/4', 'a/b', '1/', '/4', '1/2/3'])
-def test_shard_texts_are_checked(text: str) -> None:
-    assert parse_shard('3/4') == (3, 4)
-    with pytest.raises(SAPDError, match='expected i/n with i from 0 to n-1'):
-        parse_shard(text)
 
 
 @pytest.fixture(autouse=True)

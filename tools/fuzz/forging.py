@@ -65,10 +65,10 @@ def forge(parts: Parts, ends: tuple[int, ...] | None = None, raw: bool = False) 
 
 
 def damage(data: bytes, position: int, value: int, kind: int) -> bytes:
-    """Change one place: 0 replaces a byte, 1 inserts one, 2 deletes one, 3 cuts off the rest, 4 doubles it."""
+    """Change one place: 0 replaces a byte, 1 inserts one, 2 deletes one, 3 cuts off the rest, 4 doubles 64."""
     at = position % (len(data) + 1)
     byte = bytes([value % 256])
-    changed = (byte + data[at + 1 :], byte + data[at:], data[at + 1 :], b'', 2 * data[at:])
+    changed = (byte + data[at + 1 :], byte + data[at:], data[at + 1 :], b'', data[at : at + 64] + data[at:])
     return data[:at] + changed[kind % len(changed)]
 
 
