@@ -79,7 +79,8 @@ def read_settings(options: argparse.Namespace, device: str | None) -> dict[str, 
         settings['checkpoint'] = str(options.checkpoint)
     if options.preset is not None:
         settings['preset'] = options.preset
-    if device is not None and (options.device is not None or takes_device(options.segmenter)):
+    # A segmenter that takes none refuses --device, unless that is for the restorer.
+    if takes_device(options.segmenter) or (options.device is not None and options.restored_by is None):
         settings.setdefault('device', device)
     return settings
 
