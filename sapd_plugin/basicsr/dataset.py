@@ -17,6 +17,7 @@ from torchvision.transforms.functional import normalize
 
 from sapd_plugin.errors import SAPDError, check_keys, nearest
 from sapd_plugin.priors.codec import RecordError
+from sapd_plugin.priors.keys import template_key
 from sapd_plugin.priors.store import MaskStore, mask_key
 
 _EXIF_ORIENTATION = 0x0112
@@ -106,9 +107,7 @@ class PairedImageMaskDataset(PairedImageDataset):
     def _key(self, gt_path: str) -> str:
         """Name of an image's record: its path below dataroot_gt without the extension; an LMDB key as it is."""
         key = gt_path if self.from_lmdb else mask_key(gt_path, self.gt_folder)
-        folder, _, name = key.rpartition('/')
-        name = self.opt.get('mask_filename_tmpl', '{}').format(name)
-        return f'{folder}/{name}' if folder else name
+        return template_key(key, self.opt.get('mask_filename_tmpl', '{}'))
 
     def _image_sizes(self) -> Iterator[tuple[str, tuple[int, int]]]:
         """Yield (path or key, (H, W)) of each ground truth, reading headers alone."""

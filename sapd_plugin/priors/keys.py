@@ -35,6 +35,16 @@ def mask_key(path: str | os.PathLike[str], root: str | os.PathLike[str]) -> str:
     return key
 
 
+def template_key(key: str, template: str = '{}') -> str:
+    """Name the mask of an image whose masked twin is named otherwise: '{}_restored' for x/1 is x/1_restored.
+
+    >>> template_key('x/1', '{}_restored')
+    'x/1_restored'
+    """
+    folder, slash, name = key.rpartition('/')
+    return folder + slash + template.format(name)
+
+
 def key_bytes(key: str) -> bytes:
     """Return the key as LMDB stores it, in UTF-8.
 

@@ -26,7 +26,7 @@ def choose_keys(store: MaskStore, wanted: Sequence[str], seed: int = 0) -> list[
     keys = store.keys()
     if len(wanted) == 1 and wanted[0].isdecimal() and wanted[0] not in keys:
         count = min(int(wanted[0]), len(keys))
-        return [keys[i] for i in sorted(np.random.default_rng(seed).choice(len(keys), count, replace=False))]
+        return [keys[i] for i in sorted(np.random.default_rng(seed).permutation(len(keys))[:count])]
     for key in wanted:
         if key not in store:
             raise SAPDError(f"--overlays: found no mask for '{key}', expected a key; near: {nearest_keys(key, keys)}.")

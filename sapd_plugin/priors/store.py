@@ -14,7 +14,7 @@ Needs numpy and lmdb only: no torch, no segmenter.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -102,23 +102,32 @@ class MaskStore:
         """
         problems: list[str] = []
         seen: dict[str, str] = {}
-        total, read = len(self), 0
+        total = len(self)
+        for read, (key, shard, value) in enumerate(self.scan(), start=1):
+            problems += self.problems_of(key, shard, value)
+            if key in seen:
+                problems.append(f"key '{key}': in both {seen[key]} and {shard}.")
+            seen[key] = shard
+            if progress is not None:
+                progress(read, total)
+        return problems
+
+    def scan(self) -> Iterator[tuple[str, str, bytes]]:
+        """Yield (key, shard's name, record's bytes) of all masks, shard by shard. A key in two shards comes twice."""
         for shard in self._open():
             for name, value in shard.items():
-                key, read = name.decode('utf-8', 'replace'), read + 1
-                if key in seen:
-                    problems.append(f"key '{key}': in both {seen[key]} and {shard.path.name}.")
-                seen[key] = shard.path.name
-                try:
-                    record = Record(value)
-                    record.verify()
-                    if record.fingerprint != self._fingerprint:
-                        problems.append(f"key '{key}': made with other settings ({record.fingerprint.hex()}).")
-                except RecordError as error:
-                    problems.append(f"key '{key}' in {shard.path.name}: {error}")
-                if progress is not None:
-                    progress(read, total)
-        return problems
+                yield name.decode('utf-8', 'replace'), shard.path.name, value
+
+    def problems_of(self, key: str, shard: str, value: bytes) -> list[str]:
+        """Read one record whole and return what is wrong with it, one line each."""
+        try:
+            record = Record(value)
+            record.verify()
+        except RecordError as error:
+            return [f"key '{key}' in {shard}: {error}"]
+        if record.fingerprint != self._fingerprint:
+            return [f"key '{key}': made with other settings ({record.fingerprint.hex()})."]
+        return []
 
     def close(self) -> None:
         """Release the shards; the next read opens them again."""
