@@ -95,7 +95,7 @@ def contact_sheet(
         sheet[top : top + height, left : left + width] = picture
         # OpenCV's letters are ASCII only; the end of a path says most.
         caption = key.encode('ascii', 'replace').decode()[-side // 7 :]
-        at = (left + 2, top + side + _CAPTION - 5)
+        at = (left + 2, top + height + _CAPTION - 5)
         cv2.putText(sheet, caption, at, cv2.FONT_HERSHEY_SIMPLEX, 0.38, (0, 0, 0), 1, cv2.LINE_AA)
     return sheet
 
