@@ -25,7 +25,9 @@ from typing import Any
 
 from sapd_plugin.compat import alias_functional_tensor
 from sapd_plugin.errors import SAPDError
+from sapd_plugin.priors import manifest
 from sapd_plugin.priors.extraction import Report, Restorer, extract_masks
+from sapd_plugin.priors.meta_info import read_lines
 from sapd_plugin.priors.overlays import write_overlays
 from sapd_plugin.priors.ranks import Rank, find_rank, rank_device
 from sapd_plugin.priors.segmenters import SEGMENTERS, build_segmenter
@@ -117,6 +119,11 @@ def build_restorer(options: argparse.Namespace, device: str | None) -> Restorer 
 def run(options: argparse.Namespace) -> Report:
     """Extract, and say what was done."""
     rank = find_rank(options.shard, os.environ)
+    if options.overlays and rank.count > 1:
+        raise SAPDError(
+            f'--overlays: found beside {rank}, expected one process; tools/inspect_masks.py draws them from a finished '
+            'store.'
+        )
     device = choose_device(options, rank)
     segmenter = build_segmenter(options.segmenter, **read_settings(options, device))
     print(f'segmenter: {segmenter.settings["segmenter"]} {segmenter.settings["parameters"]}, {rank}')
@@ -134,10 +141,11 @@ def run(options: argparse.Namespace) -> Report:
         rank=rank,
     )
     print(*report.lines(), sep='\n')
-    store = MaskStore(options.output)
-    print(f'store: {options.output}, {len(store)} masks, fingerprint {store.fingerprint}')
+    # Counted by lines: other ranks may still be writing their shards.
+    masks, fingerprint = read_lines(options.output).count('\n'), manifest.read_fingerprint(options.output)
+    print(f'store: {options.output}, {masks} masks, fingerprint {fingerprint}')
     if options.overlays and not report.interrupted:
-        photos = open_photos(options.images, options.root)
+        store, photos = MaskStore(options.output), open_photos(options.images, options.root)
         keys = [key for key, _ in photos.named if key in store][: options.overlays]
         for picture in write_overlays(store, keys, options.output / 'overlays', photos):
             print(f'overlay: {picture}')

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import IO
@@ -14,6 +15,9 @@ import lmdb
 from sapd_plugin.errors import SAPDError
 
 _RANKS = '.ranks-'
+_PATIENCE = 0.05
+"""Seconds between tries for a lock: a reader that looks whether it is held holds it for an instant itself."""
+_TRIES = 10
 
 
 class BusyError(SAPDError):
@@ -44,9 +48,20 @@ def locked(lock: Path, what: Path, wait: bool = False) -> Iterator[None]:
         BusyError: where another holds it and we do not ``wait``.
     """
     with lock.open('a') as file:
-        if not _take(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB)):
+        if wait:
+            _take(file, fcntl.LOCK_EX)
+        elif not _take_soon(file):
             raise BusyError(f'mask store shard {what}: another process is writing it, expected one writer.')
         yield
+
+
+def is_held(lock: Path) -> bool:
+    """Tell whether a process holds a lock file now; one that is not there or not to be read is not held."""
+    try:
+        with lock.open() as file:
+            return not _take(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except OSError:
+        return False
 
 
 @contextlib.contextmanager
@@ -92,6 +107,14 @@ def rename(source: Path, target: Path) -> None:
         os.fsync(folder)
     finally:
         os.close(folder)
+
+
+def _take_soon(file: IO[str]) -> bool:
+    for _ in range(_TRIES):
+        if _take(file, fcntl.LOCK_EX | fcntl.LOCK_NB):
+            return True
+        time.sleep(_PATIENCE)
+    return False
 
 
 def _take(file: IO[str], kind: int) -> bool:

@@ -73,6 +73,11 @@ def read_settings(store: Path) -> dict[str, Any]:
     return from_json(text, store / MANIFEST)
 
 
+def read_fingerprint(store: Path) -> str:
+    """Return the fingerprint of the store in folder ``store``, 32 hex digits. Raises as `read_settings` does."""
+    return fingerprint(read_settings(store)).hex()
+
+
 def check_same(where: str | os.PathLike[str], found: Mapping[str, Any], expected: Mapping[str, Any]) -> None:
     """Refuse masks that were made with other settings.
 

@@ -6,6 +6,8 @@ in), and written by one process at a time.
 
 from __future__ import annotations
 
+import contextlib
+import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -14,7 +16,10 @@ import lmdb
 
 from sapd_plugin.errors import SAPDError
 from sapd_plugin.priors import manifest
+from sapd_plugin.priors.disk import is_held
 
+_LOCKED_HERE: set[tuple[int, str]] = set()
+"""Process and shard. LMDB's locks belong to the process: a second handle would let go of the first one's."""
 MANIFEST_KEY = b'\0manifest'
 """No file name holds a NUL, so no image's key can collide; and it sorts before all keys."""
 
@@ -22,6 +27,21 @@ MANIFEST_KEY = b'\0manifest'
 def shard_name(index: int) -> str:
     """Return the folder name of shard ``index``."""
     return f'shard-{index:05d}.lmdb'
+
+
+def lock_of(shard: Path) -> Path:
+    """Return the lock file that a shard's writer holds."""
+    return shard.with_name(f'.{shard.name}.lock')
+
+
+@contextlib.contextmanager
+def lmdb_locks(shard: Path) -> Iterator[None]:
+    """Note that this process has the shard open with LMDB's locks; other handles of it here must do without."""
+    _LOCKED_HERE.add(_names(shard))
+    try:
+        yield
+    finally:
+        _LOCKED_HERE.discard(_names(shard))
 
 
 def find_shards(store: Path) -> list[Path]:
@@ -41,11 +61,17 @@ class ShardReader:
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        # Without LMDB's locks, which would write to the folder, unless a writer is at work: it may use a page again
+        # that a reader it does not know of still reads.
+        self._exit = contextlib.ExitStack()
+        locks = is_held(lock_of(path)) and _names(path) not in _LOCKED_HERE and os.access(path / 'lock.mdb', os.W_OK)
+        if locks:
+            self._exit.enter_context(lmdb_locks(path))
         try:
-            # Without read-ahead: training reads at random. Without locks: they would write to the folder, and finished
-            # shards do not change.
-            self._env = lmdb.open(str(path), readonly=True, create=False, lock=False, readahead=False)
+            # Without read-ahead: training reads at random.
+            self._env = lmdb.open(str(path), readonly=True, create=False, lock=locks, readahead=False)
         except lmdb.Error as error:
+            self._exit.close()
             raise SAPDError(f'mask store shard {path}: cannot be opened ({error}).') from error
         self._check_size()
 
@@ -117,3 +143,8 @@ class ShardReader:
     def close(self) -> None:
         """Release the environment."""
         self._env.close()
+        self._exit.close()
+
+
+def _names(shard: Path) -> tuple[int, str]:
+    return os.getpid(), os.path.realpath(shard)

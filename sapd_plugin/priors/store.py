@@ -31,8 +31,8 @@ __all__ = ['MaskStore', 'MaskStoreWriter', 'mask_key']
 class MaskStore:
     """Read label maps by key, in any process: it opens its shards anew after a fork and can be pickled for a spawn.
 
-    Reads take no lock and write nothing, so a read-only file system will do. Read a store while it is being written
-    and you may miss masks; the checksums still hold.
+    Reads of a finished store take no lock and write nothing, so a read-only file system will do. One that is being
+    written is read as it was when it was opened; from another machine than the writer's that is not safe.
 
     Args:
         path: the store's folder.

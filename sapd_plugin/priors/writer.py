@@ -19,7 +19,7 @@ from sapd_plugin.priors.disk import BusyError, agreed_on_ranks, locked, rename, 
 from sapd_plugin.priors.keys import key_bytes
 from sapd_plugin.priors.labels import LabelMap
 from sapd_plugin.priors.meta_info import META_INFO, mend, meta_line, read_keys, read_lines
-from sapd_plugin.priors.shards import MANIFEST_KEY, ShardReader, find_shards, shard_name
+from sapd_plugin.priors.shards import MANIFEST_KEY, ShardReader, find_shards, lmdb_locks, lock_of, shard_name
 
 _STORE_LOCK = '.lock'
 
@@ -60,7 +60,8 @@ class MaskStoreWriter:
             with locked(self.path / _STORE_LOCK, self.path, wait=True):
                 if ranks is not None:
                     self._exit.enter_context(agreed_on_ranks(self.path, ranks))
-                self._exit.enter_context(locked(_lock_of(self.shard), self.shard))
+                self._exit.enter_context(locked(lock_of(self.shard), self.shard))
+                self._exit.enter_context(lmdb_locks(self.shard))
                 self._begin_shard(map_size)
                 mend(self.shard)
                 self._elsewhere = self._keys_of_others()
@@ -148,7 +149,7 @@ class MaskStoreWriter:
         keys: set[str] = set()
         for shard in find_shards(self.path):
             if shard != self.shard:
-                with contextlib.suppress(BusyError), locked(_lock_of(shard), shard):
+                with contextlib.suppress(BusyError), locked(lock_of(shard), shard):
                     self._check_shard(shard)
                     mend(shard)
                 keys.update(read_keys(shard))
@@ -168,7 +169,3 @@ class MaskStoreWriter:
                 return new
             except lmdb.MapFullError:
                 self._env.set_mapsize(2 * self._env.info()['map_size'])
-
-
-def _lock_of(shard: Path) -> Path:
-    return shard.with_name(f'.{shard.name}.lock')

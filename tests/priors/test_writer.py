@@ -142,3 +142,49 @@ def test_half_begun_stores_and_shards_are_begun_anew(store: Path, tmp_path: Path
 def test_names_with_line_breaks_are_refused(store: Path) -> None:
     with MaskStoreWriter(store, SETTINGS) as writer, pytest.raises(SAPDError, match=r"'x\\ny': found a line break"):
         writer.put('x\ny', LabelMap.from_labels(np.ones((3, 3), int)))
+
+
+READ = """
+import select, sys
+from sapd_plugin.priors.store import MaskStore
+print('reading', flush=True)
+rounds = 0
+while not select.select([sys.stdin], [], [], 0)[0]:
+    masks = MaskStore(sys.argv[1])
+    assert masks.record('b c').shape == (20, 30, 1)
+    assert masks.verify() == []
+    masks.close()
+    rounds += 1
+print(rounds)
+"""
+
+
+def test_a_store_is_read_while_it_is_written(store: Path) -> None:
+    reader = subprocess.Popen(
+        [sys.executable, '-c', READ, str(store)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+    assert reader.stdout is not None
+    assert reader.stdout.readline() == 'reading\n'
+    for i in range(10):
+        # Each opening takes the lock that the reader looks at.
+        with MaskStoreWriter(store, SETTINGS, map_size=1 << 14) as writer:
+            for j in range(10):
+                image = np.random.default_rng(j).integers(0, 9, (100, 100))
+                writer.put(f'new {i} {j}', LabelMap.from_labels(image))
+    rounds, _ = reader.communicate('stop', timeout=60)
+    assert reader.returncode == 0
+    assert int(rounds) > 2
+    masks = MaskStore(store)
+    assert len(masks) == 103
+    assert masks.verify() == []
+
+
+def test_a_writer_reads_its_own_store(store: Path) -> None:
+    with MaskStoreWriter(store, SETTINGS) as writer:
+        masks = [MaskStore(store) for _ in range(2)]
+        masks[0].close()
+        writer.put('e', LabelMap.from_labels(np.ones((9, 9), int)))
+        assert masks[1].verify() == []
+        assert 'e' in MaskStore(store)
+    with pytest.raises(SAPDError, match='another process is writing it'), MaskStoreWriter(store, SETTINGS):
+        MaskStoreWriter(store, SETTINGS)
