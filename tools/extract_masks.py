@@ -95,14 +95,12 @@ def takes_device(segmenter: str) -> bool:
 
 def choose_device(options: argparse.Namespace, rank: Rank) -> str | None:
     """The named device, else a GPU where torch finds one; each rank of a machine its own. None: nothing asks for it."""
-    device = options.device
-    if device is None:
-        if not takes_device(options.segmenter) and options.restored_by is None:
-            return None
-        import torch
+    if options.device is None and options.restored_by is None and not takes_device(options.segmenter):
+        return None
+    import torch
 
-        device = 'cuda' if torch.cuda.is_available() else 'cpu'
-    return rank_device(device, rank)
+    device = options.device or ('cuda' if torch.cuda.is_available() else 'cpu')
+    return rank_device(device, rank, torch.cuda.device_count())
 
 
 def build_restorer(options: argparse.Namespace, device: str | None) -> Restorer | None:
@@ -126,7 +124,8 @@ def run(options: argparse.Namespace) -> Report:
         )
     device = choose_device(options, rank)
     segmenter = build_segmenter(options.segmenter, **read_settings(options, device))
-    print(f'segmenter: {segmenter.settings["segmenter"]} {segmenter.settings["parameters"]}, {rank}')
+    preset = f', preset {segmenter.settings["preset"]}' if 'preset' in segmenter.settings else ''
+    print(f'segmenter: {segmenter.settings["segmenter"]}{preset} {segmenter.settings["parameters"]}, {rank}')
     if 'checkpoint_sha256' in segmenter.settings:
         checkpoint = getattr(segmenter, 'checkpoint', '')
         print(f'checkpoint: {checkpoint} sha256 {segmenter.settings["checkpoint_sha256"]}, device {device}')

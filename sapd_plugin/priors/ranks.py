@@ -57,13 +57,28 @@ def find_rank(shard: str | None, environment: Mapping[str, str]) -> Rank:
     return Rank(int(first), int(second))
 
 
-def rank_device(device: str, rank: Rank) -> str:
+def rank_device(device: str, rank: Rank, gpus: int) -> str:
     """Give each rank of a machine its own GPU: 'cuda' becomes 'cuda:1' for local rank 1; other names stay.
 
-    >>> rank_device('cuda', Rank(5, 8, 1)), rank_device('cpu', Rank(5, 8, 1)), rank_device('cuda', Rank())
+    Args:
+        device: as the user named it.
+        rank: this process's.
+        gpus: how many this machine has.
+
+    Raises:
+        SAPDError: for more ranks than GPUs.
+
+    >>> rank_device('cuda', Rank(5, 8, 1), 4), rank_device('cpu', Rank(5, 8, 1), 4), rank_device('cuda', Rank(), 4)
     ('cuda:1', 'cpu', 'cuda')
     """
-    return f'cuda:{rank.local}' if device == 'cuda' and rank.local is not None else device
+    if device != 'cuda' or rank.local is None or not gpus:
+        return device
+    if rank.local >= gpus:
+        raise SAPDError(
+            f'LOCAL_RANK: found {rank.local} on a machine with {gpus} GPUs, expected a smaller number: start '
+            f'--nproc-per-node {gpus}.'
+        )
+    return f'cuda:{rank.local}'
 
 
 def _torchrun(environment: Mapping[str, str]) -> Rank:

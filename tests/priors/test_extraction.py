@@ -1,11 +1,13 @@
 from __future__ import annotations
 
 import os
+import resource
 import signal
 import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import ClassVar
 
 import cv2
 import numpy as np
@@ -90,6 +92,11 @@ def test_the_tool_names_mistakes(photos: Path, tmp_path: Path) -> None:
     assert "Did you mean 'felzenszwalb'?" in done.stderr
     done = tool('--images', photos, '--output', tmp_path / 's', '--segmenter', 'felzenszwalb', '--set', 'scale')
     assert (done.returncode, done.stderr) == (2, "error: --set: found 'scale', expected key=value.\n")
+    for option in ('preset', 'device'):
+        done = tool('--images', photos, '--output', tmp_path / 's', '--segmenter', 'felzenszwalb', f'--{option}', 'x')
+        assert done.returncode == 2
+        assert f"error: segmenter 'felzenszwalb': unknown key '{option}', expected some of" in done.stderr
+    assert not (tmp_path / 's').exists()
 
 
 def test_ctrl_c_stops_and_the_next_run_goes_on(photos: Path, tmp_path: Path) -> None:
@@ -153,6 +160,36 @@ def test_a_full_disk_stops_the_run(photos: Path, tmp_path: Path, monkeypatch: py
     monkeypatch.setattr(extraction.MaskStoreWriter, 'put', full)
     with pytest.raises(SAPDError, match='No space left'):
         extract_masks(photos, tmp_path / 'store', Quadrants(), progress=False)
+
+
+def test_a_full_disk_stops_the_tool_with_one_line(photos: Path, tmp_path: Path) -> None:
+    def small_files() -> None:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (40_000, 40_000))
+
+    command = [sys.executable, str(TOOL), '--images', str(photos), '--output', str(tmp_path / 'store')]
+    command += ['--segmenter', 'felzenszwalb', '--set', 'min_size=1', '--set', 'scale=0']
+    done = subprocess.run(command, capture_output=True, text=True, check=False, preexec_fn=small_files)
+    assert done.returncode == 2
+    assert 'error: mask store' in done.stderr
+    assert 'make room or mend the permissions, then run again to go on' in done.stderr
+    assert 'Traceback' not in done.stderr
+
+
+def test_a_restorer_that_fails_is_named(photos: Path, tmp_path: Path) -> None:
+    class Restorer:
+        settings: ClassVar = {'network': 'test'}
+
+        def __call__(self, image: np.ndarray) -> np.ndarray:
+            if image.shape[1] == 80:
+                raise MemoryError('too large')
+            return np.repeat(image, 2, axis=0)
+
+    report = extract_masks(photos, tmp_path / 'store', Quadrants(), restorer=Restorer(), progress=False)
+    assert report.written == 5
+    assert [reason for _, reason in report.failed] == ['the restorer failed: MemoryError: too large']
+    store = MaskStore(tmp_path / 'store')
+    assert store.size('left/0.v1') == (128, 81)
+    assert (store.settings['source'], store.settings['restored_by']) == ('restored', {'network': 'test'})
 
 
 def test_images_are_read_as_the_training_reads_them(photos: Path, tmp_path: Path) -> None:

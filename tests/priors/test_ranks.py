@@ -64,7 +64,11 @@ def test_slurm_arrays_with_gaps_are_refused() -> None:
 
 
 def test_each_rank_of_a_machine_has_its_gpu() -> None:
-    assert rank_device('cuda', Rank(5, 8, 1)) == 'cuda:1'
-    assert rank_device('cuda:3', Rank(5, 8, 1)) == 'cuda:3'
-    assert rank_device('cpu', Rank(5, 8, 1)) == 'cpu'
-    assert rank_device('cuda', Rank(1, 2)) == 'cuda'
+    assert rank_device('cuda', Rank(5, 8, 1), 4) == 'cuda:1'
+    assert rank_device('cuda:3', Rank(5, 8, 1), 4) == 'cuda:3'
+    assert rank_device('cpu', Rank(5, 8, 1), 0) == 'cpu'
+    assert rank_device('cuda', Rank(1, 2), 1) == 'cuda'
+    # The segmenter says that there is none.
+    assert rank_device('cuda', Rank(5, 8, 1), 0) == 'cuda'
+    with pytest.raises(SAPDError, match='LOCAL_RANK: found 2 on a machine with 2 GPUs.*--nproc-per-node 2'):
+        rank_device('cuda', Rank(2, 3, 2), 2)
