@@ -1,26 +1,45 @@
 """Cut masks of photos into a mask store.
 
 python tools/extract_masks.py --images photos --output masks --segmenter felzenszwalb
-python tools/extract_masks.py --images photos --output masks --segmenter sam --checkpoint sam_vit_b_01ec64.pth \
-    --set points_per_side=16 --device cuda
+python tools/extract_masks.py --images degraded --output masks --segmenter sam --checkpoint sam_vit_b_01ec64.pth \
+    --restored-by student.yml net_g_latest.pth --preset fast
+torchrun --nproc-per-node 8 tools/extract_masks.py ...    a rank a GPU; the same on more machines
+python tools/extract_masks.py ... --shard 0/4             part 0 of 4; --shard slurm: the task of a job array
 
-Stop it with Ctrl-C and start it again with the same command: it goes on where it was. Exit status: 0 all done, 1 some
-images have no mask (listed at the end), 2 a mistake in the command, 130 stopped.
+Stop it with Ctrl-C (or SIGTERM) and start it again with the same command: it goes on where it was. Exit status: 0 all
+done, 1 some images have no mask (listed at the end), 2 a mistake in the command or a disk that refuses, 130 stopped.
 """
 
 from __future__ import annotations
 
 import argparse
+import importlib
+import inspect
 import json
+import os
+import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from sapd_plugin.compat import alias_functional_tensor
 from sapd_plugin.errors import SAPDError
-from sapd_plugin.priors.extraction import extract_masks, parse_shard, write_overlays
+from sapd_plugin.priors import manifest
+from sapd_plugin.priors.extraction import Report, Restorer, extract_masks
+from sapd_plugin.priors.meta_info import read_lines
+from sapd_plugin.priors.overlays import write_overlays
+from sapd_plugin.priors.ranks import Rank, find_rank, rank_device
 from sapd_plugin.priors.segmenters import SEGMENTERS, build_segmenter
+from sapd_plugin.priors.sources import open_photos
 from sapd_plugin.priors.store import MaskStore
+
+RESTORERS = {
+    '.yml': 'sapd_plugin.basicsr.restorer',
+    '.yaml': 'sapd_plugin.basicsr.restorer',
+    '.py': 'sapd_plugin.mmagic.restorer',
+}
+"""Suffix of a student's config -> the module whose ``build_restorer(config, checkpoint, device)`` reads it."""
 
 
 def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespace:
@@ -28,23 +47,31 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
     )
-    parser.add_argument('--images', type=Path, required=True, help='folder (with sub-folders), or a path a line')
+    parser.add_argument('--images', type=Path, required=True, help='folder, LMDB, or text file with a path a line')
     parser.add_argument('--root', type=Path, help="folder that a list's paths are relative to")
     parser.add_argument('--output', type=Path, required=True, help='folder of the mask store, new or begun')
     parser.add_argument('--segmenter', required=True, help=', '.join(SEGMENTERS))
     parser.add_argument('--checkpoint', type=Path, help='SAM: the checkpoint file')
-    parser.add_argument('--device', help='SAM: cpu (default), cuda, cuda:1, ...')
+    parser.add_argument('--preset', help='SAM: fast (default) or stock')
+    parser.add_argument('--device', help='cpu, cuda, cuda:1, ...; by default a GPU where there is one')
     parser.add_argument(
         '--set', action='append', default=[], metavar='KEY=VALUE', dest='settings', help="a segmenter's setting"
     )
-    parser.add_argument('--source', default='images', help='kind of images, kept in the store: restored, clean, ...')
-    parser.add_argument('--shard', default='0/1', metavar='I/N', help='do part I (from 0) of N, into shard I')
+    parser.add_argument(
+        '--restored-by',
+        nargs=2,
+        type=Path,
+        metavar=('CONFIG', 'CHECKPOINT'),
+        help='segment what this student restores from the images: its BasicSR YAML or MMagic config, and its weights',
+    )
+    parser.add_argument('--source', help='kind of images, kept in the store: restored, clean, ...')
+    parser.add_argument('--shard', metavar='I/N', help="do part I (from 0) of N, into shard I; or 'slurm'")
     parser.add_argument('--overlays', type=int, default=0, metavar='N', help='write N pictures to STORE/overlays')
     return parser.parse_args(arguments)
 
 
-def read_settings(options: argparse.Namespace) -> dict[str, Any]:
-    """Bring --set, --checkpoint and --device together; values are JSON, or else text."""
+def read_settings(options: argparse.Namespace, device: str | None) -> dict[str, Any]:
+    """Bring the segmenter's settings together; the values of --set are JSON, or else text."""
     settings: dict[str, Any] = {}
     for item in options.settings:
         key, equals, value = item.partition('=')
@@ -56,39 +83,98 @@ def read_settings(options: argparse.Namespace) -> dict[str, Any]:
             settings[key] = value
     if options.checkpoint is not None:
         settings['checkpoint'] = str(options.checkpoint)
-    if options.device is not None:
-        settings['device'] = options.device
+    if options.preset is not None:
+        settings['preset'] = options.preset
+    # A segmenter that takes none refuses --device, unless that is for the restorer.
+    if takes_device(options.segmenter) or (options.device is not None and options.restored_by is None):
+        settings.setdefault('device', device)
     return settings
+
+
+def takes_device(segmenter: str) -> bool:
+    """Tell whether a segmenter of that name is there and can work on a GPU."""
+    factory = SEGMENTERS.get(segmenter)
+    return factory is not None and 'device' in inspect.signature(factory).parameters
+
+
+def choose_device(options: argparse.Namespace, rank: Rank) -> str | None:
+    """The named device, else a GPU where torch finds one; each rank of a machine its own. None: nothing asks for it."""
+    if options.device is None and options.restored_by is None and not takes_device(options.segmenter):
+        return None
+    import torch
+
+    device = options.device or ('cuda' if torch.cuda.is_available() else 'cpu')
+    return rank_device(device, rank, torch.cuda.device_count())
+
+
+def build_restorer(options: argparse.Namespace, device: str | None) -> Restorer | None:
+    """Hand --restored-by to the framework that its config is of."""
+    if options.restored_by is None:
+        return None
+    config, checkpoint = options.restored_by
+    if config.suffix not in RESTORERS:
+        raise SAPDError(f'--restored-by: found {config}, expected a config that ends with {", ".join(RESTORERS)}.')
+    alias_functional_tensor()
+    return importlib.import_module(RESTORERS[config.suffix]).build_restorer(config, checkpoint, device)
+
+
+def run(options: argparse.Namespace) -> Report:
+    """Extract, and say what was done."""
+    rank = find_rank(options.shard, os.environ)
+    if options.overlays and rank.count > 1:
+        raise SAPDError(
+            f'--overlays: found beside {rank}, expected one process; tools/inspect_masks.py draws them from a finished '
+            'store.'
+        )
+    device = choose_device(options, rank)
+    segmenter = build_segmenter(options.segmenter, **read_settings(options, device))
+    preset = f', preset {segmenter.settings["preset"]}' if 'preset' in segmenter.settings else ''
+    print(f'segmenter: {segmenter.settings["segmenter"]}{preset} {segmenter.settings["parameters"]}, {rank}')
+    if 'checkpoint_sha256' in segmenter.settings:
+        checkpoint = getattr(segmenter, 'checkpoint', '')
+        print(f'checkpoint: {checkpoint} sha256 {segmenter.settings["checkpoint_sha256"]}, device {device}')
+    restorer = build_restorer(options, device)
+    report = extract_masks(
+        options.images,
+        options.output,
+        segmenter,
+        restorer=restorer,
+        root=options.root,
+        source=options.source,
+        rank=rank,
+    )
+    print(*report.lines(), sep='\n')
+    # Counted by lines: other ranks may still be writing their shards.
+    masks, fingerprint = read_lines(options.output).count('\n'), manifest.read_fingerprint(options.output)
+    print(f'store: {options.output}, {masks} masks, fingerprint {fingerprint}')
+    if options.overlays and not report.interrupted:
+        store, photos = MaskStore(options.output), open_photos(options.images, options.root)
+        keys = [key for key, _ in photos.named if key in store][: options.overlays]
+        for picture in write_overlays(store, keys, options.output / 'overlays', photos):
+            print(f'overlay: {picture}')
+    return report
+
+
+def stop(*_: object) -> None:
+    """Treat SIGTERM, which clusters and torchrun send, as Ctrl-C."""
+    raise KeyboardInterrupt
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command and return its exit status."""
     options = parse_arguments(arguments)
+    signal.signal(signal.SIGTERM, stop)
+    for stream in (sys.stdout, sys.stderr):
+        # File names may hold what no terminal can show.
+        stream.reconfigure(errors='backslashreplace')  # type: ignore[union-attr]
     try:
-        shard = parse_shard(options.shard)
-        segmenter = build_segmenter(options.segmenter, **read_settings(options))
-        print(f'segmenter: {segmenter.settings["segmenter"]} {segmenter.settings["parameters"]}')
-        if 'checkpoint_sha256' in segmenter.settings:
-            checkpoint = getattr(segmenter, 'checkpoint', '')
-            print(f'checkpoint: {checkpoint} sha256 {segmenter.settings["checkpoint_sha256"]}')
-        report = extract_masks(
-            options.images, options.output, segmenter, root=options.root, source=options.source, shard=shard
-        )
-        print(*report.lines(), sep='\n')
-        store = MaskStore(options.output)
-        print(f'store: {options.output}, {len(store)} masks, fingerprint {store.fingerprint}')
-        if options.overlays and not report.interrupted:
-            pictures = write_overlays(
-                store, options.images, options.output / 'overlays', options.overlays, options.root
-            )
-            print(*(f'overlay: {picture}' for picture in pictures), sep='\n')
+        return run(options).exit_status
     except KeyboardInterrupt:
-        print('Stopped before the first image.', file=sys.stderr)
+        print('Stopped. What was written is whole; run the same command again to go on.', file=sys.stderr)
         return 130
     except SAPDError as error:
         print(f'error: {error}', file=sys.stderr)
         return 2
-    return report.exit_status
 
 
 if __name__ == '__main__':

@@ -15,8 +15,9 @@ from basicsr.utils import FileClient, bgr2ycbcr, imfrombytes, img2tensor
 from torchvision.transforms.functional import normalize
 
 from sapd_plugin.errors import check_keys
+from sapd_plugin.priors.keys import template_key
 from sapd_plugin.priors.store import MaskStore, mask_key
-from sapd_plugin.priors.training import Target, check_size, image_size, open_training_store, template_key
+from sapd_plugin.priors.training import Target, check_size, image_size, open_training_store
 
 WHERE = 'datasets.train'
 MASK_KEYS = ('mask_store', 'mask_filename_tmpl', 'mask_fingerprint')

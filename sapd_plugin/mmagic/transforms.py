@@ -16,8 +16,9 @@ import mmcv
 import numpy as np
 
 from sapd_plugin.errors import SAPDError
+from sapd_plugin.priors.keys import template_key
 from sapd_plugin.priors.store import MaskStore
-from sapd_plugin.priors.training import check_size, template_key
+from sapd_plugin.priors.training import check_size
 
 WHERE = 'train_dataloader.dataset'
 MASK, GT = 'sam_mask', 'gt'

@@ -2,20 +2,36 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any, Protocol
 
-import cv2
+import numpy as np
 from tqdm import tqdm
 
 from sapd_plugin.errors import SAPDError
-from sapd_plugin.priors.images import ImageError, list_images, read_image
-from sapd_plugin.priors.keys import mask_key
-from sapd_plugin.priors.pictures import overlay
+from sapd_plugin.priors.images import ImageError
+from sapd_plugin.priors.ranks import Rank
 from sapd_plugin.priors.segmenters import Segmenter
-from sapd_plugin.priors.store import MaskStore, MaskStoreWriter
+from sapd_plugin.priors.sources import Photos, open_photos
+from sapd_plugin.priors.store import MaskStoreWriter
+
+
+class Restorer(Protocol):
+    """A pre-trained student that restores each photo before it is segmented.
+
+    Attributes:
+        settings: JSON values that name the network and its weights; they go into the store's fingerprint.
+    """
+
+    settings: dict[str, Any]
+
+    def __call__(self, image: np.ndarray) -> np.ndarray:
+        """Restore an RGB uint8 (h,w,3) image to (H,W,3), larger for super-resolution, rounded as its test saves it."""
+        ...
 
 
 @dataclass
@@ -25,7 +41,7 @@ class Report:
     Attributes:
         written: masks made in this run.
         kept: masks that were there before.
-        left: images of this shard that were not reached.
+        left: images of this rank that were not reached.
         failed: (file, reason) of each image without a mask.
         interrupted: whether the user stopped it.
         seconds: time from the first image to the last.
@@ -61,120 +77,91 @@ class Report:
             yield f'failed: {path}: {reason}'
 
 
-def parse_shard(text: str) -> tuple[int, int]:
-    """Read 'i/n': this is part i, from 0, of n.
-
-    Raises:
-        SAPDError: for anything else.
-
-    >>> parse_shard('0/4')
-    (0, 4)
-    """
-    first, slash, second = text.partition('/')
-    if not (slash and first.isdecimal() and second.isdecimal() and int(first) < int(second)):
-        raise SAPDError(f'--shard: found {text!r}, expected i/n with i from 0 to n-1, for example 0/4.')
-    return int(first), int(second)
-
-
 def extract_masks(
     images: Path,
     output: Path,
     segmenter: Segmenter,
     *,
+    restorer: Restorer | None = None,
     root: Path | None = None,
-    source: str = 'images',
-    shard: tuple[int, int] = (0, 1),
+    source: str | None = None,
+    rank: Rank = Rank(),  # noqa: B008  (it is frozen)
     progress: bool = True,
 ) -> Report:
-    """Segment the images of a folder or list into a store. Images that are in the store already are skipped.
+    """Segment the images of a folder, list or LMDB into a store. Images that are in the store already are skipped.
 
     A file that cannot be read or segmented is noted and the rest is done. Ctrl-C ends the run after the mask in work
     is dropped; everything before is in the store.
 
     Args:
-        images: folder, or text file with a path a line.
+        images: see `open_photos`.
         output: the store's folder, new or begun with the same settings.
         segmenter: see `build_segmenter`.
+        restorer: segment what it makes of the images; the restored images are not kept.
         root: the folder that a list's paths and the keys are relative to.
-        source: what kind of images these are (restored, ground truth, degraded); part of the fingerprint.
-        shard: (i, n): take every n-th image from the i-th on, and write shard i.
-        progress: show a progress bar on stderr.
+        source: what kind of images are segmented (restored, clean, degraded); part of the fingerprint. By default
+            'restored' with a restorer, else 'images'.
+        rank: take every n-th image from the i-th on, and write shard i.
+        progress: show a progress bar on stderr: rank, rate and estimate.
 
     Raises:
         SAPDError: where nothing can be done: no images, a store with other settings, a full disk.
     """
-    files, root = list_images(Path(images), None if root is None else Path(root))
-    if Path(images).is_dir() and Path(output).resolve().is_relative_to(Path(images).resolve()):
+    images, output = Path(images), Path(output)
+    photos = open_photos(images, None if root is None else Path(root))
+    if images.is_dir() and output.resolve().is_relative_to(images.resolve()):
         raise SAPDError(f'--output: found {output} inside of the image folder {images}, expected it elsewhere.')
-    report = Report()
-    named = _name(files, root, report)[shard[0] :: shard[1]]
-    settings = {**segmenter.settings, 'source': source, 'note': f'made from {images}'}
-    with MaskStoreWriter(output, settings, shard[0]) as writer:
-        begun = time.perf_counter()
-        bar = tqdm(named, unit='image', disable=not progress)
-        try:
-            for key, path in bar:
-                if writer.done(key):
-                    report.kept += 1
-                else:
-                    _extract_one(key, path, segmenter, writer, report)
-        except KeyboardInterrupt:
-            report.interrupted = True
-        finally:
-            bar.close()
+    settings = {**segmenter.settings, 'source': source or ('images' if restorer is None else 'restored')}
+    if restorer is not None:
+        settings['restored_by'] = restorer.settings
+    named = photos.named[rank.index :: rank.count]
+    report = Report(failed=photos.failed[rank.index :: rank.count])
+    with MaskStoreWriter(output, {**settings, 'note': f'made from {images}'}, rank.index, rank.count) as writer:
+        todo = [item for item in named if not writer.done(item[0])]
+        report.kept = len(named) - len(todo)
+        reached, begun = 0, time.perf_counter()
+        with _bar(todo, report.kept, rank, progress) as bar:
+            try:
+                for key, name in bar:
+                    _extract_one(key, name, photos, segmenter, restorer, writer, report)
+                    reached += 1
+            except KeyboardInterrupt:
+                report.interrupted = True
+        report.left = len(todo) - reached
         report.seconds = time.perf_counter() - begun
-    failed = {path for path, _ in report.failed}
-    report.left = sum(str(path) not in failed for _, path in named) - report.written - report.kept
     return report
 
 
-def write_overlays(store: MaskStore, images: Path, folder: Path, count: int, root: Path | None = None) -> list[Path]:
-    """Write PNGs of the first ``count`` images that have masks: regions and boundaries over the photo.
-
-    Returns:
-        The files written, ``folder/key.png``.
-    """
-    files, root = list_images(Path(images), root)
-    written: list[Path] = []
-    for key, path in _name(files, root, Report()):
-        if len(written) == count:
-            break
-        if key not in store:
-            continue
-        picture = overlay(read_image(path), store.record(key).labels())
-        target = folder / f'{key}.png'
-        target.parent.mkdir(parents=True, exist_ok=True)
-        encoded = cv2.imencode('.png', picture[:, :, ::-1])[1]
-        target.write_bytes(encoded.tobytes())
-        written.append(target)
-    return written
+def _bar(todo: list[tuple[str, str]], kept: int, rank: Rank, show: bool) -> tqdm:
+    # In a log file each refresh is a line.
+    every = 0.2 if sys.stderr.isatty() else 30.0
+    total = kept + len(todo)
+    return tqdm(
+        todo, str(rank), total, unit='image', initial=kept, mininterval=every, position=rank.local, disable=not show
+    )
 
 
-def _name(files: list[Path], root: Path, report: Report) -> list[tuple[str, Path]]:
-    """Give each file its key; those without one, or with another file's, are noted as failed."""
-    named: dict[str, Path] = {}
-    for path in files:
-        try:
-            key = mask_key(path, root)
-        except SAPDError as error:
-            report.failed.append((str(path), str(error)))
-            continue
-        if key in named:
-            report.failed.append((str(path), f"has the key '{key}' of {named[key]}, expected one image a key."))
-        else:
-            named[key] = path
-    return list(named.items())
-
-
-def _extract_one(key: str, path: Path, segmenter: Segmenter, writer: MaskStoreWriter, report: Report) -> None:
+def _extract_one(
+    key: str,
+    name: str,
+    photos: Photos,
+    segmenter: Segmenter,
+    restorer: Restorer | None,
+    writer: MaskStoreWriter,
+    report: Report,
+) -> None:
+    at_work = 'restorer' if restorer is not None else 'segmenter'
     try:
-        label_map = segmenter(read_image(path))
+        image = photos.read(name)
+        if restorer is not None:
+            image, at_work = restorer(image), 'segmenter'
+        label_map = segmenter(image)
     except ImageError as error:
-        report.failed.append((str(path), str(error).removeprefix(f'{path}: ')))
+        report.failed.append((name, str(error).removeprefix(f'{name}: ')))
         return
     except Exception as error:
         # One image that a segmenter trips over must not cost a night's run; it is named at the end.
-        report.failed.append((str(path), f'the segmenter failed: {type(error).__name__}: {error}'))
+        report.failed.append((name, f'the {at_work} failed: {type(error).__name__}: {error}'))
         return
     writer.put(key, label_map)
     report.written += 1

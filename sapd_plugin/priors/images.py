@@ -19,31 +19,44 @@ class ImageError(SAPDError):
 
 
 def read_image(path: str | os.PathLike[str]) -> np.ndarray:
-    """Read a photo as (H,W,3) uint8 RGB.
-
-    Decoded by ``cv2.imdecode(..., IMREAD_COLOR)`` as BasicSR and MMagic do, so that the mask has the geometry of the
-    training image: turned as its EXIF entry says; grey made three channels, alpha dropped, 16 bits brought to 8.
+    """Read a photo as (H,W,3) uint8 RGB, decoded by `decode_image`.
 
     Raises:
-        ImageError: for a file that cannot be read, is no image, or is truncated (which OpenCV fills with grey).
+        ImageError: for a file that cannot be read, is no image, or is truncated.
     """
     try:
         data = Path(path).read_bytes()
     except OSError as error:
         raise ImageError(f'{path}: cannot be read ({error.strerror}).') from error
+    return decode_image(data, path)
+
+
+def decode_image(data: bytes, where: str | os.PathLike[str]) -> np.ndarray:
+    """Decode an image file's bytes to (H,W,3) uint8 RGB.
+
+    Decoded by ``cv2.imdecode(..., IMREAD_COLOR)`` as BasicSR and MMagic do, so that the mask has the geometry of the
+    training image: turned as its EXIF entry says; grey made three channels, alpha dropped, 16 bits brought to 8.
+
+    Args:
+        data: the file's bytes.
+        where: its name, for messages.
+
+    Raises:
+        ImageError: for what is no image, or is truncated (which OpenCV fills with grey).
+    """
     if not data:
-        raise ImageError(f'{path}: an empty file.')
+        raise ImageError(f'{where}: an empty file.')
     # The end marks: IEND of PNG; of JPEG, EOI after the last scan began (a thumbnail has an EOI of its own).
     cut_png = data.startswith(_PNG) and data.rfind(b'IEND') < 0
     cut_jpeg = data.startswith(_JPEG) and data.rfind(b'\xff\xd9') <= data.rfind(b'\xff\xda')
     if cut_png or cut_jpeg:
-        raise ImageError(f'{path}: a truncated image.')
+        raise ImageError(f'{where}: a truncated image.')
     try:
         image = cv2.imdecode(np.frombuffer(data, dtype=np.uint8), cv2.IMREAD_COLOR)
     except cv2.error as error:
-        raise ImageError(f'{path}: not decoded by OpenCV ({" ".join(str(error).split())}).') from error
+        raise ImageError(f'{where}: not decoded by OpenCV ({" ".join(str(error).split())}).') from error
     if image is None:
-        raise ImageError(f'{path}: not an image that OpenCV can decode.')
+        raise ImageError(f'{where}: not an image that OpenCV can decode.')
     return np.ascontiguousarray(image[:, :, ::-1])
 
 
@@ -66,7 +79,7 @@ def list_images(images: Path, root: Path | None = None) -> tuple[list[Path], Pat
     elif images.is_file():
         root = images.parent if root is None else root
         try:
-            lines = images.read_text(encoding='utf-8').splitlines()
+            lines = images.read_text(encoding='utf-8').split('\n')
         except UnicodeDecodeError as error:
             raise SAPDError(f'--images: {images} is not UTF-8 text, expected a folder, or a path a line.') from error
         files = sorted({root / line.strip() for line in lines if line.strip()})
@@ -78,6 +91,16 @@ def list_images(images: Path, root: Path | None = None) -> tuple[list[Path], Pat
 
 
 def _walk(folder: Path) -> Iterator[Path]:
-    for place, folders, names in os.walk(folder, followlinks=True):
-        folders[:] = [name for name in folders if not name.startswith('.')]
+    def refuse(error: OSError) -> None:
+        raise SAPDError(f'--images: the folder {error.filename} cannot be listed ({error.strerror}).') from error
+
+    seen = set()
+    for place, folders, names in os.walk(folder, followlinks=True, onerror=refuse):
+        status = os.stat(place)
+        if (status.st_dev, status.st_ino) in seen:
+            # Symbolic links in a ring, or to a folder that is inside anyway.
+            folders.clear()
+            continue
+        seen.add((status.st_dev, status.st_ino))
+        folders[:] = sorted(name for name in folders if not name.startswith('.'))
         yield from (Path(place, name) for name in names if not name.startswith('.'))

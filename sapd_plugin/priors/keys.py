@@ -35,11 +35,22 @@ def mask_key(path: str | os.PathLike[str], root: str | os.PathLike[str]) -> str:
     return key
 
 
+def template_key(key: str, template: str = '{}') -> str:
+    """Name the mask of an image whose masked twin is named otherwise: '{}_restored' for x/1 is x/1_restored.
+
+    >>> template_key('x/1', '{}_restored')
+    'x/1_restored'
+    """
+    folder, slash, name = key.rpartition('/')
+    return folder + slash + template.format(name)
+
+
 def key_bytes(key: str) -> bytes:
     """Return the key as LMDB stores it, in UTF-8.
 
     Raises:
-        SAPDError: for an empty name, a name that is not valid UTF-8, or one of more than 511 bytes.
+        SAPDError: for an empty name, a name that is not valid UTF-8, one with a line break, or one of more than 511
+            bytes.
     """
     try:
         name = key.encode('utf-8')
@@ -50,6 +61,8 @@ def key_bytes(key: str) -> bytes:
             f"mask key '{key}': found {len(name)} bytes, expected 1 to {MAX_KEY_BYTES}: shorten the path of the image "
             'below its folder.'
         )
+    if '\n' in key or '\r' in key:
+        raise SAPDError(f'mask key {key!a}: found a line break, expected none: meta_info.txt has a line a mask.')
     return name
 
 

@@ -73,6 +73,11 @@ def read_settings(store: Path) -> dict[str, Any]:
     return from_json(text, store / MANIFEST)
 
 
+def read_fingerprint(store: Path) -> str:
+    """Return the fingerprint of the store in folder ``store``, 32 hex digits. Raises as `read_settings` does."""
+    return fingerprint(read_settings(store)).hex()
+
+
 def check_same(where: str | os.PathLike[str], found: Mapping[str, Any], expected: Mapping[str, Any]) -> None:
     """Refuse masks that were made with other settings.
 
@@ -81,13 +86,18 @@ def check_same(where: str | os.PathLike[str], found: Mapping[str, Any], expected
     """
     if fingerprint(found) == fingerprint(expected):
         return
+    different = '; '.join(differences(found, expected))
+    raise SAPDError(f'{where}: its masks were made with other settings: {different}.')
+
+
+def differences(found: Mapping[str, Any], expected: Mapping[str, Any]) -> list[str]:
+    """Name each setting within the fingerprint that differs, with both its values; nested ones as ``a.b``."""
     flat_found, flat_expected = _flatten(found), _flatten(expected)
-    differences = [
+    return [
         f'{key}: found {flat_found.get(key, "nothing")}, expected {flat_expected.get(key, "nothing")}'
         for key in sorted(flat_found.keys() | flat_expected.keys())
         if flat_found.get(key) != flat_expected.get(key) and key.split('.')[0] not in INFORMATIVE
     ]
-    raise SAPDError(f'{where}: its masks were made with other settings: {"; ".join(differences)}.')
 
 
 def _canonical(settings: Mapping[str, Any]) -> str:

@@ -6,21 +6,42 @@ in), and written by one process at a time.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import contextlib
+import os
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import lmdb
 
 from sapd_plugin.errors import SAPDError
+from sapd_plugin.priors import manifest
+from sapd_plugin.priors.disk import is_held
 
+_LOCKED_HERE: set[tuple[int, str]] = set()
+"""Process and shard. LMDB's locks belong to the process: a second handle would let go of the first one's."""
 MANIFEST_KEY = b'\0manifest'
 """No file name holds a NUL, so no image's key can collide; and it sorts before all keys."""
-META_INFO = 'meta_info.txt'
 
 
 def shard_name(index: int) -> str:
     """Return the folder name of shard ``index``."""
     return f'shard-{index:05d}.lmdb'
+
+
+def lock_of(shard: Path) -> Path:
+    """Return the lock file that a shard's writer holds."""
+    return shard.with_name(f'.{shard.name}.lock')
+
+
+@contextlib.contextmanager
+def lmdb_locks(shard: Path) -> Iterator[None]:
+    """Note that this process has the shard open with LMDB's locks; other handles of it here must do without."""
+    _LOCKED_HERE.add(_names(shard))
+    try:
+        yield
+    finally:
+        _LOCKED_HERE.discard(_names(shard))
 
 
 def find_shards(store: Path) -> list[Path]:
@@ -33,21 +54,24 @@ class ShardReader:
 
     Args:
         path: the shard's folder.
-        locked: whether a writer may be at work in another process. Takes part in LMDB's locking then, which needs
-            write permission; training reads finished stores without.
 
     Raises:
         SAPDError: for a folder that is not a whole LMDB environment.
     """
 
-    def __init__(self, path: Path, locked: bool = False) -> None:
+    def __init__(self, path: Path) -> None:
         self.path = path
+        # Without LMDB's locks, which would write to the folder, unless a writer is at work: it may use a page again
+        # that a reader it does not know of still reads.
+        self._exit = contextlib.ExitStack()
+        locks = is_held(lock_of(path)) and _names(path) not in _LOCKED_HERE and os.access(path / 'lock.mdb', os.W_OK)
+        if locks:
+            self._exit.enter_context(lmdb_locks(path))
         try:
-            # Without read-ahead: training reads at random. Sparse readers beyond 126 are no concern without locks.
-            self._env = lmdb.open(
-                str(path), readonly=True, create=False, lock=locked, readahead=False, max_readers=1024
-            )
+            # Without read-ahead: training reads at random.
+            self._env = lmdb.open(str(path), readonly=True, create=False, lock=locks, readahead=False)
         except lmdb.Error as error:
+            self._exit.close()
             raise SAPDError(f'mask store shard {path}: cannot be opened ({error}).') from error
         self._check_size()
 
@@ -58,6 +82,17 @@ class ShardReader:
         if found < needed:
             self.close()
             raise SAPDError(f'mask store shard {self.path}: found {found} bytes, expected {needed}: a truncated copy.')
+
+    def check_settings(self, expected: Mapping[str, Any]) -> None:
+        """Hold the shard's own copy of the manifest against the store's settings.
+
+        Raises:
+            SAPDError: for other settings, each named, or no manifest.
+        """
+        text = self.get(MANIFEST_KEY)
+        if text is None:
+            raise SAPDError(f'mask store shard {self.path}: found no manifest, expected a shard of a mask store.')
+        manifest.check_same(self.path, manifest.from_json(text, self.path), expected)
 
     def _begin(self) -> lmdb.Transaction:
         try:
@@ -108,3 +143,8 @@ class ShardReader:
     def close(self) -> None:
         """Release the environment."""
         self._env.close()
+        self._exit.close()
+
+
+def _names(shard: Path) -> tuple[int, str]:
+    return os.getpid(), os.path.realpath(shard)

@@ -14,7 +14,7 @@ Needs numpy and lmdb only: no torch, no segmenter.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +22,7 @@ from sapd_plugin.errors import SAPDError
 from sapd_plugin.priors import manifest
 from sapd_plugin.priors.codec import Record, RecordError
 from sapd_plugin.priors.keys import key_bytes, mask_key, nearest_keys
-from sapd_plugin.priors.shards import MANIFEST_KEY, ShardReader, find_shards
+from sapd_plugin.priors.shards import ShardReader, find_shards
 from sapd_plugin.priors.writer import MaskStoreWriter
 
 __all__ = ['MaskStore', 'MaskStoreWriter', 'mask_key']
@@ -31,8 +31,8 @@ __all__ = ['MaskStore', 'MaskStoreWriter', 'mask_key']
 class MaskStore:
     """Read label maps by key, in any process: it opens its shards anew after a fork and can be pickled for a spawn.
 
-    Reads take no lock and write nothing, so a read-only file system will do. Read a store while it is being written
-    and you may miss masks; the checksums still hold.
+    Reads of a finished store take no lock and write nothing, so a read-only file system will do. One that is being
+    written is read as it was when it was opened; from another machine than the writer's that is not safe.
 
     Args:
         path: the store's folder.
@@ -102,23 +102,32 @@ class MaskStore:
         """
         problems: list[str] = []
         seen: dict[str, str] = {}
-        total, read = len(self), 0
+        total = len(self)
+        for read, (key, shard, value) in enumerate(self.scan(), start=1):
+            problems += self.problems_of(key, shard, value)
+            if key in seen:
+                problems.append(f"key '{key}': in both {seen[key]} and {shard}.")
+            seen[key] = shard
+            if progress is not None:
+                progress(read, total)
+        return problems
+
+    def scan(self) -> Iterator[tuple[str, str, bytes]]:
+        """Yield (key, shard's name, record's bytes) of all masks, shard by shard. A key in two shards comes twice."""
         for shard in self._open():
             for name, value in shard.items():
-                key, read = name.decode('utf-8', 'replace'), read + 1
-                if key in seen:
-                    problems.append(f"key '{key}': in both {seen[key]} and {shard.path.name}.")
-                seen[key] = shard.path.name
-                try:
-                    record = Record(value)
-                    record.verify()
-                    if record.fingerprint != self._fingerprint:
-                        problems.append(f"key '{key}': made with other settings ({record.fingerprint.hex()}).")
-                except RecordError as error:
-                    problems.append(f"key '{key}' in {shard.path.name}: {error}")
-                if progress is not None:
-                    progress(read, total)
-        return problems
+                yield name.decode('utf-8', 'replace'), shard.path.name, value
+
+    def problems_of(self, key: str, shard: str, value: bytes) -> list[str]:
+        """Read one record whole and return what is wrong with it, one line each."""
+        try:
+            record = Record(value)
+            record.verify()
+        except RecordError as error:
+            return [f"key '{key}' in {shard}: {error}"]
+        if record.fingerprint != self._fingerprint:
+            return [f"key '{key}': made with other settings ({record.fingerprint.hex()})."]
+        return []
 
     def close(self) -> None:
         """Release the shards; the next read opens them again."""
@@ -139,15 +148,9 @@ class MaskStore:
         # An LMDB environment must not be used across a fork: leave the parent's alone, open our own.
         shards = [ShardReader(path) for path in find_shards(self.path)]
         for shard in shards:
-            self._check_settings(shard)
+            shard.check_settings(self.settings)
         self._shards, self._pid = shards, os.getpid()
         return shards
-
-    def _check_settings(self, shard: ShardReader) -> None:
-        text = shard.get(MANIFEST_KEY)
-        if text is None:
-            raise SAPDError(f'mask store shard {shard.path}: found no manifest, expected a shard of a mask store.')
-        manifest.check_same(shard.path, manifest.from_json(text, shard.path), self.settings)
 
     def _get(self, key: str) -> bytes | None:
         name = key_bytes(key)

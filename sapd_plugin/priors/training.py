@@ -81,16 +81,6 @@ def check_size(where: str, image: str, mask_size: tuple[int, int], image_size: t
         )
 
 
-def template_key(key: str, template: str) -> str:
-    """Apply a file name template such as '{}_restored' to a key's last part; folders stay.
-
-    >>> template_key('day/1', '{}_restored')
-    'day/1_restored'
-    """
-    folder, _, name = key.rpartition('/')
-    return f'{folder}/{template.format(name)}' if folder else template.format(name)
-
-
 def image_size(image: str | os.PathLike[str] | bytes) -> tuple[int, int]:
     """Read an image's (H, W) from its header, turned as its EXIF entry says, which OpenCV does when it loads it."""
     with Image.open(BytesIO(image) if isinstance(image, bytes) else image) as opened:

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import os
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Any
@@ -15,10 +14,12 @@ import lmdb
 
 from sapd_plugin.errors import SAPDError
 from sapd_plugin.priors import manifest
-from sapd_plugin.priors.codec import Record, encode
+from sapd_plugin.priors.codec import encode
+from sapd_plugin.priors.disk import BusyError, agreed_on_ranks, locked, rename, says_disk, write_whole
 from sapd_plugin.priors.keys import key_bytes
 from sapd_plugin.priors.labels import LabelMap
-from sapd_plugin.priors.shards import MANIFEST_KEY, META_INFO, ShardReader, find_shards, shard_name
+from sapd_plugin.priors.meta_info import META_INFO, mend, meta_line, read_keys, read_lines
+from sapd_plugin.priors.shards import MANIFEST_KEY, ShardReader, find_shards, lmdb_locks, lock_of, shard_name
 
 _STORE_LOCK = '.lock'
 
@@ -30,11 +31,13 @@ class MaskStoreWriter:
         path: the store's folder; made if missing.
         settings: what the masks are made with, JSON values; see `manifest.INFORMATIVE` for those that may differ.
         shard: number of the shard, from 0. Any number of processes may write a store, each its own shard.
+        ranks: number of processes that share the images, where they share them by it; all that are at work must agree.
         map_size: bytes of LMDB's map to begin with; it doubles as often as needed.
 
     Raises:
         SAPDError: where the store was begun with other settings (each is named), where another process writes this
-            shard, or where the folder holds something else.
+            shard or shares the images among another number of ranks, where the shard is damaged, or where the folder
+            holds something else.
     """
 
     def __init__(
@@ -42,6 +45,7 @@ class MaskStoreWriter:
         path: str | os.PathLike[str],
         settings: Mapping[str, Any],
         shard: int = 0,
+        ranks: int | None = None,
         map_size: int = 1 << 24,
     ) -> None:
         self.path = Path(path)
@@ -49,15 +53,22 @@ class MaskStoreWriter:
         self.settings = dict(settings)
         self._fingerprint = manifest.fingerprint(self.settings)
         self._exit = contextlib.ExitStack()
-        with self._exit:
-            with _says_disk(self.path):
-                self._begin_store()
-                self._exit.enter_context(_locked(self.path / f'.{self.shard.name}.lock', self.shard))
+        with self._exit, says_disk(self.path):
+            self._begin_store()
+            # Under the store's lock, a shard that another process holds has its meta_info.txt mended already; what
+            # that process adds from now on are images of its own part.
+            with locked(self.path / _STORE_LOCK, self.path, wait=True):
+                if ranks is not None:
+                    self._exit.enter_context(agreed_on_ranks(self.path, ranks))
+                self._exit.enter_context(locked(lock_of(self.shard), self.shard))
+                self._exit.enter_context(lmdb_locks(self.shard))
                 self._begin_shard(map_size)
+                mend(self.shard)
+                self._elsewhere = self._keys_of_others()
             self._env = lmdb.open(str(self.shard), map_size=map_size, create=False)
             self._exit.callback(self._env.close)
-            self._others: dict[Path, ShardReader] = {}
-            self._meta = self._exit.enter_context(self._open_meta())
+            self._meta: IO[str] = (self.shard / META_INFO).open('a', encoding='utf-8', newline='\n')
+            self._exit.enter_context(self._meta)
             self._exit = self._exit.pop_all()
 
     def put(self, key: str, label_map: LabelMap) -> None:
@@ -67,23 +78,23 @@ class MaskStoreWriter:
             SAPDError: for a bad key, or a full disk; what was written before stays whole.
         """
         name, record = key_bytes(key), encode(label_map, self._fingerprint)
-        with _says_disk(self.path):
+        with says_disk(self.path):
             new = self._write(name, record)
             if new:
-                self._meta.write(_meta_line(key, label_map.shape))
+                self._meta.write(meta_line(key, label_map.shape))
                 self._meta.flush()
 
     def done(self, key: str) -> bool:
-        """Tell whether any shard of the store holds a mask of that name."""
+        """Tell whether this shard holds a mask of that name, or another shard did when this writer was opened.
+
+        Shards that others write are not looked at again: LMDB does not allow that across the machines of a cluster,
+        and where the images are shared by rank there is no need.
+        """
         name = key_bytes(key)
+        if key in self._elsewhere:
+            return True
         with self._env.begin() as transaction:
-            if transaction.get(name) is not None:
-                return True
-        for path in find_shards(self.path):
-            if path != self.shard and path not in self._others:
-                self._others[path] = ShardReader(path, locked=True)
-                self._exit.callback(self._others[path].close)
-        return any(other.get(name) is not None for other in self._others.values())
+            return transaction.get(name) is not None
 
     def __len__(self) -> int:
         """Return the number of masks in this shard."""
@@ -91,12 +102,11 @@ class MaskStoreWriter:
 
     def close(self) -> None:
         """Release the shard and bring the store's meta_info.txt up to date."""
-        with _says_disk(self.path):
+        with says_disk(self.path):
             self._exit.close()
-        with _says_disk(self.path), _locked(self.path / _STORE_LOCK, self.path, wait=True):
-            parts = [shard / META_INFO for shard in find_shards(self.path)]
-            lines = [part.read_text(encoding='utf-8') for part in parts if part.exists()]
-            _replace(self.path / META_INFO, ''.join(lines))
+        with says_disk(self.path), locked(self.path / _STORE_LOCK, self.path, wait=True):
+            lines = ''.join(read_lines(shard) for shard in find_shards(self.path))
+            write_whole(self.path / META_INFO, lines)
 
     def __enter__(self) -> MaskStoreWriter:
         return self
@@ -113,7 +123,7 @@ class MaskStoreWriter:
         if self.path.exists() and not self.path.is_dir():
             raise SAPDError(f'mask store {self.path}: found a file, expected a folder or nothing.')
         self.path.mkdir(parents=True, exist_ok=True)
-        with _locked(self.path / _STORE_LOCK, self.path, wait=True):
+        with locked(self.path / _STORE_LOCK, self.path, wait=True):
             if (self.path / manifest.MANIFEST).exists():
                 manifest.check_same(f'mask store {self.path}', manifest.read_settings(self.path), self.settings)
                 return
@@ -123,27 +133,32 @@ class MaskStoreWriter:
                     f"mask store {self.path}: found '{strangers[0]}' and no {manifest.MANIFEST}, expected "
                     'a mask store, an empty folder or nothing.'
                 )
-            _replace(self.path / manifest.MANIFEST, manifest.to_json(self.settings))
+            write_whole(self.path / manifest.MANIFEST, manifest.to_json(self.settings))
 
     def _begin_shard(self, map_size: int) -> None:
         if self.shard.exists():
+            self._check_shard(self.shard)
             return
         unborn = self.path / f'.{self.shard.name}.unborn'
         shutil.rmtree(unborn, ignore_errors=True)
         with lmdb.open(str(unborn), map_size=max(map_size, 1 << 20)) as env, env.begin(write=True) as transaction:
             transaction.put(MANIFEST_KEY, manifest.to_json(self.settings).encode())
-        unborn.rename(self.shard)
+        rename(unborn, self.shard)
 
-    def _open_meta(self) -> IO[str]:
-        """Append to the shard's meta_info.txt; a kill between a mask and its line makes it to be written anew."""
-        path = self.shard / META_INFO
-        lines = path.read_text(encoding='utf-8') if path.exists() else ''
-        if lines.count('\n') != len(self):
-            reader = ShardReader(self.shard, locked=True)
-            sizes = ((name.decode('utf-8'), Record(value).shape) for name, value in reader.items())
-            _replace(path, ''.join(_meta_line(key, shape[:2]) for key, shape in sizes))
-            reader.close()
-        return path.open('a', encoding='utf-8')
+    def _keys_of_others(self) -> set[str]:
+        keys: set[str] = set()
+        for shard in find_shards(self.path):
+            if shard != self.shard:
+                with contextlib.suppress(BusyError), locked(lock_of(shard), shard):
+                    self._check_shard(shard)
+                    mend(shard)
+                keys.update(read_keys(shard))
+        return keys
+
+    def _check_shard(self, shard: Path) -> None:
+        # LMDB, left to itself, begins an empty file anew and dies of a truncated one.
+        with contextlib.closing(ShardReader(shard)) as reader:
+            reader.check_settings(self.settings)
 
     def _write(self, name: bytes, record: bytes) -> bool:
         while True:
@@ -154,45 +169,3 @@ class MaskStoreWriter:
                 return new
             except lmdb.MapFullError:
                 self._env.set_mapsize(2 * self._env.info()['map_size'])
-
-
-def _meta_line(key: str, shape: tuple[int, ...]) -> str:
-    """Return BasicSR's line: name, shape, compression level."""
-    return f'{key}.png ({shape[0]},{shape[1]},1) 9\n'
-
-
-def _replace(path: Path, text: str) -> None:
-    """Write a file that is either whole or not there, whenever we are killed."""
-    draft = path.with_name(f'.{path.name}.draft')
-    with draft.open('w', encoding='utf-8') as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    draft.replace(path)
-
-
-@contextlib.contextmanager
-def _locked(lock: Path, what: Path, wait: bool = False) -> Iterator[None]:
-    """Hold a lock file. The kernel lets go of it when the process ends, however it ends.
-
-    Raises:
-        SAPDError: where another holds it and we do not ``wait``.
-    """
-    with lock.open('a') as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
-        except BlockingIOError as error:
-            raise SAPDError(f'mask store shard {what}: another process is writing it, expected one writer.') from error
-        yield
-
-
-@contextlib.contextmanager
-def _says_disk(path: Path) -> Iterator[None]:
-    """Turn what the disk refuses into the user's error."""
-    try:
-        yield
-    except (lmdb.Error, OSError) as error:
-        raise SAPDError(
-            f'mask store {path}: cannot be written ({error}). What was written before is whole: make room or mend the '
-            'permissions, then run again to go on.'
-        ) from error

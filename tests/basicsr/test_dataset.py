@@ -13,6 +13,8 @@ from basicsr.utils.lmdb_util import make_lmdb_from_imgs
 import sapd_plugin.basicsr  # noqa: F401
 from photos import make_store, quantise
 from recipes import parsed, sapd_options, stock_options
+from sapd_plugin.priors.extraction import extract_masks
+from sapd_plugin.priors.segmenters import build_segmenter
 
 
 def datasets(pairs: Path, store: Path, **changes):
@@ -67,6 +69,18 @@ def test_same_patches_as_stock_and_masks_aligned(pairs, grey_store, tmp_path, ba
         assert np.array_equal(levels, patch_mask(sample['gt']))
         kinds.add(levels.tobytes())
     assert len(kinds) > 30
+
+
+def test_masks_cut_from_an_lmdb_are_found_by_the_lmdb_data_set(pairs, tmp_path):
+    folder = to_lmdb(pairs, tmp_path)
+    store = tmp_path / 'masks'
+    report = extract_masks(folder / 'clean.lmdb', store, build_segmenter('felzenszwalb'), progress=False)
+    assert (report.written, report.failed) == (4, [])
+    changes = {'datasets:train:io_backend': {'type': 'lmdb'}}
+    roots = (('gt', 'clean'), ('lq', 'rainy'))
+    changes |= {f'datasets:train:dataroot_{key}': str(folder / f'{kind}.lmdb') for key, kind in roots}
+    sapd = datasets(pairs, store, **changes)[1]
+    assert int(sapd[0]['mask'].max()) >= 1
 
 
 def test_mask_is_cut_at_the_ground_truth_scale(pairs, grey_store, tmp_path):

@@ -1,11 +1,13 @@
 from __future__ import annotations
 
 import os
+import resource
 import signal
 import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import ClassVar
 
 import cv2
 import numpy as np
@@ -13,9 +15,10 @@ import pytest
 
 from sapd_plugin.errors import SAPDError
 from sapd_plugin.priors import extraction
-from sapd_plugin.priors.extraction import extract_masks, parse_shard, write_overlays
+from sapd_plugin.priors.extraction import extract_masks
 from sapd_plugin.priors.images import ImageError, list_images, read_image
 from sapd_plugin.priors.labels import LabelMap
+from sapd_plugin.priors.ranks import Rank
 from sapd_plugin.priors.segmenters import build_segmenter
 from sapd_plugin.priors.store import MaskStore
 
@@ -89,6 +92,11 @@ def test_the_tool_names_mistakes(photos: Path, tmp_path: Path) -> None:
     assert "Did you mean 'felzenszwalb'?" in done.stderr
     done = tool('--images', photos, '--output', tmp_path / 's', '--segmenter', 'felzenszwalb', '--set', 'scale')
     assert (done.returncode, done.stderr) == (2, "error: --set: found 'scale', expected key=value.\n")
+    for option in ('preset', 'device'):
+        done = tool('--images', photos, '--output', tmp_path / 's', '--segmenter', 'felzenszwalb', f'--{option}', 'x')
+        assert done.returncode == 2
+        assert f"error: segmenter 'felzenszwalb': unknown key '{option}', expected some of" in done.stderr
+    assert not (tmp_path / 's').exists()
 
 
 def test_ctrl_c_stops_and_the_next_run_goes_on(photos: Path, tmp_path: Path) -> None:
@@ -116,7 +124,7 @@ def test_ctrl_c_stops_and_the_next_run_goes_on(photos: Path, tmp_path: Path) -> 
 
 def test_shards_share_the_list(photos: Path, tmp_path: Path) -> None:
     for i in (2, 0, 1, 3):
-        report = extract_masks(photos, tmp_path / 'store', Quadrants(), shard=(i, 4), progress=False)
+        report = extract_masks(photos, tmp_path / 'store', Quadrants(), rank=Rank(i, 4), progress=False)
         assert report.written == (2 if i < 2 else 1)
     whole = extract_masks(photos, tmp_path / 'store', Quadrants(), progress=False)
     assert (whole.written, whole.kept) == (0, 6)
@@ -154,15 +162,34 @@ def test_a_full_disk_stops_the_run(photos: Path, tmp_path: Path, monkeypatch: py
         extract_masks(photos, tmp_path / 'store', Quadrants(), progress=False)
 
 
-def test_overlays_show_the_regions(photos: Path, tmp_path: Path) -> None:
-    extract_masks(photos, tmp_path / 'store', Quadrants(), progress=False)
-    written = write_overlays(MaskStore(tmp_path / 'store'), photos, tmp_path / 'overlays', 2)
-    assert [path.relative_to(tmp_path / 'overlays').as_posix() for path in written] == [
-        'left/0.v1.png',
-        'left/1.v1.png',
-    ]
-    picture = cv2.imread(str(written[0]))
-    assert (picture[31, :] == 255).all()
+def test_a_full_disk_stops_the_tool_with_one_line(photos: Path, tmp_path: Path) -> None:
+    def small_files() -> None:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (40_000, 40_000))
+
+    command = [sys.executable, str(TOOL), '--images', str(photos), '--output', str(tmp_path / 'store')]
+    command += ['--segmenter', 'felzenszwalb', '--set', 'min_size=1', '--set', 'scale=0']
+    done = subprocess.run(command, capture_output=True, text=True, check=False, preexec_fn=small_files)
+    assert done.returncode == 2
+    assert 'error: mask store' in done.stderr
+    assert 'make room or mend the permissions, then run again to go on' in done.stderr
+    assert 'Traceback' not in done.stderr
+
+
+def test_a_restorer_that_fails_is_named(photos: Path, tmp_path: Path) -> None:
+    class Restorer:
+        settings: ClassVar = {'network': 'test'}
+
+        def __call__(self, image: np.ndarray) -> np.ndarray:
+            if image.shape[1] == 80:
+                raise MemoryError('too large')
+            return np.repeat(image, 2, axis=0)
+
+    report = extract_masks(photos, tmp_path / 'store', Quadrants(), restorer=Restorer(), progress=False)
+    assert report.written == 5
+    assert [reason for _, reason in report.failed] == ['the restorer failed: MemoryError: too large']
+    store = MaskStore(tmp_path / 'store')
+    assert store.size('left/0.v1') == (128, 81)
+    assert (store.settings['source'], store.settings['restored_by']) == ('restored', {'network': 'test'})
 
 
 def test_images_are_read_as_the_training_reads_them(photos: Path, tmp_path: Path) -> None:
@@ -214,13 +241,6 @@ def test_nothing_to_do_is_a_mistake(tmp_path: Path, photos: Path) -> None:
         extract_masks(photos, photos / 'store', Quadrants(), progress=False)
     with pytest.raises(SAPDError, match='is not UTF-8 text'):
         list_images(photos / 'left' / '0.v1.png')
-
-
-@pytest.mark.parametrize('text', ['4', '4/4', '-1/4', 'a/b', '1/', '/4', '1/2/3'])
-def test_shard_texts_are_checked(text: str) -> None:
-    assert parse_shard('3/4') == (3, 4)
-    with pytest.raises(SAPDError, match='expected i/n with i from 0 to n-1'):
-        parse_shard(text)
 
 
 @pytest.fixture(autouse=True)

@@ -249,11 +249,12 @@ class Crops(Dataset):
         return torch.from_numpy(self.store.record(self.keys[index % 4])[index : index + 64, 10:74].astype(np.int32))
 
 
-@pytest.mark.parametrize('method', ['fork', 'spawn'])
+@pytest.mark.parametrize('method', ['fork', pytest.param('spawn', marks=pytest.mark.slow)])
 def test_workers_read_side_by_side(store: Path, method: str) -> None:
     crops = Crops(MaskStore(store))
     expected = torch.stack([crops[i] for i in range(len(crops))])  # opened in the parent before the fork
-    loader = DataLoader(crops, batch_size=4, num_workers=2, multiprocessing_context=multiprocessing.get_context(method))
+    context = multiprocessing.get_context(method)
+    loader = DataLoader(crops, batch_size=4, num_workers=2, multiprocessing_context=context, persistent_workers=True)
     for _ in range(2):
         assert torch.equal(torch.cat(list(loader)), expected)
     assert torch.equal(crops[3], expected[3])

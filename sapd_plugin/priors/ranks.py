@@ -1,0 +1,109 @@
+"""Which part of the images this process does: --shard, torchrun's environment, or a SLURM array's."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from sapd_plugin.errors import SAPDError
+
+
+@dataclass(frozen=True)
+class Rank:
+    """One of the processes that share the images; rank i takes every n-th image from the i-th on.
+
+    Attributes:
+        index: i, from 0.
+        count: n.
+        local: number of this process on its machine, from 0, where a launcher says so.
+    """
+
+    index: int = 0
+    count: int = 1
+    local: int | None = None
+
+    def __str__(self) -> str:
+        return f'rank {self.index}/{self.count}'
+
+
+def find_rank(shard: str | None, environment: Mapping[str, str]) -> Rank:
+    """Tell this process's part.
+
+    Args:
+        shard: 'i/n', 'slurm' for the task of a SLURM job array, or None: torchrun's RANK of WORLD_SIZE, else all.
+        environment: the process's environment variables.
+
+    Raises:
+        SAPDError: for another text, a broken environment, or --shard beside torchrun.
+
+    >>> find_rank('1/4', {})
+    Rank(index=1, count=4, local=None)
+    >>> find_rank(None, {'RANK': '3', 'WORLD_SIZE': '8', 'LOCAL_RANK': '1'})
+    Rank(index=3, count=8, local=1)
+    """
+    launched = 'RANK' in environment and 'WORLD_SIZE' in environment
+    if shard is None:
+        return _torchrun(environment) if launched else Rank()
+    if launched and environment['WORLD_SIZE'] != '1':
+        raise SAPDError(
+            f"--shard: found {shard!r} beside torchrun's RANK {environment['RANK']} of WORLD_SIZE "
+            f'{environment["WORLD_SIZE"]}, expected one of them: torchrun shares the images by itself.'
+        )
+    if shard == 'slurm':
+        return _slurm(environment)
+    first, slash, second = shard.partition('/')
+    if not (slash and first.isdecimal() and second.isdecimal() and int(first) < int(second)):
+        raise SAPDError(f"--shard: found {shard!r}, expected i/n with i from 0 to n-1, for example 0/4, or 'slurm'.")
+    return Rank(int(first), int(second))
+
+
+def rank_device(device: str, rank: Rank, gpus: int) -> str:
+    """Give each rank of a machine its own GPU: 'cuda' becomes 'cuda:1' for local rank 1; other names stay.
+
+    Args:
+        device: as the user named it.
+        rank: this process's.
+        gpus: how many this machine has.
+
+    Raises:
+        SAPDError: for more ranks than GPUs.
+
+    >>> rank_device('cuda', Rank(5, 8, 1), 4), rank_device('cpu', Rank(5, 8, 1), 4), rank_device('cuda', Rank(), 4)
+    ('cuda:1', 'cpu', 'cuda')
+    """
+    if device != 'cuda' or rank.local is None or not gpus:
+        return device
+    if rank.local >= gpus:
+        raise SAPDError(
+            f'LOCAL_RANK: found {rank.local} on a machine with {gpus} GPUs, expected a smaller number: start '
+            f'--nproc-per-node {gpus}.'
+        )
+    return f'cuda:{rank.local}'
+
+
+def _torchrun(environment: Mapping[str, str]) -> Rank:
+    index, count = _number(environment, 'RANK'), _number(environment, 'WORLD_SIZE')
+    local = _number(environment, 'LOCAL_RANK') if 'LOCAL_RANK' in environment else None
+    if index >= count:
+        raise SAPDError(f'RANK: found {index} beside WORLD_SIZE {count}, expected a smaller number.')
+    return Rank(index, count, local)
+
+
+def _slurm(environment: Mapping[str, str]) -> Rank:
+    names = ('SLURM_ARRAY_TASK_ID', 'SLURM_ARRAY_TASK_MIN', 'SLURM_ARRAY_TASK_MAX', 'SLURM_ARRAY_TASK_COUNT')
+    task, low, high, count = (_number(environment, name) for name in names)
+    # An array may count in steps (--array=0-12:4); one with gaps gives its tasks no number that we could tell.
+    step, rest = divmod(high - low, max(count - 1, 1))
+    if rest or (task - low) % max(step, 1):
+        raise SAPDError(
+            f'--shard slurm: found task {task} of {count} tasks from {low} to {high}, expected an array without gaps, '
+            'such as --array=0-7.'
+        )
+    return Rank((task - low) // max(step, 1), count)
+
+
+def _number(environment: Mapping[str, str], name: str) -> int:
+    text = environment.get(name, '')
+    if not text.isdecimal():
+        raise SAPDError(f'environment variable {name}: found {text!r}, expected a whole number of 0 or more.')
+    return int(text)
