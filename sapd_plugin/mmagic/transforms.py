@@ -1,7 +1,7 @@
 """Masks through MMagic's own transforms: each stock transform runs unchanged, and the mask follows it.
 
-The mask travels as ``results['sam_mask']``, (H,W,1) integer, at the size of ``gt``. Transforms are told by their class
-names, those of descendants included.
+The mask travels as ``results['sam_mask']``, (H,W,1) integer, at the size of ``gt``, and is read as late as the pipeline
+allows. Transforms are told by their class names, those of descendants included.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import mmcv
 import numpy as np
 
 from sapd_plugin.errors import SAPDError
+from sapd_plugin.mmagic.pending import PendingMask
 from sapd_plugin.priors.keys import template_key
 from sapd_plugin.priors.store import MaskStore
 from sapd_plugin.priors.training import check_size
@@ -23,8 +24,6 @@ from sapd_plugin.priors.training import check_size
 WHERE = 'train_dataloader.dataset'
 MASK, GT = 'sam_mask', 'gt'
 
-# They take a list of images for a key and treat all of them alike.
-TAKE_LISTS = ('PairedRandomCrop', 'Flip', 'RandomTransposeHW', 'FixedCrop')
 # They change values of ``gt``, and move no pixel.
 KEEP_PLACE = (
     'Clip',
@@ -41,7 +40,7 @@ KEEP_PLACE = (
 
 
 class LoadSAMMask:
-    """Put an image's mask beside it, whole: (H,W,1), uint8, uint16 or int32.
+    """Put an image's mask beside it, a :class:`~sapd_plugin.mmagic.pending.PendingMask`.
 
     Args:
         store: the masks.
@@ -59,7 +58,7 @@ class LoadSAMMask:
         """
         record = self.store.record(template_key(results['key'], self.template))
         check_size(WHERE, results['gt_path'], record.shape[:2], results[GT].shape[:2])
-        results[MASK] = record[:, :]
+        results[MASK] = PendingMask(record)
         return results
 
     def __repr__(self) -> str:
@@ -98,7 +97,7 @@ class PackSAMMask:
 
     def __call__(self, results: dict[str, Any]) -> dict[str, Any]:
         """Pack; ``data_samples.sam_mask`` is (1,H,W) int32."""
-        results[MASK] = np.ascontiguousarray(results[MASK], dtype=np.int32)
+        results[MASK] = np.ascontiguousarray(_read(results), dtype=np.int32)
         return self.pack(results)
 
     def __repr__(self) -> str:
@@ -142,34 +141,57 @@ def _names(transform: Any) -> set[str]:
 
 def _how_to_follow(transform: Any) -> Callable[[Any, dict[str, Any]], dict[str, Any]] | None:
     names = _names(transform)
-    if names & {*TAKE_LISTS}:
-        return _as_one_more_image
     if names & FOLLOW.keys():
         return FOLLOW[next(name for name in FOLLOW if name in names)]
     keys = [getattr(transform, key, ()) for key in ('keys', 'key', 'gt_key', 'output_keys', 'dst_keys', 'data_keys')]
     touched = {name for value in keys for name in ([value] if isinstance(value, str) else value or ())}
     if names & {*KEEP_PLACE} or (touched and GT not in touched):
         return None
-    known = ', '.join(sorted([*TAKE_LISTS, *FOLLOW, *KEEP_PLACE]))
+    known = ', '.join(sorted([*FOLLOW, *KEEP_PLACE]))
     raise SAPDError(
         f"{WHERE}.pipeline: how {type(transform).__name__} moves 'gt' is not known, so masks would lose their image. "
         f'Known are {known}, their descendants, and transforms of other keys.'
     )
 
 
-def _as_one_more_image(transform: Any, results: dict[str, Any]) -> dict[str, Any]:
+def _read(results: dict[str, Any]) -> np.ndarray:
+    """Return the whole mask as an array, where a transform needs its pixels."""
+    return results[MASK][:, :]
+
+
+def _cropped(transform: Any, results: dict[str, Any]) -> dict[str, Any]:
+    """A crop takes a list of images for a key, and the same part of each of them."""
     results[GT] = [results[GT], results[MASK]]
     results = transform(results)
     results[GT], results[MASK] = results[GT]
     return results
 
 
+def _flipped(transform: Any, results: dict[str, Any]) -> dict[str, Any]:
+    results = transform(results)
+    if GT in transform.keys and results['flip_infos'][-1]['flip']:
+        mask = results[MASK]
+        if isinstance(mask, PendingMask):
+            results[MASK] = mask.flipped(transform.direction)
+        else:
+            results[MASK] = mask[:, ::-1] if transform.direction == 'horizontal' else mask[::-1]
+    return results
+
+
+def _transposed(transform: Any, results: dict[str, Any]) -> dict[str, Any]:
+    results = transform(results)
+    if GT in transform.keys and results['transpose']:
+        mask = results[MASK]
+        results[MASK] = mask.transposed() if isinstance(mask, PendingMask) else mask.transpose(1, 0, 2)
+    return results
+
+
 def _resized(transform: Any, results: dict[str, Any]) -> dict[str, Any]:
     results = transform(results)
     height, width = results[GT].shape[:2]
-    mask = results[MASK]
-    if mask.shape[:2] != (height, width):
+    if results[MASK].shape[:2] != (height, width):
         # "Exact" takes pixel centres, as the interpolation of the image does.
+        mask = np.ascontiguousarray(_read(results))
         mask = cv2.resize(mask, (width, height), interpolation=cv2.INTER_NEAREST_EXACT)
         results[MASK] = mask.reshape(height, width, 1)
     return results
@@ -190,14 +212,19 @@ def _rotated(transform: Any, results: dict[str, Any]) -> dict[str, Any]:
         random.setstate(before)
         angle = random.uniform(*transform.degrees)  # the transform keeps its draw to itself
         random.setstate(after)
-        mask = results[MASK]
+        mask = np.ascontiguousarray(_read(results))
         results[MASK] = mmcv.imrotate(mask, angle, interpolation='nearest').reshape(mask.shape)
     return results
 
 
 FOLLOW = {
-    'Resize': _resized,
+    'FixedCrop': _cropped,
+    'Flip': _flipped,
     'MATLABLikeResize': _resized,
     'ModCrop': _cut_at_the_end,
+    'PairedRandomCrop': _cropped,
     'RandomRotation': _rotated,
+    'RandomTransposeHW': _transposed,
+    'Resize': _resized,
 }
+"""Class name -> what runs the transform and moves the mask."""

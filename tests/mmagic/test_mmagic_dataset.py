@@ -20,6 +20,7 @@ import sapd_plugin.mmagic  # noqa: F401
 from mmagic_recipes import DELETE, sapd_config, stock_config
 from photos import make_store, quantise, shared_labels
 from sapd_plugin.errors import SAPDError
+from sapd_plugin.mmagic.pending import PendingMask
 from sapd_plugin.priors.store import MaskStore
 
 CROP = {'type': 'PairedRandomCrop', 'gt_patch_size': 48}
@@ -85,6 +86,26 @@ def test_the_mask_of_a_patch_is_that_of_its_pixels(pairs, grey_store, name):
         label_of = {level: store.record(key).labels()[levels == level][0] for level in np.unique(levels)}
         expected = np.vectorize(label_of.get)(quantise(image_of(data.gt_img)))
         assert np.array_equal(data.sam_mask[0].numpy(), expected)
+
+
+@pytest.mark.parametrize('seed', range(8))
+def test_a_pending_mask_is_the_turned_mask(grey_store, seed):
+    rng = random.Random(seed)
+    record = MaskStore(grey_store).record('001')
+    pending, expected = PendingMask(record), record[:, :]
+    for _ in range(6):
+        turn = rng.choice(['horizontal', 'vertical', 'transpose'])
+        if turn == 'transpose':
+            pending, expected = pending.transposed(), expected.transpose(1, 0, 2)
+        else:
+            pending = pending.flipped(turn)
+            expected = expected[:, ::-1] if turn == 'horizontal' else expected[::-1]
+        assert pending.shape == expected.shape
+        top, left = rng.randrange(40), rng.randrange(40)
+        assert np.array_equal(
+            pending[top : top + 33, left : left + 21, ...], expected[top : top + 33, left : left + 21]
+        )
+        assert np.array_equal(pending[:, :], expected)
 
 
 def test_draws_and_images_are_those_of_the_stock_pipeline(pairs, grey_store):
