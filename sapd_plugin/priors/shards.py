@@ -49,6 +49,10 @@ def find_shards(store: Path) -> list[Path]:
     return sorted(store.glob('shard-*.lmdb'))
 
 
+_TRIES = (False, False, True)
+"""Whether this is the last try of a read."""
+
+
 class ShardReader:
     """Read-only access to one shard.
 
@@ -61,6 +65,10 @@ class ShardReader:
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        self._open()
+
+    def _open(self) -> None:
+        path = self.path
         # Without LMDB's locks, which would write to the folder, unless a writer is at work: it may use a page again
         # that a reader it does not know of still reads.
         self._exit = contextlib.ExitStack()
@@ -108,11 +116,13 @@ class ShardReader:
         Raises:
             SAPDError: for a damaged shard.
         """
-        try:
-            with self._begin() as transaction:
-                return transaction.get(key)
-        except lmdb.Error as error:
-            raise SAPDError(f'mask store shard {self.path}: cannot be read ({error}).') from error
+        for last_try in _TRIES:
+            try:
+                with self._begin() as transaction:
+                    return transaction.get(key)
+            except lmdb.Error as error:
+                self._recover(error, last_try)
+        raise AssertionError('unreachable')
 
     def items(self) -> Iterator[tuple[bytes, bytes]]:
         """Yield all keys and values, the manifest left out, in the keys' byte order.
@@ -120,21 +130,34 @@ class ShardReader:
         Raises:
             SAPDError: for a damaged shard.
         """
-        try:
-            with self._begin() as transaction, transaction.cursor() as cursor:
-                yield from (item for item in cursor if item[0] != MANIFEST_KEY)
-        except lmdb.Error as error:
-            raise SAPDError(f'mask store shard {self.path}: cannot be read ({error}).') from error
+        yield from self._entries(values=True)
 
     def iter_keys(self) -> Iterator[str]:
         """Yield all image keys, in byte order."""
-        try:
-            with self._begin() as transaction, transaction.cursor() as cursor:
-                for key in cursor.iternext(keys=True, values=False):
-                    if key != MANIFEST_KEY:
-                        yield key.decode('utf-8')
-        except lmdb.Error as error:
+        return (key.decode('utf-8') for key, _ in self._entries(values=False))
+
+    def _entries(self, values: bool) -> Iterator[tuple[bytes, bytes]]:
+        """Yield (key, value); without ``values`` the values are empty, and are not read."""
+        done = MANIFEST_KEY  # it sorts before all keys
+        for last_try in _TRIES:
+            try:
+                with self._begin() as transaction, transaction.cursor() as cursor:
+                    if not cursor.set_range(done + b'\0'):
+                        return
+                    for entry in cursor.iternext(keys=True, values=values):
+                        key, value = entry if values else (entry, b'')
+                        yield key, value
+                        done = key
+                return
+            except lmdb.Error as error:
+                self._recover(error, last_try)
+
+    def _recover(self, error: lmdb.Error, last_try: bool) -> None:
+        """Open the shard anew: a writer that began after us may have used a page again that we were reading."""
+        if last_try:
             raise SAPDError(f'mask store shard {self.path}: cannot be read ({error}).') from error
+        self.close()
+        self._open()
 
     def __len__(self) -> int:
         """Return the number of masks."""

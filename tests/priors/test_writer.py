@@ -160,18 +160,16 @@ print(rounds)
 
 
 def test_a_store_is_read_while_it_is_written(store: Path) -> None:
-    reader = subprocess.Popen(
-        [sys.executable, '-c', READ, str(store)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-    )
-    assert reader.stdout is not None
-    assert reader.stdout.readline() == 'reading\n'
-    for i in range(10):
-        # Each opening takes the lock that the reader looks at.
-        with MaskStoreWriter(store, SETTINGS, map_size=1 << 14) as writer:
-            for j in range(10):
-                image = np.random.default_rng(j).integers(0, 9, (100, 100))
-                writer.put(f'new {i} {j}', LabelMap.from_labels(image))
-    rounds, _ = reader.communicate('stop', timeout=60)
+    with MaskStoreWriter(store, SETTINGS, map_size=1 << 14) as writer:
+        reader = subprocess.Popen(
+            [sys.executable, '-c', READ, str(store)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        )
+        assert reader.stdout is not None
+        assert reader.stdout.readline() == 'reading\n'
+        for i in range(100):
+            image = np.random.default_rng(i).integers(0, 9, (100, 100))
+            writer.put(f'new {i}', LabelMap.from_labels(image))
+        rounds, _ = reader.communicate('stop', timeout=60)
     assert reader.returncode == 0
     assert int(rounds) > 2
     masks = MaskStore(store)
