@@ -2,7 +2,7 @@
 
 python tools/extract_masks.py --images photos --output masks --segmenter felzenszwalb
 python tools/extract_masks.py --images photos --output masks --segmenter sam --checkpoint sam_vit_b_01ec64.pth \
-    --set points_per_side=16 --device cuda
+    --set preset=stock --set points_per_side=16 --device cuda
 
 Stop it with Ctrl-C and start it again with the same command: it goes on where it was. Exit status: 0 all done, 1 some
 images have no mask (listed at the end), 2 a mistake in the command, 130 stopped.

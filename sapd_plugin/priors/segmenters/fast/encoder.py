@@ -11,6 +11,7 @@ from torch.nn import functional as F
 from torch.nn.utils import fuse_conv_bn_eval
 
 from sapd_plugin.priors.segmenters.fast.geometry import INPUT_SIDE
+from sapd_plugin.priors.segmenters.fast.vit_attention import bound_memory
 from sapd_plugin.priors.segmenters.tiny_vit import ConvNorm, TinyViT
 
 
@@ -58,6 +59,8 @@ class Encoder:
             self._layout = torch.channels_last
             fold_batch_norm(sam.image_encoder)
             sam.image_encoder.to(memory_format=self._layout)
+        else:
+            bound_memory(sam.image_encoder)
         self._resize = ResizeLongestSide(INPUT_SIDE)
 
     def __call__(self, image: np.ndarray) -> Tensor:

@@ -28,7 +28,7 @@ def pool_padding(tokens: Tensor, place: Tensor, grid: tuple[int, int]) -> tuple[
     rows, columns = grid
     both = torch.cat([tokens, place], dim=1).T.reshape(1, -1, GRID_SIDE, GRID_SIDE)
     parts = [both[..., :rows, :columns].flatten(2)]
-    counts = [torch.zeros(rows * columns, device=tokens.device)]
+    counts = [tokens.new_zeros(rows * columns)]
     for padding in (both[..., :rows, columns:], both[..., rows:, :]):
         if padding.numel():
             ones = torch.ones_like(padding[:, :1])
