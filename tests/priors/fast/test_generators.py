@@ -20,6 +20,12 @@ from sapd_plugin.priors.segmenters.sam import SamSegmenter
 STOCK = {'box_nms_thresh': 0.7, 'crop_n_layers': 0, 'min_mask_region_area': 0, 'pred_iou_thresh': 0.8}
 
 
+@pytest.fixture
+def built(mobile_sam: Sam, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Building SAM takes seconds: `build_segmenter` is handed the one that is there."""
+    monkeypatch.setattr('sapd_plugin.priors.segmenters.sam.build_sam', lambda state, where: mobile_sam)
+
+
 def both(sam: Sam, image: np.ndarray, **settings: Any) -> tuple[list[dict[str, Any]], Masks]:
     upstream = SamAutomaticMaskGenerator(sam, **settings).generate(image)
     return upstream, StockGenerator(Prompter(sam), points_per_batch=5, **settings)(image)
@@ -104,12 +110,16 @@ def test_odd_sizes(fast: SamSegmenter, mobile_sam: Sam, street: np.ndarray, size
     assert stock(image).masks.shape[1:] == size
 
 
-def test_no_mask_is_a_map_without_regions(checkpoint: Path, bird: np.ndarray) -> None:
-    for settings in ({'preset': 'fast'}, {'preset': 'stock', 'points_per_side': 2}):
-        segmenter = build_segmenter('mobile_sam', checkpoint=checkpoint, stability_score_thresh=1.0, **settings)
-        label_map = segmenter(bird)
-        assert len(label_map) == 0
-        assert label_map.coverage == 0.0
+@pytest.mark.parametrize(('preset', 'settings'), [('fast', {}), ('stock', {'points_per_side': 2})])
+def test_no_mask_is_a_map_without_regions(
+    built: None, checkpoint: Path, bird: np.ndarray, preset: str, settings: dict[str, Any]
+) -> None:
+    segmenter = build_segmenter(
+        'mobile_sam', checkpoint=checkpoint, preset=preset, stability_score_thresh=1.0, **settings
+    )
+    label_map = segmenter(bird)
+    assert len(label_map) == 0
+    assert label_map.coverage == 0.0
 
 
 @pytest.mark.parametrize('dtype', ['bfloat16', pytest.param('float16', marks=pytest.mark.slow)])
@@ -142,7 +152,7 @@ def test_settings_that_a_preset_does_not_take_are_refused(
         build_segmenter('mobile_sam', checkpoint=checkpoint, **settings)
 
 
-def test_what_changes_the_masks_changes_the_fingerprint(checkpoint: Path) -> None:
+def test_what_changes_the_masks_changes_the_fingerprint(built: None, checkpoint: Path) -> None:
     def made_with(**settings: Any) -> bytes:
         return fingerprint(build_segmenter('mobile_sam', checkpoint=checkpoint, **settings).settings)
 
