@@ -34,8 +34,8 @@ THRESHOLDS = {
 MobileSAM's were chosen with preset 'fast' on 12 photos of BSDS500 in no test set, each clean, rainy (synthetic) and
 noisy: the strictest of seven pairs that leave none of the 36 images less than nine tenths covered. At 0.88/0.95 the
 clean ones were covered to 79 % and the least of all not at all; at 0.80/0.90 to 93 %, the least to 52 %; at 0.80/0.85
-to 98 %, the least to 94 %. How far the maps of a photo and of its degraded versions agree (covering 0.53 to 0.66) prefers
-none of the pairs for both degradations.
+to 98 %, the least to 94 %. How far the maps of a photo and of its degraded versions agree (covering 0.53 to 0.66)
+prefers none of the pairs for both degradations.
 """
 
 _PRESETS: dict[str, dict[str, Any]] = {

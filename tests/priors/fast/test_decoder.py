@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 import torch
 from segment_anything.modeling import MaskDecoder, Sam, TwoWayTransformer
-from segment_anything.modeling.image_encoder import Attention
 from segment_anything.utils.transforms import ResizeLongestSide
 from torch import Tensor
 
@@ -14,7 +13,6 @@ from sapd_plugin.priors.segmenters.fast.image_side import image_side
 from sapd_plugin.priors.segmenters.fast.padding import pool_padding
 from sapd_plugin.priors.segmenters.fast.prompting import Prompter
 from sapd_plugin.priors.segmenters.fast.upscale import Upscaler
-from sapd_plugin.priors.segmenters.fast.vit_attention import RowwiseAttention
 
 
 def ours(
@@ -99,13 +97,3 @@ def test_another_depth_is_refused() -> None:
     decoder = MaskDecoder(transformer_dim=256, transformer=transformer)
     with pytest.raises(SAPDError, match='found a transformer of 1 layers, expected 2'):
         image_side(decoder, torch.zeros(4, 256), torch.zeros(4, 256), (2, 2))
-
-
-@pytest.mark.parametrize('side', [8, 11])
-def test_row_by_row_attention_equals_the_stock_layer(side: int) -> None:
-    torch.manual_seed(0)
-    stock = Attention(48, num_heads=4, use_rel_pos=True, input_size=(side, side)).double().requires_grad_(False)
-    for parameter in (stock.rel_pos_h, stock.rel_pos_w):
-        parameter.normal_()
-    x = torch.randn(1, side, side, 48, dtype=torch.float64)
-    torch.testing.assert_close(RowwiseAttention(stock)(x), stock(x), rtol=0, atol=1e-14)
