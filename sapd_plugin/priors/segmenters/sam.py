@@ -127,7 +127,7 @@ class SamSegmenter:
             check_choice('variant', variant, checkpoints.OFFICIAL_FILES)
         check_choice('preset', preset, _PRESETS)
         check_choice('dtype', dtype, DTYPES)
-        self._device = _check_device(device)
+        self._device = check_device(device)
         path = checkpoints.require_sam_checkpoint(checkpoint, variant)
         state = checkpoints.load_state(path)
         found = checkpoints.tell_variant(state, path)
@@ -172,7 +172,12 @@ class SamSegmenter:
         return LabelMap.from_masks(found.masks, list(found.predicted_iou), list(found.stability), shape=shape)
 
 
-def _check_device(device: str) -> str:
+def check_device(device: str) -> str:
+    """Return the device.
+
+    Raises:
+        SAPDError: where there is none of that name.
+    """
     import torch
 
     try:
@@ -190,6 +195,16 @@ def _parameters(variant: str, preset: str, given: dict[str, Any]) -> dict[str, A
     defaults = {'pred_iou_thresh': iou, 'stability_score_thresh': stability, **_PRESETS[preset]}
     check_keys(f"segmenter '{variant}', preset '{preset}'", given, defaults)
     parameters = {**defaults, **given}
+    check_parameters(variant, parameters)
+    return parameters
+
+
+def check_parameters(variant: str, parameters: dict[str, Any]) -> None:
+    """Refuse settings of a mask generator that are out of range.
+
+    Raises:
+        SAPDError: naming the first of them.
+    """
     for key, value in parameters.items():
         share = key.endswith('_thresh')
         least = 1 if key.startswith('points_') else 0
@@ -197,7 +212,6 @@ def _parameters(variant: str, preset: str, given: dict[str, Any]) -> dict[str, A
         fits = isinstance(value, (int, float) if share else int) and not isinstance(value, bool)
         if not fits or value < least or (share and value > 1):
             raise SAPDError(f"segmenter '{variant}': {key}: found {value!r}, expected {kind}.")
-    return parameters
 
 
 def _versions() -> dict[str, str]:
