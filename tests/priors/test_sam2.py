@@ -60,7 +60,7 @@ def test_it_segments(tiny: Path) -> None:
 @needs_sam2
 def test_a_missing_or_other_checkpoint_is_refused(tiny: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv('SAPD_SAM_CHECKPOINT', raising=False)
-    with pytest.raises(SAPDError, match=r'found no checkpoint, .* sam2_hiera_tiny\.pt'):
+    with pytest.raises(SAPDError, match=r'found no checkpoint, .*: sam2_hiera_tiny\.pt'):
         build_segmenter('sam2_hiera_tiny')
     with pytest.raises(SAPDError, match=r'sam2_hiera_tiny\.pt: does not fit sam2_hiera_small'):
         build_segmenter('sam2_hiera_small', checkpoint=tiny)

@@ -68,8 +68,8 @@ class Sam2Segmenter:
         path = checkpoints.find_sam_checkpoint(checkpoint, variant)
         if path is None:
             raise SAPDError(
-                f"segmenter '{variant}': found no checkpoint, neither as setting 'checkpoint' nor in the "
-                f'environment variable {checkpoints.ENVIRONMENT_VARIABLE}. Expected the file that the authors publish: {variant}.pt.'
+                f"segmenter '{variant}': found no checkpoint, neither as setting 'checkpoint' nor in the environment "
+                f"variable {checkpoints.ENVIRONMENT_VARIABLE}. Expected the authors' file: {variant}.pt."
             )
         self.checkpoint = path
         self.settings: dict[str, Any] = {
