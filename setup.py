@@ -21,6 +21,7 @@ setup(
     install_requires=['torch>=2.0', 'torchvision', 'numpy', 'opencv-python-headless', 'lmdb', 'pillow', 'tqdm'],
     extras_require={
         'sam': ['segment-anything'],
+        'sam2': ['sam2'],
         'felzenszwalb': ['scikit-image'],
         'basicsr': ['basicsr>=1.4.2'],
         'mmagic': ['mmagic>=1.2.0', 'mmengine>=0.10', 'mmcv>=2.0,<2.2'],

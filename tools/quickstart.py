@@ -46,8 +46,7 @@ def choose_segmenter(checkpoint: Path | None) -> Segmenter:
     found = find_sam_checkpoint(checkpoint)
     if found is None:
         return build_segmenter('felzenszwalb')
-    # A coarse grid of prompts: this is a demonstration, and stock SAM takes minutes an image on a CPU.
-    return build_segmenter('sam', checkpoint=str(found), points_per_side=12)
+    return build_segmenter('sam', checkpoint=str(found))
 
 
 def refuse_other_settings(record: Path, settings: dict[str, Any]) -> None:

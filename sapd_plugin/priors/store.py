@@ -32,8 +32,8 @@ class MaskStore:
     """Read label maps by key, in any process: it opens its shards anew after a fork and can be pickled for a spawn.
 
     Reads of a finished store take no lock and write nothing, so a read-only file system will do. One that is being
-    written is read as it was when it was opened. Two cases are not safe: to read from another machine than the writer's,
-    and to go on with a store that was opened before its writer began (open it anew).
+    written is read as it was when it was opened. Not safe are two cases: reading from another machine than the
+    writer's, and going on with a store that was opened before its writer began (open it anew).
 
     Args:
         path: the store's folder.

@@ -124,7 +124,7 @@ def test_the_official_mobile_sam_has_a_classifier_that_is_left_out(checkpoint: P
 
 
 def test_mobile_sam_segments_a_photo(photo: np.ndarray, checkpoint: Path) -> None:
-    segmenter = build_segmenter('sam', checkpoint=checkpoint, points_per_side=2)
+    segmenter = build_segmenter('sam', checkpoint=checkpoint, preset='stock', points_per_side=2)
     label_map = segmenter(np.ascontiguousarray(photo[80:240, 140:300]))
     assert label_map.shape == (160, 160)
     assert len(label_map) >= 1
@@ -195,7 +195,7 @@ def test_a_wrong_checkpoint_is_refused(checkpoint: Path, tmp_path: Path) -> None
     ('setting', 'message'),
     [
         ({'device': 'tpu9'}, "device: found 'tpu9'"),
-        ({'points_per_side': 0}, 'points_per_side: found 0, expected a whole number of 1 or more'),
+        ({'preset': 'stock', 'points_per_side': 0}, 'points_per_side: found 0, expected a whole number of 1 or more'),
         ({'pred_iou_thresh': 80}, 'pred_iou_thresh: found 80, expected a number from 0 to 1'),
     ],
 )

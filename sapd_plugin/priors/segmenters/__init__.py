@@ -1,6 +1,6 @@
 """Segmenters by name. Each is called with an RGB photo and gives a `LabelMap`; new ones register themselves."""
 
-from sapd_plugin.priors.segmenters import felzenszwalb, sam
+from sapd_plugin.priors.segmenters import felzenszwalb, sam, sam2
 from sapd_plugin.priors.segmenters.checkpoints import find_sam_checkpoint
 from sapd_plugin.priors.segmenters.registry import SEGMENTERS, Segmenter, build_segmenter, register_segmenter
 
@@ -12,4 +12,5 @@ __all__ = [
     'find_sam_checkpoint',
     'register_segmenter',
     'sam',
+    'sam2',
 ]

@@ -20,8 +20,16 @@ _WINDOWS = (7, 7, 14, 7)
 _EXPANSION = 4
 
 
+def _gelu(x: Tensor) -> Tensor:
+    """GELU in place: at these sizes the pages of a new tensor cost as much as the function."""
+    return torch.ops.aten.gelu_(x)
+
+
 class ConvNorm(nn.Sequential):
     """Convolution without bias, then BatchNorm."""
+
+    c: nn.Conv2d
+    bn: nn.BatchNorm2d
 
     def __init__(self, inputs: int, outputs: int, kernel: int = 1, stride: int = 1, groups: int = 1) -> None:
         super().__init__()
@@ -53,7 +61,7 @@ class MBConv(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (N,C,H,W) to the same shape."""
-        return F.gelu(x + self.conv3(F.gelu(self.conv2(F.gelu(self.conv1(x))))))
+        return _gelu(x + self.conv3(_gelu(self.conv2(_gelu(self.conv1(x))))))
 
 
 class PatchMerging(nn.Module):
@@ -67,7 +75,7 @@ class PatchMerging(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (N,C,H,W) to (N,C',H/stride,W/stride)."""
-        return self.conv3(F.gelu(self.conv2(F.gelu(self.conv1(x)))))
+        return self.conv3(_gelu(self.conv2(_gelu(self.conv1(x)))))
 
 
 class WindowAttention(nn.Module):
@@ -92,7 +100,8 @@ class WindowAttention(nn.Module):
         # Each head's query, key and value lie together.
         qkv = self.qkv(self.norm(x)).view(count, tokens, self.heads, 3, width // self.heads)
         q, k, v = qkv.permute(3, 0, 2, 1, 4)
-        bias = self.attention_biases[:, self.distance]
+        # Of four dimensions: PyTorch's fused kernel takes no other, and its fallback is three times as slow.
+        bias = self.attention_biases[:, self.distance][None]
         out = F.scaled_dot_product_attention(q, k, v, attn_mask=bias)
         return self.proj(out.transpose(1, 2).reshape(count, tokens, width))
 
@@ -108,7 +117,7 @@ class MLP(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (...,width) to the same shape."""
-        return self.fc2(F.gelu(self.fc1(self.norm(x))))
+        return self.fc2(_gelu(self.fc1(self.norm(x))))
 
 
 class TinyViTBlock(nn.Module):

@@ -1,0 +1,76 @@
+"""From SAM's low-resolution logits to the photo's pixels, as the stock post-processing does it."""
+
+from __future__ import annotations
+
+import torch
+from segment_anything.utils.transforms import ResizeLongestSide
+from torch import Tensor
+from torch.nn import functional as F
+
+INPUT_SIDE = 1024
+TOKEN_SIDE = 16
+"""Pixels of the encoder's input along a side of one image token."""
+GRID_SIDE = INPUT_SIDE // TOKEN_SIDE
+_LOGITS_PER_TOKEN = 4
+_BAND = 64
+"""Output pixels at once: each depends on three logits along an axis, so a band needs a small part of a matrix."""
+
+
+class Geometry:
+    """Sizes of one photo within SAM's square input, and the way back.
+
+    Attributes:
+        size: (H,W) of the photo.
+        input_size: (h,w) of the photo within the encoder's input, the longer one 1024.
+        grid: (rows, columns) of the tokens that the photo's masks depend on.
+        logits_size: (h,w) of low-resolution masks on these tokens.
+    """
+
+    def __init__(self, height: int, width: int, device: str | torch.device = 'cpu') -> None:
+        self.size = height, width
+        self.input_size = ResizeLongestSide.get_preprocess_shape(height, width, INPUT_SIDE)
+        self.grid = _tokens(self.input_size[0]), _tokens(self.input_size[1])
+        self.logits_size = _LOGITS_PER_TOKEN * self.grid[0], _LOGITS_PER_TOKEN * self.grid[1]
+        self._rows, self._columns = (
+            _bands(tokens, inside, side, device) for tokens, inside, side in zip(self.grid, self.input_size, self.size)
+        )
+
+    def inside(self, logits: Tensor) -> Tensor:
+        """Leave the padding out: (M,4*rows,4*columns) -> (M,h,w), h and w a quarter of the input's, rounded up."""
+        height, width = (-(-side * _LOGITS_PER_TOKEN // TOKEN_SIDE) for side in self.input_size)
+        return logits[:, :height, :width]
+
+    def enlarge(self, logits: Tensor) -> Tensor:
+        """Interpolate (M, 4*rows, 4*columns) to (M,H,W): bilinearly to the input's size, and from there, in one step.
+
+        Bilinear interpolation is separable and linear, so both steps together are one banded matrix an axis.
+        """
+        wide = logits.new_empty(*logits.shape[:2], self.size[1])
+        for output, taken, matrix in self._columns:
+            wide[:, :, output] = logits[:, :, taken] @ matrix
+        full = logits.new_empty(len(logits), *self.size)
+        for output, taken, matrix in self._rows:
+            full[:, output] = torch.matmul(matrix.T, wide[:, taken])
+        return full
+
+
+def _tokens(inside: int) -> int:
+    """Tokens along an axis that ``inside`` pixels of input depend on: bilinear taps reach beyond the last one."""
+    last = (inside - 1 + 0.5) * _LOGITS_PER_TOKEN / TOKEN_SIDE - 0.5
+    return min(GRID_SIDE, (int(last) + 1) // _LOGITS_PER_TOKEN + 1)
+
+
+def _bands(tokens: int, inside: int, side: int, device: str | torch.device) -> list[tuple[slice, slice, Tensor]]:
+    """Cut the matrix (logits, pixels) of an axis into bands: (pixels, logits they depend on, their matrix)."""
+    count = tokens * _LOGITS_PER_TOKEN
+    scale = TOKEN_SIDE // _LOGITS_PER_TOKEN
+    unit = torch.eye(count, device=device)[None]
+    matrix = F.interpolate(unit, count * scale, mode='linear')[..., :inside]
+    matrix = F.interpolate(matrix, side, mode='linear')[0]
+    bands = []
+    for first in range(0, side, _BAND):
+        output = slice(first, min(first + _BAND, side))
+        used = matrix[:, output].any(1).nonzero()
+        taken = slice(int(used[0]), int(used[-1]) + 1)
+        bands.append((output, taken, matrix[taken, output].contiguous()))
+    return bands
