@@ -69,7 +69,7 @@ class SAPDMixin:
                 self._build_loss(SGRLoss, 'sgr_opt'),
                 ToRGB(dataset.get('mean') or (), dataset.get('std') or ()).to(self.device),
                 self.branch_rng,
-                _build_online(sapd.get('online')),
+                _build_online(sapd.get('online'), self.device),
             )
         self.graft = Graft(self.net_g, self.distiller, 'network_g', output_index)
         self.latest: tuple[Tensor, Step] | None = None
@@ -171,9 +171,9 @@ class SAPDMixin:
         return loss
 
 
-def _build_online(block: dict[str, Any] | None) -> OnlineMasks | None:
+def _build_online(block: dict[str, Any] | None, device: torch.device) -> OnlineMasks | None:
     if not block:
         return None
     settings = dict(block)
     every = settings.pop('every', 1)
-    return OnlineMasks(build_online_segmenter('train.sapd_opt.online', settings), every)
+    return OnlineMasks(build_online_segmenter('train.sapd_opt.online', settings, device), every)

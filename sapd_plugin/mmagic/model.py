@@ -130,7 +130,7 @@ class SAPDMixin:
                 _build_loss(SGRLoss, 'sgr_loss', self.sapd['sgr_loss']),
                 ToRGB(_unit(mean, 0.0), _unit(std, 1.0)),
                 rng,
-                _build_online(self.sapd['online']),
+                _build_online(self.sapd['online'], device),
             ).to(device)
         print_log(self.in_training.distiller.formula(), logger='current')
 
@@ -184,12 +184,12 @@ def _build_loss(kind: type, key: str, block: Any) -> Any:
     return loss
 
 
-def _build_online(block: Mapping[str, Any] | None) -> OnlineMasks | None:
+def _build_online(block: Mapping[str, Any] | None, device: torch.device) -> OnlineMasks | None:
     if not block:
         return None
     settings = dict(block)
     every = settings.pop('every', 1)
-    return OnlineMasks(build_online_segmenter('model.online', settings), every)
+    return OnlineMasks(build_online_segmenter('model.online', settings, device), every)
 
 
 def _supervision(data_samples: Any, online: Any) -> tuple[Tensor, Tensor | None]:
