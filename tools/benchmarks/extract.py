@@ -38,7 +38,7 @@ class Row(NamedTuple):
 
     Attributes:
         processor: seconds of all threads together; on a shared machine steadier than ``seconds``.
-        megabytes: peak memory above the loaded model's.
+        megabytes: peak memory above the model's, building it included.
         matched: mean over upstream's masks of the largest IoU with one of the generator's.
     """
 
