@@ -7,6 +7,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import lmdb
 from mmengine.config import Config
 
 from photos import ROOT, run
@@ -106,6 +107,20 @@ def sapd_config(pairs: Path, store: Path, vgg: Path | None = None, **changes: An
     config['train_dataloader']['dataset'].update(type='PairedImageMaskDataset', mask_store=str(store))
     config['default_hooks']['sapd'] = {'type': 'SAPDHook'}
     return update(config, changes)
+
+
+def in_lmdb(dataset: dict[str, Any], pairs: Path, folder: Path) -> dict[str, Any]:
+    """The same dataset out of two LMDB files, made below ``folder``."""
+    names = sorted(path.name for path in (pairs / 'clean').glob('*.png'))
+    (folder / 'names.txt').write_text('\n'.join(f'{name} (96,112,3)' for name in names))
+    dataset.update(ann_file=str(folder / 'names.txt'), data_root=str(folder), data_prefix={'img': '', 'gt': ''})
+    for loader, kind in zip(dataset['pipeline'], ('rainy', 'clean')):
+        target = str(folder / f'{kind}.lmdb')
+        with lmdb.open(target, map_size=1 << 24) as env, env.begin(write=True) as transaction:
+            for path in (pairs / kind).glob('*.png'):
+                transaction.put(path.stem.encode(), path.read_bytes())
+        loader['backend_args'] = {'backend': 'lmdb', 'db_path': target}
+    return dataset
 
 
 def update(config: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:

@@ -17,7 +17,7 @@ from mmagic.registry import DATASETS, TRANSFORMS
 from torch.utils.data import DataLoader
 
 import sapd_plugin.mmagic  # noqa: F401
-from mmagic_recipes import DELETE, sapd_config, stock_config
+from mmagic_recipes import DELETE, in_lmdb, sapd_config, stock_config
 from photos import make_store, quantise, shared_labels
 from sapd_plugin.errors import SAPDError
 from sapd_plugin.mmagic.pending import PendingMask
@@ -208,22 +208,8 @@ def test_sub_folders_and_templates(pairs, tmp_path):
         assert all(len(np.unique(mask[values == v])) == 1 for v in np.unique(values))
 
 
-def lmdb_of(images: Path, target: Path) -> Path:
-    with lmdb.open(str(target), map_size=1 << 24) as env, env.begin(write=True) as transaction:
-        for path in images.glob('*.png'):
-            transaction.put(path.stem.encode(), path.read_bytes())
-    return target
-
-
 def lmdb_config(pairs: Path, store: Path, folder: Path) -> dict:
-    config = config_of(pairs, store, [*FLIPS, CROP])
-    names = sorted(path.name for path in (pairs / 'clean').glob('*.png'))
-    (folder / 'names.txt').write_text('\n'.join(f'{name} (96,112,3)' for name in names))
-    config.update(ann_file=str(folder / 'names.txt'), data_root=str(folder), data_prefix={'img': '', 'gt': ''})
-    for loader, kind in zip(config['pipeline'], ('rainy', 'clean')):
-        database = lmdb_of(pairs / kind, folder / f'{kind}.lmdb')
-        loader['backend_args'] = {'backend': 'lmdb', 'db_path': str(database)}
-    return config
+    return in_lmdb(config_of(pairs, store, [*FLIPS, CROP]), pairs, folder)
 
 
 def test_lmdb_and_worker_processes(pairs, grey_store, tmp_path):

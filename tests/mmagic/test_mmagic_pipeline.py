@@ -9,8 +9,9 @@ import pytest
 import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from mmagic_recipes import run_test, run_train, sapd_config, stock_config, write_config
+from mmagic_recipes import in_lmdb, run_test, run_train, sapd_config, stock_config, write_config
 from photos import ROOT, run
+from sapd_plugin.priors.store import MaskStore
 
 pytestmark = pytest.mark.slow
 
@@ -93,6 +94,31 @@ def test_the_stock_train_tool_loads_the_plugin_from_the_config(pairs, store, tmp
     assert result.returncode == 0, result.stdout[-4000:]
     assert 'loss_spd: ' in result.stdout
     assert (tmp_path / 'work/iter_2.pth').is_file()
+
+
+def test_lmdb_through_the_tools(pairs, store, tmp_path):
+    config = sapd_config(pairs, store, **{'train_dataloader:num_workers': 2})
+    for phase in ('train', 'val', 'test'):
+        (tmp_path / phase).mkdir()
+        in_lmdb(config[f'{phase}_dataloader']['dataset'], pairs, tmp_path / phase)
+    run_train(write_config(config, tmp_path / 'sapd.py'), tmp_path / 'work')
+    lmdb_metrics = run_test(tmp_path / 'sapd.py', tmp_path / 'work/iter_4.pth', tmp_path)
+    disk = write_config(stock_config(pairs), tmp_path / 'disk.py')
+    assert run_test(disk, tmp_path / 'work/iter_4.pth', tmp_path) == lmdb_metrics
+
+
+def test_masks_of_what_a_student_restores(pairs, store, tmp_path):
+    config = write_config(stock_config(pairs), tmp_path / 'stock.py')
+    run_train(config, tmp_path / 'work')
+    command = [str(ROOT / 'tools/extract_masks.py'), '--images', str(pairs / 'rainy'), '--output', 'masks']
+    command += ['--segmenter', 'felzenszwalb', '--restored-by', str(config), 'work/iter_4.pth']
+    result = run(command, tmp_path)
+    assert result.returncode == 0, result.stdout[-4000:]
+    made = MaskStore(tmp_path / 'masks')
+    assert made.settings['restored_by']['framework'] == 'mmagic'
+    assert made.settings['source'] == 'restored'
+    # Which is what a SAPD run then trains with.
+    run_train(write_config(sapd_config(pairs, tmp_path / 'masks'), tmp_path / 'sapd.py'), tmp_path / 'sapd')
 
 
 def test_a_mistake_stops_the_tool_before_the_first_step(pairs, store, tmp_path):

@@ -9,6 +9,7 @@ import skimage.data
 import torch
 from mmagic.registry import MODELS
 from mmagic.structures import DataSample
+from mmengine.logging import MMLogger
 from mmengine.optim import OptimWrapper
 from mmengine.registry import init_default_scope
 from torch.nn import functional as F
@@ -46,6 +47,7 @@ def run(repeats: int = 9, vgg: Path | None = None) -> list[Row]:
     if vgg is None:
         raise SAPDError('benchmark mmagic_step: needs VGG-19 weights, set SAPD_VGG_CHECKPOINT.')
     init_default_scope('mmagic')
+    MMLogger.get_instance('benchmark', log_level='ERROR')  # MMEngine lists every parameter that it initialises
     losses = {'spd_loss': {'type': 'SPDLoss'}, 'sgr_loss': {'type': 'SGRLoss', 'weights': str(vgg)}}
     stock, second = (MODELS.build(STOCK) for _ in range(2))
     sapd = MODELS.build({**STOCK, 'type': 'SAPDModel', **losses})
