@@ -15,10 +15,10 @@ from basicsr.models import build_model
 from basicsr.models.sr_model import SRModel
 from basicsr.utils import set_random_seed
 from basicsr.utils.registry import ARCH_REGISTRY, MODEL_REGISTRY
-from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 import sapd_plugin.basicsr  # noqa: F401
+from networks import DropoutNet, assert_equal_states
 from recipes import DELETE, parsed, sapd_options, stock_options
 from sapd_plugin.errors import SAPDError
 
@@ -51,22 +51,7 @@ SWINIR = {
 }
 
 
-@ARCH_REGISTRY.register()
-class DropoutNet(nn.Module):
-    """A network that draws random numbers in every training step."""
-
-    def __init__(self, width=8):
-        super().__init__()
-        self.body = nn.Sequential(
-            nn.Conv2d(3, width, 3, padding=1),
-            nn.BatchNorm2d(width),
-            nn.ReLU(),
-            nn.Dropout2d(0.3),
-            nn.Conv2d(width, 3, 3, padding=1),
-        )
-
-    def forward(self, image):
-        return image + self.body(image)
+ARCH_REGISTRY.register(DropoutNet)
 
 
 @MODEL_REGISTRY.register()
@@ -105,13 +90,6 @@ def session(opt: dict, root: Path, steps: int, resume: dict | None = None, start
         model.feed_data(batch)
         model.optimize_parameters(iteration)
     return model
-
-
-def assert_equal_states(a: nn.Module, b: nn.Module) -> None:
-    left, right = a.state_dict(), b.state_dict()
-    assert left.keys() == right.keys()
-    for key in left:
-        assert torch.equal(left[key], right[key]), key
 
 
 CASES = {

@@ -22,6 +22,7 @@ from torch.utils.flop_counter import FlopCounterMode
 import photos
 import sapd_plugin.mmagic  # noqa: F401
 from mmagic_recipes import DELETE, sapd_config, stock_config
+from networks import DropoutNet, assert_equal_states
 from sapd_plugin.errors import SAPDError
 
 ZERO = {'model:spd_loss': {'type': 'SPDLoss', 'loss_weight': 0}}
@@ -41,22 +42,7 @@ MMAGIC_EMA = {
 ACCUMULATE = {'optim_wrapper:accumulative_counts': 2}
 
 
-@MODELS.register_module()
-class RandomNet(nn.Module):
-    """A network that draws random numbers in every training step."""
-
-    def __init__(self, width=8):
-        super().__init__()
-        self.body = nn.Sequential(
-            nn.Conv2d(3, width, 3, padding=1),
-            nn.BatchNorm2d(width),
-            nn.ReLU(),
-            nn.Dropout2d(0.3),
-            nn.Conv2d(width, 3, 3, padding=1),
-        )
-
-    def forward(self, image):
-        return image + self.body(image)
+MODELS.register_module(module=DropoutNet)
 
 
 @MODELS.register_module()
@@ -85,16 +71,9 @@ def trained(config: dict, work_dir: Path, **changes) -> Runner:
     return runner
 
 
-def assert_equal_states(a: nn.Module | dict, b: nn.Module | dict) -> None:
-    left, right = (m if isinstance(m, dict) else m.state_dict() for m in (a, b))
-    assert left.keys() == right.keys()
-    for key in left:
-        assert torch.equal(left[key], right[key]), key
-
-
 CASES = {
     'NAFNet': {},
-    'dropout and batch norm': {'model:generator': {'type': 'RandomNet'}},
+    'dropout and batch norm': {'model:generator': {'type': 'DropoutNet'}},
     'accumulation and clipping': {**ACCUMULATE, **CLIP},
     "MMEngine's EMA": EMA,
     "MMagic's EMA": MMAGIC_EMA,
@@ -395,12 +374,12 @@ def test_the_branch_can_be_another_network(pairs, store, tmp_path):
             'type': 'SPF',
             'encoding': 'region_mean',
             'detach': False,
-            'network': {'type': 'RandomNet', 'width': 4},
+            'network': {'type': 'DropoutNet', 'width': 4},
         },
         'model:spf_loss': {'type': 'MSELoss'},
     }
     model = trained(sapd_config(pairs, store, **other), tmp_path).model
-    assert isinstance(model.spf.network, RandomNet)
+    assert isinstance(model.spf.network, DropoutNet)
     assert model.spf.encoding == 'region_mean'
     assert type(model.in_training.distiller.reconstruction).__name__ == 'MSELoss'
 
