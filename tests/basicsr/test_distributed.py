@@ -71,10 +71,11 @@ def test_two_processes_equal_one(pairs, store, vgg_weights, tmp_path):
     batch = {'lq': batch['lq'].double(), 'gt': batch['gt'].double(), 'mask': batch['mask']}
     batch['mask'][3] = 0  # an image without masks must not weigh more in one half
     torch.save(batch, tmp_path / 'batch.pth')
-    here = str(Path(__file__).parent)
+    here = Path(__file__).parent
     start = (
         'from sapd_plugin.compat import alias_functional_tensor as alias; alias(); '
-        f'import sys; sys.path.insert(0, {here!r}); import test_distributed; test_distributed.main'
+        f'import sys; sys.path[:0] = [{str(here)!r}, {str(here.parent)!r}]; '
+        'import test_distributed; test_distributed.main'
     )
     workers = []
     for world in (1, 2):
