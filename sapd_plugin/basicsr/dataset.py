@@ -16,11 +16,11 @@ from torchvision.transforms.functional import normalize
 
 from sapd_plugin.errors import check_keys
 from sapd_plugin.priors.keys import template_key
+from sapd_plugin.priors.shuffled import ShuffledMasks
 from sapd_plugin.priors.store import MaskStore, mask_key
-from sapd_plugin.priors.training import Target, check_size, image_size, open_training_store
+from sapd_plugin.priors.training import MASK_KEYS, Target, check_size, image_size, open_training_store
 
 WHERE = 'datasets.train'
-MASK_KEYS = ('mask_store', 'mask_filename_tmpl', 'mask_fingerprint')
 
 
 class PairedImageMaskDataset(PairedImageDataset):
@@ -33,6 +33,7 @@ class PairedImageMaskDataset(PairedImageDataset):
             mask_store: folder of a mask store made by ``tools/extract_masks.py``; needed for training.
             mask_filename_tmpl: how the store names an image whose ground truth is named '{}'; default '{}'.
             mask_fingerprint: refuse a store whose settings' fingerprint is another one; optional.
+            mask_shuffle: a seed; each image gets another one's mask. A control, not a feature.
 
     Raises:
         SAPDError: a misspelt key, no store, a missing, wrong-sized or corrupt mask, or another fingerprint. All of
@@ -43,12 +44,10 @@ class PairedImageMaskDataset(PairedImageDataset):
         check_keys(WHERE, (k for k in opt if str(k).startswith('mask')), MASK_KEYS)
         super().__init__(opt)
         self.from_lmdb = self.io_backend_opt['type'] == 'lmdb'  # the stock class drops the entry when it first reads
-        self.store: MaskStore | None = None
+        self.store: MaskStore | ShuffledMasks | None = None
         self.keys = [self._key(paths['gt_path']) for paths in self.paths]
         if opt['phase'] == 'train':
-            self.store = open_training_store(
-                WHERE, opt.get('mask_store'), list(self._targets()), opt.get('mask_fingerprint')
-            )
+            self.store = open_training_store(WHERE, opt, list(self._targets()))
 
     def __getitem__(self, index: int) -> dict[str, Any]:
         """Return {'lq', 'gt': (C,h,w) float32, 'mask': (1,H,W) int32, 'lq_path', 'gt_path'}."""

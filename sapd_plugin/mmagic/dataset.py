@@ -13,10 +13,9 @@ from mmengine.fileio import get_file_backend
 from sapd_plugin.errors import SAPDError, check_keys, nearest
 from sapd_plugin.mmagic.transforms import GT, WHERE, with_masks
 from sapd_plugin.priors.keys import template_key
+from sapd_plugin.priors.shuffled import ShuffledMasks
 from sapd_plugin.priors.store import MaskStore
-from sapd_plugin.priors.training import Target, image_size, open_training_store
-
-MASK_KEYS = ('mask_store', 'mask_filename_tmpl', 'mask_fingerprint')
+from sapd_plugin.priors.training import MASK_KEYS, Target, image_size, open_training_store
 
 
 def PairedImageMaskDataset(base_dataset_type: str | type = 'BasicImageDataset', **config: Any) -> Any:
@@ -31,6 +30,7 @@ def PairedImageMaskDataset(base_dataset_type: str | type = 'BasicImageDataset', 
             mask_store: folder of a mask store made by ``tools/extract_masks.py``; needed for training.
             mask_filename_tmpl: how the store names an image whose key is '{}'; default '{}'.
             mask_fingerprint: refuse a store whose settings' fingerprint is another one; optional.
+            mask_shuffle: a seed; each image gets another one's mask. A control, not a feature.
 
     Raises:
         SAPDError: no such dataset, a misspelt key, no store, a missing, wrong-sized or corrupt mask, another
@@ -65,13 +65,11 @@ class MaskMixin:
 
     def __init__(self, masks: dict[str, Any], **config: Any) -> None:
         super().__init__(**config)
-        self.mask_store: MaskStore | None = None
+        self.mask_store: MaskStore | ShuffledMasks | None = None
         if self.test_mode:
             return
         template = masks['mask_filename_tmpl'] or '{}'
-        self.mask_store = open_training_store(
-            WHERE, masks['mask_store'], list(self._targets(template)), masks['mask_fingerprint']
-        )
+        self.mask_store = open_training_store(WHERE, masks, list(self._targets(template)))
         self.pipeline = Compose(with_masks(self.pipeline.transforms, self.mask_store, template))
 
     def _targets(self, template: str) -> Iterator[Target]:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from sapd_plugin.priors.codec import Record
+from sapd_plugin.priors.shuffled import StretchedMask
 
 
 @dataclass(frozen=True)
@@ -22,7 +23,7 @@ class PendingMask:
     [[1, 1], [3, 1]]
     """
 
-    record: Record
+    record: Record | StretchedMask
     transpose: bool = False
     vertical: bool = False
     horizontal: bool = False

@@ -18,6 +18,7 @@ import numpy as np
 from sapd_plugin.errors import SAPDError
 from sapd_plugin.mmagic.pending import PendingMask
 from sapd_plugin.priors.keys import template_key
+from sapd_plugin.priors.shuffled import ShuffledMasks
 from sapd_plugin.priors.store import MaskStore
 from sapd_plugin.priors.training import check_size
 
@@ -47,7 +48,7 @@ class LoadSAMMask:
         template: how the store names an image whose key is '{}'.
     """
 
-    def __init__(self, store: MaskStore, template: str = '{}') -> None:
+    def __init__(self, store: MaskStore | ShuffledMasks, template: str = '{}') -> None:
         self.store, self.template = store, template
 
     def __call__(self, results: dict[str, Any]) -> dict[str, Any]:
@@ -104,7 +105,7 @@ class PackSAMMask:
         return f'{type(self).__name__}({self.pack!r})'
 
 
-def with_masks(transforms: Sequence[Any], store: MaskStore, template: str = '{}') -> list[Any]:
+def with_masks(transforms: Sequence[Any], store: MaskStore | ShuffledMasks, template: str = '{}') -> list[Any]:
     """Return a training pipeline that also loads, moves and packs masks.
 
     Args:

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from io import BytesIO
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from PIL import Image
 
 from sapd_plugin.errors import SAPDError, nearest
 from sapd_plugin.priors.codec import RecordError
+from sapd_plugin.priors.shuffled import ShuffledMasks
 from sapd_plugin.priors.store import MaskStore
+
+MASK_KEYS = ('mask_store', 'mask_filename_tmpl', 'mask_fingerprint', 'mask_shuffle')
+"""What a training data set's config says about masks."""
 
 _EXIF_ORIENTATION = 0x0112
 
@@ -25,20 +29,21 @@ class Target(NamedTuple):
     size: tuple[int, int] | None
 
 
-def open_training_store(
-    where: str, folder: str | os.PathLike[str] | None, targets: Sequence[Target], fingerprint: str | None = None
-) -> MaskStore:
+def open_training_store(where: str, config: Mapping[str, Any], targets: Sequence[Target]) -> MaskStore | ShuffledMasks:
     """Open a store and check that it has a whole mask of the right size for every image.
 
     Args:
         where: the config key that holds the dataset, for messages.
-        folder: the store, as the config names it.
+        config: of the dataset. ``mask_store`` is the folder; ``mask_fingerprint``, if given, is what the settings'
+            fingerprint has to be; ``mask_shuffle``, if given, is the seed by which masks change their images.
         targets: the ground truth images.
-        fingerprint: refuse a store whose settings' fingerprint is another one.
 
     Raises:
-        SAPDError: no store, another fingerprint, a missing, damaged or wrong-sized mask.
+        SAPDError: no store, another fingerprint, a missing, damaged or wrong-sized mask, or a seed that is none.
     """
+    folder, fingerprint, seed = (config.get(key) for key in ('mask_store', 'mask_fingerprint', 'mask_shuffle'))
+    if seed is not None and (not isinstance(seed, int) or isinstance(seed, bool)):
+        raise SAPDError(f'{where}.mask_shuffle: found {seed!r}, expected a whole number, the seed, or nothing.')
     if not folder:
         raise SAPDError(f"{where}.mask_store: missing, expected a folder made by 'tools/extract_masks.py'.")
     store = MaskStore(Path(folder).expanduser())
@@ -65,7 +70,7 @@ def open_training_store(
             ) from error
         if target.size is not None:
             check_size(where, target.name, record.shape[:2], target.size)
-    return store
+    return store if seed is None else ShuffledMasks(store, (target.key for target in targets), seed)
 
 
 def check_size(where: str, image: str, mask_size: tuple[int, int], image_size: tuple[int, int]) -> None:

@@ -143,3 +143,20 @@ def test_validation_samples_are_the_stock_ones(pairs, store):
     sample, expected = build_dataset(opt)[0], stock[0]
     assert sample.keys() == expected.keys()
     assert torch.equal(sample['gt'], expected['gt'])
+
+
+def test_shuffled_masks_are_other_images_masks_at_the_same_places(pairs, grey_store):
+    plain, shuffled = (
+        build_dataset(parsed(sapd_options(pairs, grey_store, **changes), pairs.parent)['datasets']['train'])
+        for changes in ({}, {'datasets:train:mask_shuffle': 1})
+    )
+    changed = 0
+    for index in range(4):
+        samples = []
+        for dataset in (plain, shuffled):
+            random.seed(index)
+            samples.append(dataset[index])
+        assert torch.equal(samples[0]['lq'], samples[1]['lq'])
+        assert samples[0]['mask'].shape == samples[1]['mask'].shape
+        changed += not torch.equal(samples[0]['mask'], samples[1]['mask'])
+    assert changed == 4

@@ -325,3 +325,17 @@ def test_the_stock_config_is_a_config():
     stock, sapd = stock_config(Path('p')), sapd_config(Path('p'), Path('m'))
     assert sapd['train_dataloader']['dataset']['pipeline'] == stock['train_dataloader']['dataset']['pipeline']
     assert {*sapd} - {*stock} == {'custom_imports'}
+
+
+def test_shuffled_masks_are_other_images_masks(pairs, store):
+    plain, shuffled = (
+        build(pairs, store, PIPELINES['NAFNet: flip, transpose, crop'], **c) for c in ({}, {'mask_shuffle': 1})
+    )
+    for index in range(len(plain)):
+        masks = []
+        for dataset in (plain, shuffled):
+            random.seed(index)
+            np.random.seed(index)
+            masks.append(dataset[index]['data_samples'].sam_mask)
+        assert masks[0].shape == masks[1].shape
+        assert not torch.equal(*masks)

@@ -1,0 +1,80 @@
+"""Masks shuffled between images: the control that tells whether it matters whose masks they are."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterable
+
+import numpy as np
+
+from sapd_plugin.errors import SAPDError
+from sapd_plugin.priors.codec import Record
+from sapd_plugin.priors.store import MaskStore
+
+
+class ShuffledMasks:
+    """A store's reader that answers for each image with the mask of another one, always the same.
+
+    The images stand in one circle, in an order that the seed draws, and each takes its neighbour's mask.
+
+    Args:
+        store: the masks.
+        keys: of the images that are trained on; at least two different ones.
+        seed: draws the order.
+
+    Raises:
+        SAPDError: fewer than two images.
+    """
+
+    def __init__(self, store: MaskStore, keys: Iterable[str], seed: int) -> None:
+        self.store = store
+        circle = sorted(set(keys))
+        if len(circle) < 2:
+            raise SAPDError(f'mask_shuffle: found {len(circle)} image, expected at least 2 to exchange masks between.')
+        random.Random(seed).shuffle(circle)
+        self._neighbour = dict(zip(circle, [*circle[1:], circle[0]]))
+
+    @property
+    def fingerprint(self) -> str:
+        """The store's."""
+        return self.store.fingerprint
+
+    def record(self, key: str) -> StretchedMask:
+        """Open the neighbour's mask, at the size of the image of ``key``. Raises as the store does."""
+        height, width = self.store.size(key)
+        return StretchedMask(self.store.record(self._neighbour[key]), height, width)
+
+    def __repr__(self) -> str:
+        return f'ShuffledMasks({self.store!r})'
+
+
+class StretchedMask:
+    """A record as an image (H,W,1) of another size, by nearest pixel; of its own size, the record itself.
+
+    >>> from sapd_plugin.priors.codec import encode
+    >>> from sapd_plugin.priors.labels import LabelMap
+    >>> record = Record(encode(LabelMap.from_labels(np.array([[1, 1, 2], [1, 3, 3]])), bytes(16)))
+    >>> StretchedMask(record, 4, 3)[1:4, 1:3, ...][..., 0].tolist()
+    [[1, 3], [2, 2], [2, 2]]
+    """
+
+    def __init__(self, record: Record, height: int, width: int) -> None:
+        self._record = record
+        self.shape = (height, width, 1)
+        self.dtype = record.dtype
+
+    def __getitem__(self, index: tuple) -> np.ndarray:
+        """Read ``mask[top:bottom, left:right]`` (a trailing ``...`` is allowed) as (h, w, 1) of ``dtype``."""
+        rows, columns = (
+            self._nearest(part, length, own) for part, length, own in zip(index[:2], self.shape, self._record.shape)
+        )
+        if not len(rows) or not len(columns):
+            return np.empty((len(rows), len(columns), 1), self.dtype)
+        top, left = rows[0], columns[0]
+        window = self._record[top : rows[-1] + 1, left : columns[-1] + 1]
+        return window[(rows - top)[:, None], columns - left]
+
+    @staticmethod
+    def _nearest(part: slice, length: int, own: int) -> np.ndarray:
+        begin, end, _ = part.indices(length)
+        return (2 * np.arange(begin, end) + 1) * own // (2 * length)
