@@ -46,6 +46,8 @@ def test_import_contracts_are_kept():
         ('core', 'lmdb'),
         ('priors', 'sapd_plugin.core'),
         ('priors', 'mmengine'),
+        ('archs', 'sapd_plugin.core'),
+        ('archs', 'basicsr'),
         ('basicsr', 'mmagic'),
         ('mmagic', 'basicsr'),
         ('mmagic', 'sapd_plugin.basicsr'),

@@ -2,7 +2,8 @@
 
 * model ``SAPDModel``, wrapping any registered model;
 * dataset ``PairedImageMaskDataset``;
-* network ``SPF``; losses ``SPDLoss`` and ``SGRLoss``.
+* network ``SPF``; losses ``SPDLoss`` and ``SGRLoss``;
+* the networks of :data:`sapd_plugin.archs.NETWORKS` that BasicSR lacks.
 """
 
 from sapd_plugin.errors import SAPDError
@@ -23,6 +24,7 @@ except ModuleNotFoundError as error:
         ) from error
     raise
 
+from sapd_plugin.basicsr.archs import register_networks
 from sapd_plugin.basicsr.dataset import PairedImageMaskDataset
 from sapd_plugin.basicsr.model import SAPDModel
 from sapd_plugin.basicsr.resume import allow_cpu_resume
@@ -32,6 +34,7 @@ from sapd_plugin.core import SGRLoss, SPDLoss
 MODEL_REGISTRY.register(SAPDModel)
 DATASET_REGISTRY.register(PairedImageMaskDataset)
 ARCH_REGISTRY.register(SPF)
+register_networks()
 LOSS_REGISTRY.register(SPDLoss)
 LOSS_REGISTRY.register(SGRLoss)
 allow_cpu_resume()

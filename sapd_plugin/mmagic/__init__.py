@@ -3,6 +3,7 @@
 * model ``SAPDModel``, wrapping BaseEditModel and its descendants;
 * dataset ``PairedImageMaskDataset``, wrapping any image dataset;
 * network ``SPF``; losses ``SPDLoss`` and ``SGRLoss``;
+* the networks of :data:`sapd_plugin.archs.NETWORKS` that MMagic lacks, and EDSR and SwinIR as names of its own;
 * hook ``SAPDHook``; optimizer constructor ``SAPDOptimWrapperConstructor``.
 
 It also lets MMEngine read its own checkpoints under torch >= 2.6, see :mod:`sapd_plugin.mmagic.checkpoints`.
@@ -11,6 +12,7 @@ It also lets MMEngine read its own checkpoints under torch >= 2.6, see :mod:`sap
 from mmagic.registry import DATASETS, HOOKS, MODELS, OPTIM_WRAPPER_CONSTRUCTORS
 
 from sapd_plugin.core import SGRLoss, SPDLoss
+from sapd_plugin.mmagic.archs import register_networks
 from sapd_plugin.mmagic.checkpoints import trust_own_checkpoints
 from sapd_plugin.mmagic.dataset import PairedImageMaskDataset
 from sapd_plugin.mmagic.hook import SAPDHook
@@ -20,6 +22,7 @@ from sapd_plugin.mmagic.spf import SPF
 
 for _module in (SAPDModel, SPF, SPDLoss, SGRLoss):
     MODELS.register_module(module=_module)
+register_networks()
 DATASETS.register_module(module=PairedImageMaskDataset)
 HOOKS.register_module(module=SAPDHook)
 OPTIM_WRAPPER_CONSTRUCTORS.register_module(module=SAPDOptimWrapperConstructor)

@@ -1,0 +1,25 @@
+"""IR networks that BasicSR or MMagic lacks: plain modules, image in, image out, framework-free.
+
+Each is written from its paper and has its authors' parameter names, so that published checkpoints load strictly.
+Images are (N,C,H,W) floating, values 0-1, RGB, any H and W. A network that returns several images does so in training
+mode alone; in eval mode it returns the final one. ``NETWORKS`` maps the names under which the adapters register
+to classes.
+"""
+
+from torch import nn
+
+from sapd_plugin.archs.dncnn import DnCNN
+from sapd_plugin.archs.ffdnet import FFDNet
+from sapd_plugin.archs.prenet import PRN, PReNet, PReNet_r, PRN_r
+
+_ALL: tuple[type[nn.Module], ...] = (
+    PReNet,
+    PReNet_r,
+    PRN,
+    PRN_r,
+    DnCNN,
+    FFDNet,
+)
+NETWORKS: dict[str, type[nn.Module]] = {network.__name__: network for network in _ALL}
+
+__all__ = ['NETWORKS', 'PRN', 'DnCNN', 'FFDNet', 'PRN_r', 'PReNet', 'PReNet_r']

@@ -1,0 +1,61 @@
+"""FFDNet (Zhang et al., "FFDNet: Toward a Fast and Flexible Solution for CNN-Based Image Denoising", TIP 2018)."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from sapd_plugin.archs.dncnn import check_stack, plain_stack
+from sapd_plugin.archs.padding import pad_to_multiple
+from sapd_plugin.errors import SAPDError
+
+
+class FFDNet(nn.Module):
+    """A plain stack of convolutions at half size, with the noise level as an input plane (Sec. III-A).
+
+    The frameworks call a network with the image alone. Then the noise level is the constructor's ``sigma``, so that a
+    config names the level that it trains on or tests at; code may give another one to each call.
+
+    Parameter names and defaults are those of its authors' PyTorch version (KAIR), published with ``act_mode='R'`` as
+    grey (the defaults) and colour (``in_nc=out_nc=3, nc=96, nb=12``) networks.
+
+    Args:
+        in_nc: channels of the image.
+        out_nc: channels of the restored image; equals ``in_nc``, and is here because its authors' configs name it.
+        nc: channels of the features.
+        nb: number of convolutions, at least 2.
+        act_mode: 'R', ReLU after each convolution but the last; 'BR', batch norm as in DnCNN before that.
+        sigma: standard deviation of the noise on the 0-255 scale, where a call names none.
+
+    Raises:
+        SAPDError: a count below 1 (``nb``: 2), an unknown ``act_mode``, ``out_nc`` other than ``in_nc``, or a ``sigma``
+            that is no number of at least 0.
+    """
+
+    def __init__(
+        self, in_nc: int = 1, out_nc: int = 1, nc: int = 64, nb: int = 15, act_mode: str = 'R', sigma: float = 25.0
+    ) -> None:
+        super().__init__()
+        check_stack('FFDNet', in_nc, out_nc, nc, nb, act_mode)
+        if isinstance(sigma, bool) or not isinstance(sigma, (int, float)) or not sigma >= 0:
+            raise SAPDError(f'FFDNet.sigma: found {sigma!r}, expected a number of at least 0, on the 0-255 scale.')
+        self.sigma = float(sigma)
+        self.model = plain_stack(4 * in_nc + 1, 4 * out_nc, nc, nb, act_mode)
+
+    def forward(self, image: Tensor, sigma: float | Tensor | None = None) -> Tensor:
+        """Remove the noise.
+
+        Args:
+            image: (N,C,H,W).
+            sigma: noise level on the 0-255 scale, a number or one for each image, (N,1,1,1); None: the constructor's.
+
+        Returns:
+            The restored image, (N,C,H,W).
+        """
+        height, width = image.shape[-2:]
+        # An odd side gets its last row once more, as the authors do it.
+        halved = F.pixel_unshuffle(pad_to_multiple(image, 2, 'replicate'), 2)
+        level = torch.as_tensor(self.sigma if sigma is None else sigma, dtype=image.dtype, device=image.device) / 255
+        plane = level.expand(image.shape[0], 1, *halved.shape[-2:])
+        return F.pixel_shuffle(self.model(torch.cat([halved, plane], dim=1)), 2)[..., :height, :width]

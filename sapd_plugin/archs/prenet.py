@@ -1,0 +1,92 @@
+"""PReNet and its relatives for deraining (Ren et al., "Progressive Image Deraining Networks: A Better and Simpler
+Baseline", CVPR 2019).
+
+The same small residual network is applied ``recurrent_iter`` times to the rainy image and the latest estimate
+(Sec. 3.1, PRN); PReNet has a convolutional LSTM that carries features from stage to stage (Sec. 3.1); in the ``_r``
+versions one residual block, applied five times, takes the place of five (Sec. 3.2). Loss: negative SSIM of the last
+stage alone (Sec. 3.3), so these networks return one image, the last stage's, in both modes.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from sapd_plugin.archs.arguments import check_counts
+
+RES_BLOCKS = 5  # in every stage, distinct or one five times
+
+
+class _Progressive(nn.Module):
+    """What the four have in common; ``lstm`` and ``shared`` say which of them it is."""
+
+    lstm: bool
+    shared: bool
+
+    def __init__(self, recurrent_iter: int = 6, width: int = 32, img_channel: int = 3) -> None:
+        super().__init__()
+        check_counts(type(self).__name__, recurrent_iter=recurrent_iter, width=width, img_channel=img_channel)
+        self.recurrent_iter, self.width = recurrent_iter, width
+        self.conv0 = nn.Sequential(_conv(2 * img_channel, width), nn.ReLU())
+        for k in range(1, 2 if self.shared else RES_BLOCKS + 1):
+            block = nn.Sequential(_conv(width, width), nn.ReLU(), _conv(width, width), nn.ReLU())
+            self.add_module(f'res_conv{k}', block)
+        if self.lstm:
+            self.conv_i = nn.Sequential(_conv(2 * width, width), nn.Sigmoid())
+            self.conv_f = nn.Sequential(_conv(2 * width, width), nn.Sigmoid())
+            self.conv_g = nn.Sequential(_conv(2 * width, width), nn.Tanh())
+            self.conv_o = nn.Sequential(_conv(2 * width, width), nn.Sigmoid())
+        self.conv = nn.Sequential(_conv(width, img_channel))
+
+    def forward(self, image: Tensor) -> Tensor:
+        """Remove the rain from ``image`` (N,C,H,W); returns the last stage's image, the same shape."""
+        blocks = [self.get_submodule(f'res_conv{1 if self.shared else k + 1}') for k in range(RES_BLOCKS)]
+        restored = image
+        hidden = cell = image.new_zeros(image.shape[0], self.width, *image.shape[-2:])
+        for _ in range(self.recurrent_iter):
+            x = self.conv0(torch.cat([image, restored], dim=1))
+            if self.lstm:
+                both = torch.cat([x, hidden], dim=1)
+                cell = self.conv_f(both) * cell + self.conv_i(both) * self.conv_g(both)
+                x = hidden = self.conv_o(both) * torch.tanh(cell)
+            for block in blocks:
+                x = torch.relu(x + block(x))
+            restored = image + self.conv(x)
+        return restored
+
+
+def _conv(inputs: int, outputs: int) -> nn.Conv2d:
+    return nn.Conv2d(inputs, outputs, 3, padding=1)
+
+
+class PRN(_Progressive):
+    """Progressive residual network: five residual blocks, no memory between the stages.
+
+    Args:
+        recurrent_iter: number of stages T.
+        width: channels of the features, 32 in the paper.
+        img_channel: channels of the image.
+
+    Raises:
+        SAPDError: an argument that is no whole number of at least 1.
+    """
+
+    lstm, shared = False, False
+
+
+class PRN_r(_Progressive):
+    """:class:`PRN` with one residual block, applied five times; the same arguments."""
+
+    lstm, shared = False, True
+
+
+class PReNet(_Progressive):
+    """Progressive recurrent network: :class:`PRN` with a convolutional LSTM over the stages; the same arguments."""
+
+    lstm, shared = True, False
+
+
+class PReNet_r(_Progressive):
+    """:class:`PReNet` with one residual block, applied five times; the same arguments."""
+
+    lstm, shared = True, True
