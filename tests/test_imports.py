@@ -45,6 +45,8 @@ def test_import_contracts_are_kept():
         ('core', 'basicsr'),
         ('core', 'lmdb'),
         ('priors', 'sapd_plugin.core'),
+        ('metrics', 'sapd_plugin.core'),
+        ('metrics', 'torch'),
         ('priors', 'mmengine'),
         ('archs', 'sapd_plugin.core'),
         ('archs', 'basicsr'),

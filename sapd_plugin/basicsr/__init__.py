@@ -3,13 +3,14 @@
 * model ``SAPDModel``, wrapping any registered model;
 * dataset ``PairedImageMaskDataset``;
 * network ``SPF``; losses ``SPDLoss`` and ``SGRLoss``;
-* the networks of :data:`sapd_plugin.archs.NETWORKS` that BasicSR lacks.
+* the networks of :data:`sapd_plugin.archs.NETWORKS` that BasicSR lacks;
+* metrics ``calculate_protocol_psnr`` and ``calculate_protocol_ssim``; model ``FloorSRModel``, which they may need.
 """
 
 from sapd_plugin.errors import SAPDError
 
 try:
-    from basicsr.utils.registry import ARCH_REGISTRY, DATASET_REGISTRY, LOSS_REGISTRY, MODEL_REGISTRY
+    from basicsr.utils.registry import ARCH_REGISTRY, DATASET_REGISTRY, LOSS_REGISTRY, METRIC_REGISTRY, MODEL_REGISTRY
 except ModuleNotFoundError as error:
     if error.name == 'torchvision.transforms.functional_tensor':
         raise SAPDError(
@@ -26,17 +27,31 @@ except ModuleNotFoundError as error:
 
 from sapd_plugin.basicsr.archs import register_networks
 from sapd_plugin.basicsr.dataset import PairedImageMaskDataset
+from sapd_plugin.basicsr.floor_model import FloorSRModel
+from sapd_plugin.basicsr.metrics import calculate_protocol_psnr, calculate_protocol_ssim
 from sapd_plugin.basicsr.model import SAPDModel
 from sapd_plugin.basicsr.resume import allow_cpu_resume
 from sapd_plugin.basicsr.spf import SPF
 from sapd_plugin.core import SGRLoss, SPDLoss
 
 MODEL_REGISTRY.register(SAPDModel)
+MODEL_REGISTRY.register(FloorSRModel)
 DATASET_REGISTRY.register(PairedImageMaskDataset)
 ARCH_REGISTRY.register(SPF)
 register_networks()
 LOSS_REGISTRY.register(SPDLoss)
 LOSS_REGISTRY.register(SGRLoss)
+METRIC_REGISTRY.register(calculate_protocol_psnr)
+METRIC_REGISTRY.register(calculate_protocol_ssim)
 allow_cpu_resume()
 
-__all__ = ['SPF', 'PairedImageMaskDataset', 'SAPDModel', 'SGRLoss', 'SPDLoss']
+__all__ = [
+    'SPF',
+    'FloorSRModel',
+    'PairedImageMaskDataset',
+    'SAPDModel',
+    'SGRLoss',
+    'SPDLoss',
+    'calculate_protocol_psnr',
+    'calculate_protocol_ssim',
+]

@@ -10,6 +10,7 @@ from typing import Any
 
 from basicsr.utils.registry import ARCH_REGISTRY, LOSS_REGISTRY, MODEL_REGISTRY
 
+from sapd_plugin.basicsr.metrics import check_metrics
 from sapd_plugin.core import check_stage
 from sapd_plugin.errors import SAPDError, check_keys, nearest
 
@@ -64,6 +65,7 @@ def check_options(opt: Mapping[str, Any]) -> None:
     for key in ('spf_opt', 'spd_opt', 'sgr_opt'):
         if train.get(key):
             _check_loss(f'train.{key}', train[key])
+    check_metrics(opt)
     sapd = train.get('sapd_opt') or {}
     check_keys('train.sapd_opt', sapd, SAPD_KEYS)
     for key, value in path.items():

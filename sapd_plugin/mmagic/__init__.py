@@ -4,18 +4,20 @@
 * dataset ``PairedImageMaskDataset``, wrapping any image dataset;
 * network ``SPF``; losses ``SPDLoss`` and ``SGRLoss``;
 * the networks of :data:`sapd_plugin.archs.NETWORKS` that MMagic lacks, and EDSR and SwinIR as names of its own;
+* metrics ``ProtocolPSNR`` and ``ProtocolSSIM``;
 * hook ``SAPDHook``; optimizer constructor ``SAPDOptimWrapperConstructor``.
 
 It also lets MMEngine read its own checkpoints under torch >= 2.6, see :mod:`sapd_plugin.mmagic.checkpoints`.
 """
 
-from mmagic.registry import DATASETS, HOOKS, MODELS, OPTIM_WRAPPER_CONSTRUCTORS
+from mmagic.registry import DATASETS, HOOKS, METRICS, MODELS, OPTIM_WRAPPER_CONSTRUCTORS
 
 from sapd_plugin.core import SGRLoss, SPDLoss
 from sapd_plugin.mmagic.archs import register_networks
 from sapd_plugin.mmagic.checkpoints import trust_own_checkpoints
 from sapd_plugin.mmagic.dataset import PairedImageMaskDataset
 from sapd_plugin.mmagic.hook import SAPDHook
+from sapd_plugin.mmagic.metrics import ProtocolPSNR, ProtocolSSIM
 from sapd_plugin.mmagic.model import SAPDModel
 from sapd_plugin.mmagic.optim import SAPDOptimWrapperConstructor
 from sapd_plugin.mmagic.spf import SPF
@@ -26,11 +28,15 @@ register_networks()
 DATASETS.register_module(module=PairedImageMaskDataset)
 HOOKS.register_module(module=SAPDHook)
 OPTIM_WRAPPER_CONSTRUCTORS.register_module(module=SAPDOptimWrapperConstructor)
+for _metric in (ProtocolPSNR, ProtocolSSIM):
+    METRICS.register_module(module=_metric)
 trust_own_checkpoints()
 
 __all__ = [
     'SPF',
     'PairedImageMaskDataset',
+    'ProtocolPSNR',
+    'ProtocolSSIM',
     'SAPDHook',
     'SAPDModel',
     'SAPDOptimWrapperConstructor',

@@ -1,0 +1,83 @@
+"""The metric protocols as BasicSR's metrics.
+
+BasicSR's tester hands a metric images that it has rounded to 8 bits. A protocol that cuts the fraction off needs
+``model_type: FloorSRModel``; one on unrounded images cannot be had.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+from basicsr.metrics.metric_util import reorder_image
+
+from sapd_plugin.errors import SAPDError, check_choice, check_keys
+from sapd_plugin.metrics import PROTOCOLS, check_metric, protocol_psnr, protocol_ssim
+
+KEYS = ('type', 'protocol', 'crop_border', 'input_order', 'better')
+
+
+def calculate_protocol_psnr(
+    img: np.ndarray, img2: np.ndarray, protocol: str, crop_border: int = 0, input_order: str = 'HWC', **kwargs: Any
+) -> float:
+    """Return the PSNR in dB under a protocol of :data:`sapd_plugin.metrics.PROTOCOLS`.
+
+    Args:
+        img: restored, BGR uint8 (H,W,3), or grey (H,W); as BasicSR's tester gives it.
+        img2: ground truth, same shape.
+        protocol: 'rgb', 'y', 'y_rounded' or 'grey'.
+        crop_border: pixels cut off each side.
+        input_order: 'HWC' or 'CHW'.
+        **kwargs: BasicSR's ``better``.
+
+    Raises:
+        SAPDError: an unknown key or protocol, or ``rgb_float``.
+    """
+    return _calculate(protocol_psnr, img, img2, protocol, crop_border, input_order, kwargs)
+
+
+def calculate_protocol_ssim(
+    img: np.ndarray, img2: np.ndarray, protocol: str, crop_border: int = 0, input_order: str = 'HWC', **kwargs: Any
+) -> float:
+    """Return the SSIM under a protocol; arguments and errors are :func:`calculate_protocol_psnr`'s."""
+    return _calculate(protocol_ssim, img, img2, protocol, crop_border, input_order, kwargs)
+
+
+def check_metrics(opt: Mapping[str, Any]) -> None:
+    """Refuse mistakes in ``val.metrics`` before the first image is restored.
+
+    Args:
+        opt: BasicSR's options.
+
+    Raises:
+        SAPDError: naming the key, what was found, what is expected and the nearest valid name.
+    """
+    for name, block in ((opt.get('val') or {}).get('metrics') or {}).items():
+        if str(block.get('type')).startswith('calculate_protocol_'):
+            _check(f'val.metrics.{name}', block)
+
+
+def _calculate(
+    metric: Callable[..., float],
+    img: np.ndarray,
+    img2: np.ndarray,
+    protocol: str,
+    crop_border: int,
+    input_order: str,
+    rest: Mapping[str, Any],
+) -> float:
+    _check('val.metrics', {'protocol': protocol, 'crop_border': crop_border, 'input_order': input_order, **rest})
+    first, second = (reorder_image(image, input_order)[..., ::-1] for image in (img, img2))
+    return metric(first, second, protocol, crop_border)
+
+
+def _check(where: str, block: Mapping[str, Any]) -> None:
+    check_keys(where, block, KEYS)
+    check_metric(where, block.get('protocol'), block.get('crop_border', 0))
+    check_choice(f'{where}.input_order', block.get('input_order', 'HWC'), ('HWC', 'CHW'))
+    if PROTOCOLS[str(block['protocol'])].quantise == 'none':
+        raise SAPDError(
+            f"{where}.protocol: found '{block['protocol']}', but BasicSR's tester rounds images to 8 bits before it "
+            "measures them. Take 'rgb', or test with MMagic."
+        )
