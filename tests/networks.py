@@ -1,4 +1,4 @@
-"""A small network that both adapters' tests register, and the comparison of networks."""
+"""Small networks that both adapters' tests register, and the comparison of networks."""
 
 from __future__ import annotations
 
@@ -21,6 +21,23 @@ class DropoutNet(nn.Module):
 
     def forward(self, image):
         return image + self.body(image)
+
+
+class ScalesNet(nn.Module):
+    """A network that returns a coarse and a fine image in training, and the fine one alone in testing."""
+
+    output_index = -1
+
+    def __init__(self, width=8):
+        super().__init__()
+        self.features = nn.Sequential(nn.Conv2d(3, width, 3, padding=1), nn.ReLU())
+        self.coarse = nn.Conv2d(width, 3, 3, stride=2, padding=1)
+        self.fine = nn.Conv2d(width, 3, 3, padding=1)
+
+    def forward(self, image):
+        features = self.features(image)
+        fine = image + self.fine(features)
+        return [self.coarse(features), fine] if self.training else fine
 
 
 def assert_equal_states(a: nn.Module | dict, b: nn.Module | dict) -> None:

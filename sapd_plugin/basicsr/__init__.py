@@ -2,9 +2,12 @@
 
 * model ``SAPDModel``, wrapping any registered model;
 * dataset ``PairedImageMaskDataset``;
-* network ``SPF``; losses ``SPDLoss`` and ``SGRLoss``;
+* network ``SPF``; losses ``SPDLoss``, ``SGRLoss``, ``MultiOutputLoss`` and those of
+  :mod:`sapd_plugin.losses`;
 * the networks of :data:`sapd_plugin.archs.NETWORKS` that BasicSR lacks;
 * metrics ``calculate_protocol_psnr`` and ``calculate_protocol_ssim``; model ``FloorSRModel``, which they may need.
+
+It also lets any optimizer of torch be named, see :mod:`sapd_plugin.basicsr.optimizers`.
 """
 
 from sapd_plugin.errors import SAPDError
@@ -28,8 +31,10 @@ except ModuleNotFoundError as error:
 from sapd_plugin.basicsr.archs import register_networks
 from sapd_plugin.basicsr.dataset import PairedImageMaskDataset
 from sapd_plugin.basicsr.floor_model import FloorSRModel
+from sapd_plugin.basicsr.losses import MultiOutputLoss, register_losses
 from sapd_plugin.basicsr.metrics import calculate_protocol_psnr, calculate_protocol_ssim
 from sapd_plugin.basicsr.model import SAPDModel
+from sapd_plugin.basicsr.optimizers import allow_any_optimizer
 from sapd_plugin.basicsr.resume import allow_cpu_resume
 from sapd_plugin.basicsr.spf import SPF
 from sapd_plugin.core import SGRLoss, SPDLoss
@@ -43,11 +48,14 @@ LOSS_REGISTRY.register(SPDLoss)
 LOSS_REGISTRY.register(SGRLoss)
 METRIC_REGISTRY.register(calculate_protocol_psnr)
 METRIC_REGISTRY.register(calculate_protocol_ssim)
+register_losses()
 allow_cpu_resume()
+allow_any_optimizer()
 
 __all__ = [
     'SPF',
     'FloorSRModel',
+    'MultiOutputLoss',
     'PairedImageMaskDataset',
     'SAPDModel',
     'SGRLoss',

@@ -30,7 +30,8 @@ def SAPDModel(opt: dict[str, Any]) -> Any:
     Args:
         opt: BasicSR's options. For training: ``network_spf``, ``train.spd_opt`` and/or ``train.sgr_opt``; optional
             ``base_model_type``, ``train.spf_opt`` (second reconstruction loss; default ``pixel_opt``, else L1),
-            ``train.optim_spf`` (default ``optim_g``), ``train.sapd_opt`` (``stage``, ``output_index``, ``online``).
+            ``train.optim_spf`` (default ``optim_g``), ``train.sapd_opt`` (``stage``, ``online``,
+            ``output_index``: which image to distil where network_g returns several; default: its class's own).
 
     Raises:
         SAPDError: a mistake in the options; see :mod:`sapd_plugin.basicsr.options`.

@@ -64,7 +64,7 @@ def check_options(opt: Mapping[str, Any]) -> None:
         )
     for key in ('spf_opt', 'spd_opt', 'sgr_opt'):
         if train.get(key):
-            _check_loss(f'train.{key}', train[key])
+            check_loss(f'train.{key}', train[key])
     check_metrics(opt)
     sapd = train.get('sapd_opt') or {}
     check_keys('train.sapd_opt', sapd, SAPD_KEYS)
@@ -96,7 +96,16 @@ def _check_type(key: str, name: object, registry: Any) -> None:
         raise SAPDError(f"{key}: found '{name}', expected a registered name.{nearest(name, names)}")
 
 
-def _check_loss(key: str, block: Mapping[str, Any]) -> None:
+def check_loss(key: str, block: Mapping[str, Any]) -> None:
+    """Refuse a loss block that LOSS_REGISTRY has no type for, or that holds a key nobody would read.
+
+    Args:
+        key: of the block, for messages.
+        block: ``type`` and the loss's own arguments.
+
+    Raises:
+        SAPDError: naming the key, what was found and the nearest valid name.
+    """
     _check_type(f'{key}.type', block.get('type'), LOSS_REGISTRY)
     parameters = inspect.signature(LOSS_REGISTRY.get(block['type'])).parameters
     if not any(p.kind is inspect.Parameter.VAR_KEYWORD for p in parameters.values()):

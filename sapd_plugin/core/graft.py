@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from sapd_plugin.core.distiller import Distiller
-from sapd_plugin.core.spf import select_image
+from sapd_plugin.core.spf import image_index, select_image
 from sapd_plugin.core.step import Step
 from sapd_plugin.errors import SAPDError
 
@@ -33,12 +33,13 @@ def tapped(
         student: the network as the framework calls it (wrapped for distributed training or not).
         act: gets the image, attached to its graph.
         name: the student's config key, for messages.
-        output_index: which image to use where the student returns several (MPRNet: 0, MIMO-UNet: -1).
+        output_index: which image to use where the student returns several; default: see
+            :func:`~sapd_plugin.core.spf.image_index`.
 
     Raises:
         SAPDError: the student was called with gradients twice, or not at all, or returned no image.
     """
-    called = False
+    called, index = False, image_index(student, output_index)
 
     def on_forward(module: nn.Module, args: object, output: object) -> None:
         nonlocal called
@@ -47,7 +48,7 @@ def tapped(
         if called:
             raise SAPDError(f'The training step called {name} twice with gradients; SAPD serves one call a step.')
         called = True
-        act(select_image(output, output_index, name))
+        act(select_image(output, index, name))
 
     handle = student.register_forward_hook(on_forward)
     try:
@@ -68,7 +69,7 @@ class Graft:
         student: the network as the framework calls it (wrapped for distributed training or not).
         distiller: computes the losses.
         name: the student's config key, for messages.
-        output_index: which image to use where the student returns several.
+        output_index: as for :func:`tapped`.
     """
 
     def __init__(

@@ -25,7 +25,7 @@ class SPF(nn.Module):
         planes: number of mask planes K of 'planes' and 'none'.
         width: hidden channels of ``fuse``.
         detach: keep SPF's own loss from reaching the student through y.
-        output_index: which image of ``network`` to use where it returns several.
+        output_index: which image of ``network`` to use where it returns several; default: see :func:`image_index`.
 
     Raises:
         SAPDError: an unknown encoding, or a count below 1.
@@ -57,7 +57,7 @@ class SPF(nn.Module):
         nn.init.zeros_(last.weight)
         nn.init.zeros_(last.bias)  # type: ignore[arg-type]
         self.fuse = nn.Sequential(nn.Conv2d(inputs, width, 3, padding=1), nn.ReLU(inplace=True), last)
-        self.network, self.output_index = network, output_index
+        self.network, self.output_index = network, image_index(network, output_index)
 
     def forward(self, restored: Tensor, mask: Tensor) -> Tensor:
         """Refine a restored image.
@@ -138,18 +138,33 @@ def check_branch(spf: nn.Module, channels: int, size: int = 64) -> None:
         spf.train(training)
 
 
+def image_index(network: nn.Module, index: int | None) -> int | None:
+    """Return which image of a network that returns several is the restored one.
+
+    Args:
+        network: wrapped for distributed training or not.
+        index: as configured; None takes the network's class attribute ``output_index``, where it has one (MPRNet: 0,
+            HINet and MIMO-UNet: -1).
+    """
+    if index is not None:
+        return index
+    return getattr(network, 'output_index', getattr(getattr(network, 'module', None), 'output_index', None))
+
+
 def select_image(output: object, index: int | None, network: str) -> Tensor:
     """Pick the image out of what a network returned.
 
     Args:
         output: an image (N,C,H,W), or a list or tuple of them.
-        index: which one of several (MPRNet: 0, MIMO-UNet: -1).
+        index: which one of several; not asked for where there is one image, as these networks return in testing.
         network: the network's config key, for the message.
 
     Raises:
-        SAPDError: several images and no index, or no image at all.
+        SAPDError: several images and no index or one beyond them, or no image at all.
     """
     if index is not None and isinstance(output, (list, tuple)):
+        if not -len(output) <= index < len(output):
+            raise SAPDError(f'output_index: is {index}, and {network} returns {len(output)} images.')
         output = output[index]
     if not isinstance(output, Tensor):
         raise SAPDError(

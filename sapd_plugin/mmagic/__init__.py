@@ -2,7 +2,8 @@
 
 * model ``SAPDModel``, wrapping BaseEditModel and its descendants;
 * dataset ``PairedImageMaskDataset``, wrapping any image dataset;
-* network ``SPF``; losses ``SPDLoss`` and ``SGRLoss``;
+* network ``SPF``; losses ``SPDLoss``, ``SGRLoss``, ``MultiOutputLoss`` and those of
+  :mod:`sapd_plugin.losses`;
 * the networks of :data:`sapd_plugin.archs.NETWORKS` that MMagic lacks, and EDSR and SwinIR as names of its own;
 * metrics ``ProtocolPSNR`` and ``ProtocolSSIM``;
 * hook ``SAPDHook``; optimizer constructor ``SAPDOptimWrapperConstructor``.
@@ -17,6 +18,7 @@ from sapd_plugin.mmagic.archs import register_networks
 from sapd_plugin.mmagic.checkpoints import trust_own_checkpoints
 from sapd_plugin.mmagic.dataset import PairedImageMaskDataset
 from sapd_plugin.mmagic.hook import SAPDHook
+from sapd_plugin.mmagic.losses import MultiOutputLoss, register_losses
 from sapd_plugin.mmagic.metrics import ProtocolPSNR, ProtocolSSIM
 from sapd_plugin.mmagic.model import SAPDModel
 from sapd_plugin.mmagic.optim import SAPDOptimWrapperConstructor
@@ -28,12 +30,14 @@ register_networks()
 DATASETS.register_module(module=PairedImageMaskDataset)
 HOOKS.register_module(module=SAPDHook)
 OPTIM_WRAPPER_CONSTRUCTORS.register_module(module=SAPDOptimWrapperConstructor)
+register_losses()
 for _metric in (ProtocolPSNR, ProtocolSSIM):
     METRICS.register_module(module=_metric)
 trust_own_checkpoints()
 
 __all__ = [
     'SPF',
+    'MultiOutputLoss',
     'PairedImageMaskDataset',
     'ProtocolPSNR',
     'ProtocolSSIM',

@@ -54,7 +54,8 @@ def SAPDModel(
         sgr_loss: config of SGRLoss, or None.
         spf_loss: second reconstruction loss, which trains SPF alone; by default ``pixel_loss``, else L1.
         stage: 'joint', or 'two_stage': starts from a student that the stock config trained (``load_from``).
-        output_index: which image the generator restores where it returns several.
+        output_index: which image to distil where the generator returns several; by default its class's
+            ``output_index``.
         online: cut masks in the training loop: ``segmenter`` and its settings, and ``every``, in iterations.
         **base: the base model's own config, unchanged.
 

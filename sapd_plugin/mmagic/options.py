@@ -67,7 +67,7 @@ def check_config(base: type, config: Mapping[str, Any], ours: Mapping[str, Any])
         check_keys('model', config, [*known, *ours, 'base_model_type'])
     if 'generator' not in config:
         raise SAPDError('model.generator: missing, expected the config of the network that is trained.')
-    _check_block('network_spf', ours['network_spf'])
+    check_block('model.network_spf', ours['network_spf'])
     if not ours['spd_loss'] and not ours['sgr_loss']:
         raise SAPDError(
             'model: neither spd_loss nor sgr_loss is there, so the student would learn nothing from the masks. '
@@ -75,17 +75,26 @@ def check_config(base: type, config: Mapping[str, Any], ours: Mapping[str, Any])
         )
     for key in ('spd_loss', 'sgr_loss', 'spf_loss'):
         if ours[key]:
-            _check_block(key, ours[key])
+            check_block(f'model.{key}', ours[key])
 
 
-def _check_block(key: str, block: Any) -> None:
+def check_block(key: str, block: Any) -> None:
+    """Refuse a block that MODELS has no type for, or that holds a key nobody would read.
+
+    Args:
+        key: of the block, for messages.
+        block: ``type`` and the module's own arguments.
+
+    Raises:
+        SAPDError: naming the key, what was found and the nearest valid name.
+    """
     if not isinstance(block, Mapping):
-        raise SAPDError(f"model.{key}: found {block!r}, expected a block such as dict(type='...').")
+        raise SAPDError(f"{key}: found {block!r}, expected a block such as dict(type='...').")
     name = block.get('type')
     if isinstance(name, str) and MODELS.get(name) is None:
         names = sorted(MODELS.module_dict)
-        raise SAPDError(f"model.{key}.type: found '{name}', expected a registered name.{nearest(name, names)}")
+        raise SAPDError(f"{key}.type: found '{name}', expected a registered name.{nearest(name, names)}")
     built = MODELS.get(name) if isinstance(name, str) else name
     parameters = inspect.signature(built).parameters  # type: ignore[arg-type]
     if not any(p.kind is inspect.Parameter.VAR_KEYWORD for p in parameters.values()):
-        check_keys(f'model.{key}', (k for k in block if k != 'type'), parameters)
+        check_keys(f'{key}', (k for k in block if k != 'type'), parameters)

@@ -4,8 +4,10 @@ import pytest
 import torch
 from torch import nn
 
+from networks import ScalesNet
 from sapd_plugin.core import SPF
 from sapd_plugin.core.encoding import ENCODINGS, encode_mask, encoding_channels
+from sapd_plugin.core.spf import image_index
 from sapd_plugin.errors import SAPDError
 
 
@@ -95,3 +97,15 @@ def test_output_index_picks_one_of_several_images():
     assert torch.equal(SPF(Several(), output_index=0)(y, mask()), y * 2)
     with pytest.raises(SAPDError, match=r'network_spf.network: returns list.*output_index'):
         SPF(Several())(y, mask())
+
+
+def test_a_network_names_its_own_image_and_returns_one_in_testing():
+    spf = SPF(ScalesNet(), output_index=None)
+    y = torch.rand(2, 3, 12, 10)
+    assert torch.equal(spf(y, mask()), spf.network(y)[-1])
+    assert torch.equal(spf.eval()(y, mask()), spf.network(y))
+    assert image_index(nn.DataParallel(ScalesNet()), None) == -1
+    assert image_index(ScalesNet(), 0) == 0
+    assert image_index(nn.Identity(), None) is None
+    with pytest.raises(SAPDError, match=r'output_index: is 2, and network_spf.network returns 2 images'):
+        SPF(ScalesNet(), output_index=2)(y, mask())

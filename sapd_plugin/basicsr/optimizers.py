@@ -1,0 +1,64 @@
+"""Optimizers: any of torch's, and the clipping of gradients, where BasicSR 1.4.2 knows Adam alone."""
+
+from __future__ import annotations
+
+import inspect
+from typing import Any
+
+import torch
+from basicsr.models.base_model import BaseModel
+from torch import nn
+from torch.optim import Optimizer
+
+from sapd_plugin.errors import SAPDError, check_choice, check_keys
+
+CLIP = 'clip_grad_norm'
+_UNFIT = ('Optimizer', 'LBFGS', 'SparseAdam')  # the abstract one; needs a closure; needs sparse gradients
+
+
+def allow_any_optimizer() -> None:
+    """Let every BasicSR model that keeps BasicSR's ``get_optimizer`` build its optimizers by :func:`get_optimizer`."""
+    BaseModel.get_optimizer = get_optimizer
+
+
+def get_optimizer(self: BaseModel, optim_type: str, params: Any, lr: float | None = None, **kwargs: Any) -> Optimizer:
+    """Build the optimizer that a block such as ``train.optim_g`` describes.
+
+    Args:
+        self: the model, as BasicSR's own method has it.
+        optim_type: a class of :mod:`torch.optim`: Adam, AdamW, SGD, ...
+        params: parameters, or groups of them.
+        lr: learning rate.
+        **kwargs: the class's own arguments, and ``clip_grad_norm``: before each step, scale the gradients of this
+            optimizer's parameters together to this L2 norm at most. NAFNet, HINet and Restormer take 0.01.
+
+    Raises:
+        SAPDError: an unknown class or key, no learning rate, or a norm that is no positive number.
+    """
+    where = 'train.optim_*'
+    check_choice(f'{where}.type', optim_type, optimizer_names())
+    kind = getattr(torch.optim, optim_type)
+    norm = kwargs.pop(CLIP, None)
+    known = [name for name in inspect.signature(kind).parameters if name != 'params']
+    check_keys(where, kwargs, [*known, CLIP])
+    if lr is None:
+        raise SAPDError(f'{where}.lr: missing, expected the learning rate.')
+    if norm is not None and (isinstance(norm, bool) or not isinstance(norm, (int, float)) or not norm > 0):
+        raise SAPDError(f'{where}.{CLIP}: found {norm!r}, expected a positive number. (YAML: 0.01, not 1e-2)')
+    optimizer = kind(params, lr=lr, **kwargs)
+    if norm is not None:
+        optimizer.register_step_pre_hook(_clipping(norm))
+    return optimizer
+
+
+def optimizer_names() -> list[str]:
+    """Return the names of torch's optimizers that a training step without a closure can use."""
+    found = ((name, getattr(torch.optim, name)) for name in dir(torch.optim) if name not in _UNFIT)
+    return [name for name, kind in found if inspect.isclass(kind) and issubclass(kind, Optimizer)]
+
+
+def _clipping(norm: float) -> Any:
+    def clip(optimizer: Optimizer, args: Any, kwargs: Any) -> None:
+        nn.utils.clip_grad_norm_([p for group in optimizer.param_groups for p in group['params']], norm)
+
+    return clip

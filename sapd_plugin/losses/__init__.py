@@ -1,0 +1,30 @@
+"""Objectives of published training protocols that the frameworks lack; they know no framework.
+
+>>> sorted(LOSSES)
+['EdgeLoss', 'FrequencyLoss', 'PSNRLoss', 'SSIMLoss']
+"""
+
+from torch import nn
+
+from sapd_plugin.losses.base import ImageLoss
+from sapd_plugin.losses.edge import EdgeLoss, laplacian
+from sapd_plugin.losses.frequency import FrequencyLoss
+from sapd_plugin.losses.outputs import MultiOutputLoss, build_multi_output_loss
+from sapd_plugin.losses.psnr import PSNRLoss
+from sapd_plugin.losses.ssim import SSIMLoss, ssim_map
+
+LOSSES: dict[str, type[nn.Module]] = {loss.__name__: loss for loss in (EdgeLoss, FrequencyLoss, PSNRLoss, SSIMLoss)}
+"""By the name under which the adapters register them. ``MultiOutputLoss`` needs a framework's builder."""
+
+__all__ = [
+    'LOSSES',
+    'EdgeLoss',
+    'FrequencyLoss',
+    'ImageLoss',
+    'MultiOutputLoss',
+    'PSNRLoss',
+    'SSIMLoss',
+    'build_multi_output_loss',
+    'laplacian',
+    'ssim_map',
+]
