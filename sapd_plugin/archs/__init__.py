@@ -10,16 +10,21 @@ from torch import nn
 
 from sapd_plugin.archs.dncnn import DnCNN
 from sapd_plugin.archs.ffdnet import FFDNet
+from sapd_plugin.archs.nafnet import NAFNet, NAFNetLocal
 from sapd_plugin.archs.prenet import PRN, PReNet, PReNet_r, PRN_r
+from sapd_plugin.archs.rcan import RCAN
 
 _ALL: tuple[type[nn.Module], ...] = (
+    NAFNet,
+    NAFNetLocal,
     PReNet,
     PReNet_r,
     PRN,
     PRN_r,
     DnCNN,
     FFDNet,
+    RCAN,
 )
 NETWORKS: dict[str, type[nn.Module]] = {network.__name__: network for network in _ALL}
 
-__all__ = ['NETWORKS', 'PRN', 'DnCNN', 'FFDNet', 'PRN_r', 'PReNet', 'PReNet_r']
+__all__ = ['NETWORKS', 'PRN', 'RCAN', 'DnCNN', 'FFDNet', 'NAFNet', 'NAFNetLocal', 'PRN_r', 'PReNet', 'PReNet_r']
