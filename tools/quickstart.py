@@ -22,6 +22,7 @@ alias_functional_tensor()
 
 import sapd_plugin.basicsr  # noqa: E402, F401  (registers SPF)
 from demo import options, pairs, report, runs  # noqa: E402
+from evaluation.cost import compare  # noqa: E402
 from sapd_plugin.core import find_vgg  # noqa: E402
 from sapd_plugin.errors import SAPDError  # noqa: E402
 from sapd_plugin.priors.extraction import extract_masks  # noqa: E402
@@ -107,8 +108,9 @@ def run(arguments: argparse.Namespace) -> None:
         metrics, folders[name] = runs.test(options.testing(f'test_{name}', data / 'test', student, name), output)
         rows.append((name, metrics, report.load(options.network(), student, 'params_ema')))
     photo = report.read(next((data / 'test/degraded').glob('*.png')))
-    times = report.times_ms([row[2] for row in rows], photo)
-    table = report.table([(*row, milliseconds) for row, milliseconds in zip(rows, times)])
+    shape = report.to_tensor(photo).shape
+    costs = compare({name: network for name, _, network in rows}, shape, repeats=9, memory=False)
+    table = report.table([(name, metrics, costs[name]) for name, metrics, _ in rows])
 
     test_masks = output / 'masks_test'
     extract(folders['sapd'], test_masks, segmenter)

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 import sapd_plugin.priors.segmenters.fast  # noqa: F401  (its imports are no part of the memory that is measured)
+from benchmarks.memory import resident
 from sapd_plugin.priors.images import read_image
 from sapd_plugin.priors.segmenters import build_segmenter
 from sapd_plugin.priors.segmenters.checkpoints import load_state, tell_variant
@@ -44,15 +45,6 @@ def build(name: str, checkpoint: Path, points: int) -> Generator:
     settings: dict[str, Any] = {'points_per_side': points} if name == 'stock' else {}
     segmenter = build_segmenter('sam', checkpoint=checkpoint, preset=name, **settings)
     return lambda image: segmenter.masks(image).masks
-
-
-def resident(field: str) -> int:
-    """Memory of this process in bytes: 'VmRSS' now, or 'VmHWM' at its peak.
-
-    ``getrusage`` would not do: its peak begins at that of the process which started this one.
-    """
-    lines = Path('/proc/self/status').read_text(encoding='ascii').splitlines()
-    return next(int(line.split()[1]) * 1024 for line in lines if line.startswith(field + ':'))
 
 
 def main(name: str, checkpoint: str, points: str, output: str, *photos: str) -> None:

@@ -1,4 +1,4 @@
-"""Inference of a SAPD student against the stock model: the same network, so the ratio is 1."""
+"""Inference of a SAPD student against the stock model: the same network, so every ratio is 1."""
 
 from __future__ import annotations
 
@@ -9,10 +9,11 @@ import torch
 
 from benchmarks.fixtures import options, photo_pairs, quiet_build
 from benchmarks.timing import Row, medians_ms
+from evaluation.cost import compare
 
 
 def run(repeats: int = 9) -> list[Row]:
-    """Medians of the two models' test() on one photo, taken in turn."""
+    """Medians of the two models' test() on one photo, taken in turn, and what their networks cost."""
     with tempfile.TemporaryDirectory() as folder:
         pairs = photo_pairs(Path(folder))
         models = [quiet_build(options(pairs, False, model_type=kind)) for kind in ('SRModel', 'SAPDModel')]
@@ -20,12 +21,14 @@ def run(repeats: int = 9) -> list[Row]:
     for model in models:
         model.feed_data(photo)
     stock, sapd = medians_ms([model.test for model in models], repeats)
-    sizes = [sum(p.numel() for p in model.net_g.parameters()) for model in models]
+    networks = {name: model.net_g for name, model in zip(('stock', 'sapd'), models)}
+    costs = compare(networks, photo['lq'].shape, repeats=1, memory=False)
     same = float(torch.equal(*(model.output for model in models)))
     return [
         Row('stock', stock, 'ms'),
         Row('SAPD student', sapd, 'ms'),
         Row('ratio SAPD / stock (bar: 1.00)', sapd / stock, 'x'),
-        Row('parameters SAPD / stock', sizes[1] / sizes[0], 'x'),
+        Row('parameters SAPD / stock', costs['sapd'].parameters / costs['stock'].parameters, 'x'),
+        Row('MACs SAPD / stock', costs['sapd'].macs / costs['stock'].macs, 'x'),
         Row('equal outputs with equal weights (1 = yes)', same, ''),
     ]

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import statistics
-import time
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +12,7 @@ from basicsr.archs import build_network
 from PIL import Image, ImageDraw
 from torch import nn
 
+from evaluation.cost import Cost
 from sapd_plugin.priors.pictures import overlay
 from sapd_plugin.priors.store import MaskStore
 
@@ -27,26 +26,17 @@ def load(block: dict[str, Any], checkpoint: Path, key: str) -> nn.Module:
     return network.eval()
 
 
-@torch.no_grad()
-def times_ms(students: list[nn.Module], photo: np.ndarray, repeats: int = 9) -> list[float]:
-    """Median inference time of each student on one photo, in milliseconds, taken in turn."""
-    image = to_tensor(photo)
-    times: list[list[float]] = [[] for _ in students]
-    for repeat in range(repeats + 1):
-        for student, record in zip(students, times):
-            start = time.perf_counter()
-            student(image)
-            if repeat:
-                record.append((time.perf_counter() - start) * 1e3)
-    return [statistics.median(record) for record in times]
-
-
-def table(rows: list[tuple[str, dict[str, float], nn.Module, float]]) -> str:
-    """Format (name, metrics, student, milliseconds) as Markdown."""
-    lines = ['| student | PSNR (dB) | SSIM | parameters | time (ms) |', '| --- | --- | --- | --- | --- |']
-    for name, metrics, student, milliseconds in rows:
-        count = sum(p.numel() for p in student.parameters())
-        lines.append(f'| {name} | {metrics["psnr"]:.4f} | {metrics["ssim"]:.4f} | {count:,d} | {milliseconds:.1f} |')
+def table(rows: list[tuple[str, dict[str, float], Cost]]) -> str:
+    """Format (name, metrics, cost) as Markdown."""
+    lines = [
+        '| student | PSNR (dB) | SSIM | parameters | MACs (G) | time (ms) |',
+        '| --- | --- | --- | --- | --- | --- |',
+    ]
+    for name, metrics, cost in rows:
+        lines.append(
+            f'| {name} | {metrics["psnr"]:.4f} | {metrics["ssim"]:.4f} | {cost.parameters:,d} | {cost.macs / 1e9:.3f} '
+            f'| {cost.milliseconds:.1f} |'
+        )
     return '\n'.join(lines)
 
 
