@@ -1,0 +1,1 @@
+"""Checks downloaded datasets and brings them into the layout that configs and tables read."""

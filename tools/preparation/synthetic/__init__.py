@@ -1,0 +1,1 @@
+"""Degraded pairs from a folder of clean photos: rain, noise, blur."""
