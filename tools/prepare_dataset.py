@@ -6,8 +6,8 @@ python tools/prepare_dataset.py rain100l --source rain100l --split test --dry-ru
 python tools/prepare_dataset.py --synthetic rain --source photos --preset light --name PhotosRain
 python tools/prepare_dataset.py --synthetic blur --source photos --set size=9,21 --kernels levin/kernels
 
-Stop it at any time and start it again with the same command: it goes on where it was. Exit status: 0 done, 2 something is
-wrong with the command or the dataset, 130 stopped.
+Stop it at any time and start it again with the same command: it goes on where it was. Exit status: 0 done, 2 something
+is wrong with the command or the dataset, 130 stopped.
 """
 
 from __future__ import annotations
@@ -54,9 +54,16 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
     way.add_argument('--hardlink', action='store_true', help='hard links')
     made = parser.add_argument_group('synthetic datasets')
     made.add_argument('--synthetic', metavar='KIND', help=', '.join(SYNTHETIC))
-    made.add_argument('--preset', help='; '.join(f'{kind}: {", ".join(presets)}' for kind, presets in SYNTHETIC.items()))
     made.add_argument(
-        '--set', action='append', default=[], metavar='KEY=LOW,HIGH', dest='settings', help='change a range of the preset'
+        '--preset', help='; '.join(f'{kind}: {", ".join(presets)}' for kind, presets in SYNTHETIC.items())
+    )
+    made.add_argument(
+        '--set',
+        action='append',
+        default=[],
+        metavar='KEY=LOW,HIGH',
+        dest='settings',
+        help='change a range of the preset',
     )
     made.add_argument('--seed', type=int, default=0, help='of all that is drawn (0)')
     made.add_argument('--draws', type=int, default=1, metavar='N', help='pairs made of each photo (1)')

@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+import stand_ins
 
 import prepare_dataset
-import stand_ins
 from preparation.manifest import dataset_names, load_manifest, read_manifest
 from sapd_plugin.errors import SAPDError
 
@@ -70,7 +70,7 @@ def test_each_layout_is_prepared(name: str, split: str, layout: int, tmp_path: P
             r"splits.test.layouts\[0\]: unknown key 'targets'.*Did you mean 'target'",
         ),
         (
-            "folder: X\ntitle: x\npage: x\nsplits:\n  test:\n    count: 1\n    layouts:\n"
+            'folder: X\ntitle: x\npage: x\nsplits:\n  test:\n    count: 1\n    layouts:\n'
             "      - {input: 'a/{n}', target: 'b/{m}'}\n",
             'a field of the target that the input lacks',
         ),

@@ -8,11 +8,11 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+import stand_ins
 from PIL import Image
+from stand_ins import write
 
 import prepare_dataset
-import stand_ins
-from stand_ins import write
 
 
 def prepare(tmp_path: Path, *command: str, status: int = 0) -> Path:
@@ -92,7 +92,9 @@ def test_realblur_takes_what_the_list_names(tmp_path: Path) -> None:
                 lines.append(f'{pair[0]} {pair[1]} \n')
     (source / 'RealBlur_J_test_list.txt').write_text(''.join(lines))
     out = prepare(tmp_path, 'realblur_j', '--any-count') / 'RealBlur_J/test'
-    assert sorted(os.listdir(out / 'input')) == ['scene230-1.png', 'scene230-21.png'] == sorted(os.listdir(out / 'target'))
+    assert (
+        sorted(os.listdir(out / 'input')) == ['scene230-1.png', 'scene230-21.png'] == sorted(os.listdir(out / 'target'))
+    )
 
 
 def test_hide_leaves_the_training_sets_sharp_images_and_dots_in_names(tmp_path: Path) -> None:
@@ -123,7 +125,10 @@ def test_dfwb_mixes_suffixes_and_keeps_small_photos_whole(tmp_path: Path) -> Non
     assert sorted(os.listdir(out / 'target')) == [
         'BSD400-2092.jpg', 'DIV2K-0001.png', 'Flickr2K-000001.png', 'WaterlooED-00001.bmp',
     ]  # fmt: skip
-    counts = {name: len(list((out / 'target_sub').glob(f'{name}-*'))) for name in ('DIV2K', 'Flickr2K', 'WaterlooED', 'BSD400')}
+    counts = {
+        name: len(list((out / 'target_sub').glob(f'{name}-*')))
+        for name in ('DIV2K', 'Flickr2K', 'WaterlooED', 'BSD400')
+    }
     assert counts == {'DIV2K': 4, 'Flickr2K': 4, 'WaterlooED': 1, 'BSD400': 1}
     assert cv2.imread(str(out / 'target_sub/WaterlooED-00001_s001.png')).shape == (40, 900, 3)
 
@@ -137,7 +142,9 @@ def test_a_pair_of_jpg_and_png_becomes_two_png(tmp_path: Path) -> None:
     assert np.array_equal(cv2.imread(str(out / 'input/a.png')), cv2.imread(str(tmp_path / 'source/input/a.jpg')))
 
 
-def test_the_shared_rain100l_is_prepared_and_verified(shared_data: Path, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+def test_the_shared_rain100l_is_prepared_and_verified(
+    shared_data: Path, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
     command = ['rain100l', '--source', str(shared_data / 'rain100l'), '--split', 'test', '--output', str(tmp_path)]
     assert prepare_dataset.main(command) == 0
     assert (tmp_path / 'Rain100L/test/input/001.png').resolve() == (shared_data / 'rain100l/rainy/001.png').resolve()

@@ -7,12 +7,12 @@ import re
 from pathlib import Path
 
 import pytest
+import stand_ins
+from stand_ins import write
 
 import prepare_dataset
-import stand_ins
 from preparation.files import open_workshop
 from preparation.manifest import load_manifest
-from stand_ins import write
 
 
 @pytest.fixture

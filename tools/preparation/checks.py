@@ -76,7 +76,9 @@ def check_dataset(
         complete = [result.split.name for result in checked if result.entries]
         hint = f'\n--split {" ".join(complete)} prepares what is there.' if missing and complete else ''
         lines = '\n'.join(f'- {problem}' for problem in problems)
-        raise SAPDError(f"{source} is not {manifest.folder} as expected:\n{lines}\nThe dataset's page: {manifest.page}{hint}")
+        raise SAPDError(
+            f"{source} is not {manifest.folder} as expected:\n{lines}\nThe dataset's page: {manifest.page}{hint}"
+        )
     return checked
 
 

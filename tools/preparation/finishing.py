@@ -58,7 +58,7 @@ def finish_split(
         used_shapes = {path.stem: (window[2], window[3], 3) for one in cuts for path, window in one.parts}
         _write_meta(folder / 'meta_info_sub.txt', used['target'], used_shapes, workshop)
     if finish.lmdb:
-        for side, images in used.items():
+        for images in used.values():
             database = folder / f'{images[0].parent.name}.lmdb'
             made = is_made(database, images)
             say(f'{label}: {database.name} of {len(images)} images', 0 if made else len(images), workshop)

@@ -184,7 +184,9 @@ def block_names(path: Path) -> dict[str, Block]:
         SAPDError: for a file that cannot be read, or holds something else.
     """
     _, shape = blocks_header(path)
-    return {f'{scene:02d}-{block:02d}': Block(path, scene, block) for scene in range(shape[0]) for block in range(shape[1])}
+    return {
+        f'{scene:02d}-{block:02d}': Block(path, scene, block) for scene in range(shape[0]) for block in range(shape[1])
+    }
 
 
 def blocks_header(path: Path) -> tuple[str, tuple[int, ...]]:

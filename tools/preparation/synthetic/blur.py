@@ -60,7 +60,7 @@ class Blur:
         self.kernels = kernels or {}
 
     def draw(self, random: np.random.Generator) -> dict[str, Any]:
-        """Draw the parameters of one image: ``{'kernel': name or {size, extent, jerks, wander, seed}, 'sigma': ...}``."""
+        """Draw one image's parameters: ``{'kernel': name or {size, extent, jerks, wander, seed}, 'sigma': ...}``."""
         if self.kernels:
             names = sorted(self.kernels)
             kernel: str | dict[str, Any] = names[draw_integer(random, (0, len(names) - 1))]

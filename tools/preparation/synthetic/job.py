@@ -50,8 +50,8 @@ class Drawn:
 def streams(seed: int, kind: str, name: str, draw: int) -> tuple[np.random.Generator, int]:
     """Give the stream that an image's parameters are drawn from, and the seed of the one that its pixels come from.
 
-    They follow from the seed, the degradation, the photo's name and the number of the draw alone, so that one photo more
-    changes no other.
+    They follow from the seed, the degradation, the photo's name and the draw's number alone: one photo more changes no
+    other.
     """
     digest = hashlib.sha256(f'{seed}/{kind}/{name}/{draw}'.encode()).digest()
     return np.random.default_rng(int.from_bytes(digest[:16], 'big')), int.from_bytes(digest[16:20], 'big')
@@ -126,7 +126,9 @@ def make_pairs(
         'kernels': sorted(getattr(degradation, 'kernels', {})),
     }
     _check_record(folder / 'parameters.json', record)
-    left = [pair for pair in pairs if not all((folder / side / f'{pair.name}.png').exists() for side in ('input', 'target'))]
+    left = [
+        pair for pair in pairs if not all((folder / side / f'{pair.name}.png').exists() for side in ('input', 'target'))
+    ]
     what = f'{folder.parent.name}/{folder.name}: {len(pairs)} pairs with {degradation.name}'
     if dry_run:
         say(what, len(left), None)
