@@ -46,7 +46,7 @@ def test_import_contracts_are_kept():
         ('core', 'lmdb'),
         ('priors', 'sapd_plugin.core'),
         ('metrics', 'sapd_plugin.core'),
-        ('metrics', 'torch'),
+        ('metrics', 'basicsr'),
         ('priors', 'mmengine'),
         ('archs', 'sapd_plugin.core'),
         ('archs', 'basicsr'),

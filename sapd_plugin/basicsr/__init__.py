@@ -1,7 +1,7 @@
 """The adapter to BasicSR. Importing it registers, with BasicSR's registries:
 
 * model ``SAPDModel``, wrapping any registered model;
-* dataset ``PairedImageMaskDataset``;
+* datasets ``PairedImageMaskDataset`` and ``GaussianNoiseDataset``;
 * network ``SPF``; losses ``SPDLoss``, ``SGRLoss``, ``MultiOutputLoss`` and those of
   :mod:`sapd_plugin.losses`;
 * the networks of :data:`sapd_plugin.archs.NETWORKS` that BasicSR lacks;
@@ -34,6 +34,7 @@ from sapd_plugin.basicsr.floor_model import FloorSRModel
 from sapd_plugin.basicsr.losses import MultiOutputLoss, register_losses
 from sapd_plugin.basicsr.metrics import calculate_protocol_psnr, calculate_protocol_ssim
 from sapd_plugin.basicsr.model import SAPDModel
+from sapd_plugin.basicsr.noise_dataset import GaussianNoiseDataset
 from sapd_plugin.basicsr.optimizers import allow_any_optimizer
 from sapd_plugin.basicsr.resume import allow_cpu_resume
 from sapd_plugin.basicsr.spf import SPF
@@ -42,6 +43,7 @@ from sapd_plugin.core import SGRLoss, SPDLoss
 MODEL_REGISTRY.register(SAPDModel)
 MODEL_REGISTRY.register(FloorSRModel)
 DATASET_REGISTRY.register(PairedImageMaskDataset)
+DATASET_REGISTRY.register(GaussianNoiseDataset)
 ARCH_REGISTRY.register(SPF)
 register_networks()
 LOSS_REGISTRY.register(SPDLoss)
@@ -55,6 +57,7 @@ allow_any_optimizer()
 __all__ = [
     'SPF',
     'FloorSRModel',
+    'GaussianNoiseDataset',
     'MultiOutputLoss',
     'PairedImageMaskDataset',
     'SAPDModel',

@@ -12,6 +12,7 @@ import torch
 from basicsr.data.paired_image_dataset import PairedImageDataset
 from basicsr.data.transforms import augment, paired_random_crop
 from basicsr.utils import FileClient, bgr2ycbcr, imfrombytes, img2tensor
+from torch import Tensor
 from torchvision.transforms.functional import normalize
 
 from sapd_plugin.errors import check_keys
@@ -40,27 +41,24 @@ class PairedImageMaskDataset(PairedImageDataset):
             them before the first step.
     """
 
+    store_is_optional = False
+
     def __init__(self, opt: dict[str, Any]) -> None:
         check_keys(WHERE, (k for k in opt if str(k).startswith('mask')), MASK_KEYS)
         super().__init__(opt)
         self.from_lmdb = self.io_backend_opt['type'] == 'lmdb'  # the stock class drops the entry when it first reads
         self.store: MaskStore | ShuffledMasks | None = None
         self.keys = [self._key(paths['gt_path']) for paths in self.paths]
-        if opt['phase'] == 'train':
+        if opt['phase'] == 'train' and (opt.get('mask_store') or not self.store_is_optional):
             self.store = open_training_store(WHERE, opt, list(self._targets()))
 
     def __getitem__(self, index: int) -> dict[str, Any]:
         """Return {'lq', 'gt': (C,h,w) float32, 'mask': (1,H,W) int32, 'lq_path', 'gt_path'}."""
         if self.store is None:
             return super().__getitem__(index)
-        if self.file_client is None:
-            self.file_client = FileClient(self.io_backend_opt.pop('type'), **self.io_backend_opt)
         gt_path, lq_path = self.paths[index]['gt_path'], self.paths[index]['lq_path']
-        gt = imfrombytes(self.file_client.get(gt_path, 'gt'), float32=True)
-        lq = imfrombytes(self.file_client.get(lq_path, 'lq'), float32=True)
-        record = self.store.record(self.keys[index])
-        check_size(WHERE, gt_path, record.shape[:2], gt.shape[:2])
-
+        gt, lq = self.read(gt_path, 'gt'), self.read(lq_path, 'lq')
+        record = self.record(index, gt)
         # The record is sliced by the crop like an image, and decodes that crop alone.
         (gt, mask), lq = paired_random_crop([gt, record], lq, self.opt['gt_size'], self.opt['scale'], gt_path)
         gt, lq, mask = augment([gt, lq, mask], self.opt['use_hflip'], self.opt['use_rot'])
@@ -71,8 +69,19 @@ class PairedImageMaskDataset(PairedImageDataset):
         if self.mean is not None or self.std is not None:
             normalize(lq, self.mean, self.std, inplace=True)
             normalize(gt, self.mean, self.std, inplace=True)
-        mask = torch.from_numpy(np.ascontiguousarray(mask[None, ..., 0], dtype=np.int32))
-        return {'lq': lq, 'gt': gt, 'mask': mask, 'lq_path': lq_path, 'gt_path': gt_path}
+        return {'lq': lq, 'gt': gt, 'mask': mask_tensor(mask), 'lq_path': lq_path, 'gt_path': gt_path}
+
+    def read(self, path: str, client: str) -> np.ndarray:
+        """Read an image as BGR (H,W,3) float32 in [0, 1]; ``client`` is 'gt' or 'lq'."""
+        if self.file_client is None:
+            self.file_client = FileClient(self.io_backend_opt.pop('type'), **self.io_backend_opt)
+        return imfrombytes(self.file_client.get(path, client), float32=True)
+
+    def record(self, index: int, gt: np.ndarray) -> Any:
+        """Return the mask record of an image of the store, whose size has to be that of ``gt`` (H,W,C)."""
+        record = self.store.record(self.keys[index])
+        check_size(WHERE, self.paths[index]['gt_path'], record.shape[:2], gt.shape[:2])
+        return record
 
     def _key(self, gt_path: str) -> str:
         """Name of an image's record: its path below dataroot_gt without the extension; an LMDB key as it is."""
@@ -91,3 +100,8 @@ class PairedImageMaskDataset(PairedImageDataset):
                 yield Target(key, gt_path, (height, width))
             else:
                 yield Target(key, gt_path, image_size(gt_path))
+
+
+def mask_tensor(mask: np.ndarray) -> Tensor:
+    """Bring a mask (H,W,1) to what a batch holds: (1,H,W) int32."""
+    return torch.from_numpy(np.ascontiguousarray(mask[None, ..., 0], dtype=np.int32))

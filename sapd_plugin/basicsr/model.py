@@ -151,7 +151,7 @@ class SAPDMixin:
     def _build_spf(self, output_index: int | None) -> nn.Module:
         block = deepcopy(self.opt['network_spf'])
         block.setdefault('network', deepcopy(self.opt['network_g']))
-        block.setdefault('image_channels', 1 if self.opt['datasets']['train'].get('color') == 'y' else 3)
+        block.setdefault('image_channels', 1 if self.opt['datasets']['train'].get('color') in ('y', 'grey') else 3)
         block.setdefault('output_index', output_index)
         spf = build_network(block).to(self.device)
         check_branch(spf, block['image_channels'], min(int(self.opt['datasets']['train'].get('gt_size') or 64), 64))

@@ -88,6 +88,8 @@ def check_options(opt: Mapping[str, Any]) -> None:
             "datasets.train.type: 'PairedImageDataset' loads no masks, expected 'PairedImageMaskDataset' and a "
             "'mask_store'."
         )
+    if dataset.get('type') == 'GaussianNoiseDataset' and needs_store and not dataset.get('mask_store'):
+        raise SAPDError("datasets.train.mask_store: missing, expected a folder made by 'tools/extract_masks.py'.")
 
 
 def _check_type(key: str, name: object, registry: Any) -> None:

@@ -21,6 +21,7 @@ from basicsr.utils.registry import MODEL_REGISTRY
 from torchvision.transforms.functional import normalize
 
 from sapd_plugin.errors import SAPDError, nearest
+from sapd_plugin.metrics import grey
 from sapd_plugin.priors.segmenters.checkpoints import sha256
 
 _PROBE = 64
@@ -76,7 +77,7 @@ class BasicSRRestorer:
     def __init__(self, opt: dict[str, Any], checkpoint_sha256: str) -> None:
         dataset = _dataset(opt)
         self._model = build_model(opt)
-        self._grey = dataset.get('color') == 'y'
+        self._color = dataset.get('color')
         self._mean, self._std = dataset.get('mean'), dataset.get('std')
         blocks = {key: opt.get(key) for key in ('model_type', 'base_model_type', 'network_g', 'scale')}
         blocks.update({key: dataset.get(key) for key in ('mean', 'std', 'color')})
@@ -92,8 +93,10 @@ class BasicSRRestorer:
     def __call__(self, image: np.ndarray) -> np.ndarray:
         """Restore an RGB uint8 (h,w,3) image to (H,W,3) uint8: the pixels that BasicSR's test saves."""
         degraded = cv2.cvtColor(image, cv2.COLOR_RGB2BGR).astype(np.float32) / 255.0
-        if self._grey:
+        if self._color == 'y':
             degraded = bgr2ycbcr(degraded, y_only=True)[..., None]
+        elif self._color == 'grey':
+            degraded = (grey(image) / 255).astype(np.float32)[..., None]
         lq = img2tensor(degraded, bgr2rgb=True, float32=True)
         if self._mean is not None or self._std is not None:
             normalize(lq, self._mean, self._std, inplace=True)

@@ -30,6 +30,8 @@ KEEP_PLACE = (
     'Clip',
     'ColorJitter',
     'CopyValues',
+    'GaussianNoise',
+    'MATLABGrey',
     'Normalize',
     'RandomBlur',
     'RandomJPEGCompression',

@@ -95,6 +95,11 @@ def session(opt: dict, root: Path, steps: int, resume: dict | None = None, start
 CASES = {
     'SRModel': {},
     'SRModel, dropout and batch norm': {'network_g': {'type': 'DropoutNet'}},
+    'SRModel, Gaussian noise': {
+        'datasets:train:type': 'GaussianNoiseDataset',
+        'datasets:train:sigma': [0, 50],
+        'network_g': {'type': 'DropoutNet'},  # draws from torch's stream, as the noise does
+    },
     'SwinIRModel, stochastic depth': SWINIR,
     'SRGANModel': GAN,
     'ESRGANModel': GAN,

@@ -45,6 +45,7 @@ PIPELINES = {
     'FixedCrop': [{'type': 'FixedCrop', 'keys': ['img', 'gt'], 'crop_size': (40, 56)}, *FLIPS],
     'ModCrop': [{'type': 'SetValues', 'dictionary': {'scale': 5}}, {'type': 'ModCrop', 'key': 'gt'}],
     'CopyValues': [{'type': 'CopyValues', 'src_keys': ['gt'], 'dst_keys': ['img']}, *FLIPS, CROP, NOISE],
+    'GaussianNoise': [CROP, *FLIPS, {'type': 'GaussianNoise', 'sigma': [0, 50]}],
 }
 
 

@@ -39,6 +39,13 @@ MMAGIC_EMA = {
     ],
     'model:generator_ema': True,
 }
+NOISY = [
+    *({'type': 'LoadImageFromFile', 'key': key, 'channel_order': 'rgb'} for key in ('img', 'gt')),
+    {'type': 'SetValues', 'dictionary': {'scale': 1}},
+    {'type': 'PairedRandomCrop', 'gt_patch_size': 48},
+    {'type': 'GaussianNoise', 'sigma': [0, 50]},
+    {'type': 'PackInputs'},
+]
 ACCUMULATE = {'optim_wrapper:accumulative_counts': 2}
 
 
@@ -74,6 +81,7 @@ def trained(config: dict, work_dir: Path, **changes) -> Runner:
 CASES = {
     'NAFNet': {},
     'dropout and batch norm': {'model:generator': {'type': 'DropoutNet'}},
+    'Gaussian noise': {'model:generator': {'type': 'DropoutNet'}, 'train_dataloader:dataset:pipeline': NOISY},
     'accumulation and clipping': {**ACCUMULATE, **CLIP},
     "MMEngine's EMA": EMA,
     "MMagic's EMA": MMAGIC_EMA,

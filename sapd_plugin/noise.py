@@ -1,0 +1,73 @@
+"""White Gaussian noise as denoising papers add it: the same in both frameworks. Knows no framework."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+
+from sapd_plugin.errors import SAPDError
+
+
+class NoiseSource:
+    """Adds white Gaussian noise to one image after the other.
+
+    Without a seed, for training, the noise comes from torch's stream of the process. In a loader's workers that stream
+    begins anew in each epoch, from the run's seed; NumPy's repeats itself in each epoch of BasicSR. With a seed, for
+    testing, every image gets what ``np.random.seed(seed)`` and ``np.random.normal`` give (KAIR's and other authors'
+    tests), and no other stream is touched.
+
+    Args:
+        where: the config key that holds the settings, for messages.
+        sigma: standard deviation on the 0-255 scale, or (lowest, highest), of which each image gets a uniform draw.
+        seed: of each image's noise; None draws on.
+        clip: to the range of 8-bit images. Papers do not, so that the noise stays Gaussian.
+
+    Raises:
+        SAPDError: a sigma that is negative, no number or no pair, a range where a seed asks for one level, or a seed or
+            ``clip`` of another type.
+
+    >>> noisy = NoiseSource('test', 25, seed=0)(np.zeros((2, 2, 3), np.float32), peak=255)
+    >>> noisy.ravel()[:3].round(2).tolist(), noisy.dtype
+    ([44.1, 10.0, 24.47], dtype('float32'))
+    """
+
+    def __init__(self, where: str, sigma: float | Sequence[float], seed: int | None = None, clip: bool = False) -> None:
+        levels: list[Any] = list(sigma) if isinstance(sigma, (list, tuple)) else [sigma, sigma]
+        numbers = all(isinstance(level, (int, float)) and not isinstance(level, bool) for level in levels)
+        if not numbers or len(levels) != 2 or not 0 <= levels[0] <= levels[1] < float('inf'):
+            raise SAPDError(
+                f'{where}.sigma: found {sigma!r}, expected a number of at least 0, on the 0-255 scale, or [lowest, '
+                'highest].'
+            )
+        if seed is not None and (not isinstance(seed, int) or isinstance(seed, bool) or not 0 <= seed < 2**32):
+            raise SAPDError(f'{where}.seed: found {seed!r}, expected a whole number from 0 to 2^32 - 1, or nothing.')
+        if seed is not None and levels[0] != levels[1]:
+            raise SAPDError(f'{where}.sigma: found {sigma!r}, but with a seed, for testing, one level is expected.')
+        if not isinstance(clip, bool):
+            raise SAPDError(f'{where}.clip: found {clip!r}, expected true or false.')
+        self.lowest, self.highest = float(levels[0]), float(levels[1])
+        self.seed, self.clip = seed, clip
+
+    def __call__(self, image: np.ndarray, peak: float) -> np.ndarray:
+        """Return a noisy copy.
+
+        Args:
+            image: (H,W,C), C in the order RGB where a test is to have its authors' draws; 0 to ``peak``.
+            peak: 1 or 255.
+
+        Returns:
+            float32, same shape.
+        """
+        if self.seed is None:
+            sigma = float(torch.empty(()).uniform_(self.lowest, self.highest))
+            noise = torch.randn(image.shape).numpy() * np.float32(sigma / 255 * peak)
+        else:
+            noise = np.random.RandomState(self.seed).normal(0, self.lowest / 255 * peak, image.shape)
+        noisy = image + noise
+        return (np.clip(noisy, 0, peak) if self.clip else noisy).astype(np.float32)
+
+    def __repr__(self) -> str:
+        return f'{type(self).__name__}(sigma={(self.lowest, self.highest)}, seed={self.seed}, clip={self.clip})'
