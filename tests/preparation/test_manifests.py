@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import doctest
 from pathlib import Path
 
 import pytest
 import stand_ins
 
 import prepare_dataset
+from preparation import scan, sub_images
 from preparation.manifest import dataset_names, load_manifest, read_manifest
 from sapd_plugin.errors import SAPDError
 
@@ -80,3 +82,10 @@ def test_a_broken_manifest_is_refused_by_key(text: str, message: str, tmp_path: 
     (tmp_path / 'x.yml').write_text(text, encoding='utf-8')
     with pytest.raises(SAPDError, match=message):
         read_manifest(tmp_path / 'x.yml')
+
+
+@pytest.mark.parametrize('module', [scan, sub_images])
+def test_the_examples_in_docstrings_hold(module: object) -> None:
+    result = doctest.testmod(module)
+    assert result.attempted > 0
+    assert result.failed == 0

@@ -160,3 +160,23 @@ def test_the_shared_cbsd68_is_prepared(shared_data: Path, tmp_path: Path) -> Non
     # Hard links need one file system; the message then says that --copy copies.
     assert links[-1] == 0
     assert len(os.listdir(tmp_path / 'CBSD68/test/target')) == 68
+
+
+def test_a_dataset_that_was_unpacked_in_its_place_is_left_there(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    for side in ('input', 'target'):
+        for name in ('1.jpg', '2.jpg'):
+            write(tmp_path / 'datasets/Rain13K/train' / side / name)
+    command = ['rain13k', '--source', str(tmp_path / 'datasets'), '--output', str(tmp_path / 'datasets')]
+    assert prepare_dataset.main([*command, '--split', 'train', '--any-count', '--lmdb']) == 0
+    assert '4 files (symlink): done' in capsys.readouterr().out
+    folder = tmp_path / 'datasets/Rain13K/train'
+    assert not (folder / 'input/1.jpg').is_symlink()
+    assert (folder / 'meta_info.txt').read_text() == '1.jpg (24,32,3)\n2.jpg (24,32,3)\n'
+    assert (folder / 'input.lmdb/meta_info.txt').read_text() == '1.png (24,32,3) 3\n2.png (24,32,3) 3\n'
+
+
+def test_the_list_shows_pages_and_counts(capsys: pytest.CaptureFixture) -> None:
+    assert prepare_dataset.main(['--list']) == 0
+    out = capsys.readouterr().out
+    assert 'https://seungjunnah.github.io/Datasets/gopro.html\n    GoPro/train: 2103 pairs' in out
+    assert 'DFWB/train: DIV2K-800 + Flickr2K-2650 + WaterlooED-4744 + BSD400-400 images' in out
