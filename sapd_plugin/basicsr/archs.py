@@ -8,7 +8,10 @@ from sapd_plugin.archs import NETWORKS
 
 
 def register_networks() -> None:
-    """Register each network whose name is free; EDSR, RCAN and SwinIR, for instance, are BasicSR's own."""
+    """Register each network under its name, or as ``<name>_sapd`` where the name is taken.
+
+    EDSR, RCAN and SwinIR are BasicSR's own. Its RCAN names its parameters otherwise than the authors do; their
+    checkpoints load in ``RCAN_sapd``.
+    """
     for name, network in NETWORKS.items():
-        if name not in ARCH_REGISTRY:
-            ARCH_REGISTRY.register(network)
+        ARCH_REGISTRY.register(network, suffix='sapd' if name in ARCH_REGISTRY else None)

@@ -12,10 +12,11 @@ ALIASES = {'EDSR': EDSRNet, 'SwinIR': SwinIRNet}
 
 
 def register_networks() -> None:
-    """Register each network whose name is free; NAFNet and Restormer, for instance, are MMagic's own.
+    """Register each network under its name, or as ``<name>_sapd`` where the name is taken.
 
-    MMagic's own EDSRNet and SwinIRNet can be named as EDSR and SwinIR as well, their usual names.
+    NAFNet, NAFNetLocal and Restormer are MMagic's own. They have their authors' parameter names as ours have, so that
+    the same checkpoints load, and the same outputs; NAFNet's arguments are named otherwise (``img_channels``,
+    ``mid_channels``). MMagic's EDSRNet and SwinIRNet can be named as EDSR and SwinIR as well, their usual names.
     """
     for name, network in {**NETWORKS, **ALIASES}.items():
-        if name not in MODELS.module_dict:
-            MODELS.register_module(name=name, module=network)
+        MODELS.register_module(name=f'{name}_sapd' if name in MODELS.module_dict else name, module=network)
