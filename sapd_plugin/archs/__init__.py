@@ -10,13 +10,22 @@ from torch import nn
 
 from sapd_plugin.archs.dncnn import DnCNN
 from sapd_plugin.archs.ffdnet import FFDNet
+from sapd_plugin.archs.hinet import HINet
+from sapd_plugin.archs.mimo_unet import MIMOUNet, MIMOUNetPlus
+from sapd_plugin.archs.mprnet import MPRNet
 from sapd_plugin.archs.nafnet import NAFNet, NAFNetLocal
 from sapd_plugin.archs.prenet import PRN, PReNet, PReNet_r, PRN_r
 from sapd_plugin.archs.rcan import RCAN
+from sapd_plugin.archs.restormer import Restormer
 
 _ALL: tuple[type[nn.Module], ...] = (
     NAFNet,
     NAFNetLocal,
+    Restormer,
+    HINet,
+    MPRNet,
+    MIMOUNet,
+    MIMOUNetPlus,
     PReNet,
     PReNet_r,
     PRN,
@@ -27,4 +36,20 @@ _ALL: tuple[type[nn.Module], ...] = (
 )
 NETWORKS: dict[str, type[nn.Module]] = {network.__name__: network for network in _ALL}
 
-__all__ = ['NETWORKS', 'PRN', 'RCAN', 'DnCNN', 'FFDNet', 'NAFNet', 'NAFNetLocal', 'PRN_r', 'PReNet', 'PReNet_r']
+__all__ = [
+    'NETWORKS',
+    'PRN',
+    'RCAN',
+    'DnCNN',
+    'FFDNet',
+    'HINet',
+    'MIMOUNet',
+    'MIMOUNetPlus',
+    'MPRNet',
+    'NAFNet',
+    'NAFNetLocal',
+    'PRN_r',
+    'PReNet',
+    'PReNet_r',
+    'Restormer',
+]
