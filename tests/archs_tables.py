@@ -27,6 +27,18 @@ PIXELS = 256 * 256
 PRENET = 'parameters: its published checkpoint; products: by hand from the layers that the paper lists, six stages'
 NAFNET = "parameters: the authors' code (github.com/megvii-research/NAFNet), counted; MACs: the paper, "
 
+# What counters of papers leave out: the two products in each block of Restormer's attention, 2 * C * C / heads a pixel
+# (its Sec. 3.1), of (blocks, pixels, C, heads).
+LEVELS = [(4, 1, 48, 1), (8, 1, 96, 1), (12, 4, 96, 2), (12, 16, 192, 4), (8, 64, 384, 8)]
+ATTENTION = sum(blocks * PIXELS / shrunk * 2 * width * width / heads for blocks, shrunk, width, heads in LEVELS) / 1e9
+# And what they count too often: a transposed convolution of stride 2 has as many products as its input has pixels, and
+# they take its output's, four times as many. HINet has eight with 128 * 64 * PIXELS products each, MIMO-UNet two.
+HINET_EXCESS = 3 * 8 * 128 * 64 * PIXELS / 1e9
+MIMO_EXCESS = 3 * 16 * (128 * 64 / 16 + 64 * 32 / 4) * PIXELS / 1e9
+RESTORMER = "parameters: the authors' code (github.com/swz30/Restormer), counted; MACs: the paper, 140.99 G"
+MPRNET = "parameters: the authors' code (github.com/swz30/MPRNet), counted; MACs: HINet's 170.7 G are, by its README, "
+MIMO = "parameters: the authors' code (github.com/chosj95/MIMO-UNet), counted, the paper has "
+
 PUBLISHED = [
     Published('NAFNet', {'width': 32, **GOPRO}, 17_111_907, 16, (3, 256, 256), 0.01, NAFNET + 'Sec. 3, 16 G'),
     Published('NAFNet', {'width': 32, **SIDD}, 29_159_715, 16, (3, 256, 256), 0.01, NAFNET + 'Sec. 3, 16 G'),
@@ -35,6 +47,38 @@ PUBLISHED = [
         'NAFNet', {'width': 64, **GOPRO}, 67_888_835, 65, (3, 256, 256), 0.035, NAFNET + 'tables of results, 65 G'
     ),
     Published('NAFNetLocal', {'width': 64, **GOPRO}, 67_888_835, 65, (3, 256, 256), 0.035, NAFNET + 'as NAFNet'),
+    Published('Restormer', {}, 26_126_644, 140.99 + ATTENTION, (3, 256, 256), 1e-4, RESTORMER),
+    Published(
+        'HINet',
+        {},
+        88_669_702,
+        170.7 - HINET_EXCESS,
+        (3, 256, 256),
+        0.002,
+        "parameters: the authors' code (github.com/megvii-model/HINet), counted; MACs: the paper, 170.7 G",
+    ),
+    Published('MPRNet', {}, 20_127_073, 170.7 / 0.225, (3, 256, 256), 0.003, MPRNET + '22.5 % of this, for deblurring'),
+    Published(
+        'MPRNet', {'n_feat': 80}, 15_741_025, 170.7 / 0.30, (3, 256, 256), 0.01, MPRNET + '30 % of this, for denoising'
+    ),
+    Published(
+        'MIMOUNet',
+        {},
+        6_807_171,
+        67.17 - MIMO_EXCESS,
+        (3, 256, 256),
+        0.005,
+        MIMO + '6.8 M; MACs: as later papers list them, 67.17 G',
+    ),
+    Published(
+        'MIMOUNetPlus',
+        {},
+        16_107_651,
+        154.41 - MIMO_EXCESS,
+        (3, 256, 256),
+        0.005,
+        MIMO + '16.1 M; MACs: as later papers list them, 154.41 G',
+    ),
     Published('PReNet', {}, 168_963, PIXELS * 6 * (IN + GATES + BLOCKS + OUT) / 1e9, (3, 256, 256), 1e-6, PRENET),
     Published('PReNet_r', {}, 94_979, PIXELS * 6 * (IN + GATES + BLOCKS + OUT) / 1e9, (3, 256, 256), 1e-6, PRENET),
     Published('PRN', {}, 95_107, PIXELS * 6 * (IN + BLOCKS + OUT) / 1e9, (3, 256, 256), 1e-6, PRENET),
@@ -92,6 +136,12 @@ PRENET_TINY = {'recurrent_iter': 2, 'width': 4}
 TINY: dict[str, dict[str, Any]] = {
     'NAFNet': NAFNET_TINY,
     'NAFNetLocal': {**NAFNET_TINY, 'train_size': [24, 24]},
+    'Restormer': {'dim': 8, 'num_blocks': [1, 1, 1, 1], 'num_refinement_blocks': 1, 'heads': [1, 1, 2, 2]},
+    'HINet': {'wf': 4, 'depth': 3},
+    # With fewer channels inside its attention, ReLUs there are dead by chance.
+    'MPRNet': {'n_feat': 5, 'scale_unetfeats': 1, 'scale_orsnetfeats': 1, 'num_cab': 1, 'reduction': 1},
+    'MIMOUNet': {'base_channel': 4, 'num_res': 1},
+    'MIMOUNetPlus': {'base_channel': 4, 'num_res': 2},
     'PReNet': PRENET_TINY,
     'PReNet_r': PRENET_TINY,
     'PRN': PRENET_TINY,
