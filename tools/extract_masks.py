@@ -14,14 +14,11 @@ from __future__ import annotations
 
 import argparse
 import importlib
-import inspect
-import json
 import os
 import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from sapd_plugin.compat import alias_functional_tensor
 from sapd_plugin.errors import SAPDError
@@ -29,10 +26,10 @@ from sapd_plugin.priors import manifest
 from sapd_plugin.priors.extraction import Report, Restorer, extract_masks
 from sapd_plugin.priors.meta_info import read_lines
 from sapd_plugin.priors.overlays import write_overlays
-from sapd_plugin.priors.ranks import Rank, find_rank, rank_device
-from sapd_plugin.priors.segmenters import SEGMENTERS, build_segmenter
+from sapd_plugin.priors.ranks import find_rank
 from sapd_plugin.priors.sources import open_photos
 from sapd_plugin.priors.store import MaskStore
+from segmenter_options import add_segmenter_options, build_from_options, choose_device, describe
 
 RESTORERS = {
     '.yml': 'sapd_plugin.basicsr.restorer',
@@ -50,13 +47,7 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
     parser.add_argument('--images', type=Path, required=True, help='folder, LMDB, or text file with a path a line')
     parser.add_argument('--root', type=Path, help="folder that a list's paths are relative to")
     parser.add_argument('--output', type=Path, required=True, help='folder of the mask store, new or begun')
-    parser.add_argument('--segmenter', required=True, help=', '.join(SEGMENTERS))
-    parser.add_argument('--checkpoint', type=Path, help='SAM: the checkpoint file')
-    parser.add_argument('--preset', help='SAM: fast (default) or stock')
-    parser.add_argument('--device', help='cpu, cuda, cuda:1, ...; by default a GPU where there is one')
-    parser.add_argument(
-        '--set', action='append', default=[], metavar='KEY=VALUE', dest='settings', help="a segmenter's setting"
-    )
+    add_segmenter_options(parser)
     parser.add_argument(
         '--restored-by',
         nargs=2,
@@ -68,43 +59,6 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
     parser.add_argument('--shard', metavar='I/N', help="do part I (from 0) of N, into shard I; or 'slurm'")
     parser.add_argument('--overlays', type=int, default=0, metavar='N', help='write N pictures to STORE/overlays')
     return parser.parse_args(arguments)
-
-
-def read_settings(options: argparse.Namespace, device: str | None) -> dict[str, Any]:
-    """Bring the segmenter's settings together; the values of --set are JSON, or else text."""
-    settings: dict[str, Any] = {}
-    for item in options.settings:
-        key, equals, value = item.partition('=')
-        if not equals:
-            raise SAPDError(f'--set: found {item!r}, expected key=value.')
-        try:
-            settings[key] = json.loads(value)
-        except ValueError:
-            settings[key] = value
-    if options.checkpoint is not None:
-        settings['checkpoint'] = str(options.checkpoint)
-    if options.preset is not None:
-        settings['preset'] = options.preset
-    # A segmenter that takes none refuses --device, unless that is for the restorer.
-    if takes_device(options.segmenter) or (options.device is not None and options.restored_by is None):
-        settings.setdefault('device', device)
-    return settings
-
-
-def takes_device(segmenter: str) -> bool:
-    """Tell whether a segmenter of that name is there and can work on a GPU."""
-    factory = SEGMENTERS.get(segmenter)
-    return factory is not None and 'device' in inspect.signature(factory).parameters
-
-
-def choose_device(options: argparse.Namespace, rank: Rank) -> str | None:
-    """The named device, else a GPU where torch finds one; each rank of a machine its own. None: nothing asks for it."""
-    if options.device is None and options.restored_by is None and not takes_device(options.segmenter):
-        return None
-    import torch
-
-    device = options.device or ('cuda' if torch.cuda.is_available() else 'cpu')
-    return rank_device(device, rank, torch.cuda.device_count())
 
 
 def build_restorer(options: argparse.Namespace, device: str | None) -> Restorer | None:
@@ -126,13 +80,10 @@ def run(options: argparse.Namespace) -> Report:
             f'--overlays: found beside {rank}, expected one process; tools/inspect_masks.py draws them from a finished '
             'store.'
         )
-    device = choose_device(options, rank)
-    segmenter = build_segmenter(options.segmenter, **read_settings(options, device))
-    preset = f', preset {segmenter.settings["preset"]}' if 'preset' in segmenter.settings else ''
-    print(f'segmenter: {segmenter.settings["segmenter"]}{preset} {segmenter.settings["parameters"]}, {rank}')
-    if 'checkpoint_sha256' in segmenter.settings:
-        checkpoint = getattr(segmenter, 'checkpoint', '')
-        print(f'checkpoint: {checkpoint} sha256 {segmenter.settings["checkpoint_sha256"]}, device {device}')
+    restores = options.restored_by is not None
+    device = choose_device(options, rank, restores)
+    segmenter = build_from_options(options, device, restores)
+    print(*describe(segmenter, device), f'part: {rank}', sep='\n')
     restorer = build_restorer(options, device)
     report = extract_masks(
         options.images,

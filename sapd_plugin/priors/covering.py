@@ -20,6 +20,22 @@ class Covering(NamedTuple):
     mean: float
 
 
+class Overlaps(NamedTuple):
+    """Each region of a segmentation against each of a label map.
+
+    Attributes:
+        labels: (L,) the map's labels, ascending, 0 among them where it occurs.
+        truth: (T,) the segmentation's.
+        iou: (T,L) float64.
+        truth_areas: (T,) float64, pixels.
+    """
+
+    labels: np.ndarray
+    truth: np.ndarray
+    iou: np.ndarray
+    truth_areas: np.ndarray
+
+
 def segmentation_covering(labels: np.ndarray, truth: np.ndarray, rest: bool = False) -> float:
     """Cover one person's segmentation with a label map's regions.
 
@@ -40,19 +56,33 @@ def segmentation_covering(labels: np.ndarray, truth: np.ndarray, rest: bool = Fa
     >>> segmentation_covering(truth, truth), segmentation_covering(np.array([[5, 5, 5, 0]]), truth)
     (1.0, 0.4583333333333333)
     """
+    table = overlaps(labels, truth)
+    regions = table.iou * (rest | (table.labels != 0))
+    return float(table.truth_areas @ regions.max(1) / table.truth_areas.sum())
+
+
+def overlaps(labels: np.ndarray, truth: np.ndarray) -> Overlaps:
+    """Intersect each region of a segmentation with each region of a label map.
+
+    Args:
+        labels: (H,W) integers.
+        truth: the same size.
+
+    Raises:
+        SAPDError: for arrays that are no two label images of one size.
+    """
     labels, truth = np.asarray(labels), np.asarray(truth)
     for name, array in (('labels', labels), ('truth', truth)):
         if array.ndim != 2 or array.size == 0 or array.dtype.kind not in 'ui':
             raise SAPDError(f'covering: {name}: found {array.dtype} {array.shape}, expected integers (H,W).')
     if labels.shape != truth.shape:
         raise SAPDError(f'covering: found labels {labels.shape} and truth {truth.shape}, expected equal sizes.')
-    names, ours = np.unique(labels, return_inverse=True)
-    theirs = np.unique(truth, return_inverse=True)[1].reshape(-1)
-    pairs = np.bincount(theirs * len(names) + ours.reshape(-1), minlength=(theirs.max() + 1) * len(names))
-    shared = pairs.reshape(-1, len(names)).astype(np.float64)
+    ours, columns = np.unique(labels, return_inverse=True)
+    theirs, rows = np.unique(truth, return_inverse=True)
+    pairs = np.bincount(rows.reshape(-1) * len(ours) + columns.reshape(-1), minlength=len(theirs) * len(ours))
+    shared = pairs.reshape(len(theirs), len(ours)).astype(np.float64)
     areas = shared.sum(1)
-    iou = shared / (areas[:, None] + shared.sum(0) - shared)
-    return float(areas @ (iou * (rest | (names != 0))).max(1) / labels.size)
+    return Overlaps(ours, theirs, shared / (areas[:, None] + shared.sum(0) - shared), areas)
 
 
 def covering(labels: np.ndarray, truths: Sequence[np.ndarray], rest: bool = False) -> Covering:

@@ -78,7 +78,7 @@ class Report:
 
 
 def extract_masks(
-    images: Path,
+    images: Path | Photos,
     output: Path,
     segmenter: Segmenter,
     *,
@@ -94,7 +94,7 @@ def extract_masks(
     is dropped; everything before is in the store.
 
     Args:
-        images: see `open_photos`.
+        images: see `open_photos`; or photos that are listed already, with keys of the caller's choice.
         output: the store's folder, new or begun with the same settings.
         segmenter: see `build_segmenter`.
         restorer: segment what it makes of the images; the restored images are not kept.
@@ -107,16 +107,17 @@ def extract_masks(
     Raises:
         SAPDError: where nothing can be done: no images, a store with other settings, a full disk.
     """
-    images, output = Path(images), Path(output)
-    photos = open_photos(images, None if root is None else Path(root))
-    if images.is_dir() and output.resolve().is_relative_to(images.resolve()):
-        raise SAPDError(f'--output: found {output} inside of the image folder {images}, expected it elsewhere.')
+    output = Path(output)
+    photos = images if isinstance(images, Photos) else open_photos(Path(images), None if root is None else Path(root))
+    place = photos.place
+    if place.is_dir() and output.resolve().is_relative_to(place.resolve()):
+        raise SAPDError(f'--output: found {output} inside of the image folder {place}, expected it elsewhere.')
     settings = {**segmenter.settings, 'source': source or ('images' if restorer is None else 'restored')}
     if restorer is not None:
         settings['restored_by'] = restorer.settings
     named = photos.named[rank.index :: rank.count]
     report = Report(failed=photos.failed[rank.index :: rank.count])
-    with MaskStoreWriter(output, {**settings, 'note': f'made from {images}'}, rank.index, rank.count) as writer:
+    with MaskStoreWriter(output, {**settings, 'note': f'made from {place}'}, rank.index, rank.count) as writer:
         todo = [item for item in named if not writer.done(item[0])]
         report.kept = len(named) - len(todo)
         reached, begun = 0, time.perf_counter()

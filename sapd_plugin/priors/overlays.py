@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import cv2
@@ -84,19 +84,40 @@ def contact_sheet(
     """
     if not keys:
         raise SAPDError(f'contact sheet: found no key, expected some of the {len(store)} of {store.path}.')
-    rows = -(-len(keys) // columns)
-    sheet = np.full((rows * (side + _CAPTION), min(columns, len(keys)) * side, 3), 255, np.uint8)
-    for i, key in enumerate(keys):
-        picture = draw(store, key, photos)
+    return arrange(((key, draw(store, key, photos)) for key in keys), columns, side)
+
+
+def arrange(pictures: Iterable[tuple[str, np.ndarray]], columns: int, side: int) -> np.ndarray:
+    """Put pictures on one sheet, row by row, each with its caption below.
+
+    Args:
+        pictures: (caption, (H,W,3) uint8 RGB) each, at least one, taken one by one; of a caption that is too long the
+            end is kept.
+        columns: pictures a row.
+        side: pixels that a picture's longer side gets.
+
+    Returns:
+        (H,W,3) uint8 RGB.
+    """
+    rows: list[list[np.ndarray]] = []
+    for i, (caption, picture) in enumerate(pictures):
         scale = side / max(picture.shape[:2])
         width, height = (max(1, round(length * scale)) for length in picture.shape[1::-1])
-        picture = cv2.resize(picture, (width, height), interpolation=cv2.INTER_AREA)
-        top, left = i // columns * (side + _CAPTION), i % columns * side
-        sheet[top : top + height, left : left + width] = picture
+        tile = np.full((height + _CAPTION, side, 3), 255, np.uint8)
+        tile[:height, :width] = cv2.resize(picture, (width, height), interpolation=cv2.INTER_AREA)
         # OpenCV's letters are ASCII only; the end of a path says most.
-        caption = key.encode('ascii', 'replace').decode()[-side // 7 :]
-        at = (left + 2, top + height + _CAPTION - 5)
-        cv2.putText(sheet, caption, at, cv2.FONT_HERSHEY_SIMPLEX, 0.38, (0, 0, 0), 1, cv2.LINE_AA)
+        caption = caption.encode('ascii', 'replace').decode()[-side // 7 :]
+        at = (2, height + _CAPTION - 5)
+        cv2.putText(tile, caption, at, cv2.FONT_HERSHEY_SIMPLEX, 0.38, (0, 0, 0), 1, cv2.LINE_AA)
+        if i % columns == 0:
+            rows.append([])
+        rows[-1].append(tile)
+    sheet = np.full((sum(max(map(len, row)) for row in rows), max(map(len, rows)) * side, 3), 255, np.uint8)
+    top = 0
+    for row in rows:
+        for i, tile in enumerate(row):
+            sheet[top : top + len(tile), i * side : (i + 1) * side] = tile
+        top += max(map(len, row))
     return sheet
 
 

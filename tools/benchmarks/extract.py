@@ -6,7 +6,6 @@ and rainy ones, whose human segmentations tell how well the masks cover.
 
 from __future__ import annotations
 
-import csv
 import json
 import os
 import subprocess
@@ -17,8 +16,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from scipy.io import loadmat
 
+from evaluation.people import INDEX, People
 from sapd_plugin.errors import SAPDError
 from sapd_plugin.priors.covering import covering
 from sapd_plugin.priors.labels import LabelMap
@@ -63,9 +62,9 @@ def run(
         SAPDError: where the photos or their human segmentations are not there, or a generator fails.
     """
     files = {kind: sorted((data / 'rain100l' / kind).glob('*.png'))[:photos] for kind in KINDS}
-    index = data / 'segmentation_gt' / 'index.csv'
-    if not all(files.values()) or not index.is_file():
-        raise SAPDError(f'--data: found no rain100l/clean, rain100l/rainy and {index.name} in {data}, expected all.')
+    if not all(files.values()) or not (data / 'segmentation_gt' / INDEX).is_file():
+        raise SAPDError(f'--data: found no rain100l/clean, rain100l/rainy and segmentation_gt in {data}, expected all.')
+    people = People(data / 'segmentation_gt', 'rain100l')
     environment = {**os.environ, 'OMP_NUM_THREADS': str(threads), **(TUNED_MALLOC if tuned else {})}
     rows: list[Row] = []
     reference: dict[Path, np.ndarray] = {}
@@ -73,7 +72,7 @@ def run(
         for kind, images in files.items():
             masks, result = segment(generator, [checkpoint, points], images, environment)
             maps = [LabelMap.from_masks(m, shape=m.shape[1:]) for m in masks]
-            scores = [covering(m.labels, _annotators(data, path.name)) for m, path in zip(maps, images)]
+            scores = [covering(m.labels, people.annotators(path.stem)) for m, path in zip(maps, images)]
             for path, found in zip(images, masks):
                 reference.setdefault(path, found)
             rows.append(
@@ -133,13 +132,6 @@ def _masks(path: Path, row: dict) -> np.ndarray:
     height, width = row['shape']
     bits = np.unpackbits(np.load(path), axis=1, count=height * width)
     return bits.reshape(row['masks'], height, width).astype(bool)
-
-
-def _annotators(data: Path, image: str) -> list[np.ndarray]:
-    with (data / 'segmentation_gt' / 'index.csv').open(encoding='utf-8') as file:
-        names = {row['image']: row['bsds_id'] for row in csv.DictReader(file) if row['set'] == 'rain100l'}
-    annotators = loadmat(data / 'segmentation_gt' / f'{names[image]}.mat')['groundTruth'][0]
-    return [annotator['Segmentation'][0, 0].astype(np.int64) for annotator in annotators]
 
 
 def print_table(rows: Sequence[Row]) -> None:

@@ -1,0 +1,296 @@
+"""The evaluation of segmentation, as a user runs it, with the segmenter that needs no weights."""
+
+from __future__ import annotations
+
+import csv
+import re
+import shutil
+import subprocess
+import sys
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from scipy import stats
+
+import evaluate_segmentation
+from evaluation.agreement import against_clean
+from evaluation.arms import match_names
+from evaluation.tables import Interval
+from photos import ROOT, make_pairs
+from sapd_plugin.errors import SAPDError
+from sapd_plugin.priors.images import read_image
+from sapd_plugin.priors.segmenters import build_segmenter
+from sapd_plugin.priors.store import MaskStore
+
+
+@pytest.fixture
+def pairs(shared_data, tmp_path):
+    """Four rainy and clean photos, and 'restored' ones: half of the rain, and less, named as BasicSR's test does."""
+    folder = make_pairs(shared_data, tmp_path / 'data', 4, (96, 128))
+    for arm, share, name in (('stock', 0.5, '{}_stock.png'), ('sapd', 0.25, '{}.png')):
+        (folder / arm).mkdir()
+        for clean in sorted((folder / 'clean').glob('*.png')):
+            images = [cv2.imread(str(folder / kind / clean.name)).astype(float) for kind in ('clean', 'rainy')]
+            restored = (1 - share) * images[0] + share * images[1]
+            cv2.imwrite(str(folder / arm / name.format(clean.stem)), restored.round().astype(np.uint8))
+    return folder
+
+
+def command(pairs, *more, arms=('stock', 'sapd')):
+    restored = [f'{arm}={pairs / arm}' for arm in arms]
+    fixed = ['--clean', str(pairs / 'clean'), '--segmenter', 'felzenszwalb', '--output', str(pairs.parent / 'out')]
+    return [*fixed, '--restored', *restored, *more]
+
+
+def run(pairs, *more, **settings):
+    return evaluate_segmentation.main(command(pairs, *more, **settings))
+
+
+def rows_of(path):
+    with path.open(encoding='utf-8', newline='') as file:
+        return list(csv.DictReader(file))
+
+
+def test_tables_sheet_and_stores(pairs, capsys):
+    assert run(pairs, '--degraded', str(pairs / 'rainy'), '--sheet', '2') == 0
+    out = pairs.parent / 'out'
+    printed = capsys.readouterr().out
+    table = (out / 'table.md').read_text(encoding='utf-8')
+    assert table.strip() in printed
+    assert 'Paired differences to stock:' in table
+    assert '4 images; mean [95 % confidence interval over the images]' in table
+    assert [line.split('|')[1].strip() for line in table.splitlines()[2:5]] == ['degraded', 'stock', 'sapd']
+
+    # Each figure anew, from the images themselves.
+    segmenter = build_segmenter('felzenszwalb')
+    images = {(row['image'], row['arm']): row for row in rows_of(out / 'images.csv')}
+    assert len(images) == 4 * 4
+    for (key, arm), row in images.items():
+        if arm in ('stock', 'degraded'):
+            path = pairs / 'stock' / f'{key}_stock.png' if arm == 'stock' else pairs / 'rainy' / f'{key}.png'
+            masks = [segmenter(read_image(p)).labels for p in (path, pairs / 'clean' / f'{key}.png')]
+            for measure, value in against_clean(*masks).items():
+                assert float(row[measure]) == pytest.approx(value)
+    sums = {(row['arm'], row['measure']): row for row in rows_of(out / 'table.csv')}
+    stock, sapd = ([float(images[f'{i:03d}', arm]['mIoU']) for i in range(1, 5)] for arm in ('stock', 'sapd'))
+    paired = stats.ttest_rel(sapd, stock)
+    row = sums['sapd', 'mIoU']
+    assert float(row['mean']) == pytest.approx(np.mean(sapd))
+    assert float(row['minus stock']) == pytest.approx(np.mean(sapd) - np.mean(stock))
+    assert float(row['difference low']) == pytest.approx(paired.confidence_interval().low)
+    assert float(row['difference high']) == pytest.approx(paired.confidence_interval().high)
+    assert sums['stock', 'mIoU']['minus stock'] == ''
+    assert ('clean', 'mIoU') not in sums
+
+    sheet = read_image(out / 'sheet.png')
+    assert sheet.shape == (4 * (240 + 18), 4 * 320, 3)
+    assert MaskStore(out / 'masks/stock').keys() == ['001', '002', '003', '004']
+    assert MaskStore(out / 'masks/stock').settings['source'] == 'restored'
+
+
+def test_a_second_run_goes_on_where_the_first_was_and_takes_more_arms(pairs, capsys, monkeypatch):
+    assert run(pairs, '--limit', '2', arms=['stock']) == 0
+    cut = []
+    segment = evaluate_segmentation.build_from_options
+
+    def counting(*arguments):
+        segmenter = segment(*arguments)
+        made = type(segmenter).__call__
+        monkeypatch.setattr(type(segmenter), '__call__', lambda self, image: cut.append(1) or made(self, image))
+        return segmenter
+
+    monkeypatch.setattr(evaluate_segmentation, 'build_from_options', counting)
+    assert run(pairs) == 0
+    assert len(cut) == 2 + 4 + 2  # stock, sapd, clean
+    first = (pairs.parent / 'out/table.md').read_text(encoding='utf-8')
+    cut.clear()
+    assert run(pairs) == 0
+    assert not cut
+    assert (pairs.parent / 'out/table.md').read_text(encoding='utf-8') == first
+
+
+def test_a_stop_is_told_and_the_same_command_goes_on(pairs, monkeypatch, capsys):
+    class Stopping:
+        settings = build_segmenter('felzenszwalb').settings
+        left = 3
+
+        def __call__(self, image):
+            Stopping.left -= 1
+            if Stopping.left < 0:
+                raise KeyboardInterrupt
+            return build_segmenter('felzenszwalb')(image)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(evaluate_segmentation, 'build_from_options', lambda *_: Stopping())
+        assert run(pairs) == 130
+    assert 'The same command goes on' in capsys.readouterr().err
+    assert len(MaskStore(pairs.parent / 'out/masks/stock')) == 3
+    assert run(pairs) == 0
+
+
+def test_masks_of_other_images_are_not_taken(pairs, capsys):
+    assert run(pairs, arms=['stock']) == 0
+    image = pairs / 'stock/002_stock.png'
+    cv2.imwrite(str(image), 255 - cv2.imread(str(image)))
+    assert run(pairs, arms=['stock']) == 2
+    assert 'stock: found 1 images other than those whose masks are in' in capsys.readouterr().err
+
+
+def test_people_and_the_clean_images(shared_data, tmp_path, capsys):
+    folder = make_pairs(shared_data, tmp_path / 'data', 2)
+    people = ['--human', str(shared_data / 'segmentation_gt'), '--human-set', 'rain100l', '--sheet', '0']
+    arms = ['--restored', f'none={folder / "rainy"}', '--segmenter', 'felzenszwalb', '--output', str(tmp_path / 'out')]
+    assert evaluate_segmentation.main(['--clean', str(folder / 'clean'), *arms, *people]) == 0
+    sums = {(row['arm'], row['measure']): float(row['mean']) for row in rows_of(tmp_path / 'out/table.csv')}
+    for arm in ('none', 'clean'):
+        assert 0.2 < sums[arm, 'human mean'] < sums[arm, 'human best'] < 0.8
+    assert '| clean |' in (tmp_path / 'out/table.md').read_text(encoding='utf-8')
+    assert not (tmp_path / 'out/sheet.png').exists()
+
+
+def test_mmagics_pictures_side_by_side(pairs, capsys):
+    """As MMagic's own visualizer saves them, with its default settings."""
+    visualization = pytest.importorskip('mmagic.visualization')
+    from mmagic.structures import DataSample
+
+    (pairs / 'mmagic').mkdir()
+    visualizer = visualization.ConcatImageVisualizer(
+        'gt_path',
+        ['gt_img', 'input', 'pred_img'],
+        bgr2rgb=True,
+        vis_backends=[{'type': 'mmagic.VisBackend', 'img_save_dir': ''}],
+        save_dir=str(pairs / 'mmagic'),
+    )
+    for clean in sorted((pairs / 'clean').glob('*.png')):
+        sample, output = DataSample(metainfo={'gt_path': str(clean)}), DataSample()
+        images = [cv2.imread(str(p)) for p in (clean, pairs / 'rainy' / clean.name, pairs / 'sapd' / clean.name)]
+        gt, degraded, restored = (torch.from_numpy(image).permute(2, 0, 1) for image in images)
+        sample.set_tensor_data({'gt_img': gt, 'input': degraded})
+        output.set_tensor_data({'pred_img': restored})
+        sample.output = output
+        visualizer.add_datasample(sample, step=0)
+    shutil.move(pairs / 'mmagic/vis_data', pairs / 'shown')
+
+    assert run(pairs, arms=['sapd', 'shown']) == 2
+    message = capsys.readouterr().err
+    assert 'of 96x384, expected 96x128' in message
+    assert 'add --side-by-side' in message
+    assert run(pairs, '--side-by-side', arms=['sapd', 'shown']) == 0
+    sums = {(row['arm'], row['measure']): row for row in rows_of(pairs.parent / 'out/table.csv')}
+    assert float(sums['shown', 'mIoU']['minus sapd']) == 0
+
+
+def test_a_smaller_degraded_image_is_brought_to_size(pairs):
+    (pairs / 'small').mkdir()
+    for clean in (pairs / 'clean').glob('*.png'):
+        cv2.imwrite(str(pairs / 'small' / f'{clean.stem}x4.png'), cv2.imread(str(clean))[::4, ::4])
+    assert run(pairs, '--degraded', str(pairs / 'small'), arms=['sapd']) == 0
+    assert MaskStore(pairs.parent / 'out/masks/degraded').size('001') == (96, 128)
+
+
+@pytest.mark.parametrize(
+    ('names', 'template', 'expected'),
+    [
+        (['a', 'b'], None, '{}'),
+        (['a_stock', 'b_stock'], None, '{}_stock'),
+        (['a_0', 'b_0', 'c_0'], None, '{}_0'),
+        (['a', 'b', 'a_1', 'b_1'], None, '{}'),
+        (['a_1', 'b_1', 'a_2', 'b_2'], '{}_2', '{}_2'),
+        (['a/a_5000', 'b/b_5000'], None, '{0}/{0}_5000'),
+        (['a_{x}', 'b_{x}'], None, '{}_{{x}}'),
+        (['out-a', 'out-b'], 'out-{}', 'out-{}'),
+    ],
+)
+def test_names(tmp_path, names, template, expected):
+    found = {name: tmp_path / f'{name}.png' for name in names}
+    assert match_names('stock', found, ['a', 'b'], template) == {
+        key: tmp_path / f'{expected.format(key)}.png' for key in ('a', 'b')
+    }
+
+
+@pytest.mark.parametrize(
+    ('names', 'template', 'message'),
+    [
+        (['a_1', 'b_1', 'a_2', 'b_2'], None, r'several images of each name \({}_1, {}_2\), expected --name-template'),
+        (['a_stock', 'c_stock'], None, r"no image for 1 of 2 clean images by the names '{}_stock', the first is 'b_"),
+        (['x'], None, r"no image for 2 of 2 clean images by the names '{}'"),
+        (['a', 'b'], '{}_s', r"no image for 2 of 2 clean images by the names '{}_s', the first is 'a_s'"),
+        (['a', 'b'], '{name}', r"--name-template: found '{name}', expected {} in place"),
+    ],
+)
+def test_names_that_do_not_fit(tmp_path, names, template, message):
+    with pytest.raises(SAPDError, match=message):
+        match_names('stock', {name: tmp_path / name for name in names}, ['a', 'b'], template)
+
+
+def crop_one(pairs):
+    image = pairs / 'sapd/003.png'
+    cv2.imwrite(str(image), cv2.imread(str(image))[1:])
+
+
+def spoil_one(pairs):
+    (pairs / 'sapd/003.png').write_bytes(b'none')
+
+
+def lose_one(pairs):
+    (pairs / 'stock/003_stock.png').unlink()
+
+
+@pytest.mark.parametrize(
+    ('change', 'more', 'message'),
+    [
+        (crop_one, [], 'sapd: found .*003.png of 95x128, expected 96x128 as .*clean/003.png'),
+        (spoil_one, [], '003.png: found no image'),
+        (
+            lose_one,
+            [],
+            "stock: found no image for 1 of 4 clean images by the names '{}_stock', the first is '003_stock'",
+        ),
+        (None, ['--degraded', 'absent'], '--degraded: found no folder absent'),
+        (None, ['--human', 'absent'], '--human: found no .mat file in absent'),
+        (None, ['--limit', '0'], '--limit: found 0, expected 1 or more'),
+        (None, ['--name-template', 'stok={}_1'], "--name-template: unknown key 'stok'.*Did you mean 'stock'"),
+        (None, ['--preset', 'fast'], "segmenter 'felzenszwalb': unknown key 'preset'"),
+    ],
+)
+def test_mistakes_stop_it_before_any_mask_is_cut(pairs, change, more, message, capsys):
+    if change is not None:
+        change(pairs)
+    assert run(pairs, *more) == 2
+    assert re.search(message, capsys.readouterr().err)
+    assert not (pairs.parent / 'out').exists()
+
+
+@pytest.mark.parametrize(
+    ('arms', 'message'),
+    [
+        (['clean=x'], 'found an arm called clean, expected another name'),
+        (['a/b=x'], "found 'a/b=x', expected ARM=..."),
+        (['x'], "found 'x', expected ARM=..."),
+        (['a=x', 'a=y'], 'found a twice'),
+        (['a=absent'], '--restored a: found no folder absent'),
+    ],
+)
+def test_mistakes_in_the_arms(pairs, arms, message, capsys):
+    fixed = ['--clean', str(pairs / 'clean'), '--segmenter', 'felzenszwalb', '--output', str(pairs.parent / 'out')]
+    assert evaluate_segmentation.main([*fixed, '--restored', *arms]) == 2
+    assert message in capsys.readouterr().err
+
+
+def test_intervals_are_those_of_scipy():
+    values = [0.3, 0.5, 0.45, 0.9]
+    low, high = stats.ttest_1samp(values, 0).confidence_interval()
+    assert Interval.of(values) == pytest.approx((np.mean(values), low, high))
+    assert Interval.of([0.5]).text(2, '+') == '+0.50'
+    assert Interval(0.5, -0.25, 1).text(2, '+') == '+0.50 [-0.25, +1.00]'
+
+
+def test_from_the_command_line(pairs):
+    shutil.rmtree(pairs / 'rainy')
+    arguments = command(pairs, '--limit', '1')
+    tool = str(ROOT / 'tools/evaluate_segmentation.py')
+    done = subprocess.run([sys.executable, tool, *arguments], capture_output=True, text=True, cwd=pairs, check=True)
+    assert '| stock | ' in done.stdout
+    assert (pairs.parent / 'out/table.csv').is_file()

@@ -1,0 +1,105 @@
+"""Tables of per-image scores: means, and paired differences to one arm, with 95 % confidence intervals."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from scipy import stats
+
+Scores = Mapping[str, Mapping[str, Sequence[float]]]
+"""Arm -> measure -> one number an image, in the same order in all arms. An arm may lack measures."""
+
+
+class Interval(NamedTuple):
+    """A mean and its 95 % confidence interval."""
+
+    mean: float
+    low: float
+    high: float
+
+    @classmethod
+    def of(cls, values: Sequence[float]) -> Interval:
+        """Student's t interval of the mean, images being the sample; NaN bounds for a single value.
+
+        >>> [round(number, 3) for number in Interval.of([1.0, 2.0, 3.0])]
+        [2.0, -0.484, 4.484]
+        """
+        numbers = np.asarray(values, dtype=np.float64)
+        mean = float(numbers.mean())
+        if len(numbers) < 2:
+            return cls(mean, float('nan'), float('nan'))
+        half = float(stats.t.ppf(0.975, len(numbers) - 1) * numbers.std(ddof=1) / len(numbers) ** 0.5)
+        return cls(mean, mean - half, mean + half)
+
+    def text(self, digits: int, sign: str = '') -> str:
+        """Write it as ``mean [low, high]``; without bounds where there are none."""
+        if np.isnan(self.low):
+            return f'{self.mean:{sign}.{digits}f}'
+        return f'{self.mean:{sign}.{digits}f} [{self.low:{sign}.{digits}f}, {self.high:{sign}.{digits}f}]'
+
+
+def difference(scores: Scores, arm: str, base: str, measure: str) -> Interval | None:
+    """The paired difference of an arm to ``base``; None where one of them lacks the measure, or for ``base`` itself."""
+    if arm == base or measure not in scores[arm] or measure not in scores[base]:
+        return None
+    return Interval.of(np.subtract(scores[arm][measure], scores[base][measure]).tolist())
+
+
+def markdown(scores: Scores, base: str, measures: Sequence[str], descriptive: Sequence[str] = ()) -> str:
+    """Two tables: means of each arm; differences to ``base``.
+
+    Args:
+        scores: of each arm.
+        base: the arm that others are compared with.
+        measures: columns of both.
+        descriptive: columns of the first alone, without intervals.
+    """
+    lines = _head(['images of', *measures, *descriptive])
+    for arm, columns in scores.items():
+        cells = [Interval.of(columns[m]).text(3) if m in columns else '' for m in measures]
+        cells += [f'{np.mean(columns[m]):.2f}' for m in descriptive]
+        lines.append(f'| {" | ".join([arm, *cells])} |')
+    if len(scores) > 1:
+        lines += ['', f'Paired differences to {base}:', '', *_head(['images of', *measures])]
+        for arm in scores:
+            found = [difference(scores, arm, base, m) for m in measures]
+            if any(found):
+                lines.append(f'| {" | ".join([arm, *("" if d is None else d.text(3, "+") for d in found)])} |')
+    return '\n'.join(lines)
+
+
+def write_csv(path: Path, scores: Scores, base: str) -> None:
+    """Write a line an arm and measure: images, mean, bounds; difference to ``base`` and its bounds, or nothing."""
+    head = ['arm', 'measure', 'images', 'mean', 'low', 'high', f'minus {base}', 'difference low', 'difference high']
+    rows = []
+    for arm, columns in scores.items():
+        for measure, values in columns.items():
+            gap = difference(scores, arm, base, measure)
+            rows.append([arm, measure, len(values), *Interval.of(values), *(('', '', '') if gap is None else gap)])
+    _write(path, head, rows)
+
+
+def write_images_csv(path: Path, scores: Scores, keys: Sequence[str]) -> None:
+    """Write a line an image and arm with all its measures."""
+    measures = list(dict.fromkeys(m for columns in scores.values() for m in columns))
+    rows = [
+        [key, arm, *(columns[m][i] if m in columns else '' for m in measures)]
+        for i, key in enumerate(keys)
+        for arm, columns in scores.items()
+    ]
+    _write(path, ['image', 'arm', *measures], rows)
+
+
+def _head(names: Sequence[str]) -> list[str]:
+    return [f'| {" | ".join(names)} |', f'|{" --- |" * len(names)}']
+
+
+def _write(path: Path, head: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
+    with path.open('w', encoding='utf-8', newline='') as file:
+        writer = csv.writer(file)
+        writer.writerow(head)
+        writer.writerows(rows)
