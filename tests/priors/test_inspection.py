@@ -72,7 +72,7 @@ def test_the_tool_tells_and_draws(store: Path, photos: Path, tmp_path: Path, cap
     assert 'expected        1 missing, 0 extra' in out
     assert 'missing: late' in out
     assert len(list((store / 'overlays').rglob('*.png'))) == 2
-    assert cv2.imread(str(sheet)).shape == (218, 400, 3)
+    assert cv2.imread(str(sheet)).shape == (133 + 18, 400, 3)
 
     assert inspect_masks.main([str(store), '--json']) == 0
     values = json.loads(capsys.readouterr().out)
