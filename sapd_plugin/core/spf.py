@@ -84,8 +84,11 @@ class SPF(nn.Module):
         if self.detach:
             restored = restored.detach()
         planes = encode_mask(mask, restored, self.encoding, self.planes)
-        refined = self.network(restored + self.fuse(torch.cat([restored, planes], dim=1)))
-        refined = select_image(refined, self.output_index, 'network_spf.network')
+        outputs = self.network(restored + self.fuse(torch.cat([restored, planes], dim=1)))
+        refined = select_image(outputs, self.output_index, 'network_spf.network')
+        if isinstance(outputs, (list, tuple)):
+            # Distributed training waits for the gradient of every parameter: those behind the other images get zero.
+            refined = refined + 0 * torch.stack([image.mean() for image in outputs]).sum()
         if refined.shape != restored.shape:
             raise SAPDError(
                 f'network_spf.network: turns a restored image of {tuple(restored.shape)} into '

@@ -109,3 +109,11 @@ def test_a_network_names_its_own_image_and_returns_one_in_testing():
     assert image_index(nn.Identity(), None) is None
     with pytest.raises(SAPDError, match=r'output_index: is 2, and network_spf.network returns 2 images'):
         SPF(ScalesNet(), output_index=2)(y, mask())
+
+
+def test_heads_of_images_that_no_loss_reads_get_a_gradient_of_zero():
+    spf, y = SPF(ScalesNet()), torch.rand(2, 3, 12, 10)
+    spf(y, mask()).square().mean().backward()
+    assert all(parameter.grad is not None for parameter in spf.parameters())
+    assert spf.network.coarse.weight.grad.eq(0).all()
+    assert spf.network.fine.weight.grad.ne(0).any()
