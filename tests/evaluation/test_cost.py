@@ -14,6 +14,7 @@ from evaluation.cost import compare, count_macs, measure
 from evaluation.networks import build_network_from, load_student
 from networks import DropoutNet
 from photos import ROOT
+from sapd_plugin.archs import Restormer
 from sapd_plugin.errors import SAPDError
 
 EDSR = ROOT / 'configs/basicsr/sr/edsr_m_x4_stock.yml'
@@ -87,6 +88,16 @@ def test_edsr_has_the_published_macs_and_parameters():
     network = build_network_from('basicsr', EDSR)
     assert sum(p.numel() for p in network.parameters()) == 1_517_571
     assert count_macs(network, (1, 3, 18, 32)) * 100 / 1e9 == pytest.approx(114.0, rel=0.005)
+
+
+def test_restormer_has_the_published_macs_and_those_of_its_attention():
+    # Papers list 140.99 G for 256x256 (26.13 million parameters), counted without the two matrix products of each
+    # block's attention over channels.
+    network = on_meta(Restormer)
+    blocks = [(4, 48, 1, 256), (6, 96, 2, 128), (6, 192, 4, 64), (8, 384, 8, 32), (6, 192, 4, 64), (6, 96, 2, 128)]
+    blocks += [(4, 96, 1, 256), (4, 96, 1, 256)]
+    products = sum(2 * count * side**2 * width**2 // heads for count, width, heads, side in blocks)
+    assert (count_macs(network, (1, 3, 256, 256)) - products) / 1e9 == pytest.approx(140.99, abs=0.01)
 
 
 def test_convolutions_and_linear_layers_are_counted_by_hand():

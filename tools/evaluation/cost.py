@@ -114,6 +114,9 @@ def count_macs(network: nn.Module, shape: Sequence[int]) -> int:
     operator of an extension hides (deformable convolution). Half of what torch.utils.flop_counter counts. A network on
     the device 'meta' is counted without being computed.
 
+    Published figures may differ: some leave out the products of attention (Restormer: 141 G of 155 G at 256x256),
+    others seem to count a transposed convolution at its output's size (HINet: 171 G for 158 G).
+
     Args:
         network: in the mode that it is to be counted in.
         shape: of the image, (N,C,h,w), 0..1.
