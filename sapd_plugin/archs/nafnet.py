@@ -20,7 +20,7 @@ from sapd_plugin.errors import SAPDError
 
 
 class NAFNet(nn.Module):
-    """A one-stage U-shaped network of blocks without activation functions (Sec. 3 and 4, Fig. 2-4).
+    """A one-stage U-shaped network of blocks without activation functions (Sec. 3 and 4, Fig. 2 and 3).
 
     Argument and parameter names are the authors'. Published: width 32 and 64, for GoPro and REDS with ``enc_blk_nums``
     [1, 1, 1, 28], ``middle_blk_num`` 1, ``dec_blk_nums`` [1, 1, 1, 1]; for SIDD [2, 2, 4, 8], 12, [2, 2, 2, 2].
@@ -116,7 +116,7 @@ def _blocks(channels: int, number: int) -> nn.Sequential:
 
 
 class NAFBlock(nn.Module):
-    """Depthwise convolution and channel attention, then a feed-forward part, both gated by a product (Fig. 3c).
+    """Depthwise convolution and channel attention, then a feed-forward part, both gated by a product (Fig. 3d).
 
     Args:
         channels: of the features, (N,C,H,W) in and out.

@@ -16,7 +16,8 @@ def register_networks() -> None:
 
     NAFNet, NAFNetLocal and Restormer are MMagic's own. They have their authors' parameter names as ours have, so that
     the same checkpoints load, and the same outputs; NAFNet's arguments are named otherwise (``img_channels``,
-    ``mid_channels``). MMagic's EDSRNet and SwinIRNet can be named as EDSR and SwinIR as well, their usual names.
+    ``mid_channels``). MMagic's EDSRNet and SwinIRNet can be named as EDSR and SwinIR as well, their usual names; SwinIR
+    loads its authors' checkpoints, EDSR those that MMagic publishes.
     """
     for name, network in {**NETWORKS, **ALIASES}.items():
         MODELS.register_module(name=f'{name}_sapd' if name in MODELS.module_dict else name, module=network)
