@@ -9,13 +9,15 @@ import cv2
 import numpy as np
 import pytest
 import torch
+from basicsr.archs import build_network
 from basicsr.data import build_dataloader, build_dataset
 from basicsr.utils.lmdb_util import make_lmdb_from_imgs
 
 import sapd_plugin.basicsr  # noqa: F401
 from photos import quantise
-from recipes import DELETE, parsed, sapd_options, stock_options, update
+from recipes import DELETE, parsed, sapd_options, stock_options, update, write_yaml
 from sapd_plugin.basicsr.options import check_options
+from sapd_plugin.basicsr.restorer import build_restorer
 from sapd_plugin.errors import SAPDError
 
 NOISE = {
@@ -125,3 +127,19 @@ def test_sapd_asks_for_masks(pairs, store):
     del opt['datasets']['train']['mask_store']
     with pytest.raises(SAPDError, match='datasets.train.mask_store: missing'):
         check_options(opt)
+
+
+def test_a_grey_student_restores_for_mask_extraction(pairs, tmp_path):
+    network = {'type': 'DnCNN', 'nc': 4, 'nb': 3, 'act_mode': 'R'}
+    test = {'name': 'grey', 'type': 'GaussianNoiseDataset', 'color': 'grey', 'sigma': 25}
+    opt = stock_options(pairs, network_g=network, datasets={'test': test})
+    student = build_network(dict(network)).eval()
+    torch.save({'params': student.state_dict()}, tmp_path / 'net_g.pth')
+    restorer = build_restorer(write_yaml(opt, tmp_path / 'test.yml'), tmp_path / 'net_g.pth', 'cpu')
+    image = cv2.imread(str(pairs / 'rainy/001.png'))[..., ::-1]
+    grey = np.round(image @ np.array([0.2989, 0.5870, 0.1140])) / 255
+    with torch.no_grad():
+        expected = student(torch.from_numpy(np.float32(grey))[None, None])[0, 0].clamp(0, 1).numpy()
+    restored = restorer(np.ascontiguousarray(image))
+    assert restored.shape == image.shape
+    assert np.abs(restored - 255 * expected[..., None]).max() <= 0.5 + 1e-3
