@@ -7,7 +7,8 @@
 * the networks of :data:`sapd_plugin.archs.NETWORKS` that BasicSR lacks;
 * metrics ``calculate_protocol_psnr`` and ``calculate_protocol_ssim``; model ``FloorSRModel``, which they may need.
 
-It also lets any optimizer of torch be named, see :mod:`sapd_plugin.basicsr.optimizers`.
+It also lets any optimizer of torch be named, see :mod:`sapd_plugin.basicsr.optimizers`, and Restormer's schedule, see
+:mod:`sapd_plugin.basicsr.schedulers`.
 """
 
 from sapd_plugin.errors import SAPDError
@@ -37,6 +38,7 @@ from sapd_plugin.basicsr.model import SAPDModel
 from sapd_plugin.basicsr.noise_dataset import GaussianNoiseDataset
 from sapd_plugin.basicsr.optimizers import allow_any_optimizer
 from sapd_plugin.basicsr.resume import allow_cpu_resume
+from sapd_plugin.basicsr.schedulers import allow_cyclic_schedule
 from sapd_plugin.basicsr.spf import SPF
 from sapd_plugin.core import SGRLoss, SPDLoss
 
@@ -53,6 +55,7 @@ METRIC_REGISTRY.register(calculate_protocol_ssim)
 register_losses()
 allow_cpu_resume()
 allow_any_optimizer()
+allow_cyclic_schedule()
 
 __all__ = [
     'SPF',

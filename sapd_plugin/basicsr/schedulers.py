@@ -1,0 +1,75 @@
+"""Restormer's learning rate schedule, which BasicSR 1.4.2 lacks."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+from basicsr.models.base_model import BaseModel
+from basicsr.models.lr_scheduler import get_position_from_periods
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LRScheduler
+
+from sapd_plugin.errors import SAPDError, check_keys
+
+NAME = 'CosineAnnealingRestartCyclicLR'
+KEYS = ('periods', 'restart_weights', 'eta_mins')
+
+
+class CosineAnnealingRestartCyclicLR(LRScheduler):
+    """BasicSR's CosineAnnealingRestartLR with a lowest rate for each period.
+
+    A period whose lowest rate is the initial rate holds it, as Restormer does for its first 92,000 iterations.
+
+    Args:
+        optimizer: whose rates are set.
+        periods: iterations of each period.
+        restart_weights: factor of the initial rate at the start of each period.
+        eta_mins: rate at the end of each period.
+        last_epoch: iteration to go on from; -1: from the start.
+
+    Raises:
+        SAPDError: lists of different lengths, or empty ones.
+    """
+
+    def __init__(
+        self,
+        optimizer: Optimizer,
+        periods: Sequence[int],
+        restart_weights: Sequence[float] = (1,),
+        eta_mins: Sequence[float] = (0,),
+        last_epoch: int = -1,
+    ) -> None:
+        if not len(periods) == len(restart_weights) == len(eta_mins) > 0:
+            raise SAPDError(
+                f'train.scheduler: found {len(periods)} periods, {len(restart_weights)} restart_weights and '
+                f'{len(eta_mins)} eta_mins, expected as many of each.'
+            )
+        self.periods, self.restart_weights, self.eta_mins = periods, restart_weights, eta_mins
+        self.ends = [sum(periods[: i + 1]) for i in range(len(periods))]
+        super().__init__(optimizer, last_epoch)
+
+    def get_lr(self) -> list[float]:
+        """Return the rate of each parameter group; after the last period its lowest rate."""
+        now = min(self.last_epoch, self.ends[-1])
+        i = get_position_from_periods(now, self.ends)
+        done = (now - (self.ends[i] - self.periods[i])) / self.periods[i]
+        weight, lowest = self.restart_weights[i], self.eta_mins[i]
+        return [lowest + weight * 0.5 * (base - lowest) * (1 + math.cos(math.pi * done)) for base in self.base_lrs]
+
+
+def allow_cyclic_schedule() -> None:
+    """Let every BasicSR model that keeps BasicSR's ``setup_schedulers`` use the schedule by name."""
+    stock = BaseModel.setup_schedulers
+
+    def setup_schedulers(self: Any) -> None:
+        block = self.opt['train']['scheduler']
+        if block.get('type') != NAME:
+            stock(self)
+            return
+        check_keys('train.scheduler', block, ('type', *KEYS))
+        settings = {key: value for key, value in block.items() if key != 'type'}
+        self.schedulers += [CosineAnnealingRestartCyclicLR(each, **settings) for each in self.optimizers]
+
+    BaseModel.setup_schedulers = setup_schedulers
