@@ -31,6 +31,8 @@ FOLDERS = {
     'RealBlur_R': {'test'},
     'SIDD': {'train', 'val'},
     'DFWB': {'train'},
+    'BSD400': {'train'},
+    'BSD68': {'test'},
     'CBSD68': {'test'},
     'Kodak24': {'test'},
     'McMaster': {'test'},

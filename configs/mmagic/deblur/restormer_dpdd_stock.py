@@ -1,5 +1,5 @@
-# Restormer on DPDD, defocus, one photo in.
-_base_ = ['mmagic::restormer/restormer_official_dpdd-single.py', '../restormer_training.py']
+# Restormer on DPDD, defocus, one photo in; tested as MMagic's own config does.
+_base_ = ['mmagic::_base_/datasets/deblurring-defocus_test_config.py', '../_base_/restormer.py']
 experiment_name = 'restormer_dpdd_single'
 work_dir = f'./work_dirs/{experiment_name}'
 
@@ -12,4 +12,5 @@ train_dataloader = dict(
 )
 val_dataloader = _base_.test_dataloader
 val_evaluator = _base_.test_evaluator
+val_cfg = dict(type='MultiValLoop')
 default_hooks = dict(checkpoint=dict(save_best='DPDD-Combined/PSNR'))

@@ -10,5 +10,8 @@ model = dict(
     spd_loss=dict(type='SPDLoss', loss_weight=0.1),
     sgr_loss=dict(type='SGRLoss', loss_weight=0.1),
 )
-train_dataloader = dict(dataset=dict(type='PairedImageMaskDataset', mask_store='data/masks/sidd_train'))
+# MMagic's SIDD has the endings _NOISY and _GT; the masks are named after the images that they were cut from.
+train_dataloader = dict(
+    dataset=dict(type='PairedImageMaskDataset', mask_store='data/masks/sidd_train', mask_filename_tmpl='{}_NOISY')
+)
 default_hooks = dict(sapd=dict(type='SAPDHook'))

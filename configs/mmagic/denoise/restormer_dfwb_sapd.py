@@ -1,7 +1,7 @@
 # Restormer, colour denoising at sigma 25, with SAM priors.
-_base_ = './restormer_dfwb_colorDN25_stock.py'
+_base_ = './restormer_dfwb_stock.py'
 custom_imports = dict(imports=['sapd_plugin.mmagic'])
-experiment_name = 'sapd_restormer_dfwb_colorDN25'
+experiment_name = 'sapd_restormer_dfwb'
 work_dir = f'./work_dirs/{experiment_name}'
 
 model = dict(
@@ -10,5 +10,5 @@ model = dict(
     spd_loss=dict(type='SPDLoss', loss_weight=0.1),
     sgr_loss=dict(type='SGRLoss', loss_weight=0.1),
 )
-train_dataloader = dict(dataset=dict(type='PairedImageMaskDataset', mask_store='data/masks/dfwb'))
+train_dataloader = dict(dataset=dict(type='PairedImageMaskDataset', mask_store='datasets/masks/DFWB_train'))
 default_hooks = dict(sapd=dict(type='SAPDHook'))
