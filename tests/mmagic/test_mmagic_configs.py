@@ -1,27 +1,60 @@
-"""Every shipped MMagic config: its delta is short, it builds, and its CPU-sized brother trains and tests."""
+"""Every shipped MMagic config is run: stock, with SAM priors, and CPU-sized; by MMEngine's own Runner."""
 
 from __future__ import annotations
 
+import copy
+import functools
 from pathlib import Path
+from typing import Any
 
 import pytest
+import torch
 from mmagic.registry import DATASETS, MODELS
 from mmengine.config import Config
+from mmengine.dataset import base_dataset
+from mmengine.runner import Runner, runner
 
+import config_stand_ins
 import sapd_plugin.mmagic  # noqa: F401
-from photos import ROOT, make_pairs, make_store, run, shared_labels
+from config_stand_ins import tiny, write_pictures
+from photos import ROOT, make_store
+from sapd_plugin.archs import NETWORKS
 
 CONFIGS = ROOT / 'configs/mmagic'
-SAPD = sorted(str(p.relative_to(CONFIGS)) for p in CONFIGS.glob('*/*_sapd.py'))
-STOCK = sorted(str(p.relative_to(CONFIGS)) for p in CONFIGS.glob('*/*_stock.py'))
-CPU = sorted(str(p.relative_to(CONFIGS)) for p in CONFIGS.glob('*/*_cpu.py'))
+STOCK, SAPD, CPU, TEST, SHARED = (
+    sorted(str(p.relative_to(CONFIGS)) for p in CONFIGS.glob(pattern))
+    for pattern in ('*/*_stock.py', '*/*_sapd.py', '*/*_cpu.py', '*/*_test.py', '_base_/*.py')
+)
+PATCH = 48
+NAMES = ['one', 'two']
+EDSR_TINY = {'mid_channels': 8, 'num_blocks': 1}  # no table has it
 
 
-@pytest.fixture(scope='module')
-def data(shared_data: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
-    """Pairs large enough for the patches, and their masks."""
-    pairs = make_pairs(shared_data, tmp_path_factory.mktemp('configs') / 'pairs', 3, (160, 160))
-    return pairs, make_store(pairs.parent / 'masks', pairs / 'clean', shared_labels(shared_data))
+@functools.cache
+def parsed(name: str) -> Config:
+    return Config.fromfile(CONFIGS / name)
+
+
+def load(name: str) -> Config:
+    return copy.deepcopy(parsed(name))
+
+
+def with_priors(config: Config) -> Config:
+    """The README's delta on a stock config."""
+    config.merge_from_dict(
+        {
+            'experiment_name': f'{config.experiment_name}_priors',
+            'custom_imports': {'imports': ['sapd_plugin.mmagic']},
+            'model.type': 'SAPDModel',
+            'model.network_spf': {'type': 'SPF'},
+            'model.spd_loss': {'type': 'SPDLoss', 'loss_weight': 0.1},
+            'model.sgr_loss': {'type': 'SGRLoss', 'loss_weight': 0.1},
+            'train_dataloader.dataset.type': 'PairedImageMaskDataset',
+            'train_dataloader.dataset.mask_store': 'datasets/masks/train',
+            'default_hooks.sapd': {'type': 'SAPDHook'},
+        }
+    )
+    return config
 
 
 def loaders(config: Config, phase: str) -> list:
@@ -30,92 +63,146 @@ def loaders(config: Config, phase: str) -> list:
     return found if isinstance(found, list) else [found]
 
 
-def on_disk(loader: dict, pairs: Path) -> dict:
-    """A dataset's config, pointed at real photos."""
-    dataset = loader['dataset'].to_dict()
-    folders = {key: 'clean' if key == 'gt' else 'rainy' for key in dataset['data_prefix']}  # DPDD has three inputs
-    return {**dataset, 'ann_file': '', 'data_root': str(pairs), 'data_prefix': folders, 'filename_tmpl': {}}
+def crop(pipeline: list[dict[str, Any]]) -> dict[str, Any]:
+    return next(transform for transform in pipeline if transform['type'] == 'PairedRandomCrop')
 
 
-def test_all_settings_are_there():
+def parameters(block: dict[str, Any]) -> int:
+    """Of a network; ours need no memory for their weights."""
+    with torch.device('meta' if block['type'] in NETWORKS else 'cpu'):
+        return sum(p.numel() for p in MODELS.build(dict(block)).parameters())
+
+
+def test_every_config_is_run():
+    found = {str(path.relative_to(CONFIGS)) for path in CONFIGS.rglob('*.py')}
+    assert found == {*STOCK, *SAPD, *CPU, *TEST, *SHARED}
+    assert len(STOCK) >= 25
     assert {name.split('/')[0] for name in CPU} == {'derain', 'deblur', 'denoise'}
-    networks = {Config.fromfile(CONFIGS / name).model.generator.type for name in SAPD}
-    assert networks == {'NAFNet', 'NAFNetLocal', 'Restormer', 'SwinIRNet', 'EDSRNet'}
 
 
 @pytest.mark.parametrize('name', SAPD)
 def test_the_delta_is_short_and_nothing_else(name):
     lines = [line for line in (CONFIGS / name).read_text().splitlines() if line and not line.lstrip().startswith('#')]
     assert len(lines) - 1 <= 20  # beyond _base_
-    config = Config.fromfile(CONFIGS / name)
-    base = (
-        Config.fromfile(CONFIGS / name.replace('_sapd', '_stock')) if name.replace('_sapd', '_stock') in STOCK else None
-    )
-    if base is not None:
+    if name.replace('_sapd', '_stock') in STOCK:
+        config, base = load(name), load(name.replace('_sapd', '_stock'))
         ours = {'experiment_name', 'work_dir', 'custom_imports', 'model', 'train_dataloader', 'default_hooks'}
-        assert {key for key in {*config, *base} if config.get(key) != base.get(key)} == ours
+        assert {key for key in {*config, *base} if config.get(key) != base.get(key)} <= ours
         for key in ('generator', 'pixel_loss', 'data_preprocessor'):
             assert config.model[key] == base.model[key]
         assert config.train_dataloader.dataset.pipeline == base.train_dataloader.dataset.pipeline
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize('name', SAPD + STOCK)
-def test_full_size_config_builds(name, data):
-    """The model with its branch, and a sample of the pipeline at the patch size it asks for."""
-    pairs, store = data
-    config = Config.fromfile(CONFIGS / name)
-    for phase in ('train', 'val'):
-        dataset = on_disk(loaders(config, phase)[0], pairs)
-        for transform in dataset['pipeline']:
-            if transform['type'] == 'PairedRandomCrop':
-                transform['gt_patch_size'] = min(transform['gt_patch_size'], 160)
-            elif transform['type'] == 'SetValues':
-                transform['dictionary'] = {'scale': 1}  # the photos of both folders have one size
-        if 'dfwb' in name:
-            dataset['data_prefix']['img'] = 'clean'  # the pipeline makes the noise
-        if 'mask_store' in dataset:
-            dataset['mask_store'] = str(store)
-        sample = DATASETS.build(dataset)[0]
-        if 'dfwb' in name:
-            noise = sample['inputs'].float() - sample['data_samples'].gt_img.float()
-            assert 24 < noise.std().item() < 26
-        masked = phase == 'train' and name in SAPD
-        assert ('sam_mask' in sample['data_samples']) == masked
-        if masked:
-            assert sample['data_samples'].sam_mask.shape[1:] == sample['data_samples'].gt_img.shape[1:]
-    model = MODELS.build(config.model)
-    sizes = [
-        sum(p.numel() for p in part.parameters()) for part in (model.generator, getattr(model, 'spf', None)) if part
-    ]
-    assert all(size > 1e6 for size in sizes)
-    assert len(sizes) == (2 if name in SAPD else 1)
+@pytest.mark.parametrize('name', STOCK + SAPD)
+def test_full_size_network_builds(name):
+    model = load(name).model
+    assert parameters(model.generator) > 1.6e5
 
 
-def on_real_photos(name: str, pairs: Path, store: Path) -> Config:
-    """A shipped config, pointed at real photos, for two iterations."""
-    config = Config.fromfile(CONFIGS / name)
+@pytest.mark.parametrize('model', config_stand_ins.MODELS)
+def test_sizes_of_the_tables(model):
+    """In every stock config that has the model."""
+    entry = config_stand_ins.MODELS[model]
+    blocks = [load(name).model.generator.to_dict() for name in STOCK]
+    blocks = [block for block in blocks if block['type'] in entry['type']['mmagic']]
+    if not blocks:  # PReNet's relatives take its configs
+        block = load('derain/prenet_rain100l_stock.py').model.generator.to_dict()
+        blocks = [{**block, 'type': entry['type']['mmagic'][0]}]
+    ranges = {'small': (1e6, 4e6), 'tiny': (2e4, 1.5e5)}
+    for block in blocks:
+        for size, changes in entry['sizes'].items():
+            low, high = ranges[size]
+            assert low < parameters({**block, **changes['mmagic']}) < high
+
+
+def fill_folders(config: Config, root: Path) -> None:
+    """Pictures for a config's training at its full patch, for validation and test, and masks.
+
+    Masks are named after the degraded images, from which the README's command cuts them.
+    """
+    scale = next(
+        (t['dictionary']['scale'] for t in config.train_dataloader.dataset.pipeline if t['type'] == 'SetValues'), 1
+    )
+    for phase in ('test', 'val', 'train'):  # training comes last: a shared folder gets the larger pictures
+        for loader in loaders(config, phase):
+            dataset = loader.dataset
+            side = crop(dataset.pipeline)['gt_patch_size'] + 8 if phase == 'train' else 64
+            for key, folder in dataset.data_prefix.items():
+                template = (dataset.get('filename_tmpl') or {}).get(key, '{}')
+                names = [template.format(name) for name in NAMES]
+                small = scale if key == 'img' else 1
+                path = root / dataset.data_root / folder
+                write_pictures(path, names, side // small, (side + 8) // small, degraded=key != 'gt')
+            if dataset.get('ann_file'):
+                (root / dataset.data_root / dataset.ann_file).write_text('\n'.join(f'{name}.png' for name in NAMES))
+            if dataset.get('mask_store'):
+                prefix = dataset.data_prefix['img' if scale == 1 else 'gt']
+                make_store(root / dataset.mask_store, root / dataset.data_root / prefix)
+
+
+def cut_down(config: Config) -> None:
+    """Narrow networks, small patches, two iterations; all else stays."""
+    block = config.model.generator
+    block.update(EDSR_TINY if block.type == 'EDSRNet' else tiny('mmagic', block.type))
+    if 'network' in config.model.get('network_spf', {}):
+        config.model.network_spf.network.update(EDSR_TINY)
+    found = crop(config.train_dataloader.dataset.pipeline)
+    found['gt_patch_size'] = min(found['gt_patch_size'], PATCH)
+    config.train_dataloader.batch_size = min(config.train_dataloader.batch_size, 2)
+
+
+@pytest.fixture
+def without_ceremony(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Leave out what takes most of the time of two iterations and changes nothing in them."""
+    monkeypatch.setattr(runner, 'collect_env', dict)
+    monkeypatch.setattr(Config, 'pretty_text', property(lambda self: f'{len(self)} keys, not formatted'))
+    monkeypatch.setattr(base_dataset.gc, 'collect', int)
+
+
+RUNS = [(name, 'as it is') for name in STOCK + SAPD + CPU]
+RUNS += [(name, 'delta') for name in STOCK if name.replace('_stock', '_sapd') not in SAPD]
+
+
+@pytest.mark.parametrize(('name', 'kind'), RUNS)
+@pytest.mark.usefixtures('without_ceremony')
+def test_config_trains_and_validates(name, kind, vgg_weights, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv('SAPD_VGG_CHECKPOINT', str(vgg_weights))
+    config = with_priors(load(name)) if kind == 'delta' else load(name)
+    fill_folders(config, tmp_path)
+    sample = DATASETS.build(config.train_dataloader.dataset)[0]
+    side = crop(config.train_dataloader.dataset.pipeline)['gt_patch_size']
+    channels = config.model.generator.get('in_nc', 3)
+    assert sample['data_samples'].gt_img.shape == (channels, side, side)
+    priors = config.model.type == 'SAPDModel'
+    assert ('sam_mask' in sample['data_samples']) == priors
+    if priors:
+        assert sample['data_samples'].sam_mask.shape[1:] == (side, side)
+    if 'dfwb' in name or 'bsd400' in name:
+        noise = (sample['inputs'].float() - sample['data_samples'].gt_img.float()).std().item()
+        assert noise == pytest.approx(25, rel=0.1) if 'dncnn_dfwb' not in name else 0 < noise < 60
+    if name not in CPU:
+        cut_down(config)
     for phase in ('train', 'val', 'test'):
         for loader in loaders(config, phase):
-            loader.update(num_workers=0, dataset=on_disk(loader, pairs))
-    config.train_dataloader.dataset.mask_store = str(store)
+            loader.update(num_workers=0, persistent_workers=False)
     config.train_cfg.update(max_iters=2, val_interval=2)
-    config.default_hooks.logger.interval = 1
-    config.default_hooks.checkpoint.interval = 2
-    return config
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize('name', CPU)
-def test_cpu_sized_config_trains_and_its_student_is_tested(name, data, vgg_weights, tmp_path):
-    on_real_photos(name, *data).dump(tmp_path / 'config.py')
-    command = [str(ROOT / 'tools/mmagic_train.py'), 'config.py', '--work-dir', 'work']
-    result = run(command, tmp_path, SAPD_VGG_CHECKPOINT=str(vgg_weights))
-    assert result.returncode == 0, result.stdout[-4000:]
-    for loss in ('loss', 'loss_spf', 'loss_spd', 'loss_sgr'):
-        assert f'{loss}: ' in result.stdout
-    assert 'PSNR: ' in result.stdout
-    (checkpoint,) = tmp_path.rglob('iter_2.pth')
-    result = run([str(ROOT / 'tools/mmagic_test.py'), 'config.py', str(checkpoint)], tmp_path)
-    assert result.returncode == 0, result.stdout[-4000:]
-    assert 'PSNR: ' in result.stdout
+    config.default_hooks.checkpoint.update(interval=2, out_dir=None)
+    config.work_dir = 'work'
+    config.experiment_name = f'{name} {kind} {tmp_path.name}'.replace('/', ' ')
+    training = Runner.from_cfg(config)
+    training.train()
+    logged = {key: value.current() for key, value in training.message_hub.log_scalars.items()}
+    for loss in ('loss', *(('loss_spf', 'loss_spd', 'loss_sgr') if priors else ())):
+        assert f'train/{loss}' in logged
+    assert any(key.startswith('val/') and key.endswith('PSNR') for key in logged)
+    assert not any(value != value for value in logged.values())
+    saved = torch.load(tmp_path / 'work/iter_2.pth', weights_only=False)['state_dict']
+    assert all(torch.isfinite(value).all() for value in saved.values())
+    assert not any('spf' in key for key in saved)
+    if name in CPU:
+        config.load_from, config.experiment_name = 'work/iter_2.pth', f'{config.experiment_name} test'
+        testing = Runner.from_cfg(config)
+        testing.test()
+        found = {key: value.current() for key, value in testing.message_hub.log_scalars.items()}
+        assert any(key.endswith('PSNR') and 5 < value < 60 for key, value in found.items())

@@ -1,0 +1,34 @@
+"""What the tests of the shipped configs share: small pictures in a config's own folders, and networks cut down."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import yaml
+
+from photos import ROOT
+
+MODELS: dict[str, dict[str, Any]] = yaml.safe_load((ROOT / 'configs/tables/models.yml').read_text(encoding='utf-8'))
+
+
+def tiny(framework: str, network: str) -> dict[str, Any] | None:
+    """What makes a full-size network block of that type small enough for a test; None: no table has it."""
+    for model in MODELS.values():
+        if network in model['type'][framework]:
+            return model['sizes'].get('tiny', {framework: {}})[framework]
+    return None
+
+
+def write_pictures(folder: Path, names: list[str], height: int, width: int, degraded: bool = False) -> None:
+    """Write blotches of colour, with noise on them where ``degraded``; ``names`` without extension, PNG."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for index, name in enumerate(names):
+        generator = np.random.default_rng(index)
+        blotches = generator.uniform(30, 225, (6, 7, 3)).astype(np.float32)
+        picture = cv2.resize(blotches, (width, height), interpolation=cv2.INTER_CUBIC)
+        if degraded:
+            picture = picture + generator.normal(0, 20, picture.shape)
+        cv2.imwrite(str(folder / f'{name}.png'), picture.clip(0, 255).astype(np.uint8))
