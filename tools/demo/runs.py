@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import re
-import subprocess
 import sys
-from collections import deque
 from pathlib import Path
 from typing import Any
 
 import yaml
 from tqdm import tqdm
 
-from sapd_plugin.errors import SAPDError
+from commands import output_lines
 
 TOOLS = Path(__file__).resolve().parents[1]
 
@@ -38,12 +36,12 @@ def train(opt: dict[str, Any], folder: Path) -> Path:
         print(f'  {models} is there already')
         return models
     option_file.write_text(text, encoding='utf-8')
-    command = [str(TOOLS / 'basicsr_train.py'), '-opt', option_file.name]
+    command = [sys.executable, str(TOOLS / 'basicsr_train.py'), '-opt', option_file.name]
     if same:
         command.append('--auto_resume')
     total = opt['train']['total_iter']
     with tqdm(total=total, unit='it', desc=f'  {opt["name"]}', mininterval=1) as bar:
-        for line in _lines(command, folder):
+        for line in output_lines(command, folder):
             found = re.search(r'iter:\s*([\d,]+)', line)
             if found:
                 bar.update(int(found[1].replace(',', '')) - bar.n)
@@ -65,26 +63,9 @@ def test(opt: dict[str, Any], folder: Path) -> tuple[dict[str, float], Path]:
         return yaml.safe_load(record.read_text(encoding='utf-8')), images
     option_file.write_text(text, encoding='utf-8')
     metrics = {}
-    for line in _lines([str(TOOLS / 'basicsr_test.py'), '-opt', option_file.name], folder):
+    for line in output_lines([sys.executable, str(TOOLS / 'basicsr_test.py'), '-opt', option_file.name], folder):
         found = re.search(r'# (\w+): ([\d.]+)', line)
         if found:
             metrics[found[1]] = float(found[2])
     record.write_text(yaml.safe_dump(metrics), encoding='utf-8')
     return metrics, images
-
-
-def _lines(command: list[str], folder: Path) -> Any:
-    """Yield the output of a Python command line by line; a failure shows its end."""
-    process = subprocess.Popen(
-        [sys.executable, *command], cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
-    )
-    last: deque[str] = deque(maxlen=25)
-    assert process.stdout is not None
-    try:
-        for line in process.stdout:
-            last.append(line)
-            yield line
-    finally:
-        process.wait()
-    if process.returncode:
-        raise SAPDError(f'{" ".join(command)} failed:\n{"".join(last)}')

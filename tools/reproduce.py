@@ -1,0 +1,249 @@
+"""The tables of papers: show them, run or resume their cells through the frameworks' own tools, report.
+
+python tools/reproduce.py list [TABLE ...]
+python tools/reproduce.py run TABLE [CELL ...] --framework basicsr|mmagic [--dry-run] [--gpus 8 [--slurm '-p gpu ...']]
+python tools/reproduce.py report [TABLE ...]
+
+A CELL is MODEL/SIZE/ARM/SEED, parts with wildcards or left out: 'Restormer/small', '*/full/stock', 'NAFNet/tiny/spd*'.
+Data lie below --data as tools/prepare_dataset.py makes them. A run may be stopped at any time; the same command goes
+on.
+Exit status: 0 done, 2 a mistake in the command, the data or a config, 130 stopped.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import shlex
+import sys
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+
+from sapd_plugin.compat import alias_functional_tensor
+
+alias_functional_tensor()
+
+from sapd_plugin.errors import SAPDError, check_choice  # noqa: E402
+from tables import report  # noqa: E402
+from tables.cells import Cell, all_cells, select_cells  # noqa: E402
+from tables.definitions import CONFIGS, FRAMEWORKS, Catalogue, Table, read_catalogue  # noqa: E402
+from tables.plan import MASK_SOURCES, Planner, Settings  # noqa: E402
+from tables.results import Results, iter_results  # noqa: E402
+from tables.runs import Framework, Launch  # noqa: E402
+from tables.summary import Row, rows  # noqa: E402
+
+warnings.filterwarnings('ignore', message='pkg_resources is deprecated')  # MMEngine asks for it
+
+SIDES = {'basicsr': ('tables.basicsr_runs', 'BasicSR'), 'mmagic': ('tables.mmagic_runs', 'MMagic')}
+
+
+def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespace:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
+    )
+    commands = parser.add_subparsers(dest='command', required=True)
+    show = commands.add_parser('list', help='the tables, their yardsticks, and what has been measured so far')
+    run = commands.add_parser('run', help='run or resume cells', allow_abbrev=False)
+    tell = commands.add_parser('report', help='Markdown, CSV, LaTeX and pictures')
+    for command in (show, tell):
+        command.add_argument('tables', nargs='*', metavar='TABLE', help='default: all')
+    for command in (show, run, tell):
+        command.add_argument('--output', type=Path, default=Path('runs/tables'), help='results (default: %(default)s)')
+        command.add_argument(
+            '--definitions', type=Path, default=CONFIGS / 'tables', help='a folder of tables of your own'
+        )
+    run.add_argument('table', metavar='TABLE')
+    run.add_argument('cells', nargs='*', metavar='CELL', help='default: all of the table')
+    run.add_argument('--framework', required=True, help=' or '.join(FRAMEWORKS))
+    run.add_argument('--dry-run', action='store_true', help='print the commands and run none')
+    run.add_argument('--gpus', type=int, default=1, help='processes of a training, a GPU each; the batch is shared')
+    run.add_argument('--slurm', metavar='ARGUMENTS', help='start trainings with srun and these arguments of it')
+    run.add_argument('--data', type=Path, default=Path('datasets'), help='(default: %(default)s)')
+    run.add_argument('--checkpoints', type=Path, default=Path('checkpoints'), help="authors' (default: %(default)s)")
+    run.add_argument('--tests', nargs='+', default=[], metavar='SET', help='test on these only')
+    run.add_argument('--iterations', type=int, help='of the training, its schedule stretched; default: as published')
+    run.add_argument('--batch', type=int, help='of all processes together; default: as published')
+    run.add_argument('--masks', type=Path, help='a finished mask store; default: masks are cut')
+    run.add_argument(
+        '--masks-of', default='restored', help='what is cut: restored by the stock student (default), target, input'
+    )
+    run.add_argument('--segmenter', default='sam')
+    run.add_argument('--sam-checkpoint', type=Path, help='any SAM or MobileSAM checkpoint')
+    run.add_argument('--preset', help='SAM: fast (default) or stock')
+    run.add_argument('--vgg-checkpoint', type=Path, help='VGG-19 weights, for SGR')
+    run.add_argument('--save-images', action='store_true', help='keep the restored test images')
+    return parser.parse_args(arguments)
+
+
+def load_framework(name: str) -> Framework:
+    """Import a framework's side of the tables.
+
+    Raises:
+        SAPDError: no such framework, or one that is not installed.
+    """
+    check_choice('--framework', name, SIDES)
+    module, side = SIDES[name]
+    try:
+        return getattr(importlib.import_module(module), side)()
+    except ModuleNotFoundError as error:
+        raise SAPDError(f'--framework: {name} cannot be imported here: {error}.') from error
+
+
+def run(options: argparse.Namespace, catalogue: Catalogue) -> None:
+    """Run or resume cells."""
+    table, framework = catalogue.table(options.table), load_framework(options.framework)
+    planner = Planner(catalogue, table, framework, _settings(options, table))
+    cells = select_cells(list(all_cells(catalogue, table, framework.name)), options.cells)
+    tasks = list(planner.tasks(cells))
+    if options.dry_run:
+        print('\n'.join(task.show() for task in tasks))
+        return
+    planner.check(cells)
+    for task in tasks:
+        task.run()
+
+
+def _settings(options: argparse.Namespace, table: Table) -> Settings:
+    import torch
+
+    check_choice('--masks-of', options.masks_of, MASK_SOURCES)
+    for test in options.tests:
+        check_choice('--tests', test, table.tests)
+    for flag in ('gpus', 'iterations', 'batch'):
+        value = getattr(options, flag)
+        if value is not None and value < 1:
+            raise SAPDError(f'--{flag}: found {value}, expected a whole number of at least 1.')
+    for flag in ('masks', 'sam_checkpoint', 'vgg_checkpoint'):
+        path = getattr(options, flag)
+        if path is not None and not path.exists():
+            raise SAPDError(f'--{flag.replace("_", "-")}: found no {path}.')
+    segmenter = ['--segmenter', options.segmenter]
+    if options.sam_checkpoint is not None:
+        segmenter += ['--checkpoint', str(options.sam_checkpoint.resolve())]
+    if options.preset is not None:
+        segmenter += ['--preset', options.preset]
+    return Settings(
+        root=options.output.resolve(),
+        data=options.data.resolve(),
+        checkpoints=options.checkpoints.resolve(),
+        launch=Launch(options.gpus, options.slurm),
+        cuda=torch.cuda.is_available(),
+        iterations=options.iterations,
+        batch=options.batch,
+        tests=tuple(options.tests),
+        masks=options.masks and options.masks.resolve(),
+        mask_source=options.masks_of,
+        segmenter=tuple(segmenter),
+        vgg=options.vgg_checkpoint and options.vgg_checkpoint.resolve(),
+        save_images=options.save_images,
+    )
+
+
+def show(options: argparse.Namespace, catalogue: Catalogue) -> None:
+    """Print the tables."""
+    found = list(iter_results(options.output.resolve()))
+    for name in options.tables or catalogue.tables:
+        table = catalogue.table(name)
+        print(f'{table.name}: {table.title}')
+        print(f'  task {table.task}, tests {", ".join(table.tests)}')
+        noise = '' if table.sigma is None else f', noise of sigma {table.sigma:g}'
+        print(f'  protocol {table.protocol}, 8 bits by {table.quantise}{noise}')
+        print(
+            f'  arms {", ".join(table.arms)}; sizes {", ".join(table.sizes)}; seeds {", ".join(map(str, table.seeds))}'
+        )
+        if table.note:
+            print(f'  note: {table.note}')
+        for model, entry in table.entries.items():
+            configs = ', '.join(f'{framework}: {config}' for framework, config in entry.configs.items())
+            checkpoint = table.published(catalogue.models[model])
+            published = f'; published checkpoint: {checkpoint}' if checkpoint else ''
+            print(f'  {model}  {configs}{published}')
+            for y in (y for y in table.yardsticks if y.model == model):
+                ssim = '' if y.ssim is None else f' / {y.ssim}'
+                print(f'    quoted {y.size} {y.test}: {y.psnr}{ssim} ({y.source}{"; " if y.note else ""}{y.note})')
+            for line in _measured(catalogue, table, model, found):
+                print(f'    {line}')
+        print()
+
+
+def _measured(catalogue: Catalogue, table: Table, model: str, found: Sequence[Results]) -> list[str]:
+    lines = []
+    for framework in FRAMEWORKS:
+        for row in rows(catalogue, table, framework, found):
+            if row.model != model or row.arm == 'quoted':
+                continue
+            for test in table.tests:
+                value = row.values.get((test, 'psnr'))
+                if value is not None:
+                    half = '' if value.half is None else f' ± {value.half:.3f}'
+                    place = f'{framework} {row.size} {row.arm} {test}'
+                    lines.append(f'measured {place}: {value.mean:.3f}{half}, seeds: {value.count}')
+    return lines
+
+
+def tell(options: argparse.Namespace, catalogue: Catalogue) -> None:
+    """Write the reports of the tables that have results, or of those that are named."""
+    root = options.output.resolve()
+    found = list(iter_results(root))
+    for name in options.tables or dict.fromkeys(r.cell.table for r in found if r.cell.table in catalogue.tables):
+        table = catalogue.table(name)
+        for framework in FRAMEWORKS:
+            if not any(framework in entry.configs for entry in table.entries.values()):
+                continue
+            lines = list(rows(catalogue, table, framework, found))
+            _write_reports(root / 'reports' / f'{name}_{framework}', catalogue, table, lines)
+            mine = [r.cell for r in found if (r.cell.table, r.cell.framework) == (name, framework)]
+            if mine:
+                _draw(root, catalogue, load_framework(framework), mine)
+
+
+def _write_reports(base: Path, catalogue: Catalogue, table: Table, lines: Sequence[Row]) -> None:
+    from tables.plots import draw_cost
+
+    base.parent.mkdir(parents=True, exist_ok=True)
+    for suffix, make in (('.md', report.markdown), ('.tex', report.latex), ('.csv', report.csv_text)):
+        path = base.with_suffix(suffix)
+        path.write_text(make(table, lines), encoding='utf-8')
+        print(path)
+    if any(row.cost for row in lines):
+        draw_cost(base.with_name(f'{base.name}_cost.png'), table, lines)
+        print(base.with_name(f'{base.name}_cost.png'))
+
+
+def _draw(root: Path, catalogue: Catalogue, framework: Framework, cells: Sequence[Cell]) -> None:
+    from tables.plots import draw_curves
+
+    for model, size in dict.fromkeys((cell.model, cell.size) for cell in cells):
+        curves = {}
+        for cell in cells:
+            folder = cell.folder(root)
+            config = folder / f'train{framework.suffix}'
+            if (cell.model, cell.size) == (model, size) and config.is_file():
+                points = framework.curve(config, folder)
+                if points:
+                    curves[cell] = points
+        if curves:
+            path = root / 'reports' / f'{cells[0].table}_{framework.name}_{model}_{size}_curves.png'
+            draw_curves(path, catalogue, f'{model} {size}, {framework.name}', curves)
+            print(path)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command and return its exit status."""
+    options = parse_arguments(arguments)
+    try:
+        {'list': show, 'run': run, 'report': tell}[options.command](options, read_catalogue(options.definitions))
+    except SAPDError as error:
+        print(f'error: {error}', file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        again = shlex.join(['python', *sys.argv]) if arguments is None else 'the same command'
+        print(f'Stopped. Nothing is lost; go on with: {again}', file=sys.stderr)
+        return 130
+    return 0
+
+
+if __name__ == '__main__':
+    sys.exit(main())

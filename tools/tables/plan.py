@@ -1,0 +1,363 @@
+"""From a cell to its tasks: the stock student, masks of what it restores, training, tests."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+import shlex
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from sapd_plugin.core import find_vgg
+from sapd_plugin.errors import SAPDError
+from sapd_plugin.priors.segmenters import find_sam_checkpoint
+from sapd_plugin.priors.store import MaskStore
+from tables import results
+from tables.cells import Cell
+from tables.checkpoints import read_published
+from tables.definitions import CONFIGS, Catalogue, Table
+from tables.runs import TOOLS, Framework, Launch, Testing, TestSet, Training, batch_per_process, move_data
+from tables.tasks import Task
+
+COST_SIZE = (256, 256)
+"""Height and width of the image that inference is measured on, as papers have it."""
+MASK_SOURCES = ('restored', 'target', 'input')
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What the command line says about all cells.
+
+    Attributes:
+        root: folder of results.
+        data: the folder that ``datasets/`` stands for.
+        checkpoints: folder of the authors' checkpoints.
+        launch: how training is started.
+        cuda: whether there is a GPU to train on.
+        iterations, batch: of the training, in place of the published ones.
+        tests: test sets to leave it at; empty: all of the table.
+        masks: a mask store to use; None: cut masks.
+        mask_source: which images are cut: 'restored' by the stock student, 'target', 'input'.
+        segmenter: arguments of tools/extract_masks.py that say how.
+        vgg: VGG-19's weights.
+        save_images: keep the restored images.
+    """
+
+    root: Path
+    data: Path
+    checkpoints: Path
+    launch: Launch
+    cuda: bool = False
+    iterations: int | None = None
+    batch: int | None = None
+    tests: tuple[str, ...] = ()
+    masks: Path | None = None
+    mask_source: str = 'restored'
+    segmenter: tuple[str, ...] = ('--segmenter', 'sam')
+    vgg: Path | None = None
+    save_images: bool = False
+
+
+@dataclass(frozen=True)
+class Planner:
+    """Makes the tasks of cells of one table in one framework."""
+
+    catalogue: Catalogue
+    table: Table
+    framework: Framework
+    settings: Settings
+
+    def tasks(self, cells: Sequence[Cell]) -> Iterator[Task]:
+        """Yield what has to be done for the cells, each task once, in an order in which they can run."""
+        seen: set[str] = set()
+        for cell in cells:
+            for task in self._of(cell):
+                if task.title not in seen:
+                    seen.add(task.title)
+                    yield task
+
+    def _of(self, cell: Cell) -> Iterator[Task]:
+        arm = self.catalogue.arms[cell.arm]
+        if arm.published:
+            yield self._published(cell)
+        else:
+            if arm.has_priors and self.settings.masks is None:
+                if self.settings.mask_source == 'restored':
+                    yield self._train(self._giver(cell))
+                yield self._masks(cell)
+            yield self._train(cell)
+        for test_set in self.test_sets:
+            yield self._test(cell, test_set)
+        yield self._cost(cell)
+
+    @property
+    def test_sets(self) -> list[TestSet]:
+        """Those that are tested on; the first one is also validated on."""
+        names = self.settings.tests or tuple(self.table.tests)
+        return [TestSet(name, self.settings.data / self.table.tests[name], self.table) for name in names]
+
+    def check(self, cells: Sequence[Cell]) -> None:
+        """Refuse to begin what cannot end.
+
+        Raises:
+            SAPDError: images, weights of VGG-19 or SAM, or a published checkpoint that the cells need are absent.
+        """
+        missing = self._missing_data(cells)
+        if missing:
+            raise SAPDError(
+                f'--data: {self.table.name} needs images in {", ".join(map(str, missing))}, found none there. '
+                'tools/prepare_dataset.py makes these folders from the downloaded data sets.'
+            )
+        arms = [self.catalogue.arms[cell.arm] for cell in cells]
+        if any(arm.sgr is not None for arm in arms) and find_vgg(self.settings.vgg) is None:
+            raise SAPDError(
+                '--vgg-checkpoint: SGR needs VGG-19 weights, found none, neither at $SAPD_VGG_CHECKPOINT nor in '
+                "torch hub's cache. tools/weights.py says where they come from."
+            )
+        if any(arm.has_priors for arm in arms) and self.settings.masks is None and 'sam' in self.settings.segmenter:
+            named = dict(zip(self.settings.segmenter[::2], self.settings.segmenter[1::2])).get('--checkpoint')
+            if find_sam_checkpoint(named) is None:
+                raise SAPDError(
+                    "--sam-checkpoint: found no SAM weights, neither at $SAPD_SAM_CHECKPOINT nor in torch hub's cache. "
+                    'tools/weights.py says where they come from; --segmenter felzenszwalb needs none.'
+                )
+        for cell, arm in zip(cells, arms):
+            if arm.published:
+                read_published(self._checkpoint(cell))
+
+    def _missing_data(self, cells: Sequence[Cell]) -> list[Path]:
+        """List the folders of images that the cells need and that are absent or empty."""
+        folders = [test_set.folder / kind for test_set in self.test_sets for kind in test_set.kinds]
+        for cell in cells:
+            if not self.catalogue.arms[cell.arm].published:
+                stock = self._training(cell).stock
+                for folder in (self.framework.training_inputs(stock), self.framework.training_targets(stock)):
+                    folders.append(Path(move_data(str(folder), self.settings.data)))
+                if self.table.mask_images and self.catalogue.arms[cell.arm].has_priors:
+                    folders.append(self.settings.data / self.table.mask_images)
+        # An LMDB of BasicSR's is a folder, too.
+        return [folder for folder in dict.fromkeys(folders) if not folder.is_dir() or not any(folder.iterdir())]
+
+    def _giver(self, cell: Cell) -> Cell:
+        """The stock cell whose student restores the images that masks are cut on; one for all seeds and arms."""
+        return replace(cell, arm='stock', seed=self.table.seeds[0])
+
+    def _training(self, cell: Cell) -> Training:
+        entry, model = self.table.entries[cell.model], self.catalogue.models[cell.model]
+        stock = CONFIGS / self.framework.name / entry.configs[self.framework.name]
+        launch = self.settings.launch
+        total = self.settings.batch or self.framework.batch(stock) * entry.gpus
+        return Training(
+            stock=stock,
+            name=f'{cell.table}_{cell.model}_{cell.size}_{cell.arm}_{cell.seed}',
+            arm=self.catalogue.arms[cell.arm],
+            seed=cell.seed,
+            validation=self.test_sets[0],
+            network=model.overrides(cell.size, self.framework.name),
+            changes=entry.set.get(self.framework.name, {}),
+            data=self.settings.data,
+            masks=self._store(cell),
+            vgg=self.settings.vgg,
+            iterations=self.settings.iterations,
+            batch=batch_per_process(total, launch.gpus, cell),
+            gpus=launch.gpus if self.settings.cuda else 0,
+            sigma=self.table.sigma,
+        )
+
+    def _config(self, cell: Cell) -> Path:
+        return cell.folder(self.settings.root) / f'train{self.framework.suffix}'
+
+    def _train(self, cell: Cell) -> Task:
+        folder, config, training = cell.folder(self.settings.root), self._config(cell), self._training(cell)
+
+        def keep(seconds: float) -> None:
+            found = results.load(cell, self.settings.root)
+            asked, published = self.framework.iterations(config), self.framework.iterations(training.stock)
+            before = found.training.get('seconds', 0.0)
+            found.training = {
+                'iterations': asked,
+                'as_published': asked == published,
+                'batch': training.batch * max(self.settings.launch.gpus, 1) if training.batch else None,
+                'seconds': round(before + seconds, 1),
+                'masks': _masks_of(training.masks) if training.arm.has_priors else None,
+                'finished': self.framework.trained(config, folder) is not None,
+            }
+            found.save(folder)
+
+        return Task(
+            title=f'train {cell}',
+            folder=folder,
+            command=lambda: self.framework.train_command(
+                config, folder, self.settings.launch, config.is_file() and self.framework.begun(config, folder)
+            ),
+            done=lambda: (
+                _same(config, self.framework.training(training)) and self.framework.trained(config, folder) is not None
+            ),
+            prepare=lambda: _write(config, self.framework.training(training)),
+            stopped=keep,
+            log=folder / 'train.txt',
+            total=self.settings.iterations or self.framework.iterations(training.stock),
+            progress=self.framework.iteration,
+        )
+
+    def _published(self, cell: Cell) -> Task:
+        """The authors' checkpoint, brought into the framework's form."""
+        folder, config, training = cell.folder(self.settings.root), self._config(cell), self._training(cell)
+        source = self._checkpoint(cell)
+        target = folder / 'student.pth'
+
+        def convert() -> None:
+            _write(config, self.framework.training(training))
+            self.framework.save_student(read_published(source), target)
+            found = results.load(cell, self.settings.root)
+            found.training = {'checkpoint': source.name, 'sha256': hashlib.sha256(source.read_bytes()).hexdigest()}
+            found.save(folder)
+
+        return Task(
+            title=f'checkpoint {cell}',
+            folder=folder,
+            done=target.is_file,
+            prepare=convert,
+        )
+
+    def _checkpoint(self, cell: Cell) -> Path:
+        """The authors' file."""
+        return self.settings.checkpoints / str(self.table.published(self.catalogue.models[cell.model]))
+
+    def _masks(self, cell: Cell) -> Task:
+        giver, store = self._giver(cell), self._store(cell)
+        training = self._training(giver)
+        config, finished = self._config(giver), store.with_name(f'{store.name}.done')
+
+        def command() -> list[str]:
+            source = self.settings.mask_source
+            # The stock config has the folders, too, and is there in a dry run.
+            read = config if config.is_file() else training.stock
+            folder = self.framework.training_targets(read) if source == 'target' else self._inputs(read)
+            arguments = [
+                '--images',
+                move_data(str(folder), self.settings.data),
+                '--output',
+                str(store),
+                *self.settings.segmenter,
+            ]
+            if source == 'restored':
+                arguments += ['--restored-by', str(config), str(self._student(giver))]
+            else:
+                arguments += ['--source', source]
+            return [sys.executable, str(TOOLS / 'extract_masks.py'), *arguments]
+
+        return Task(
+            title=f'masks {store.name}',
+            folder=store.parent,
+            command=command,
+            done=lambda: _same(finished, shlex.join(command())),
+            finish=lambda output: _write(finished, shlex.join(command()), replace_other=True),
+        )
+
+    def _inputs(self, config: Path) -> Path:
+        if self.table.mask_images:
+            return self.settings.data / self.table.mask_images
+        return self.framework.training_inputs(config)
+
+    def _store(self, cell: Cell) -> Path:
+        if self.settings.masks is not None:
+            return self.settings.masks
+        base = self.settings.root / self.framework.name / self.table.name / 'masks'
+        source = self.settings.mask_source
+        return base / (f'{cell.model}-{cell.size}' if source == 'restored' else f'{source}-{cell.model}')
+
+    def _test(self, cell: Cell, test_set: TestSet) -> Task:
+        folder, name = cell.folder(self.settings.root), test_set.name
+        config, train_config = folder / f'test_{name}{self.framework.suffix}', self._config(cell)
+
+        def testing() -> Testing:
+            return Testing(test_set, self._student(cell), self.settings.save_images)
+
+        def keep(output: str) -> None:
+            metrics = self.framework.metrics(folder / f'test_{name}', output)
+            if 'psnr' not in metrics:
+                raise SAPDError(f'{config}: the test printed no PSNR. Its output:\n{output[-2000:]}')
+            found = results.load(cell, self.settings.root)
+            found.tests[name] = {
+                **metrics,
+                'protocol': self.table.protocol,
+                'quantise': self.table.quantise,
+                'sigma': self.table.sigma,
+                'images': len(list((test_set.folder / 'target').iterdir())),
+            }
+            found.save(folder)
+
+        return Task(
+            title=f'test {cell} on {name}',
+            folder=folder,
+            command=lambda: self.framework.test_command(config, folder, testing()),
+            done=lambda: results.load(cell, self.settings.root).holds(name, self.table),
+            prepare=lambda: _write(config, self.framework.testing(train_config, testing()), replace_other=True),
+            finish=keep,
+            log=folder / f'test_{name}.txt',
+        )
+
+    def _cost(self, cell: Cell) -> Task:
+        """What inference costs, the stock student beside it where it is there."""
+        folder = cell.folder(self.settings.root)
+        arguments = ['--framework', self.framework.name, '--size', *map(str, COST_SIZE), '--json']
+        if self.table.protocol == 'grey':
+            arguments += ['--channels', '1']
+
+        def command() -> list[str]:
+            own, stock = self._student(cell), self._student(self._giver(cell))
+            students = [str(own)] if cell.arm == 'stock' or not stock.is_file() else [str(stock), str(own)]
+            return [sys.executable, str(TOOLS / 'inference_cost.py'), str(self._config(cell)), *students, *arguments]
+
+        def keep(output: str) -> None:
+            costs = json.loads(output[re.search(r'^\[$', output, re.MULTILINE).start() :])
+            found = results.load(cell, self.settings.root)
+            found.cost = {key: value for key, value in costs[-1].items() if key != 'network'}
+            found.cost['over_stock'] = costs[-1]['milliseconds'] / costs[0]['milliseconds'] if costs[1:] else None
+            found.save(folder)
+
+        return Task(
+            title=f'cost {cell}',
+            folder=folder,
+            command=command,
+            done=lambda: bool(results.load(cell, self.settings.root).cost),
+            finish=keep,
+        )
+
+    def _student(self, cell: Cell) -> Path:
+        """The weights that are tested; in a dry run a file that will be there, or a word for it."""
+        folder, config = cell.folder(self.settings.root), self._config(cell)
+        if self.catalogue.arms[cell.arm].published:
+            return folder / 'student.pth'
+        found = self.framework.trained(config, folder) if config.is_file() else None
+        return found or folder / 'CHECKPOINT'
+
+
+def _masks_of(store: Path | None) -> str:
+    """Segmenter and source of a store's masks, for a reader."""
+    settings = MaskStore(store).settings
+    preset = f' {settings["preset"]}' if 'preset' in settings else ''
+    return f'{settings["segmenter"]}{preset}, {settings.get("source", "unknown source")}'
+
+
+def _same(path: Path, text: str) -> bool:
+    return path.is_file() and path.read_text(encoding='utf-8') == text
+
+
+def _write(path: Path, text: str, replace_other: bool = False) -> None:
+    """Write a file that is not there yet.
+
+    Raises:
+        SAPDError: one of another content is.
+    """
+    if path.is_file() and not replace_other and not _same(path, text):
+        raise SAPDError(
+            f'--output: {path.parent} holds a run of other settings ({path.name} differs from what this command would '
+            'write). Name another folder, or delete it.'
+        )
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text, encoding='utf-8')
