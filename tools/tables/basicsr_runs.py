@@ -12,7 +12,7 @@ import yaml
 from basicsr.utils.options import ordered_yaml
 
 from tables.definitions import Table
-from tables.runs import Launch, Testing, TestSet, Training, interval, move_data, set_keys, stretched
+from tables.runs import EvalSet, Evaluation, Launch, Training, interval, move_data, set_keys, stretched
 
 
 class BasicSR:
@@ -75,7 +75,7 @@ class BasicSR:
         """``dataroot_gt``."""
         return Path(read(config)['datasets']['train']['dataroot_gt'])
 
-    def testing(self, config: Path, testing: Testing) -> str:
+    def testing(self, config: Path, testing: Evaluation) -> str:
         """The YAML of a test, stock but for the metrics' protocol."""
         opt = read(config)
         table = testing.test_set.table
@@ -99,7 +99,7 @@ class BasicSR:
             }
         )
 
-    def test_command(self, config: Path, folder: Path, testing: Testing) -> list[str]:
+    def test_command(self, config: Path, folder: Path, testing: Evaluation) -> list[str]:
         """``tools/basicsr_test.py``."""
         return Launch().command('basicsr_test.py', '-opt', str(config))
 
@@ -152,7 +152,7 @@ def add_priors(opt: dict[str, Any], blocks: Mapping[str, Mapping[str, Any]]) -> 
             opt['train'][f'{key}_opt'] = dict(blocks[key])
 
 
-def _dataset(test_set: TestSet) -> dict[str, Any]:
+def _dataset(test_set: EvalSet) -> dict[str, Any]:
     block = {'name': test_set.name, 'dataroot_gt': str(test_set.folder / 'target'), 'io_backend': {'type': 'disk'}}
     if test_set.table.sigma is None:
         return {**block, 'type': 'PairedImageDataset', 'dataroot_lq': str(test_set.folder / 'input')}

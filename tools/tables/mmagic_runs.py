@@ -6,13 +6,14 @@ import json
 import re
 from collections.abc import Mapping
 from pathlib import Path
+from pprint import pformat
 from typing import Any
 
 import torch
 from mmengine.config import Config
 
 from tables.definitions import Table
-from tables.runs import Launch, Testing, TestSet, Training, interval, move_data, set_keys, stretched
+from tables.runs import EvalSet, Evaluation, Launch, Training, interval, move_data, set_keys, stretched
 
 PLUGIN = 'sapd_plugin.mmagic'
 
@@ -51,7 +52,7 @@ class MMagic:
         blocks = training.blocks()
         if blocks:
             add_priors(config, blocks)
-        return Config(config).pretty_text
+        return _text(config)
 
     def train_command(self, config: Path, folder: Path, launch: Launch, resume: bool) -> list[str]:
         """``tools/mmagic_train.py``."""
@@ -88,7 +89,7 @@ class MMagic:
         """``data_prefix.gt`` below ``data_root``."""
         return _folder(config, 'gt')
 
-    def testing(self, config: Path, testing: Testing) -> str:
+    def testing(self, config: Path, testing: Evaluation) -> str:
         """The config of a test, stock but for the metrics' protocol."""
         found = _plain(Config.fromfile(config))
         table, model = testing.test_set.table, dict(found['model'])
@@ -116,9 +117,9 @@ class MMagic:
                 'bgr2rgb': True,
             }
             test['custom_hooks'] = [{'type': 'BasicVisualizationHook', 'interval': 1}]
-        return Config(test).pretty_text
+        return _text(test)
 
-    def test_command(self, config: Path, folder: Path, testing: Testing) -> list[str]:
+    def test_command(self, config: Path, folder: Path, testing: Evaluation) -> list[str]:
         """``tools/mmagic_test.py``."""
         work = folder / f'test_{testing.test_set.name}'
         out = ['--work-dir', str(work), '--out', str(work / 'metrics.json')]
@@ -166,7 +167,7 @@ def add_priors(config: dict[str, Any], blocks: Mapping[str, Mapping[str, Any]]) 
     config['default_hooks']['sapd'] = {'type': 'SAPDHook'}
 
 
-def _dataloader(test_set: TestSet) -> dict[str, Any]:
+def _dataloader(test_set: EvalSet) -> dict[str, Any]:
     table = test_set.table
     load = [{'type': 'LoadImageFromFile', 'key': key, 'channel_order': 'rgb'} for key in ('img', 'gt')]
     grey = [{'type': 'MATLABGrey'}] if table.protocol == 'grey' else []
@@ -225,6 +226,11 @@ def _folder(config: Path, key: str) -> Path:
     dataset = Config.fromfile(config).train_dataloader.dataset
     prefix = dataset.data_prefix
     return Path(dataset.get('data_root') or '') / (prefix.get(key) or prefix.get('gt') or '')
+
+
+def _text(config: Mapping[str, Any]) -> str:
+    """A config file. MMEngine's own writer formats with yapf, which takes seconds."""
+    return '\n'.join(f'{key} = {pformat(value, width=110, sort_dicts=False)}' for key, value in config.items()) + '\n'
 
 
 def _plain(config: Config) -> dict[str, Any]:

@@ -19,7 +19,7 @@ from tables import results
 from tables.cells import Cell
 from tables.checkpoints import read_published
 from tables.definitions import CONFIGS, Catalogue, Table
-from tables.runs import TOOLS, Framework, Launch, Testing, TestSet, Training, batch_per_process, move_data
+from tables.runs import TOOLS, EvalSet, Evaluation, Framework, Launch, Training, batch_per_process, move_data
 from tables.tasks import Task
 
 COST_SIZE = (256, 256)
@@ -94,10 +94,10 @@ class Planner:
         yield self._cost(cell)
 
     @property
-    def test_sets(self) -> list[TestSet]:
+    def test_sets(self) -> list[EvalSet]:
         """Those that are tested on; the first one is also validated on."""
         names = self.settings.tests or tuple(self.table.tests)
-        return [TestSet(name, self.settings.data / self.table.tests[name], self.table) for name in names]
+        return [EvalSet(name, self.settings.data / self.table.tests[name], self.table) for name in names]
 
     def check(self, cells: Sequence[Cell]) -> None:
         """Refuse to begin what cannot end.
@@ -270,12 +270,12 @@ class Planner:
         source = self.settings.mask_source
         return base / (f'{cell.model}-{cell.size}' if source == 'restored' else f'{source}-{cell.model}')
 
-    def _test(self, cell: Cell, test_set: TestSet) -> Task:
+    def _test(self, cell: Cell, test_set: EvalSet) -> Task:
         folder, name = cell.folder(self.settings.root), test_set.name
         config, train_config = folder / f'test_{name}{self.framework.suffix}', self._config(cell)
 
-        def testing() -> Testing:
-            return Testing(test_set, self._student(cell), self.settings.save_images)
+        def testing() -> Evaluation:
+            return Evaluation(test_set, self._student(cell), self.settings.save_images)
 
         def keep(output: str) -> None:
             metrics = self.framework.metrics(folder / f'test_{name}', output)

@@ -38,10 +38,8 @@ class Launch:
 
 
 @dataclass(frozen=True)
-class TestSet:
+class EvalSet:
     """A test set of a table: its folder holds ``input`` (none where noise is added) and ``target``."""
-
-    __test__ = False  # for pytest
 
     name: str
     folder: Path
@@ -78,7 +76,7 @@ class Training:
     name: str
     arm: Arm
     seed: int
-    validation: TestSet
+    validation: EvalSet
     network: Mapping[str, Any] = field(default_factory=dict)
     changes: Mapping[str, Any] = field(default_factory=dict)
     data: Path = Path('datasets')
@@ -104,10 +102,10 @@ class Training:
 
 
 @dataclass(frozen=True)
-class Testing:
+class Evaluation:
     """The test of a student on one set."""
 
-    test_set: TestSet
+    test_set: EvalSet
     checkpoint: Path
     save_images: bool = False
 
@@ -145,10 +143,10 @@ class Framework(Protocol):
     def training_targets(self, config: Path) -> Path:
         """The folder of the clean ones."""
 
-    def testing(self, config: Path, testing: Testing) -> str:
+    def testing(self, config: Path, testing: Evaluation) -> str:
         """The text of a test config, made from the training config."""
 
-    def test_command(self, config: Path, folder: Path, testing: Testing) -> list[str]:
+    def test_command(self, config: Path, folder: Path, testing: Evaluation) -> list[str]:
         """Test, results below ``folder``."""
 
     def metrics(self, folder: Path, output: str) -> dict[str, float]:

@@ -1,0 +1,108 @@
+"""Every cell of every shipped table has its configs: what is asked for is in them, and nothing of another cell."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import yaml
+from mmengine.config import Config
+
+from tables.basicsr_runs import BasicSR
+from tables.cells import Cell, all_cells
+from tables.definitions import CONFIGS, FRAMEWORKS, read_catalogue
+from tables.mmagic_runs import MMagic
+from tables.plan import Planner, Settings
+from tables.runs import Evaluation, Launch
+
+CATALOGUE = read_catalogue(CONFIGS / 'tables')
+SIDES = {'basicsr': BasicSR(), 'mmagic': MMagic()}
+PLACES = [
+    (framework, table.name, model)
+    for table in CATALOGUE.tables.values()
+    for model, entry in table.entries.items()
+    for framework in FRAMEWORKS
+    if framework in entry.configs
+]
+
+
+def planner(framework: str, table: str, root: Path, **changes: object) -> Planner:
+    settings = Settings(
+        root=root, data=Path('/photos'), checkpoints=Path('/authors'), launch=Launch(2), cuda=True, **changes
+    )
+    return Planner(CATALOGUE, CATALOGUE.tables[table], SIDES[framework], settings)
+
+
+def read(framework: str, text: str) -> dict:
+    return yaml.safe_load(text) if framework == 'basicsr' else Config.fromstring(text, '.py').to_dict()
+
+
+@pytest.mark.parametrize(('framework', 'name', 'model'), PLACES)
+def test_training_and_test_of_each_size(framework, name, model, tmp_path):
+    table, side = CATALOGUE.tables[name], SIDES[framework]
+    plan = planner(framework, name, tmp_path)
+    cells = [c for c in all_cells(CATALOGUE, table, framework) if (c.model, c.seed) == (model, 1)]
+    for cell in (c for c in cells if c.arm in ('stock', 'shuffled')):
+        training = plan._training(cell)
+        text = side.training(training)
+        config = read(framework, text)
+        basicsr = framework == 'basicsr'
+        network = config['network_g'] if basicsr else config['model']['generator']
+        assert network['type'] in CATALOGUE.models[model].type[framework]
+        for key, value in CATALOGUE.models[model].overrides(cell.size, framework).items():
+            assert network[key] == value
+        assert (config['manual_seed'] if basicsr else config['randomness']['seed']) == 1
+        train = config['datasets']['train'] if basicsr else config['train_dataloader']
+        batch = train['batch_size_per_gpu' if basicsr else 'batch_size']
+        assert batch * 2 == side.batch(training.stock) * table.entries[model].gpus
+        data = train if basicsr else train['dataset']
+        folder = data['dataroot_gt' if basicsr else 'data_root']
+        assert folder.startswith(f'/photos/{table.train}/')
+        assert ('mask_store' in data) == (cell.arm == 'shuffled')
+        assert data.get('mask_shuffle') == (1 if cell.arm == 'shuffled' else None)
+        assert 'datasets/' not in text.replace('/photos', '')
+        if table.sigma is not None:
+            found = [data.get('sigma')] if basicsr else [t['sigma'] for t in data['pipeline'] if 'sigma' in t]
+            assert len(found) == 1
+            assert found[0] == table.sigma or list(found[0]) == [0, 55]  # the blind DnCNN
+            assert network.get('sigma', table.sigma) == table.sigma
+        path = tmp_path / f'train{side.suffix}'
+        path.write_text(text)
+        for test_set in plan.test_sets[:1]:
+            tested = read(framework, side.testing(path, Evaluation(test_set, Path('student.pth'))))
+            assert (tested['network_g'] if basicsr else tested['model']['generator']) == network
+            assert 'SAPD' not in (tested['model_type'] if basicsr else tested['model']['type'])
+            assert 'mask' not in str(tested)
+            metrics = list(tested['val']['metrics'].values()) if basicsr else tested['test_evaluator']
+            assert {metric['protocol'] for metric in metrics} == {table.protocol}
+
+
+def test_floor_is_kept_apart_from_round(tmp_path):
+    for name, expected in (('rain100l', 'floor'), ('rain13k', 'round')):
+        for framework, side in SIDES.items():
+            plan = planner(framework, name, tmp_path)
+            cell = next(iter(all_cells(CATALOGUE, CATALOGUE.tables[name], framework)))
+            path = tmp_path / f'{name}{side.suffix}'
+            path.write_text(side.training(plan._training(cell)))
+            config = read(framework, side.testing(path, Evaluation(plan.test_sets[0], Path('student.pth'))))
+            if framework == 'basicsr':
+                assert (config['model_type'] == 'FloorSRModel') == (expected == 'floor')
+            else:
+                assert {metric['quantise'] for metric in config['test_evaluator']} == {expected}
+
+
+@pytest.mark.parametrize('framework', FRAMEWORKS)
+def test_a_shortened_training_keeps_the_shape_of_its_schedule(framework, tmp_path):
+    plan = planner(framework, 'rain100l', tmp_path, iterations=334)
+    config = read(
+        framework, SIDES[framework].training(plan._training(Cell(framework, 'rain100l', 'PReNet', 'full', 'stock', 0)))
+    )
+    if framework == 'basicsr':
+        train = config['train']
+        assert train['total_iter'] == 334
+        assert train['scheduler']['milestones'] == [100, 167, 267]
+        assert config['val']['val_freq'] == 50
+    else:
+        assert config['train_cfg']['max_iters'] == 334
+        assert config['param_scheduler']['milestones'] == [100, 167, 267]
+        assert config['train_cfg']['val_interval'] <= 334
