@@ -1,5 +1,5 @@
 # Tests the published DnCNN for sigma 25 on grey BSD68: 29.23 dB. Each image gets the noise of np.random.seed(0).
-_base_ = 'mmagic::_base_/default_runtime.py'
+_base_ = ['mmagic::_base_/default_runtime.py', '../_base_/bsd400.py']
 custom_imports = dict(imports=['sapd_plugin.mmagic'])
 experiment_name = 'dncnn_cbsd68_grey_sigma25_test'
 work_dir = f'./work_dirs/{experiment_name}'
@@ -13,29 +13,9 @@ model = dict(
     test_cfg=dict(),
     data_preprocessor=dict(type='DataPreprocessor', mean=[0.0], std=[255.0]),
 )
-test_pipeline = [
-    dict(type='LoadImageFromFile', key='img', color_type='color', channel_order='rgb', imdecode_backend='cv2'),
-    dict(type='LoadImageFromFile', key='gt', color_type='color', channel_order='rgb', imdecode_backend='cv2'),
-    dict(type='MATLABGrey'),
-    dict(type='GaussianNoise', sigma=25, seed=0),
-    dict(type='PackInputs'),
-]
-test_dataloader = dict(
-    num_workers=1,
-    persistent_workers=False,
-    drop_last=False,
-    sampler=dict(type='DefaultSampler', shuffle=False),
-    dataset=dict(
-        type='BasicImageDataset',
-        metainfo=dict(dataset_type='CBSD68', task_name='denoising'),
-        data_root='datasets/CBSD68/test',
-        data_prefix=dict(img='target', gt='target'),
-        pipeline=test_pipeline,
-    ),
-)
+test_dataloader = dict(dataset=dict(data_root='datasets/CBSD68/test'))
 test_evaluator = [
     dict(type=f'Protocol{metric}', protocol='grey', quantise=quantise, prefix=f'grey/{quantise}')
     for metric in ('PSNR', 'SSIM')
     for quantise in ('round', 'none')
 ]
-test_cfg = dict(type='MultiTestLoop')
