@@ -10,9 +10,8 @@ from mmengine.model import is_model_wrapper
 from mmengine.runner import Runner
 from torch import Tensor
 
+from sapd_plugin.archs.weights import MMAGIC, network_weights
 from sapd_plugin.errors import SAPDError, nearest
-
-_GROUPS = ('state_dict', 'params_ema', 'params', 'model')
 
 
 class PublishedCheckpointHook(Hook):
@@ -26,14 +25,13 @@ class PublishedCheckpointHook(Hook):
 
     def after_load_checkpoint(self, runner: Runner, checkpoint: dict[str, Any]) -> None:
         """Rename the parameters in place; MMagic's own checkpoints pass unchanged."""
-        state = next((checkpoint[group] for group in _GROUPS if group in checkpoint), checkpoint)
-        if any(str(key).startswith('generator.') for key in state):
+        if any(str(key).startswith(MMAGIC) for key in checkpoint.get('state_dict', ())):
             return
-        state = {str(key).removeprefix('module.'): value for key, value in state.items()}
+        state = network_weights(checkpoint)
         model = runner.model.module if is_model_wrapper(runner.model) else runner.model
         _check(state, model.generator.state_dict())
         checkpoint.clear()
-        checkpoint['state_dict'] = {f'generator.{key}': value for key, value in state.items()}
+        checkpoint['state_dict'] = {f'{MMAGIC}{key}': value for key, value in state.items()}
 
 
 def _check(found: Mapping[str, Any], expected: Mapping[str, Tensor]) -> None:

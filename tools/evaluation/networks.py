@@ -5,11 +5,11 @@ from __future__ import annotations
 import importlib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import nn
 
+from sapd_plugin.archs.weights import network_weights
 from sapd_plugin.compat import alias_functional_tensor
 from sapd_plugin.errors import SAPDError, check_choice
 
@@ -60,22 +60,11 @@ def load_student(network: nn.Module, checkpoint: Path) -> nn.Module:
     except Exception as error:
         raise SAPDError(f"{checkpoint}: cannot be read ({error}), expected a student's checkpoint.") from error
     try:
-        network.load_state_dict(_weights(saved), strict=True)
-    except (RuntimeError, TypeError, AttributeError) as error:
+        network.load_state_dict(network_weights(saved), strict=True)
+    except (SAPDError, RuntimeError, TypeError, AttributeError) as error:
         reason = ' '.join(str(error).split())[:500]
         raise SAPDError(f'{checkpoint}: its weights are not of {type(network).__name__}: {reason}') from error
     return network
-
-
-def _weights(saved: Any) -> Any:
-    if not isinstance(saved, Mapping):
-        return saved
-    for group in ('params_ema', 'params', 'state_dict'):
-        if group in saved:
-            saved = saved[group]
-            break
-    own = {key.removeprefix('generator.'): value for key, value in saved.items() if key.startswith('generator.')}
-    return own or saved
 
 
 def _basicsr(config: Path) -> nn.Module:

@@ -1,0 +1,34 @@
+"""A network's weights in whatever its authors, BasicSR or MMagic wrapped them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from torch import Tensor
+
+from sapd_plugin.errors import SAPDError
+
+WRAPPINGS = ('params_ema', 'params', 'state_dict', 'model', 'model_state_dict')
+"""Keys under which a state dict may lie; the first that is there is taken."""
+MMAGIC, PARALLEL = 'generator.', 'module.'
+
+
+def network_weights(saved: object) -> dict[str, Tensor]:
+    """Return the state dict of the network in a loaded checkpoint.
+
+    Args:
+        saved: a bare state dict; BasicSR's (its EMA weights where there are such); MMagic's (its generator's, and
+            nothing of the rest); or one of its authors', also of data-parallel training.
+
+    Raises:
+        SAPDError: there are no weights in it.
+    """
+    state = saved
+    if isinstance(saved, Mapping):
+        state = next((saved[key] for key in WRAPPINGS if isinstance(saved.get(key), Mapping)), saved)
+    if not isinstance(state, Mapping) or not state or not all(isinstance(value, Tensor) for value in state.values()):
+        raise SAPDError(f'found no weights, expected a state dict, bare or under {", ".join(WRAPPINGS)}.')
+    own = {key[len(MMAGIC) :]: value for key, value in state.items() if key.startswith(MMAGIC)} or dict(state)
+    if all(key.startswith(PARALLEL) for key in own):
+        own = {key[len(PARALLEL) :]: value for key, value in own.items()}
+    return own
