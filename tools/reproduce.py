@@ -195,6 +195,7 @@ def tell(options: argparse.Namespace, catalogue: Catalogue) -> None:
             lines = list(rows(catalogue, table, framework, found))
             _write_reports(root / 'reports' / f'{name}_{framework}', catalogue, table, lines)
             mine = [r.cell for r in found if (r.cell.table, r.cell.framework) == (name, framework)]
+            mine.sort(key=lambda cell: (list(catalogue.arms).index(cell.arm), cell.seed))
             if mine:
                 _draw(root, catalogue, load_framework(framework), mine)
 

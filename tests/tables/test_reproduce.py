@@ -71,6 +71,11 @@ def test_cells_run_once_and_are_reported(framework, arms, masks, data, vgg_weigh
         assert 10 < found['tests']['Rain100L']['psnr'] < 40
         assert found['tests']['Rain100L']['images'] == 2
         assert found['cost']['macs'] > 1e6
+        folder = tmp_path / 'runs' / framework / 'trial' / CELLS[framework] / f'tiny/{arm}/0'
+        side = reproduce.load_framework(framework)
+        ((iteration, psnr),) = side.curve(folder / f'train{side.suffix}', folder)[-1:]
+        assert iteration == 4
+        assert psnr == pytest.approx(found['tests']['Rain100L']['psnr'], abs=1e-3)  # the last one is what is tested
     assert results(tmp_path, framework, 'spd_sgr')['training']['masks'] == f'felzenszwalb, {masks}'
 
     status, printed = call(capsys, *command)  # every task is done: nothing is started

@@ -31,7 +31,10 @@ class MMagic:
         _load_plugin(config)
         config.update(experiment_name=training.name, work_dir='work')
         config['randomness'] = {**config.get('randomness', {}), 'seed': training.seed}
-        config['default_hooks'].get('checkpoint', {}).pop('out_dir', None)  # checkpoints go to work_dir
+        hooks = config['default_hooks']
+        hooks.get('checkpoint', {}).pop('out_dir', None)  # checkpoints go to work_dir
+        # Or all validations are logged under epoch 0.
+        hooks['logger'] = {'type': 'LoggerHook', **hooks.get('logger', {}), 'log_metric_by_epoch': False}
         config['model']['generator'].update(training.network)
         for transform in config['train_dataloader']['dataset']['pipeline']:
             if training.sigma is not None and isinstance(transform.get('sigma'), (int, float)):
@@ -48,7 +51,7 @@ class MMagic:
             test_evaluator=None,
             test_cfg=None,
         )
-        config['default_hooks'].get('checkpoint', {}).pop('save_best', None)  # the last iteration is tested
+        hooks.get('checkpoint', {}).pop('save_best', None)  # the last iteration is tested
         blocks = training.blocks()
         if blocks:
             add_priors(config, blocks)
