@@ -15,6 +15,7 @@ from __future__ import annotations
 import argparse
 import importlib
 import shlex
+import signal
 import sys
 import warnings
 from collections.abc import Sequence
@@ -231,9 +232,15 @@ def _draw(root: Path, catalogue: Catalogue, framework: Framework, cells: Sequenc
             print(path)
 
 
+def stop(*_: object) -> None:
+    """Treat SIGTERM, which clusters send, as Ctrl-C."""
+    raise KeyboardInterrupt
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command and return its exit status."""
     options = parse_arguments(arguments)
+    signal.signal(signal.SIGTERM, stop)
     try:
         {'list': show, 'run': run, 'report': tell}[options.command](options, read_catalogue(options.definitions))
     except SAPDError as error:
