@@ -30,6 +30,7 @@ from tables import report  # noqa: E402
 from tables.cells import Cell, all_cells, select_cells  # noqa: E402
 from tables.definitions import CONFIGS, FRAMEWORKS, Catalogue, Table, read_catalogue  # noqa: E402
 from tables.plan import MASK_SOURCES, Planner, Settings  # noqa: E402
+from tables.preflight import check  # noqa: E402
 from tables.results import Results, iter_results  # noqa: E402
 from tables.runs import Framework, Launch  # noqa: E402
 from tables.summary import Row, rows  # noqa: E402
@@ -101,7 +102,7 @@ def run(options: argparse.Namespace, catalogue: Catalogue) -> None:
     if options.dry_run:
         print('\n'.join(task.show() for task in tasks))
         return
-    planner.check(cells)
+    check(planner, cells)
     for task in tasks:
         task.run()
 

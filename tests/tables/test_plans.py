@@ -43,7 +43,7 @@ def test_training_and_test_of_each_size(framework, name, model, tmp_path):
     plan = planner(framework, name, tmp_path)
     cells = [c for c in all_cells(CATALOGUE, table, framework) if (c.model, c.seed) == (model, 1)]
     for cell in (c for c in cells if c.arm in ('stock', 'shuffled')):
-        training = plan._training(cell)
+        training = plan.training(cell)
         text = side.training(training)
         config = read(framework, text)
         basicsr = framework == 'basicsr'
@@ -83,7 +83,7 @@ def test_floor_is_kept_apart_from_round(tmp_path):
             plan = planner(framework, name, tmp_path)
             cell = next(iter(all_cells(CATALOGUE, CATALOGUE.tables[name], framework)))
             path = tmp_path / f'{name}{side.suffix}'
-            path.write_text(side.training(plan._training(cell)))
+            path.write_text(side.training(plan.training(cell)))
             config = read(framework, side.testing(path, Evaluation(plan.test_sets[0], Path('student.pth'))))
             if framework == 'basicsr':
                 assert (config['model_type'] == 'FloorSRModel') == (expected == 'floor')
@@ -95,7 +95,7 @@ def test_floor_is_kept_apart_from_round(tmp_path):
 def test_a_shortened_training_keeps_the_shape_of_its_schedule(framework, tmp_path):
     plan = planner(framework, 'rain100l', tmp_path, iterations=334)
     config = read(
-        framework, SIDES[framework].training(plan._training(Cell(framework, 'rain100l', 'PReNet', 'full', 'stock', 0)))
+        framework, SIDES[framework].training(plan.training(Cell(framework, 'rain100l', 'PReNet', 'full', 'stock', 0)))
     )
     if framework == 'basicsr':
         train = config['train']

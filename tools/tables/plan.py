@@ -11,9 +11,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from sapd_plugin.core import find_vgg
 from sapd_plugin.errors import SAPDError
-from sapd_plugin.priors.segmenters import find_sam_checkpoint
 from sapd_plugin.priors.store import MaskStore
 from tables import results
 from tables.cells import Cell
@@ -99,53 +97,12 @@ class Planner:
         names = self.settings.tests or tuple(self.table.tests)
         return [EvalSet(name, self.settings.data / self.table.tests[name], self.table) for name in names]
 
-    def check(self, cells: Sequence[Cell]) -> None:
-        """Refuse to begin what cannot end.
-
-        Raises:
-            SAPDError: images, weights of VGG-19 or SAM, or a published checkpoint that the cells need are absent.
-        """
-        missing = self._missing_data(cells)
-        if missing:
-            raise SAPDError(
-                f'--data: {self.table.name} needs images in {", ".join(map(str, missing))}, found none there. '
-                'tools/prepare_dataset.py makes these folders from the downloaded data sets.'
-            )
-        arms = [self.catalogue.arms[cell.arm] for cell in cells]
-        if any(arm.sgr is not None for arm in arms) and find_vgg(self.settings.vgg) is None:
-            raise SAPDError(
-                '--vgg-checkpoint: SGR needs VGG-19 weights, found none, neither at $SAPD_VGG_CHECKPOINT nor in '
-                "torch hub's cache. tools/weights.py says where they come from."
-            )
-        if any(arm.has_priors for arm in arms) and self.settings.masks is None and 'sam' in self.settings.segmenter:
-            named = dict(zip(self.settings.segmenter[::2], self.settings.segmenter[1::2])).get('--checkpoint')
-            if find_sam_checkpoint(named) is None:
-                raise SAPDError(
-                    "--sam-checkpoint: found no SAM weights, neither at $SAPD_SAM_CHECKPOINT nor in torch hub's cache. "
-                    'tools/weights.py says where they come from; --segmenter felzenszwalb needs none.'
-                )
-        for cell, arm in zip(cells, arms):
-            if arm.published:
-                read_published(self._checkpoint(cell))
-
-    def _missing_data(self, cells: Sequence[Cell]) -> list[Path]:
-        """List the folders of images that the cells need and that are absent or empty."""
-        folders = [test_set.folder / kind for test_set in self.test_sets for kind in test_set.kinds]
-        for cell in cells:
-            if not self.catalogue.arms[cell.arm].published:
-                stock = self._training(cell).stock
-                for folder in (self.framework.training_inputs(stock), self.framework.training_targets(stock)):
-                    folders.append(Path(move_data(str(folder), self.settings.data)))
-                if self.table.mask_images and self.catalogue.arms[cell.arm].has_priors:
-                    folders.append(self.settings.data / self.table.mask_images)
-        # An LMDB of BasicSR's is a folder, too.
-        return [folder for folder in dict.fromkeys(folders) if not folder.is_dir() or not any(folder.iterdir())]
-
     def _giver(self, cell: Cell) -> Cell:
         """The stock cell whose student restores the images that masks are cut on; one for all seeds and arms."""
         return replace(cell, arm='stock', seed=self.table.seeds[0])
 
-    def _training(self, cell: Cell) -> Training:
+    def training(self, cell: Cell) -> Training:
+        """What makes a cell's training config."""
         entry, model = self.table.entries[cell.model], self.catalogue.models[cell.model]
         stock = CONFIGS / self.framework.name / entry.configs[self.framework.name]
         launch = self.settings.launch
@@ -171,7 +128,7 @@ class Planner:
         return cell.folder(self.settings.root) / f'train{self.framework.suffix}'
 
     def _train(self, cell: Cell) -> Task:
-        folder, config, training = cell.folder(self.settings.root), self._config(cell), self._training(cell)
+        folder, config, training = cell.folder(self.settings.root), self._config(cell), self.training(cell)
 
         def keep(seconds: float) -> None:
             found = results.load(cell, self.settings.root)
@@ -205,8 +162,8 @@ class Planner:
 
     def _published(self, cell: Cell) -> Task:
         """The authors' checkpoint, brought into the framework's form."""
-        folder, config, training = cell.folder(self.settings.root), self._config(cell), self._training(cell)
-        source = self._checkpoint(cell)
+        folder, config, training = cell.folder(self.settings.root), self._config(cell), self.training(cell)
+        source = self.checkpoint(cell)
         target = folder / 'student.pth'
 
         def convert() -> None:
@@ -223,13 +180,13 @@ class Planner:
             prepare=convert,
         )
 
-    def _checkpoint(self, cell: Cell) -> Path:
-        """The authors' file."""
+    def checkpoint(self, cell: Cell) -> Path:
+        """The authors' file for a published cell."""
         return self.settings.checkpoints / str(self.table.published(self.catalogue.models[cell.model]))
 
     def _masks(self, cell: Cell) -> Task:
         giver, store = self._giver(cell), self._store(cell)
-        training = self._training(giver)
+        training = self.training(giver)
         config, finished = self._config(giver), store.with_name(f'{store.name}.done')
 
         def command() -> list[str]:

@@ -1,0 +1,60 @@
+"""What cells need, looked for before anything begins."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from sapd_plugin.core import find_vgg
+from sapd_plugin.errors import SAPDError
+from sapd_plugin.priors.segmenters import find_sam_checkpoint
+from tables.cells import Cell
+from tables.checkpoints import read_published
+from tables.plan import Planner
+from tables.runs import move_data
+
+
+def check(planner: Planner, cells: Sequence[Cell]) -> None:
+    """Refuse to begin what cannot end.
+
+    Raises:
+        SAPDError: images, weights of VGG-19 or SAM, or a published checkpoint that the cells need are absent.
+    """
+    missing = _missing_data(planner, cells)
+    if missing:
+        raise SAPDError(
+            f'--data: {planner.table.name} needs images in {", ".join(map(str, missing))}, found none there. '
+            'tools/prepare_dataset.py makes these folders from the downloaded data sets.'
+        )
+    settings = planner.settings
+    arms = [planner.catalogue.arms[cell.arm] for cell in cells]
+    if any(arm.sgr is not None for arm in arms) and find_vgg(settings.vgg) is None:
+        raise SAPDError(
+            '--vgg-checkpoint: SGR needs VGG-19 weights, found none, neither at $SAPD_VGG_CHECKPOINT nor in '
+            "torch hub's cache. tools/weights.py says where they come from."
+        )
+    if any(arm.has_priors for arm in arms) and settings.masks is None and 'sam' in settings.segmenter:
+        named = dict(zip(settings.segmenter[::2], settings.segmenter[1::2])).get('--checkpoint')
+        if find_sam_checkpoint(named) is None:
+            raise SAPDError(
+                "--sam-checkpoint: found no SAM weights, neither at $SAPD_SAM_CHECKPOINT nor in torch hub's cache. "
+                'tools/weights.py says where they come from; --segmenter felzenszwalb needs none.'
+            )
+    for cell, arm in zip(cells, arms):
+        if arm.published:
+            read_published(planner.checkpoint(cell))
+
+
+def _missing_data(planner: Planner, cells: Sequence[Cell]) -> list[Path]:
+    """List the folders of images that the cells need and that are absent or empty."""
+    table, data, framework = planner.table, planner.settings.data, planner.framework
+    folders = [test_set.folder / kind for test_set in planner.test_sets for kind in test_set.kinds]
+    for cell in cells:
+        if not planner.catalogue.arms[cell.arm].published:
+            stock = planner.training(cell).stock
+            for folder in (framework.training_inputs(stock), framework.training_targets(stock)):
+                folders.append(Path(move_data(str(folder), data)))
+            if table.mask_images and planner.catalogue.arms[cell.arm].has_priors:
+                folders.append(data / table.mask_images)
+    # An LMDB of BasicSR's is a folder, too.
+    return [folder for folder in dict.fromkeys(folders) if not folder.is_dir() or not any(folder.iterdir())]
