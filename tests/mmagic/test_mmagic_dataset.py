@@ -65,6 +65,7 @@ def build(pairs: Path, store: Path, transforms: list, **changes):
 def samples(dataset, count: int = 12):
     np.random.seed(1)
     random.seed(1)
+    torch.manual_seed(1)
     for index in range(count):
         yield dataset[index % len(dataset)]
 
