@@ -13,7 +13,7 @@ Exit status: 0 done, 2 a mistake in the command, the data or a config, 130 stopp
 from __future__ import annotations
 
 import argparse
-import importlib
+import importlib.util
 import shlex
 import signal
 import sys
@@ -189,30 +189,38 @@ def tell(options: argparse.Namespace, catalogue: Catalogue) -> None:
     """Write the reports of the tables that have results, or of those that are named."""
     root = options.output.resolve()
     found = list(iter_results(root))
+    pictures = importlib.util.find_spec('matplotlib') is not None
+    if not pictures:
+        print('no pictures: matplotlib is not installed', file=sys.stderr)
     for name in options.tables or dict.fromkeys(r.cell.table for r in found if r.cell.table in catalogue.tables):
         table = catalogue.table(name)
         for framework in FRAMEWORKS:
             if not any(framework in entry.configs for entry in table.entries.values()):
                 continue
             lines = list(rows(catalogue, table, framework, found))
-            _write_reports(root / 'reports' / f'{name}_{framework}', catalogue, table, lines)
+            base = root / 'reports' / f'{name}_{framework}'
+            _write_reports(base, table, lines)
+            if pictures and any(row.cost for row in lines):
+                _draw_cost(base.with_name(f'{base.name}_cost.png'), table, lines)
             mine = [r.cell for r in found if (r.cell.table, r.cell.framework) == (name, framework)]
             mine.sort(key=lambda cell: (list(catalogue.arms).index(cell.arm), cell.seed))
-            if mine:
+            if mine and pictures:
                 _draw(root, catalogue, load_framework(framework), mine)
 
 
-def _write_reports(base: Path, catalogue: Catalogue, table: Table, lines: Sequence[Row]) -> None:
-    from tables.plots import draw_cost
-
+def _write_reports(base: Path, table: Table, lines: Sequence[Row]) -> None:
     base.parent.mkdir(parents=True, exist_ok=True)
     for suffix, make in (('.md', report.markdown), ('.tex', report.latex), ('.csv', report.csv_text)):
         path = base.with_suffix(suffix)
         path.write_text(make(table, lines), encoding='utf-8')
         print(path)
-    if any(row.cost for row in lines):
-        draw_cost(base.with_name(f'{base.name}_cost.png'), table, lines)
-        print(base.with_name(f'{base.name}_cost.png'))
+
+
+def _draw_cost(path: Path, table: Table, lines: Sequence[Row]) -> None:
+    from tables.plots import draw_cost
+
+    draw_cost(path, table, lines)
+    print(path)
 
 
 def _draw(root: Path, catalogue: Catalogue, framework: Framework, cells: Sequence[Cell]) -> None:
