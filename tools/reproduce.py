@@ -181,7 +181,8 @@ def _measured(catalogue: Catalogue, table: Table, model: str, found: Sequence[Re
                 if value is not None:
                     half = '' if value.half is None else f' ± {value.half:.3f}'
                     place = f'{framework} {row.size} {row.arm} {test}'
-                    lines.append(f'measured {place}: {value.mean:.3f}{half}, seeds: {value.count}')
+                    images = ' or '.join(map(str, row.images[test]))
+                    lines.append(f'measured {place}: {value.mean:.3f}{half}, seeds: {value.count}, images: {images}')
     return lines
 
 

@@ -83,6 +83,7 @@ def test_a_report_shows_nothing_but_what_was_measured_or_quoted(trial, found):
     assert '| RCAN tiny | masks, SPD | sam fast, restored | 300,000 | 30.40 ± 0.25 (+0.30 ± 0.25) | 0.3040' in text
     assert '| RCAN tiny | shuffled masks, SPD + SGR |  |  |  |  |  |  |  |  |' in text
     assert 'quoted: A paper & its table_1' in text
+    assert 'Test images: Rain100L 3.' in text
     quoted_or_measured = {'36.00', '30.10', '30.40'}
     assert set(re.findall(r'\b[1-9]\d\.\d\d\b', text)) == quoted_or_measured
     tex = report.latex(table, lines(trial, found))
@@ -99,7 +100,7 @@ def test_csv_holds_everything_at_full_precision(trial, found):
     (row,) = [r for r in read if r['arm'] == 'spd' and r['metric'] == 'psnr']
     assert float(row['mean']) == pytest.approx(30.4, abs=1e-12)
     assert float(row['gain']) == pytest.approx(np.mean(np.subtract(SAPD, STOCK)), abs=1e-12)
-    assert (row['seeds'], row['parameters'], row['protocol']) == ('3', '1234', 'y')
+    assert (row['seeds'], row['parameters'], row['protocol'], row['images']) == ('3', '1234', 'y', '3')
     (quoted,) = [r for r in read if r['arm'] == 'quoted']
     assert (quoted['mean'], quoted['seeds'], quoted['label']) == ('36.0', '', 'quoted: A paper & its table_1')
 

@@ -14,7 +14,7 @@ DIGITS = {'psnr': 2, 'ssim': 4}
 COST = ('parameters', 'macs', 'milliseconds', 'memory', 'over_stock')
 PLACE = ('table', 'framework', 'model', 'size', 'arm', 'label', 'test', 'metric')
 NUMBERS = ('mean', 'half_width_95', 'seeds', 'gain', 'gain_half_width_95', 'gain_seeds')
-HOW = ('masks', 'iterations', 'as_published', 'protocol', 'quantise', 'sigma')
+HOW = ('masks', 'iterations', 'as_published', 'protocol', 'quantise', 'sigma', 'images')
 
 
 def markdown(table: Table, rows: Sequence[Row]) -> str:
@@ -22,7 +22,7 @@ def markdown(table: Table, rows: Sequence[Row]) -> str:
     head, body = _head(table), [_line(table, row) for row in rows]
     lines = [head, ['---'] * len(head), *body]
     text = '\n'.join(f'| {" | ".join(line)} |' for line in lines)
-    return f'## {table.title}\n\n{_caption(table)}\n\n{text}\n'
+    return f'## {table.title}\n\n{_caption(table, rows)}\n\n{text}\n'
 
 
 def latex(table: Table, rows: Sequence[Row]) -> str:
@@ -33,7 +33,7 @@ def latex(table: Table, rows: Sequence[Row]) -> str:
     body = '\n'.join(lines)
     columns = 'l' * 4 + 'r' * (len(head) - 4)
     return (
-        f'\\begin{{table}}\n\\caption{{{_escape(table.title)}. {_escape(_caption(table))}}}\n'
+        f'\\begin{{table}}\n\\caption{{{_escape(table.title)}. {_escape(_caption(table, rows))}}}\n'
         f'\\begin{{tabular}}{{{columns}}}\n{body}\n\\end{{tabular}}\n\\end{{table}}\n'
     )
 
@@ -68,18 +68,22 @@ def csv_text(table: Table, rows: Sequence[Row]) -> str:
                     'protocol': table.protocol,
                     'quantise': table.quantise,
                     'sigma': table.sigma,
+                    'images': ' or '.join(map(str, row.images.get(test, []))),
                     **{key: row.cost.get(key) for key in COST},
                 }
             )
     return file.getvalue()
 
 
-def _caption(table: Table) -> str:
+def _caption(table: Table, rows: Sequence[Row]) -> str:
     noise = f', Gaussian noise of sigma {table.sigma:g}' if table.sigma is not None else ''
     note = f' {table.note}' if table.note else ''
+    counts = {test: sorted({n for row in rows for n in row.images.get(test, [])}) for test in table.tests}
+    images = '; '.join(f'{test} {" or ".join(map(str, n))}' for test, n in counts.items() if n)
+    images = f' Test images: {images}.' if images else ''
     return (
         f'PSNR (dB) and SSIM by protocol {table.protocol}, 8 bits by {table.quantise}{noise}; mean over seeds ± half '
-        f'of the 95 % confidence interval; in brackets the gain over stock, paired by seed.{note}'
+        f'of the 95 % confidence interval; in brackets the gain over stock, paired by seed.{images}{note}'
     )
 
 

@@ -27,6 +27,7 @@ class Row:
         iterations: of the training; None: not trained here.
         as_published: whether that is the published number.
         masks: segmenter and source; empty: none.
+        images: test set -> how many images the values are means over; several where runs differ.
         cost: parameters, MACs, time, memory of one student.
     """
 
@@ -40,6 +41,7 @@ class Row:
     iterations: int | None = None
     as_published: bool = True
     masks: str = ''
+    images: dict[str, list[int]] = field(default_factory=dict)
     cost: dict[str, Any] = field(default_factory=dict)
 
 
@@ -101,5 +103,6 @@ def _arm(catalogue: Catalogue, table: Table, cell: Any, runs: list[Results], sto
         length or None,
         all(r.training.get('as_published', True) for r in runs),
         ', '.join(sorted({r.training.get('masks') or '' for r in runs})),
+        {t: sorted({r.tests[t]['images'] for r in runs if r.holds(t, table)}) for t in table.tests},
         next((r.cost for r in runs if r.cost), {}),
     )
