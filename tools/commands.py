@@ -27,7 +27,7 @@ def output_lines(command: Sequence[str], folder: Path, log: Path | None = None) 
     )
     last: deque[str] = deque(maxlen=25)
     assert process.stdout is not None
-    file = log.open('a', encoding='utf-8') if log is not None else None
+    file = log.open('a', buffering=1, encoding='utf-8') if log is not None else None
     try:
         for line in process.stdout:
             last.append(line)
