@@ -5,6 +5,8 @@ python tools/reproduce.py run TABLE [CELL ...] --framework basicsr|mmagic [--dry
 python tools/reproduce.py report [TABLE ...]
 
 A CELL is MODEL/SIZE/ARM/SEED, parts with wildcards or left out: 'Restormer/small', '*/full/stock', 'NAFNet/tiny/spd*'.
+TABLE may be a group of tables; then a CELL begins with its table, and cells are run seed by seed. The same command in
+several terminals shares the work.
 Data lie below --data as tools/prepare_dataset.py makes them. A run may be stopped at any time; the same command goes
 on.
 Exit status: 0 done, 2 a mistake in the command, the data or a config, 130 stopped.
@@ -28,11 +30,12 @@ alias_functional_tensor()
 from sapd_plugin.errors import SAPDError, check_choice  # noqa: E402
 from tables import report  # noqa: E402
 from tables.cells import Cell, all_cells, select_cells  # noqa: E402
-from tables.definitions import CONFIGS, FRAMEWORKS, Catalogue, Table, read_catalogue  # noqa: E402
-from tables.plan import MASK_SOURCES, Planner, Settings  # noqa: E402
+from tables.definitions import CONFIGS, FRAMEWORKS, MASK_SOURCES, Catalogue, Table, read_catalogue  # noqa: E402
+from tables.plan import Planner, Settings  # noqa: E402
 from tables.preflight import check  # noqa: E402
 from tables.results import Results, iter_results  # noqa: E402
 from tables.runs import Framework, Launch  # noqa: E402
+from tables.sharing import run_chains, unique  # noqa: E402
 from tables.summary import Row, rows  # noqa: E402
 
 warnings.filterwarnings('ignore', message='pkg_resources is deprecated')  # MMEngine asks for it
@@ -50,7 +53,7 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
     run = commands.add_parser('run', help='run or resume cells', allow_abbrev=False)
     tell = commands.add_parser('report', help='Markdown, CSV, LaTeX and pictures')
     for command in (show, tell):
-        command.add_argument('tables', nargs='*', metavar='TABLE', help='default: all')
+        command.add_argument('tables', nargs='*', metavar='TABLE', help='tables or groups (default: all)')
     for command in (show, run, tell):
         command.add_argument('--output', type=Path, default=Path('runs/tables'), help='results (default: %(default)s)')
         command.add_argument(
@@ -95,24 +98,29 @@ def load_framework(name: str) -> Framework:
 
 def run(options: argparse.Namespace, catalogue: Catalogue) -> None:
     """Run or resume cells."""
-    table, framework = catalogue.table(options.table), load_framework(options.framework)
-    planner = Planner(catalogue, table, framework, _settings(options, table))
-    cells = select_cells(list(all_cells(catalogue, table, framework.name)), options.cells)
-    tasks = list(planner.tasks(cells))
+    tables, framework = catalogue.select(options.table), load_framework(options.framework)
+    settings = _settings(options, tables)
+    planners = {table.name: Planner(catalogue, table, framework, settings) for table in tables}
+    cells = [cell for table in tables for cell in all_cells(catalogue, table, framework.name)]
+    if options.table not in planners:
+        # Whenever it is stopped, as many seeds as possible are whole.
+        cells.sort(key=lambda cell: cell.seed)
+    cells = select_cells(cells, options.cells, grouped=options.table not in planners)
     if options.dry_run:
-        print('\n'.join(task.show() for task in tasks))
+        print('\n'.join(task.show() for task in unique([planners[cell.table].chain(cell) for cell in cells])))
         return
-    check(planner, cells)
-    for task in tasks:
-        task.run()
+    for name, planner in planners.items():
+        check(planner, [cell for cell in cells if cell.table == name])
+    run_chains([planners[cell.table].chain(cell) for cell in cells])
 
 
-def _settings(options: argparse.Namespace, table: Table) -> Settings:
+def _settings(options: argparse.Namespace, tables: Sequence[Table]) -> Settings:
     import torch
 
     check_choice('--masks-of', options.masks_of, MASK_SOURCES)
-    for test in options.tests:
-        check_choice('--tests', test, table.tests)
+    for table in tables:
+        for test in options.tests:
+            check_choice('--tests', test, table.tests)
     for flag in ('gpus', 'iterations', 'batch'):
         value = getattr(options, flag)
         if value is not None and value < 1:
@@ -146,8 +154,7 @@ def _settings(options: argparse.Namespace, table: Table) -> Settings:
 def show(options: argparse.Namespace, catalogue: Catalogue) -> None:
     """Print the tables."""
     found = list(iter_results(options.output.resolve()))
-    for name in options.tables or catalogue.tables:
-        table = catalogue.table(name)
+    for table in _named(options, catalogue) or catalogue.tables.values():
         print(f'{table.name}: {table.title}')
         print(f'  task {table.task}, tests {", ".join(table.tests)}')
         noise = '' if table.sigma is None else f', noise of sigma {table.sigma:g}'
@@ -168,6 +175,10 @@ def show(options: argparse.Namespace, catalogue: Catalogue) -> None:
             for line in _measured(catalogue, table, model, found):
                 print(f'    {line}')
         print()
+
+
+def _named(options: argparse.Namespace, catalogue: Catalogue) -> list[Table]:
+    return [table for name in options.tables for table in catalogue.select(name)]
 
 
 def _measured(catalogue: Catalogue, table: Table, model: str, found: Sequence[Results]) -> list[str]:
@@ -193,17 +204,17 @@ def tell(options: argparse.Namespace, catalogue: Catalogue) -> None:
     pictures = importlib.util.find_spec('matplotlib') is not None
     if not pictures:
         print('no pictures: matplotlib is not installed', file=sys.stderr)
-    for name in options.tables or dict.fromkeys(r.cell.table for r in found if r.cell.table in catalogue.tables):
-        table = catalogue.table(name)
+    measured = dict.fromkeys(r.cell.table for r in found if r.cell.table in catalogue.tables)
+    for table in _named(options, catalogue) or map(catalogue.table, measured):
         for framework in FRAMEWORKS:
             if not any(framework in entry.configs for entry in table.entries.values()):
                 continue
             lines = list(rows(catalogue, table, framework, found))
-            base = root / 'reports' / f'{name}_{framework}'
+            base = root / 'reports' / f'{table.name}_{framework}'
             _write_reports(base, table, lines)
             if pictures and any(row.cost for row in lines):
                 _draw_cost(base.with_name(f'{base.name}_cost.png'), table, lines)
-            mine = [r.cell for r in found if (r.cell.table, r.cell.framework) == (name, framework)]
+            mine = [r.cell for r in found if (r.cell.table, r.cell.framework) == (table.name, framework)]
             mine.sort(key=lambda cell: (list(catalogue.arms).index(cell.arm), cell.seed))
             if mine and pictures:
                 _draw(root, catalogue, load_framework(framework), mine)

@@ -42,7 +42,7 @@ def all_cells(catalogue: Catalogue, table: Table, framework: str) -> Iterator[Ce
             size for size in table.sizes if size == 'full' or framework in catalogue.models[model].sizes.get(size, {})
         ]
         for size in sizes:
-            for arm in table.arms:
+            for arm in table.arms if entry.arms is None else [arm for arm in table.arms if arm in entry.arms]:
                 if catalogue.arms[arm].published:
                     if table.published(catalogue.models[model]) and size == 'full':
                         yield Cell(framework, table.name, model, size, arm, table.seeds[0])
@@ -51,23 +51,33 @@ def all_cells(catalogue: Catalogue, table: Table, framework: str) -> Iterator[Ce
                     yield Cell(framework, table.name, model, size, arm, seed)
 
 
-def select_cells(cells: Sequence[Cell], patterns: Sequence[str]) -> list[Cell]:
+def select_cells(cells: Sequence[Cell], patterns: Sequence[str], grouped: bool = False) -> list[Cell]:
     """Keep the cells that a pattern fits; each part of ``MODEL/SIZE/ARM/SEED`` may hold wildcards, or be left out.
+
+    Args:
+        cells: those there are.
+        patterns: none keeps all.
+        grouped: the cells are of several tables, and patterns begin with the table's name.
 
     Raises:
         SAPDError: a pattern that fits no cell.
     """
     if not patterns:
         return list(cells)
-    chosen = []
+    names = {cell: f'{cell.table}/{cell}' if grouped else str(cell) for cell in cells}
+    chosen: set[Cell] = set()
     for pattern in patterns:
         parts = pattern.split('/')
-        found = [c for c in cells if len(parts) <= 4 and all(map(fnmatchcase, str(c).split('/'), parts))]
+        found = [
+            cell
+            for cell, name in names.items()
+            if len(parts) <= len(name.split('/')) and all(map(fnmatchcase, name.split('/'), parts))
+        ]
         if not found:
-            names = [str(cell) for cell in cells]
+            form = 'TABLE/MODEL/SIZE/ARM/SEED' if grouped else 'MODEL/SIZE/ARM/SEED'
             raise SAPDError(
-                f"CELL: '{pattern}' fits none of {len(names)} cells, expected MODEL/SIZE/ARM/SEED, with wildcards "
-                f'or left out, for instance {", ".join(names[:1])}.{nearest(pattern, names)}'
+                f"CELL: '{pattern}' fits none of {len(names)} cells, expected {form}, with wildcards "
+                f'or left out, for instance {", ".join(list(names.values())[:1])}.{nearest(pattern, names.values())}'
             )
-        chosen += found
+        chosen.update(found)
     return [cell for cell in cells if cell in chosen]

@@ -18,16 +18,26 @@ from sapd_plugin.metrics.protocols import check_metric
 CONFIGS = Path(__file__).resolve().parents[2] / 'configs'
 FRAMEWORKS = ('basicsr', 'mmagic')
 SIZES = ('full', 'small', 'tiny')
+MASK_SOURCES = ('restored', 'target', 'input')
 _NOT_TABLES = ('models.yml', 'arms.yml')
 
 
 @dataclass(frozen=True)
 class Arm:
-    """What is added to a stock config. ``spf``, ``spd``, ``sgr`` and ``dataset`` are blocks, or None: left out."""
+    """What is added to a stock config.
+
+    ``spf``, ``spd``, ``sgr`` and ``dataset`` are blocks, or None: left out. ``extra``: only in tables that name it.
+    ``longer``: trained for the wall time of
+    SAPD, by the entry's ``time_factor``. ``masks`` says where the masks come from when it is not what the command line
+    says: ``source``, ``segmenter``, or ``store``, a finished one below the data folder.
+    """
 
     name: str
     label: str
     published: bool = False
+    extra: bool = False
+    longer: bool = False
+    masks: Mapping[str, str] = field(default_factory=dict)
     spf: Mapping[str, Any] | None = None
     spd: Mapping[str, Any] | None = None
     sgr: Mapping[str, Any] | None = None
@@ -64,13 +74,17 @@ class Entry:
     """A model's place in a table: its stock config in each framework, and what goes with them.
 
     ``gpus``: on how many GPUs the configs' batch was published; ``published``: the authors' checkpoint where it is not
-    the model's for the table's training set; ``set``: dotted config keys to change, for each framework.
+    the model's for the table's training set; ``set``: dotted config keys to change, for each framework; ``arms``: those
+    of the table that the model gets, None for all; ``time_factor``: how many stock iterations fit into the wall time of
+    one with SAPD, for the arms that are trained longer.
     """
 
     configs: Mapping[str, str]
     gpus: int = 1
     published: str | None = None
     set: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    arms: tuple[str, ...] | None = None
+    time_factor: float = 1.0
 
 
 @dataclass(frozen=True)
@@ -92,7 +106,8 @@ class Table:
 
     ``train``: the training set; ``tests``: name -> folder below the data folder; ``sigma``: of the noise added to them;
     ``mask_images``: the images, below the data folder, that masks are cut on where the training makes its degraded
-    images itself.
+    images itself; ``mask_giver``: the model whose stock student restores the images that masks are cut on, None for
+    each its own; ``group``: a name for several tables that are run and reported together.
     """
 
     name: str
@@ -105,6 +120,8 @@ class Table:
     quantise: str = 'round'
     sigma: float | None = None
     mask_images: str | None = None
+    mask_giver: str | None = None
+    group: str | None = None
     arms: tuple[str, ...] = ()
     sizes: tuple[str, ...] = SIZES
     seeds: tuple[int, ...] = (0, 1, 2)
@@ -133,6 +150,18 @@ class Catalogue:
         check_choice('TABLE', name, self.tables)
         return self.tables[name]
 
+    def select(self, name: str) -> list[Table]:
+        """Find the tables of a group, or the one table of that name.
+
+        Raises:
+            SAPDError: there is neither.
+        """
+        found = [table for table in self.tables.values() if table.group == name]
+        if not found:
+            groups = dict.fromkeys(table.group for table in self.tables.values() if table.group)
+            check_choice('TABLE', name, [*groups, *self.tables])
+        return found or [self.tables[name]]
+
 
 def read_catalogue(folder: Path) -> Catalogue:
     """Read and check every file of a folder.
@@ -143,6 +172,10 @@ def read_catalogue(folder: Path) -> Catalogue:
     arms = {
         name: _build(Arm, {'name': name, **block}, f'arms.yml {name}') for name, block in _read(folder / 'arms.yml')
     }
+    for arm in arms.values():
+        where = f'arms.yml {arm.name}'
+        check_keys(f'{where}.masks', arm.masks, ('source', 'segmenter', 'store'))
+        check_choice(f'{where}.masks.source', arm.masks.get('source', MASK_SOURCES[0]), MASK_SOURCES)
     models = {
         name: _build(Model, {'name': name, **block}, f'models.yml {name}')
         for name, block in _read(folder / 'models.yml')
@@ -163,6 +196,8 @@ def _table(path: Path, models: Mapping[str, Model], arms: Mapping[str, Arm]) -> 
         _known(f'{path.name} models', name, models)
         entry = dict(found)
         entry['configs'] = {key: entry.pop(key) for key in FRAMEWORKS if key in entry}
+        if 'arms' in entry:
+            entry['arms'] = tuple(entry['arms'])
         entries[name] = _build(Entry, entry, f'{path.name} models.{name}')
         for framework, config in entries[name].configs.items():
             if not (CONFIGS / framework / config).is_file():
@@ -174,7 +209,7 @@ def _table(path: Path, models: Mapping[str, Model], arms: Mapping[str, Arm]) -> 
         yardsticks.append(_build(Yardstick, found, where))
         _known(f'{where}.model', yardsticks[-1].model, models)
         _known(f'{where}.test', yardsticks[-1].test, block.get('tests', {}))
-    block['arms'] = tuple(block.get('arms', arms))
+    block['arms'] = tuple(block.get('arms', [name for name, arm in arms.items() if not arm.extra]))
     for arm in block['arms']:
         _known(f'{path.name} arms', arm, arms)
     for key in ('sizes', 'seeds'):
@@ -183,6 +218,11 @@ def _table(path: Path, models: Mapping[str, Model], arms: Mapping[str, Arm]) -> 
     for size in block.get('sizes', ()):
         check_choice(f'{path.name} sizes', size, SIZES)
     check_metric(path.name, block.get('protocol'), quantise=block.get('quantise', 'round'))
+    for name, entry in entries.items():
+        for arm in entry.arms or ():
+            _known(f'{path.name} models.{name}.arms', arm, block['arms'])
+    if block.get('mask_giver') is not None:
+        _known(f'{path.name} mask_giver', block['mask_giver'], entries)
     block.update(name=path.stem, entries=entries, yardsticks=tuple(yardsticks))
     return _build(Table, block, path.name)
 

@@ -7,7 +7,7 @@ import json
 import re
 import shlex
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -16,13 +16,12 @@ from sapd_plugin.priors.store import MaskStore
 from tables import results
 from tables.cells import Cell
 from tables.checkpoints import read_published
-from tables.definitions import CONFIGS, Catalogue, Table
+from tables.definitions import CONFIGS, Arm, Catalogue, Table
 from tables.runs import TOOLS, EvalSet, Evaluation, Framework, Launch, Training, batch_per_process, move_data
 from tables.tasks import Task
 
 COST_SIZE = (256, 256)
 """Height and width of the image that inference is measured on, as papers have it."""
-MASK_SOURCES = ('restored', 'target', 'input')
 
 
 @dataclass(frozen=True)
@@ -68,22 +67,14 @@ class Planner:
     framework: Framework
     settings: Settings
 
-    def tasks(self, cells: Sequence[Cell]) -> Iterator[Task]:
-        """Yield what has to be done for the cells, each task once, in an order in which they can run."""
-        seen: set[str] = set()
-        for cell in cells:
-            for task in self._of(cell):
-                if task.title not in seen:
-                    seen.add(task.title)
-                    yield task
-
-    def _of(self, cell: Cell) -> Iterator[Task]:
+    def chain(self, cell: Cell) -> Iterator[Task]:
+        """Yield what has to be done for one cell, each task after those that it needs."""
         arm = self.catalogue.arms[cell.arm]
         if arm.published:
             yield self._published(cell)
         else:
-            if arm.has_priors and self.settings.masks is None:
-                if self.settings.mask_source == 'restored':
+            if arm.has_priors and self.settings.masks is None and 'store' not in arm.masks:
+                if self.mask_source(arm) == 'restored':
                     yield self._train(self._giver(cell))
                 yield self._masks(cell)
             yield self._train(cell)
@@ -99,7 +90,15 @@ class Planner:
 
     def _giver(self, cell: Cell) -> Cell:
         """The stock cell whose student restores the images that masks are cut on; one for all seeds and arms."""
-        return replace(cell, arm='stock', seed=self.table.seeds[0])
+        return replace(cell, model=self.table.mask_giver or cell.model, arm='stock', seed=self.table.seeds[0])
+
+    def mask_source(self, arm: Arm) -> str:
+        """Which images are cut: what the arm says, or the command line."""
+        return arm.masks.get('source', self.settings.mask_source)
+
+    def segmenter(self, arm: Arm) -> tuple[str, ...]:
+        """Arguments of tools/extract_masks.py: what the arm says, or the command line."""
+        return ('--segmenter', arm.masks['segmenter']) if 'segmenter' in arm.masks else self.settings.segmenter
 
     def training(self, cell: Cell) -> Training:
         """What makes a cell's training config."""
@@ -118,11 +117,18 @@ class Planner:
             data=self.settings.data,
             masks=self._store(cell),
             vgg=self.settings.vgg,
-            iterations=self.settings.iterations,
+            iterations=self._iterations(cell, stock),
             batch=batch_per_process(total, launch.gpus, cell),
             gpus=launch.gpus if self.settings.cuda else 0,
             sigma=self.table.sigma,
         )
+
+    def _iterations(self, cell: Cell, stock: Path) -> int | None:
+        """How many to train for; None: as the stock config has it."""
+        if not self.catalogue.arms[cell.arm].longer:
+            return self.settings.iterations
+        asked = self.settings.iterations or self.framework.iterations(stock)
+        return round(asked * self.table.entries[cell.model].time_factor)
 
     def _config(self, cell: Cell) -> Path:
         return cell.folder(self.settings.root) / f'train{self.framework.suffix}'
@@ -156,7 +162,7 @@ class Planner:
             prepare=lambda: _write(config, self.framework.training(training)),
             stopped=keep,
             log=folder / 'train.txt',
-            total=self.settings.iterations or self.framework.iterations(training.stock),
+            total=training.iterations or self.framework.iterations(training.stock),
             progress=self.framework.iteration,
         )
 
@@ -185,12 +191,12 @@ class Planner:
         return self.settings.checkpoints / str(self.table.published(self.catalogue.models[cell.model]))
 
     def _masks(self, cell: Cell) -> Task:
-        giver, store = self._giver(cell), self._store(cell)
+        giver, store, arm = self._giver(cell), self._store(cell), self.catalogue.arms[cell.arm]
         training = self.training(giver)
         config, finished = self._config(giver), store.with_name(f'{store.name}.done')
 
         def command() -> list[str]:
-            source = self.settings.mask_source
+            source = self.mask_source(arm)
             # The stock config has the folders, too, and is there in a dry run.
             read = config if config.is_file() else training.stock
             folder = self.framework.training_targets(read) if source == 'target' else self._inputs(read)
@@ -199,7 +205,7 @@ class Planner:
                 move_data(str(folder), self.settings.data),
                 '--output',
                 str(store),
-                *self.settings.segmenter,
+                *self.segmenter(arm),
             ]
             if source == 'restored':
                 arguments += ['--restored-by', str(config), str(self._student(giver))]
@@ -221,11 +227,15 @@ class Planner:
         return self.framework.training_inputs(config)
 
     def _store(self, cell: Cell) -> Path:
+        arm = self.catalogue.arms[cell.arm]
+        if 'store' in arm.masks:
+            return self.settings.data / arm.masks['store']
         if self.settings.masks is not None:
             return self.settings.masks
         base = self.settings.root / self.framework.name / self.table.name / 'masks'
-        source = self.settings.mask_source
-        return base / (f'{cell.model}-{cell.size}' if source == 'restored' else f'{source}-{cell.model}')
+        source, giver = self.mask_source(arm), self._giver(cell).model
+        name = f'{giver}-{cell.size}' if source == 'restored' else f'{source}-{giver}'
+        return base / (f'{name}-{arm.masks["segmenter"]}' if 'segmenter' in arm.masks else name)
 
     def _test(self, cell: Cell, test_set: EvalSet) -> Task:
         folder, name = cell.folder(self.settings.root), test_set.name

@@ -33,7 +33,8 @@ def check(planner: Planner, cells: Sequence[Cell]) -> None:
             '--vgg-checkpoint: SGR needs VGG-19 weights, found none, neither at $SAPD_VGG_CHECKPOINT nor in '
             "torch hub's cache. tools/weights.py says where they come from."
         )
-    if any(arm.has_priors for arm in arms) and settings.masks is None and 'sam' in settings.segmenter:
+    cut = [arm for arm in arms if arm.has_priors and settings.masks is None and 'store' not in arm.masks]
+    if any('sam' in planner.segmenter(arm) for arm in cut):
         named = dict(zip(settings.segmenter[::2], settings.segmenter[1::2])).get('--checkpoint')
         if find_sam_checkpoint(named) is None:
             raise SAPDError(
@@ -54,7 +55,10 @@ def _missing_data(planner: Planner, cells: Sequence[Cell]) -> list[Path]:
             stock = planner.training(cell).stock
             for folder in (framework.training_inputs(stock), framework.training_targets(stock)):
                 folders.append(Path(move_data(str(folder), data)))
-            if table.mask_images and planner.catalogue.arms[cell.arm].has_priors:
+            arm = planner.catalogue.arms[cell.arm]
+            if table.mask_images and arm.has_priors:
                 folders.append(data / table.mask_images)
+            if arm.has_priors and 'store' in arm.masks:
+                folders.append(data / arm.masks['store'])
     # An LMDB of BasicSR's is a folder, too.
     return [folder for folder in dict.fromkeys(folders) if not folder.is_dir() or not any(folder.iterdir())]

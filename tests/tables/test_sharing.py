@@ -1,0 +1,139 @@
+"""Chains of tasks: every task once, in order, whoever is at work beside; and groups of tables."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import yaml
+
+import reproduce
+from sapd_plugin.errors import SAPDError
+from table_recipes import TABLE, catalogue, definitions
+from tables import sharing
+from tables.cells import all_cells, select_cells
+from tables.definitions import read_catalogue
+from tables.sharing import locked, run_chains
+from tables.tasks import Task
+
+WORKER = """
+import sys, time
+from pathlib import Path
+from tables import sharing
+from tables.tasks import Task
+
+folder = Path(sys.argv[1])
+sharing.WAIT = 0.05
+
+def task(name):
+    def note():
+        time.sleep(0.15)
+        with (folder / 'log').open('a') as file:
+            file.write(f'{name}\\n')
+        (folder / name).touch()
+    return Task(name, folder, done=(folder / name).is_file, prepare=note)
+
+sharing.run_chains([[task('masks'), task(f'train {i}'), task(f'test {i}')] for i in range(6)])
+"""
+
+
+def note(folder: Path, name: str, log: list[str]) -> Task:
+    return Task(name, folder, done=lambda: name in log, prepare=lambda: log.append(name))
+
+
+def test_three_processes_share_the_work(tmp_path):
+    tools = Path(reproduce.__file__).parent
+    command = [sys.executable, '-c', WORKER, str(tmp_path)]
+    begun = time.monotonic()
+    processes = [subprocess.Popen(command, cwd=tools, stdout=subprocess.PIPE, text=True) for _ in range(3)]
+    printed = [process.communicate(timeout=60)[0] for process in processes]
+    assert [process.returncode for process in processes] == [0, 0, 0]
+    log = (tmp_path / 'log').read_text().splitlines()
+    assert sorted(log) == sorted(['masks', *(f'{kind} {i}' for kind in ('train', 'test') for i in range(6))])
+    assert log[0] == 'masks'
+    assert all(log.index(f'train {i}') < log.index(f'test {i}') for i in range(6))
+    assert time.monotonic() - begun < 60
+    assert all('train 5: done' in text for text in printed)
+
+
+def test_a_task_in_other_hands_is_waited_for_while_the_rest_goes_on(tmp_path, monkeypatch):
+    log: list[str] = []
+    first, others = note(tmp_path, 'first', log), [note(tmp_path, f'other {i}', log) for i in range(2)]
+    held = locked(first)
+    assert held.__enter__()
+
+    def let_go(seconds: float) -> None:
+        assert log == ['other 0', 'other 1']
+        held.__exit__(None, None, None)
+
+    monkeypatch.setattr(sharing.time, 'sleep', let_go)
+    run_chains([[first, note(tmp_path, 'second', log)], others])
+    assert log == ['other 0', 'other 1', 'first', 'second']
+
+
+def test_a_failed_task_stops_the_run(tmp_path):
+    def fail() -> None:
+        raise SAPDError('no disk')
+
+    with pytest.raises(SAPDError, match='no disk'):
+        run_chains([[Task('bad', tmp_path, done=lambda: False, prepare=fail)]])
+    with locked(Task('bad', tmp_path, done=lambda: False)) as mine:
+        assert mine
+
+
+@pytest.fixture
+def group(tmp_path) -> Path:
+    """Two tables of one group, and one outside."""
+    folder = definitions(tmp_path / 'definitions')
+    for name, changes in (('one', {'group': 'both'}), ('two', {'group': 'both', 'arms': ['stock', 'spd']})):
+        (folder / f'{name}.yml').write_text(yaml.safe_dump({**TABLE, **changes}))
+    return folder
+
+
+def test_a_group_is_its_tables(group):
+    found = read_catalogue(group)
+    assert [table.name for table in found.select('both')] == ['one', 'two']
+    assert [table.name for table in found.select('trial')] == ['trial']
+    with pytest.raises(SAPDError, match="TABLE: found 'bot'.*Did you mean 'both'"):
+        found.select('bot')
+    cells = [cell for table in found.select('both') for cell in all_cells(found, table, 'basicsr')]
+    chosen = select_cells(cells, ['two/RCAN/tiny', 'one/*/*/stock/0'], grouped=True)
+    assert [f'{cell.table}/{cell}' for cell in chosen][:3] == [
+        'one/RCAN/full/stock/0',
+        'one/RCAN/tiny/stock/0',
+        'two/RCAN/tiny/stock/0',
+    ]
+    with pytest.raises(SAPDError, match='expected TABLE/MODEL/SIZE/ARM/SEED'):
+        select_cells(cells, ['RCAN/tiny'], grouped=True)
+
+
+def test_a_group_is_run_seed_by_seed(group, tmp_path, capsys):
+    command = ['run', 'both', '*/RCAN/tiny', '--framework', 'basicsr', '--dry-run', '--definitions', str(group)]
+    assert reproduce.main([*command, '--output', str(tmp_path), '--segmenter', 'felzenszwalb']) == 0
+    titles = [line for line in capsys.readouterr().out.splitlines() if line.startswith('# train')]
+    assert len(titles) == len(set(titles))
+    assert [title.rsplit('/', 1)[1] for title in titles] == sorted(title.rsplit('/', 1)[1] for title in titles)
+
+
+def test_arms_of_a_model_and_extra_arms(tmp_path):
+    arms = {'stock': {'label': 'stock'}, 'spd': {'label': 'SPD', 'spf': {}}, 'odd': {'label': 'odd', 'extra': True}}
+    folder = definitions(tmp_path / 'definitions')
+    (folder / 'arms.yml').write_text(yaml.safe_dump(arms, sort_keys=False))
+    assert read_catalogue(folder).tables['trial'].arms == ('stock', 'spd')
+    models = {'RCAN': {**TABLE['models']['RCAN'], 'arms': ['stock', 'odd']}}
+    (folder / 'trial.yml').write_text(yaml.safe_dump({**TABLE, 'models': models, 'arms': [*arms], 'seeds': [0]}))
+    found = read_catalogue(folder)
+    cells = [str(cell) for cell in all_cells(found, found.tables['trial'], 'basicsr')]
+    assert cells == ['RCAN/full/stock/0', 'RCAN/full/odd/0', 'RCAN/tiny/stock/0', 'RCAN/tiny/odd/0']
+    (folder / 'trial.yml').write_text(yaml.safe_dump({**TABLE, 'models': models}))
+    with pytest.raises(SAPDError, match=r"trial.yml models.RCAN.arms: found 'odd', expected one of stock, spd"):
+        read_catalogue(folder)
+
+
+def test_a_mask_giver_has_to_be_in_the_table(tmp_path):
+    assert catalogue(tmp_path, mask_giver='RCAN').tables['trial'].mask_giver == 'RCAN'
+    with pytest.raises(SAPDError, match="mask_giver: found 'RCAM'"):
+        catalogue(tmp_path, mask_giver='RCAM')
