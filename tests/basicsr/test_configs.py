@@ -83,7 +83,7 @@ def test_every_config_is_run():
     found = {str(path.relative_to(CONFIGS)) for path in CONFIGS.rglob('*.yml')}
     kinds = {'stock': STOCK, 'sapd': SAPD, 'sapd_cpu': CPU, 'test': TEST}
     assert found == {f'{name}_{kind}.yml' for kind, names in kinds.items() for name in names}
-    assert {name.split('/')[0] for name in STOCK} == {'sr', 'derain', 'deblur', 'denoise'}
+    assert {name.split('/')[0] for name in STOCK} == {'mini', 'sr', 'derain', 'deblur', 'denoise'}
     assert len(STOCK) >= 29
     assert SAPD == CPU
     assert set(SAPD) <= set(STOCK) & set(TEST)

@@ -110,7 +110,7 @@ def test_sizes_of_the_tables(model):
         blocks = [{**block, 'type': entry['type']['mmagic'][0]}]
     ranges = {'small': (1e6, 4e6), 'tiny': (2e4, 1.5e5)}
     for block in blocks:
-        for size, changes in entry['sizes'].items():
+        for size, changes in entry.get('sizes', {}).items():
             low, high = ranges[size]
             assert low < parameters({**block, **changes['mmagic']}) < high
 
