@@ -70,7 +70,8 @@ def read(path: Path) -> list[Results]:
     for number, line in enumerate(_rows(path), start=2):
         where = f'{path} line {number}'
         try:
-            cell = Cell(*(line[key] for key in CELL[:-1]), seed=int(line['seed']))
+            framework, table, model, size, arm = (line[key] for key in CELL[:-1])
+            cell = Cell(framework, table, model, size, arm, int(line['seed']))
             value, parts = float(line['value']), {part: _part(part, line) for part in _PARTS}
             about = {key: _value(line[key], kind) for key, kind in _TEST.items()}
         except (ValueError, TypeError) as error:
