@@ -20,7 +20,7 @@ import shlex
 import signal
 import sys
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from sapd_plugin.compat import alias_functional_tensor
@@ -30,6 +30,7 @@ alias_functional_tensor()
 from sapd_plugin.errors import SAPDError, check_choice  # noqa: E402
 from tables import report  # noqa: E402
 from tables.cells import Cell, all_cells, select_cells  # noqa: E402
+from tables.collected import finished  # noqa: E402
 from tables.definitions import CONFIGS, FRAMEWORKS, MASK_SOURCES, Catalogue, Table, read_catalogue  # noqa: E402
 from tables.plan import Planner, Settings  # noqa: E402
 from tables.preflight import check  # noqa: E402
@@ -62,6 +63,7 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
     run.add_argument('table', metavar='TABLE')
     run.add_argument('cells', nargs='*', metavar='CELL', help='default: all of the table')
     run.add_argument('--framework', required=True, help=' or '.join(FRAMEWORKS))
+    run.add_argument('--done', type=Path, metavar='CSV', help='leave out cells whose results tools/study.py collected')
     run.add_argument('--dry-run', action='store_true', help='print the commands and run none')
     run.add_argument('--gpus', type=int, default=1, help='processes of a training, a GPU each; the batch is shared')
     run.add_argument('--slurm', metavar='ARGUMENTS', help='start trainings with srun and these arguments of it')
@@ -106,12 +108,26 @@ def run(options: argparse.Namespace, catalogue: Catalogue) -> None:
         # Whenever it is stopped, as many seeds as possible are whole.
         cells.sort(key=lambda cell: cell.seed)
     cells = select_cells(cells, options.cells, grouped=options.table not in planners)
+    if options.done is not None:
+        cells = _left(options.done, planners, cells)
     if options.dry_run:
         print('\n'.join(task.show() for task in unique([planners[cell.table].chain(cell) for cell in cells])))
         return
     for name, planner in planners.items():
         check(planner, [cell for cell in cells if cell.table == name])
     run_chains([planners[cell.table].chain(cell) for cell in cells])
+
+
+def _left(done: Path, planners: Mapping[str, Planner], cells: Sequence[Cell]) -> list[Cell]:
+    """Drop cells that a CSV has with all their tests."""
+    measured, left = finished(done), []
+    for cell in cells:
+        planner = planners[cell.table]
+        found = measured.get(cell)
+        if found is None or not all(found.holds(test_set.name, planner.table) for test_set in planner.test_sets):
+            left.append(cell)
+    print(f'{len(cells) - len(left)} of {len(cells)} cells are in {done}', flush=True)
+    return left
 
 
 def _settings(options: argparse.Namespace, tables: Sequence[Table]) -> Settings:

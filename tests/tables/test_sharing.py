@@ -13,9 +13,10 @@ import yaml
 import reproduce
 from sapd_plugin.errors import SAPDError
 from table_recipes import TABLE, catalogue, definitions
-from tables import sharing
-from tables.cells import all_cells, select_cells
+from tables import collected, sharing
+from tables.cells import Cell, all_cells, select_cells
 from tables.definitions import read_catalogue
+from tables.results import Results
 from tables.sharing import locked, run_chains
 from tables.tasks import Task
 
@@ -116,6 +117,23 @@ def test_a_group_is_run_seed_by_seed(group, tmp_path, capsys):
     titles = [line for line in capsys.readouterr().out.splitlines() if line.startswith('# train')]
     assert len(titles) == len(set(titles))
     assert [title.rsplit('/', 1)[1] for title in titles] == sorted(title.rsplit('/', 1)[1] for title in titles)
+
+
+def test_cells_of_a_csv_are_left_out(group, tmp_path, capsys):
+    test = {'psnr': 30.0, 'ssim': 0.9, 'protocol': 'y', 'quantise': 'round', 'sigma': None, 'images': 3}
+    found = [
+        Results(Cell('basicsr', 'two', 'RCAN', 'tiny', 'stock', seed), {'finished': True}, {'Rain100L': dict(test)})
+        for seed in range(3)
+    ]
+    found[1].training['finished'] = False
+    found[2].tests['Rain100L']['protocol'] = 'rgb'
+    collected.write(tmp_path / 'cells.csv', found)
+    command = ['run', 'both', 'two/RCAN/tiny/stock', '--framework', 'basicsr', '--dry-run', '--definitions', str(group)]
+    assert reproduce.main([*command, '--output', str(tmp_path), '--done', str(tmp_path / 'cells.csv')]) == 0
+    printed = capsys.readouterr().out
+    assert '1 of 3 cells are in' in printed
+    assert [line[-1] for line in printed.splitlines() if line.startswith('# train')] == ['1', '2']
+    assert reproduce.main([*command, '--output', str(tmp_path), '--done', str(tmp_path / 'none.csv')]) == 2
 
 
 def test_arms_of_a_model_and_extra_arms(tmp_path):
