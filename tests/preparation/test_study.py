@@ -22,6 +22,8 @@ from sapd_plugin.priors.covering import segmentation_covering
 from sapd_plugin.priors.images import read_image
 from sapd_plugin.priors.store import MaskStore
 
+pytestmark = pytest.mark.slow  # the sets are made twice
+
 
 @pytest.fixture(scope='module')
 def sources(shared_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
