@@ -68,6 +68,13 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
     made.add_argument('--seed', type=int, default=0, help='of all that is drawn (0)')
     made.add_argument('--draws', type=int, default=1, metavar='N', help='pairs made of each photo (1)')
     made.add_argument('--kernels', type=Path, help='blur: a folder of kernels to draw from, or one kernel')
+    made.add_argument(
+        '--kernel-share',
+        type=float,
+        default=1.0,
+        metavar='P',
+        help='blur: probability that a photo takes one of --kernels, else a random trajectory (1)',
+    )
     made.add_argument('--name', help='folder below --output (SyntheticRain, ...)')
     made.add_argument('--into', default='train', metavar='SPLIT', help='train (default), val or test')
     return parser.parse_args(arguments)
@@ -105,9 +112,12 @@ def build_degradation(options: argparse.Namespace) -> Degradation:
     settings = read_settings(presets[preset], options.settings)
     if kind == 'blur':
         kernels = blur.read_kernels(options.kernels) if options.kernels is not None else None
-        return blur.Blur(settings, kernels)
-    if options.kernels is not None:
-        raise SAPDError(f'--kernels: found beside --synthetic {kind}, expected beside --synthetic blur.')
+        if kernels is None and options.kernel_share != 1:
+            raise SAPDError('--kernel-share: expected beside --kernels.')
+        return blur.Blur(settings, kernels, options.kernel_share)
+    for key, given in (('--kernels', options.kernels is not None), ('--kernel-share', options.kernel_share != 1)):
+        if given:
+            raise SAPDError(f'{key}: found beside --synthetic {kind}, expected beside --synthetic blur.')
     return {'rain': rain.Rain, 'noise': noise.Noise}[kind](settings)
 
 

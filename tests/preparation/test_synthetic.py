@@ -186,3 +186,28 @@ def test_blur_takes_the_levin_kernels_and_shifts_as_they_do(shared_data: Path, p
         photo = read_image(photos / parameters['photo'])
         again = render(blur, photo, parameters)
         assert np.array_equal(read_image(folder / 'input' / f'{name}.png'), again)
+
+
+def test_a_share_of_the_photos_takes_a_kernel(
+    shared_data: Path, photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    kernels = ['--kernels', str(shared_data / 'levin_deblur/kernels')]
+    folder = make(photos, tmp_path / 'half', 'blur', *kernels, '--kernel-share', '0.5', '--seed', '1')
+    record = json.loads((folder / 'parameters.json').read_text())
+    assert record['kernel_share'] == 0.5
+    kinds = {type(parameters['kernel']) for parameters in record['images'].values()}
+    assert kinds == {str, dict}
+    command = ['--synthetic', 'blur', '--source', str(photos), '--output', str(tmp_path / 'half'), '--name', 'made']
+    assert prepare_dataset.main([*command, *kernels, '--seed', '1']) == 2
+    assert 'kernel_share: found 0.5, asked for 1' in capsys.readouterr().err
+    assert prepare_dataset.main([*command, '--kernel-share', '0.5']) == 2
+    assert '--kernel-share: expected beside --kernels' in capsys.readouterr().err
+    whole = json.loads((make(photos, tmp_path / 'whole', 'blur', *kernels) / 'parameters.json').read_text())
+    assert 'kernel_share' not in whole
+
+
+def test_where_all_take_a_kernel_the_draws_are_as_they_always_were(shared_data: Path) -> None:
+    """Recorded before there were shares."""
+    blur = Blur(BLUR['shake'], read_kernels(shared_data / 'levin_deblur/kernels'))
+    drawn = [blur.draw(streams(0, 'blur', name, 0)[0]) for name in ('002', '100007', '100039', '100080')]
+    assert [parameters['kernel'] for parameters in drawn] == ['kernel7', 'kernel7', 'kernel4', 'kernel8']

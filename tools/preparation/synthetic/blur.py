@@ -50,18 +50,25 @@ class Blur:
 
     Attributes:
         kernels: by name, those that are drawn from instead of random trajectories; empty for trajectories.
+        kernel_share: probability, 0..1, that a photo takes one of ``kernels``; the others take trajectories.
     """
 
     name = 'blur'
 
-    def __init__(self, settings: BlurSettings, kernels: dict[str, np.ndarray] | None = None) -> None:
+    def __init__(
+        self, settings: BlurSettings, kernels: dict[str, np.ndarray] | None = None, kernel_share: float = 1.0
+    ) -> None:
         check_bounds(settings, BOUNDS)
+        if not 0 <= kernel_share <= 1:
+            raise SAPDError(f'--kernel-share: found {kernel_share:g}, expected 0 to 1.')
         self.settings = settings
         self.kernels = kernels or {}
+        self.kernel_share = kernel_share
 
     def draw(self, random: np.random.Generator) -> dict[str, Any]:
         """Draw one image's parameters: ``{'kernel': name or {size, extent, jerks, wander, seed}, 'sigma': ...}``."""
-        if self.kernels:
+        # Where all photos take one, nothing is drawn for the choice: such data sets stay what they were.
+        if self.kernels and (self.kernel_share == 1 or random.random() < self.kernel_share):
             names = sorted(self.kernels)
             kernel: str | dict[str, Any] = names[draw_integer(random, (0, len(names) - 1))]
         else:

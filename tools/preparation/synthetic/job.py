@@ -6,7 +6,7 @@ import csv
 import hashlib
 import io
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -23,6 +23,9 @@ from preparation.synthetic.settings import plain
 from sapd_plugin.errors import SAPDError
 from sapd_plugin.priors.images import list_images, read_image
 from sapd_plugin.priors.keys import mask_key
+
+LATER_KEYS = {'kernel_share': 1}
+"""Keys that a record lacks where they have these values, as all records did before there were such keys."""
 
 
 class Degradation(Protocol):
@@ -68,14 +71,21 @@ def render(degradation: Degradation, photo: np.ndarray, parameters: dict[str, An
     return degradation.render(photo, parameters, np.random.default_rng(parameters['pixel_seed']))
 
 
-def draw_pairs(degradation: Degradation, photos: Path, seed: int, draws: int) -> list[Drawn]:
+def draw_pairs(degradation: Degradation, photos: Path | Mapping[str, Path], seed: int, draws: int) -> list[Drawn]:
     """Draw the parameters of all pairs.
+
+    Args:
+        degradation: how photos are degraded.
+        photos: as for `make_pairs`.
+        seed: of all that is drawn.
+        draws: pairs made of each photo.
 
     Raises:
         SAPDError: where there is no photo, or two would have one name.
     """
     pairs: dict[str, Drawn] = {}
-    for photo, stem in _photos(photos):
+    named = ((photo, name) for name, photo in photos.items()) if isinstance(photos, Mapping) else _photos(photos)
+    for photo, stem in named:
         for number in range(draws):
             name = stem if draws == 1 else f'{stem}_d{number + 1}'
             if name in pairs:
@@ -94,13 +104,19 @@ def _photos(folder: Path) -> Iterator[tuple[Path, str]]:
 
 
 def make_pairs(
-    degradation: Degradation, photos: Path, folder: Path, seed: int, draws: int, finish: Finish, dry_run: bool
+    degradation: Degradation,
+    photos: Path | Mapping[str, Path],
+    folder: Path,
+    seed: int,
+    draws: int,
+    finish: Finish,
+    dry_run: bool,
 ) -> None:
     """Write ``folder/{input,target}/NAME.png`` and the parameters, as parameters.json and parameters.csv.
 
     Args:
         degradation: how photos are degraded.
-        photos: folder of clean photos, PNG or JPG, searched with its sub-folders.
+        photos: folder of clean photos, PNG or JPG, searched with its sub-folders; or the photos by name.
         folder: of the split.
         seed: another seed gives other parameters and other pixels.
         draws: pairs made of each photo.
@@ -125,7 +141,8 @@ def make_pairs(
         'settings': plain(degradation.settings),
         'kernels': sorted(getattr(degradation, 'kernels', {})),
     }
-    _check_record(folder / 'parameters.json', record)
+    record |= {key: value for key, usual in LATER_KEYS.items() if (value := getattr(degradation, key, usual)) != usual}
+    check_record(folder / 'parameters.json', record)
     left = [
         pair for pair in pairs if not all((folder / side / f'{pair.name}.png').exists() for side in ('input', 'target'))
     ]
@@ -152,14 +169,20 @@ def make_pairs(
         finish_split(folder, placements, shapes, finish, workshop)
 
 
-def _check_record(path: Path, record: dict[str, Any]) -> None:
+def check_record(path: Path, record: Mapping[str, Any]) -> None:
+    """Refuse a folder whose parameters.json, if there is one, says otherwise than ``record``.
+
+    Raises:
+        SAPDError: naming the first key that differs.
+    """
     if not path.is_file():
         return
-    found = json.loads(path.read_text(encoding='utf-8'))
-    for key, value in record.items():
+    found = {**LATER_KEYS, **json.loads(path.read_text(encoding='utf-8'))}
+    for key, value in {**LATER_KEYS, **record}.items():
         if found.get(key) != value:
             raise SAPDError(
-                f'{path}: {key}: found {found.get(key)}, asked for {value}; ask for the same, or choose another --name.'
+                f'{path}: {key}: found {found.get(key)}, asked for {value}; ask for the same, or choose another --name '
+                'or --output.'
             )
 
 

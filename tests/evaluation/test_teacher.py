@@ -1,0 +1,198 @@
+"""The look into a SAPD training: a real, short one, and scores that can be worked out by hand."""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import torch
+import yaml
+
+import evaluate_teacher
+from evaluation.region_kinds import KINDS, region_kinds
+from evaluation.teacher import Teacher, find_run
+from evaluation.teacher_picture import CROP, Extremes
+from evaluation.teacher_scores import WHOLE, psnr, score, table
+from photos import ROOT, make_pairs, make_store, run, shared_labels
+from sapd_plugin.priors.images import read_image
+from sapd_plugin.priors.store import MaskStore
+
+pytest.importorskip('basicsr')
+
+OPTIONS = {
+    'name': 'sapd',
+    'model_type': 'SAPDModel',
+    'scale': 1,
+    'num_gpu': 0,
+    'manual_seed': 3,
+    'network_g': {'type': 'SRVGGNetCompact', 'num_feat': 8, 'num_conv': 2, 'upscale': 1},
+    'network_spf': {'type': 'SPF', 'planes': 4},
+    'path': {'pretrain_network_g': None, 'strict_load_g': True, 'resume_state': None},
+    'train': {
+        'ema_decay': 0.5,
+        'optim_g': {'type': 'Adam', 'lr': 1e-3, 'betas': [0.9, 0.99]},
+        'scheduler': {'type': 'MultiStepLR', 'milestones': [100], 'gamma': 0.5},
+        'total_iter': 12,
+        'warmup_iter': -1,
+        'pixel_opt': {'type': 'L1Loss', 'loss_weight': 1.0, 'reduction': 'mean'},
+        'spd_opt': {'type': 'SPDLoss', 'loss_weight': 0.1},
+    },
+    'val': {'val_freq': 1000, 'save_img': False},
+    'logger': {'print_freq': 10, 'save_checkpoint_freq': 1000, 'use_tb_logger': False},
+}
+
+
+@pytest.fixture(scope='module')
+def trained(shared_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A training of a few steps, the pairs as input/ and target/, and MobileSAM's masks of them."""
+    folder = tmp_path_factory.mktemp('trained')
+    made = make_pairs(shared_data, folder / 'made', 3, (112, 128))
+    (folder / 'pairs').mkdir()
+    for side, kind in (('input', 'rainy'), ('target', 'clean')):
+        (made / kind).rename(folder / 'pairs' / side)
+    make_store(folder / 'masks', folder / 'pairs/target', shared_labels(shared_data))
+    dataset = {
+        'name': 'pairs',
+        'type': 'PairedImageMaskDataset',
+        'dataroot_gt': str(folder / 'pairs/target'),
+        'dataroot_lq': str(folder / 'pairs/input'),
+        'mask_store': str(folder / 'masks'),
+        'io_backend': {'type': 'disk'},
+        'gt_size': 32,
+        'use_hflip': True,
+        'use_rot': True,
+        'num_worker_per_gpu': 0,
+        'batch_size_per_gpu': 2,
+        'dataset_enlarge_ratio': 8,
+        'prefetch_mode': None,
+    }
+    (folder / 'sapd.yml').write_text(yaml.safe_dump({**OPTIONS, 'datasets': {'train': dataset}}, sort_keys=False))
+    result = run([str(ROOT / 'tools/basicsr_train.py'), '-opt', str(folder / 'sapd.yml')], folder)
+    assert result.returncode == 0, result.stdout[-3000:]
+    return folder
+
+
+def evaluate(folder: Path, output: Path, *more: str) -> int:
+    command = ['--run', str(folder / 'experiments/sapd'), '--pairs', str(folder / 'pairs')]
+    return evaluate_teacher.main([*command, '--masks', str(folder / 'masks'), '--output', str(output), *more])
+
+
+@pytest.mark.slow
+def test_a_training_as_a_user_looks_at_it(trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    student = trained / 'experiments/sapd/models/net_g_latest.pth'
+    assert evaluate(trained, tmp_path, '--reference', str(student)) == 0
+    printed = capsys.readouterr().out
+    assert (tmp_path / 'table.md').read_text() in printed
+    with (tmp_path / 'teacher.csv').open() as file:
+        rows = list(csv.DictReader(file))
+    assert {row['image'] for row in rows} == {'001', '002', '003'}
+    for name in ('001', '002', '003'):
+        mine = {row['kind']: row for row in rows if row['image'] == name}
+        parts = [row for kind, row in mine.items() if kind != WHOLE]
+        pixels = np.array([int(row['pixels']) for row in parts])
+        assert pixels.sum() == int(mine[WHOLE]['pixels']) == 112 * 128
+        for arm in ('input', 'y', 'z', 'z_shuffled', 'z_empty', 'stock'):
+            errors = np.array([float(row[f'mse_{arm}']) for row in parts])
+            assert errors @ pixels / pixels.sum() == pytest.approx(float(mine[WHOLE][f'mse_{arm}']), abs=1e-4)
+        rainy, clean = (cv2.imread(str(trained / 'pairs' / side / f'{name}.png')) for side in ('input', 'target'))
+        assert float(mine[WHOLE]['psnr_input']) == pytest.approx(cv2.PSNR(rainy, clean), abs=1e-4)
+        # The reference is the student itself here.
+        assert mine[WHOLE]['psnr_stock'] == mine[WHOLE]['psnr_y']
+        assert len({mine[WHOLE][f'psnr_{arm}'] for arm in ('y', 'z', 'z_shuffled', 'z_empty')}) == 4
+    assert read_image(tmp_path / 'picture.png').shape[1] == 6 * 2 * CROP
+
+
+@pytest.mark.slow
+def test_y_is_the_ema_student_and_z_is_spf_of_it(trained: Path) -> None:
+    from basicsr.archs import build_network
+
+    config, student, spf = find_run(trained / 'experiments/sapd', None)
+    image, labels = read_image(trained / 'pairs/input/002.png'), MaskStore(trained / 'masks').record('002').labels()
+    found = Teacher(config, student, spf).restore(image, {'z': labels})
+    saved = torch.load(student, weights_only=True)
+    assert not all(torch.equal(saved['params'][key], saved['params_ema'][key]) for key in saved['params'])
+    network = build_network(dict(OPTIONS['network_g'])).eval()
+    network.load_state_dict(saved['params_ema'])
+    branch = build_network({**OPTIONS['network_spf'], 'network': dict(OPTIONS['network_g'])}).eval()
+    branch.load_state_dict(torch.load(spf, weights_only=True)['params'])
+    with torch.no_grad():
+        y = network(torch.from_numpy(image.transpose(2, 0, 1).copy()).float()[None] / 255)
+        z = branch(y, torch.from_numpy(labels.astype(np.int32))[None, None])
+    for name, expected in (('y', y), ('z', z)):
+        assert np.allclose(found[name], expected[0].clamp(0, 1).numpy().transpose(1, 2, 0), atol=1e-6)
+    assert not np.allclose(found['y'], found['z'], atol=1e-4)
+
+
+def test_kinds_of_places() -> None:
+    labels = np.zeros((60, 100), np.uint8)
+    labels[:, :50] = 1
+    labels[20:27, 10:17] = 2  # 49 of 6000 pixels
+    labels[40:48, 70:78] = 3  # 64: no longer small
+    names = np.array(list(KINDS))[region_kinds(labels)]
+    assert names[30, 30] == names[44, 74] == 'large'
+    assert names[23, 13] == 'small'
+    assert names[0, 99] == names[10, 52] == 'unmasked'
+    assert list(names[10, 46:54]) == ['large'] * 2 + ['boundary'] * 4 + ['unmasked'] * 2
+    assert list(names[23, 6:18]) == ['large'] * 2 + ['boundary'] * 4 + ['small'] * 3 + ['boundary'] * 3
+    assert names[0, 0] == 'large'  # the image's border is no boundary
+
+
+def test_scores_worked_out_by_hand() -> None:
+    labels = np.ones((20, 40), np.uint8)
+    labels[:, 20:] = 2
+    target = np.full((20, 40, 3), 0.5)
+    y = target.copy()
+    y[:, 18:22] += 10 / 255
+    z = target + 1 / 255
+    scores = score('a', {'input': y, 'y': y, 'z': z}, target, labels)
+    found = {s.kind: s for s in scores}
+    assert list(found) == [WHOLE, 'boundary', 'large']
+    assert found['boundary'].mse['y'] == pytest.approx(100)
+    assert found['boundary'].to_teacher == pytest.approx(9)
+    assert found['boundary'].to_target == pytest.approx(10)
+    assert found['large'].mse['y'] == 0
+    assert found[WHOLE].mse['y'] == pytest.approx(10)
+    assert found[WHOLE].psnr('z') == pytest.approx(psnr(1))
+    lines = table(scores).splitlines()
+    assert lines[0] == '| where | images | PSNR input | PSNR y | PSNR z | z - y |'
+    assert '| boundary | 1 | 28.131 | 28.131 | 48.131 | +20.000 |' in lines
+    # A tenth of the pixels has all of y's error.
+    assert '| boundary | 10.0 | 100.0 | 100.0 | 10.0 | 9.000 | 10.000 | 0.900 |' in lines
+
+
+def test_the_picture_shows_where_z_gains_and_loses_most() -> None:
+    target = np.full((150, 200, 3), 0.5)
+    labels = np.ones((150, 200), np.uint8)
+    extremes = Extremes()
+    for name, place, arm in (('good', (10, 100), 'y'), ('bad', (130, 20), 'z'), ('dull', (0, 0), 'none')):
+        images = {key: target.copy() for key in ('input', 'y', 'z', 'none')}
+        images[arm][place] = 1.0
+        extremes.look(name, images, target, labels)
+    assert extremes.best is not None
+    assert extremes.worst is not None
+    assert extremes.best.title.startswith('good')
+    assert extremes.worst.title.startswith('bad')
+    assert (extremes.best.images['y'] == 255).sum() == 3
+    assert (extremes.worst.images['z'] == 255).sum() == 3
+
+
+@pytest.mark.slow
+def test_mistakes_are_named(trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    stock = tmp_path / 'stock.yml'
+    stock.write_text('network_g: {type: SRVGGNetCompact}\n')
+    cases = [
+        (['--pairs', str(tmp_path)], 'expected input/ and target/'),
+        (['--config', str(stock)], "found no 'network_spf'"),
+        (['--run', str(tmp_path / 'absent')], 'found 0 YAMLs, expected one'),
+        (['--reference', str(tmp_path / 'absent.pth')], '--reference: found no file'),
+        (['--reference', str(trained / 'experiments/sapd/models/net_spf_latest.pth')], 'its weights are not of'),
+        (['--mask-template', '{}_other'], "no masks for 3 of 3 images, among them '001_other'"),
+        (['--limit', '1'], '--limit: found 1'),
+    ]
+    for more, message in cases:
+        assert evaluate(trained, tmp_path / 'out', *more) == 2
+        assert message in capsys.readouterr().err
+    assert not (tmp_path / 'out').exists()

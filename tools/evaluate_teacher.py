@@ -1,0 +1,138 @@
+"""Look into a SAPD training of BasicSR: how good is the teacher z, do the masks matter to it, does the student follow.
+
+python tools/evaluate_teacher.py --run experiments/sapd_derain --pairs datasets/MiniRain/val \
+    --masks datasets/masks/MiniRain_val --reference experiments/stock/models/net_g_latest.pth --output runs/teacher
+
+On whole images, for the degraded image, y (the student, EMA weights where there are such), z (SPF of this y with the
+image's masks), z with the masks of other images and with none, and the stock student: PSNR, and where the error lies:
+at the boundaries of the masks, inside small and large regions, without a mask. --run is the training's folder with
+models/net_g_latest.pth, models/net_spf_latest.pth and the YAML (or --config names that).
+
+Writes below --output: table.md, teacher.csv (a line an image and kind of place) and picture.png (two crops: where z is
+better than y by most, where it is worse by most). Exit status: 0 done, 2 a mistake in the command, 130 stopped.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import cv2
+import numpy as np
+from tqdm import tqdm
+
+from evaluation.teacher import Teacher, find_run
+from evaluation.teacher_picture import Extremes
+from evaluation.teacher_scores import Score, score, table, write_scores
+from sapd_plugin.errors import SAPDError, nearest
+from sapd_plugin.priors.images import list_images, read_image
+from sapd_plugin.priors.keys import mask_key, template_key
+from sapd_plugin.priors.overlays import write_png
+from sapd_plugin.priors.shuffled import ShuffledMasks
+from sapd_plugin.priors.store import MaskStore
+
+
+def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespace:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
+    )
+    parser.add_argument('--run', type=Path, required=True, help="the training's folder, experiments/NAME")
+    parser.add_argument('--config', type=Path, help="its YAML; by default BasicSR's copy of it in --run")
+    parser.add_argument('--pairs', type=Path, required=True, help='folder with input/ and target/')
+    parser.add_argument('--masks', type=Path, required=True, help="mask store of the pairs' images")
+    parser.add_argument('--mask-template', default='{}', help="how the store names an image called '{}' ({})")
+    parser.add_argument('--reference', type=Path, help="a stock student's checkpoint, of the same network")
+    parser.add_argument('--limit', type=int, metavar='N', help='the first N images by name only')
+    parser.add_argument('--seed', type=int, default=0, help='of the exchange of masks between images (0)')
+    parser.add_argument('--device', default='cpu', help='cpu, cuda, ... (cpu)')
+    parser.add_argument('--output', type=Path, required=True, help='folder for the results')
+    return parser.parse_args(arguments)
+
+
+def find_pairs(folder: Path, limit: int | None) -> dict[str, tuple[Path, Path]]:
+    """Pair ``input/X`` with ``target/X``, by name without extension.
+
+    Raises:
+        SAPDError: a folder or a counterpart is missing.
+    """
+    sides = []
+    for side in ('input', 'target'):
+        if not (folder / side).is_dir():
+            raise SAPDError(f'--pairs: found no folder {folder / side}, expected input/ and target/ in {folder}.')
+        files, root = list_images(folder / side)
+        sides.append({mask_key(path, root): path for path in files})
+    alone = sorted(sides[0].keys() ^ sides[1].keys())
+    if alone:
+        raise SAPDError(f'--pairs: found {alone[0]} in only one of input/ and target/ of {folder}, expected pairs.')
+    return {key: (sides[0][key], sides[1][key]) for key in sorted(sides[0])[:limit]}
+
+
+def evaluate(options: argparse.Namespace) -> tuple[list[Score], Extremes]:
+    """Check everything, then go through the images."""
+    if options.limit is not None and options.limit < 2:
+        raise SAPDError(f'--limit: found {options.limit}, expected 2 or more, to exchange masks between.')
+    pairs, store = find_pairs(options.pairs, options.limit), MaskStore(options.masks)
+    keys = {key: template_key(key, options.mask_template) for key in pairs}
+    missing = [key for key in keys.values() if key not in store]
+    if missing:
+        raise SAPDError(
+            f'--masks: {options.masks} has no masks for {len(missing)} of {len(keys)} images, among them '
+            f"'{missing[0]}'.{nearest(missing[0], store.keys())}"
+        )
+    shuffled = ShuffledMasks(store, keys.values(), options.seed)
+    teacher = Teacher(*find_run(options.run, options.config), options.reference, options.device)
+    options.output.mkdir(parents=True, exist_ok=True)
+    scores, extremes = [], Extremes()
+    for key, restored, target, labels in restored_images(pairs, keys, store, shuffled, teacher):
+        scores += score(key, restored, target, labels)
+        extremes.look(key, restored, target, labels)
+    return scores, extremes
+
+
+def restored_images(
+    pairs: dict[str, tuple[Path, Path]],
+    keys: dict[str, str],
+    store: MaskStore,
+    shuffled: ShuffledMasks,
+    teacher: Teacher,
+) -> Iterator[tuple[str, dict[str, np.ndarray], np.ndarray, np.ndarray]]:
+    """Yield each image's name, what is restored of it, its target (both (H,W,3) float in 0..1) and its label map."""
+    for key, (degraded, clean) in tqdm(pairs.items(), 'images', unit='image', mininterval=0.5):
+        image, target = read_image(degraded), read_image(clean)
+        labels = store.record(keys[key]).labels()
+        if labels.shape != target.shape[:2]:
+            raise SAPDError(f"--masks: the mask '{keys[key]}' is of {labels.shape}, the image of {target.shape[:2]}.")
+        other = np.asarray(shuffled.record(keys[key])[: target.shape[0], : target.shape[1], ...])[..., 0]
+        restored = teacher.restore(image, {'z': labels, 'z_shuffled': other, 'z_empty': np.zeros_like(labels)})
+        if restored['y'].shape != target.shape:
+            raise SAPDError(f'{key}: restored to {restored["y"].shape}, the target is of {target.shape}.')
+        if image.shape != target.shape:
+            # Super-resolution: what one would see without a network.
+            image = cv2.resize(image, target.shape[1::-1], interpolation=cv2.INTER_CUBIC)
+        yield key, {'input': image / 255.0, **restored}, target / 255.0, labels
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command and return its exit status."""
+    options = parse_arguments(arguments)
+    try:
+        scores, extremes = evaluate(options)
+        text = table(scores)
+        (options.output / 'table.md').write_text(f'{text}\n', encoding='utf-8')
+        write_scores(options.output / 'teacher.csv', scores)
+        write_png(options.output / 'picture.png', extremes.picture())
+    except KeyboardInterrupt:
+        print('Stopped; nothing was written.', file=sys.stderr)
+        return 130
+    except (SAPDError, OSError) as error:
+        print(f'error: {error}', file=sys.stderr)
+        return 2
+    print(f'\n{text}\n\nresults: {options.output}')
+    return 0
+
+
+if __name__ == '__main__':
+    sys.exit(main())
