@@ -91,13 +91,13 @@ def test_the_same_command_does_nothing_and_after_a_loss_the_same(
     made: Path, sources: Path, shared_data: Path, tmp_path: Path, capsys: pytest.CaptureFixture
 ) -> None:
     output = shutil.copytree(made, tmp_path / 'copy', symlinks=True)
-    files = {path: path.read_bytes() for path in output.rglob('*.png')}
+    files = {path: path.read_bytes() for path in output.rglob('*.[pb][nm][gp]')}
     lost = [output / 'MiniBlur/train/input', output / 'Levin/test/target']
     removed = [sorted(folder.iterdir())[0] for folder in lost]
     for path in removed:
         path.unlink()
     assert prepare(sources, output, '--segmentations', str(shared_data / 'segmentation_gt')) == 0
-    assert {path: path.read_bytes() for path in output.rglob('*.png')} == files
+    assert {path: path.read_bytes() for path in output.rglob('*.[pb][nm][gp]')} == files
     lines = [line for line in capsys.readouterr().out.splitlines() if line.endswith('to do')]
     assert [line.split(':')[0] for line in lines] == ['MiniBlur/train', 'Levin/test', 'masks/MiniHuman_people']
     assert lines[-1].endswith('0 to do')
@@ -108,8 +108,8 @@ def test_blurred_images_are_made_again_from_what_is_on_record(made: Path) -> Non
     assert record['kernel_share'] == 0.5
     blur = study_blur(read_kernels(made / 'kernels/Levin'))
     for name, parameters in record['images'].items():
-        target = read_image(made / f'MiniBlur/train/target/{name}.png')
-        assert np.array_equal(render(blur, target, parameters), read_image(made / f'MiniBlur/train/input/{name}.png'))
+        target = read_image(made / f'MiniBlur/train/target/{name}.bmp')
+        assert np.array_equal(render(blur, target, parameters), read_image(made / f'MiniBlur/train/input/{name}.bmp'))
 
 
 def test_half_of_the_photos_take_a_kernel(shared_data: Path) -> None:

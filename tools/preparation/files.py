@@ -40,8 +40,8 @@ class Workshop:
             self.write(path, text.encode('utf-8'))
 
     def write_image(self, path: Path, image: np.ndarray) -> None:
-        """Write (H,W,3) uint8 RGB as PNG, whole."""
-        self.write(path, encode_png(image))
+        """Write (H,W,3) uint8 RGB, whole, in the format of the path's suffix."""
+        self.write(path, encode_image(image, path.suffix))
 
     def copy(self, source: Path, path: Path) -> None:
         """Copy a file with its time, whole."""
@@ -58,10 +58,11 @@ class Workshop:
             raise SAPDError(f'{path}: cannot be linked to {source} ({error.strerror}), {advice}') from error
 
 
-def encode_png(image: np.ndarray) -> bytes:
+def encode_image(image: np.ndarray, suffix: str = '.png') -> bytes:
     """Encode (H,W,3) uint8 RGB."""
     bgr = np.ascontiguousarray(image[..., ::-1])
-    return cv2.imencode('.png', bgr, [cv2.IMWRITE_PNG_COMPRESSION, PNG_COMPRESSION])[1].tobytes()
+    settings = [cv2.IMWRITE_PNG_COMPRESSION, PNG_COMPRESSION] if suffix == '.png' else []
+    return cv2.imencode(suffix, bgr, settings)[1].tobytes()
 
 
 @contextlib.contextmanager

@@ -111,8 +111,9 @@ def make_pairs(
     draws: int,
     finish: Finish,
     dry_run: bool,
+    suffix: str = '.png',
 ) -> None:
-    """Write ``folder/{input,target}/NAME.png`` and the parameters, as parameters.json and parameters.csv.
+    """Write ``folder/{input,target}/NAME`` and the parameters, as parameters.json and parameters.csv.
 
     Args:
         degradation: how photos are degraded.
@@ -122,6 +123,7 @@ def make_pairs(
         draws: pairs made of each photo.
         finish: what else is made.
         dry_run: print what would be done, write nothing.
+        suffix: of the images: '.png', or '.bmp', which is larger and read many times as fast.
 
     Raises:
         SAPDError: for an unreadable photo, or a folder made with other settings.
@@ -129,7 +131,7 @@ def make_pairs(
     pairs = draw_pairs(degradation, photos, seed, draws)
     shapes = {pair.name: (*source_shape(pair.photo)[:2], 3) for pair in pairs}
     placements = [
-        Placement(pair.photo, folder / side / f'{pair.name}.png', True)
+        Placement(pair.photo, folder / side / f'{pair.name}{suffix}', True)
         for pair in pairs
         for side in ('input', 'target')
     ]
@@ -143,9 +145,8 @@ def make_pairs(
     }
     record |= {key: value for key, usual in LATER_KEYS.items() if (value := getattr(degradation, key, usual)) != usual}
     check_record(folder / 'parameters.json', record)
-    left = [
-        pair for pair in pairs if not all((folder / side / f'{pair.name}.png').exists() for side in ('input', 'target'))
-    ]
+    there = {placement.path for placement in placements if placement.path.exists()}
+    left = [p for p in pairs if not {folder / side / f'{p.name}{suffix}' for side in ('input', 'target')} <= there]
     what = f'{folder.parent.name}/{folder.name}: {len(pairs)} pairs with {degradation.name}'
     if dry_run:
         say(what, len(left), None)
@@ -161,8 +162,8 @@ def make_pairs(
 
         def make(pair: Drawn) -> None:
             photo = read_image(pair.photo)
-            workshop.write_image(folder / 'target' / f'{pair.name}.png', photo)
-            workshop.write_image(folder / 'input' / f'{pair.name}.png', render(degradation, photo, pair.parameters))
+            workshop.write_image(folder / 'target' / f'{pair.name}{suffix}', photo)
+            workshop.write_image(folder / 'input' / f'{pair.name}{suffix}', render(degradation, photo, pair.parameters))
 
         if left:
             run_jobs(make, left, finish.workers, degradation.name)
