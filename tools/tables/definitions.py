@@ -104,7 +104,8 @@ class Yardstick:
 class Table:
     """A table of a paper.
 
-    ``train``: the training set; ``tests``: name -> folder below the data folder; ``sigma``: of the noise added to them;
+    ``train``: the training set; ``tests``: name -> folder below the data folder; ``validation``: such a folder for the
+    curves of the training, None for the first test set; ``sigma``: of the noise added to the images of tests;
     ``mask_images``: the images, below the data folder, that masks are cut on where the training makes its degraded
     images itself; ``mask_giver``: the model whose stock student restores the images that masks are cut on, None for
     each its own; ``group``: a name for several tables that are run and reported together.
@@ -118,6 +119,7 @@ class Table:
     protocol: str
     entries: Mapping[str, Entry]
     quantise: str = 'round'
+    validation: str | None = None
     sigma: float | None = None
     mask_images: str | None = None
     mask_giver: str | None = None

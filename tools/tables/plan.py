@@ -80,13 +80,21 @@ class Planner:
             yield self._train(cell)
         for test_set in self.test_sets:
             yield self._test(cell, test_set)
-        yield self._cost(cell)
+        if arm.published or cell.seed == self.table.seeds[0]:
+            yield self._cost(cell)  # other seeds cost the same
 
     @property
     def test_sets(self) -> list[EvalSet]:
-        """Those that are tested on; the first one is also validated on."""
+        """Those that are tested on."""
         names = self.settings.tests or tuple(self.table.tests)
         return [EvalSet(name, self.settings.data / self.table.tests[name], self.table) for name in names]
+
+    @property
+    def validation(self) -> EvalSet:
+        """What the training is validated on."""
+        if self.table.validation is None:
+            return self.test_sets[0]
+        return EvalSet('val', self.settings.data / self.table.validation, self.table)
 
     def _giver(self, cell: Cell) -> Cell:
         """The stock cell whose student restores the images that masks are cut on; one for all seeds and arms."""
@@ -111,7 +119,7 @@ class Planner:
             name=f'{cell.table}_{cell.model}_{cell.size}_{cell.arm}_{cell.seed}',
             arm=self.catalogue.arms[cell.arm],
             seed=cell.seed,
-            validation=self.test_sets[0],
+            validation=self.validation,
             network=model.overrides(cell.size, self.framework.name),
             changes=entry.set.get(self.framework.name, {}),
             data=self.settings.data,

@@ -49,7 +49,9 @@ def check(planner: Planner, cells: Sequence[Cell]) -> None:
 def _missing_data(planner: Planner, cells: Sequence[Cell]) -> list[Path]:
     """List the folders of images that the cells need and that are absent or empty."""
     table, data, framework = planner.table, planner.settings.data, planner.framework
-    folders = [test_set.folder / kind for test_set in planner.test_sets for kind in test_set.kinds]
+    folders = [
+        test_set.folder / kind for test_set in [*planner.test_sets, planner.validation] for kind in test_set.kinds
+    ]
     for cell in cells:
         if not planner.catalogue.arms[cell.arm].published:
             stock = planner.training(cell).stock
