@@ -10,6 +10,7 @@ import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from sapd_plugin.errors import SAPDError
 from sapd_plugin.priors.store import MaskStore
@@ -17,7 +18,7 @@ from tables import results
 from tables.cells import Cell
 from tables.checkpoints import read_published
 from tables.definitions import CONFIGS, Arm, Catalogue, Table
-from tables.runs import TOOLS, EvalSet, Evaluation, Framework, Launch, Training, batch_per_process, move_data
+from tables.runs import TOOLS, EvalSet, Evaluation, Framework, Launch, Training, batch_per_process
 from tables.tasks import Task
 
 COST_SIZE = (256, 256)
@@ -200,17 +201,15 @@ class Planner:
 
     def _masks(self, cell: Cell) -> Task:
         giver, store, arm = self._giver(cell), self._store(cell), self.catalogue.arms[cell.arm]
-        training = self.training(giver)
         config, finished = self._config(giver), store.with_name(f'{store.name}.done')
 
         def command() -> list[str]:
             source = self.mask_source(arm)
-            # The stock config has the folders, too, and is there in a dry run.
-            read = config if config.is_file() else training.stock
-            folder = self.framework.training_targets(read) if source == 'target' else self._inputs(read)
+            inputs, targets = self.training_folders(giver)
+            folder = targets if source == 'target' else self._mask_images or inputs
             arguments = [
                 '--images',
-                move_data(str(folder), self.settings.data),
+                str(folder),
                 '--output',
                 str(store),
                 *self.segmenter(arm),
@@ -229,10 +228,16 @@ class Planner:
             finish=lambda output: _write(finished, shlex.join(command()), replace_other=True),
         )
 
-    def _inputs(self, config: Path) -> Path:
-        if self.table.mask_images:
-            return self.settings.data / self.table.mask_images
-        return self.framework.training_inputs(config)
+    @property
+    def _mask_images(self) -> Path | None:
+        return self.settings.data / self.table.mask_images if self.table.mask_images else None
+
+    def training_folders(self, cell: Cell) -> tuple[Path, Path]:
+        """The folders of a cell's degraded and clean training images."""
+        with TemporaryDirectory() as place:  # the cell's own config is not there before it is trained
+            config = Path(place) / f'train{self.framework.suffix}'
+            config.write_text(self.framework.training(self.training(cell)), encoding='utf-8')
+            return self.framework.training_inputs(config), self.framework.training_targets(config)
 
     def _store(self, cell: Cell) -> Path:
         arm = self.catalogue.arms[cell.arm]

@@ -11,7 +11,6 @@ from sapd_plugin.priors.segmenters import find_sam_checkpoint
 from tables.cells import Cell
 from tables.checkpoints import read_published
 from tables.plan import Planner
-from tables.runs import move_data
 
 
 def check(planner: Planner, cells: Sequence[Cell]) -> None:
@@ -48,15 +47,13 @@ def check(planner: Planner, cells: Sequence[Cell]) -> None:
 
 def _missing_data(planner: Planner, cells: Sequence[Cell]) -> list[Path]:
     """List the folders of images that the cells need and that are absent or empty."""
-    table, data, framework = planner.table, planner.settings.data, planner.framework
+    table, data = planner.table, planner.settings.data
     folders = [
         test_set.folder / kind for test_set in [*planner.test_sets, planner.validation] for kind in test_set.kinds
     ]
     for cell in cells:
         if not planner.catalogue.arms[cell.arm].published:
-            stock = planner.training(cell).stock
-            for folder in (framework.training_inputs(stock), framework.training_targets(stock)):
-                folders.append(Path(move_data(str(folder), data)))
+            folders += planner.training_folders(cell)
             arm = planner.catalogue.arms[cell.arm]
             if table.mask_images and arm.has_priors:
                 folders.append(data / table.mask_images)
