@@ -17,7 +17,7 @@ from tables import collected, sharing
 from tables.cells import Cell, all_cells, select_cells
 from tables.definitions import read_catalogue
 from tables.results import Results
-from tables.sharing import locked, run_chains
+from tables.sharing import locked, run_chains, unique
 from tables.tasks import Task
 
 WORKER = """
@@ -75,6 +75,17 @@ def test_a_task_in_other_hands_is_waited_for_while_the_rest_goes_on(tmp_path, mo
     assert log == ['other 0', 'other 1', 'first', 'second']
 
 
+def test_equal_titles_in_two_folders_are_two_tasks(tmp_path):
+    log: list[str] = []
+    tasks = [
+        Task('train', tmp_path / name, done=lambda name=name: name in log, prepare=lambda name=name: log.append(name))
+        for name in ('one', 'two')
+    ]
+    run_chains([[tasks[0]], [tasks[1], tasks[0]]])
+    assert log == ['one', 'two']
+    assert list(unique([tasks, tasks])) == tasks
+
+
 def test_a_failed_task_stops_the_run(tmp_path):
     def fail() -> None:
         raise SAPDError('no disk')
@@ -115,7 +126,7 @@ def test_a_group_is_run_seed_by_seed(group, tmp_path, capsys):
     command = ['run', 'both', '*/RCAN/tiny', '--framework', 'basicsr', '--dry-run', '--definitions', str(group)]
     assert reproduce.main([*command, '--output', str(tmp_path), '--segmenter', 'felzenszwalb']) == 0
     titles = [line for line in capsys.readouterr().out.splitlines() if line.startswith('# train')]
-    assert len(titles) == len(set(titles))
+    assert len(titles) == len(set(titles)) == 2 * 3 + 5 * 3
     assert [title.rsplit('/', 1)[1] for title in titles] == sorted(title.rsplit('/', 1)[1] for title in titles)
 
 

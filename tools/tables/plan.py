@@ -139,6 +139,10 @@ class Planner:
         asked = self.settings.iterations or self.framework.iterations(stock)
         return round(asked * self.table.entries[cell.model].time_factor)
 
+    def _name(self, cell: Cell) -> str:
+        """The cell as its pattern on the command line."""
+        return f'{cell.table}/{cell}' if self.table.group else str(cell)
+
     def _config(self, cell: Cell) -> Path:
         return cell.folder(self.settings.root) / f'train{self.framework.suffix}'
 
@@ -160,7 +164,7 @@ class Planner:
             found.save(folder)
 
         return Task(
-            title=f'train {cell}',
+            title=f'train {self._name(cell)}',
             folder=folder,
             command=lambda: self.framework.train_command(
                 config, folder, self.settings.launch, config.is_file() and self.framework.begun(config, folder)
@@ -189,7 +193,7 @@ class Planner:
             found.save(folder)
 
         return Task(
-            title=f'checkpoint {cell}',
+            title=f'checkpoint {self._name(cell)}',
             folder=folder,
             done=target.is_file,
             prepare=convert,
@@ -221,7 +225,7 @@ class Planner:
             return [sys.executable, str(TOOLS / 'extract_masks.py'), *arguments]
 
         return Task(
-            title=f'masks {store.name}',
+            title=f'masks {store.parent.parent.name}/{store.name}' if self.table.group else f'masks {store.name}',
             folder=store.parent,
             command=command,
             done=lambda: _same(finished, shlex.join(command())),
@@ -272,7 +276,7 @@ class Planner:
             found.save(folder)
 
         return Task(
-            title=f'test {cell} on {name}',
+            title=f'test {self._name(cell)} on {name}',
             folder=folder,
             command=lambda: self.framework.test_command(config, folder, testing()),
             done=lambda: results.load(cell, self.settings.root).holds(name, self.table),
@@ -301,7 +305,7 @@ class Planner:
             found.save(folder)
 
         return Task(
-            title=f'cost {cell}',
+            title=f'cost {self._name(cell)}',
             folder=folder,
             command=command,
             done=lambda: bool(results.load(cell, self.settings.root).cost),

@@ -25,7 +25,7 @@ def run_chains(chains: Iterable[Iterable[Task]]) -> None:
         SAPDError: a task failed.
     """
     waiting = [list(chain) for chain in chains]
-    done: set[str] = set()
+    done: set[Path] = set()
     while waiting:
         lengths = [len(chain) for chain in waiting]
         for chain in waiting:
@@ -36,16 +36,16 @@ def run_chains(chains: Iterable[Iterable[Task]]) -> None:
             time.sleep(WAIT)
 
 
-def _go_on(chain: list[Task], done: set[str]) -> None:
+def _go_on(chain: list[Task], done: set[Path]) -> None:
     """Run a chain's tasks up to the first one that somebody else is at work on; those that are done leave it."""
     while chain:
         task = chain[0]
-        if task.title not in done:
+        if lock_file(task) not in done:
             with locked(task) as mine:
                 if not mine:
                     return
                 task.run()
-            done.add(task.title)
+            done.add(lock_file(task))
         chain.pop(0)
 
 
@@ -64,16 +64,16 @@ def locked(task: Task) -> Iterator[bool]:
 
 
 def lock_file(task: Task) -> Path:
-    """The file that is locked."""
+    """The file that is locked, which no other task has."""
     name = re.sub(r'[^\w.-]+', '_', task.title)
     return task.folder / f'.{name}.lock'
 
 
 def unique(chains: Sequence[Iterable[Task]]) -> Iterator[Task]:
     """Yield the chains' tasks, each once."""
-    seen: set[str] = set()
+    seen: set[Path] = set()
     for chain in chains:
         for task in chain:
-            if task.title not in seen:
-                seen.add(task.title)
+            if lock_file(task) not in seen:
+                seen.add(lock_file(task))
                 yield task
