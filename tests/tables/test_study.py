@@ -69,10 +69,10 @@ def test_the_committed_study_has_no_number_of_decibels_outside_blocks():
 
 def test_gains_are_means_and_paired_differences():
     text = block('gains mini_derain RCAN')
-    psnr = f'**+{GAIN.mean:.2f} ± {GAIN.half:.2f}**'
-    assert columns(text, '| val | spd ')[:5] == ['val', 'spd', '3', '30.40 ± 0.25', psnr]
+    psnr = f'**+{GAIN.mean:.3f} ± {GAIN.half:.3f}**'
+    assert columns(text, '| val | spd ')[:5] == ['val', 'spd', '3', '30.400 ± 0.248', psnr]
     assert columns(text, '| val | stock ')[4] == ''
-    assert columns(text, '| val | shuffled ')[4] == '+0.03 ± 0.29'  # not bold: it may be nothing
+    assert columns(text, '| val | shuffled ')[4] == '+0.033 ± 0.287'  # not bold: it may be nothing
     assert [line.split('|')[2].strip() for line in text.splitlines()[2:5]] == ['stock', 'shuffled', 'spd']
     assert 'commit `abcdef0`' in text
     assert '300 iterations' in text
@@ -82,8 +82,8 @@ def test_differences_are_paired_by_seed():
     found = arms(stock=[30.0, 40.0], spd=[30.5, 40.5, 10.0])
     assert columns(block('gains mini_derain RCAN', found), '| val | spd ')[2:5] == [
         '3, 2 paired',
-        '27.00 ± 38.62',
-        '**+0.50 ± 0.00**',
+        '27.000 ± 38.624',
+        '**+0.500 ± 0.000**',
     ]
 
 
@@ -97,21 +97,29 @@ def test_stock_of_another_length_is_compared_only_where_asked():
         '450',
     ]
     text = block('against mini_derain RCAN spd stock_longer', found)
-    assert columns(text, '| val |')[1:5] == ['3', '30.40 ± 0.25', '30.50 ± 0.25', '**-0.10 ± 0.00**']
+    assert columns(text, '| val |')[1:5] == ['3', '30.400 ± 0.248', '30.500 ± 0.248', '**-0.100 ± 0.000**']
     assert 'spd 300 iterations, 12 s in the mean; stock_longer 450 iterations' in text
 
 
 def test_values_stand_in_a_sentence():
     assert make_block(arms(stock=STOCK, spd=SPD), Path(), 'value mini_derain RCAN spd stock val psnr') == (
-        f'+{GAIN.mean:.2f} ± {GAIN.half:.2f} dB'
+        f'+{GAIN.mean:.3f} ± {GAIN.half:.3f} dB'
     )
     assert block('value mini_derain RCAN shuffled spd val ssim').startswith('-0.0027 ± 0.00')
-    assert block('mean mini_derain RCAN spd val psnr') == '30.40 ± 0.25 dB'
+    assert block('mean mini_derain RCAN spd val psnr') == '30.400 ± 0.248 dB'
     assert block('seeds mini_derain RCAN spd stock val') == '3'
-    assert block('value mini_derain RCAN spd stock val psnr', arms(stock=[1.0], spd=[0.999])) == '0.00 dB (one seed)'
+    assert block('value mini_derain RCAN spd stock val psnr', arms(stock=[1.0], spd=[0.9999])) == '0.000 dB (one seed)'
 
 
-WORDS = {'TABLE': 'mini_x', 'MODEL': 'RCAN', 'ARM': 'spd', 'BASE': 'stock', 'TEST': 'val', 'METRIC': 'psnr'}
+WORDS = {
+    'TABLE': 'mini_x',
+    'MODEL': 'RCAN',
+    'ARM': 'spd',
+    'BASE': 'stock',
+    'TEST': 'val',
+    'METRIC': 'psnr',
+    'WEIGHT': '1',
+}
 
 
 @pytest.mark.parametrize('name', KINDS)
@@ -147,7 +155,7 @@ def test_what_cannot_be_compared_is_refused():
     found = [*arms(stock=STOCK), made_up('mini_derain', 'stock', 0, 20.0, framework='mmagic')]
     with pytest.raises(SAPDError, match='name one of RCAN/tiny/basicsr, RCAN/tiny/mmagic'):
         block('mean mini_derain RCAN stock val psnr', found)
-    assert block('mean mini_derain RCAN/tiny/mmagic stock val psnr', found) == '20.00 dB (one seed)'
+    assert block('mean mini_derain RCAN/tiny/mmagic stock val psnr', found) == '20.000 dB (one seed)'
 
 
 def test_cost_sets_stock_beside_sapd():
@@ -177,7 +185,7 @@ def test_ideas_are_set_beside_what_was_measured(tmp_path):
         'idea,expectation,arm,kept,why\n"A, b",more,spd,no,no | gain\nC,,later,,\nD,nothing,,no,not tried\n'
     )
     text = block('ideas', arms('mini_explore', stock=STOCK, spd=SPD), tmp_path)
-    measured = f'+{GAIN.mean:.2f} ± {GAIN.half:.2f} dB (3 seeds)'
+    measured = f'+{GAIN.mean:.3f} ± {GAIN.half:.3f} dB (3 seeds)'
     assert f'| A, b | more | spd | {measured} | no | no \\| gain |' in text
     assert f'| C |  | later | {UNMEASURED} |  |  |' in text
     assert '| D | nothing |  |  | no | not tried |' in text
@@ -195,7 +203,7 @@ def test_the_teacher_is_averaged_over_images_then_seeds(tmp_path):
     expected = estimate([2.0, 4.0])
     assert columns(text, '| mini_derain | RCAN | spd | edge ') == [
         *('mini_derain', 'RCAN', 'spd', 'edge', '2', '2', '23.5', '44.75', '0.375'),
-        f'+{expected.mean:.2f} ± {expected.half:.2f}',
+        f'+{expected.mean:.3f} ± {expected.half:.3f}',
     ]
     assert 'At commit `abc`.' in text
     assert '| edge ' not in block('teacher flat', [], tmp_path)
@@ -211,6 +219,23 @@ def test_segmentation_is_printed_as_it_is(tmp_path):
     text = block('segmentation', [], tmp_path)
     assert text.startswith('| arm | images | covering |\n| --- | --- | --- |\n| spd | 20 | 0.7055 |')
     assert 'Measured by `do it`.' in text
+
+
+def test_the_ceiling_is_paired_by_seed(tmp_path):
+    head = 'weight,seed,psnr,psnr_teacher,iterations,images,command,commit\n'
+    lines = ['0,0,29.5', '1,0,29.6', '0,1,29.3', '1,1,29.6', 'alone,0,29.4']
+    path = tmp_path / 'ceiling.csv'
+    path.write_text(head + ''.join(f'{line},31.42,600,40,do it,abc\n' for line in lines))
+    gain = estimate([0.1, 0.3])
+    text = block('ceiling', [], tmp_path)
+    assert columns(text, '| 1 |') == ['1', '2', '29.600 ± 0.000', f'+{gain.mean:.3f} ± {gain.half:.3f}']
+    assert columns(text, '| alone |')[3] == '-0.100'
+    assert columns(text, '| 0 |')[3] == ''
+    assert 'The teacher has 31.42 dB; 40 validation photos' in text
+    assert block('ceiling_value 1', [], tmp_path) == f'+{gain.mean:.3f} ± {gain.half:.3f} dB'
+    path.write_text(path.read_text() + '1,2,29.6,31.42,500,40,do it,abc\n')
+    with pytest.raises(SAPDError, match='runs of 2 settings'):
+        block('ceiling', [], tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -239,7 +264,7 @@ def test_a_report_writes_documents_and_figures_and_the_check_holds(folder, capsy
     assert report(folder) == 0
     text = folder.with_suffix('.md').read_text()
     assert (
-        f'It gains <!-- study: value mini_derain RCAN spd stock val psnr -->+{GAIN.mean:.2f} ± 0.25 dB<!-- end --> here.'
+        f'It gains <!-- study: value mini_derain RCAN spd stock val psnr -->+{GAIN.mean:.3f} ± 0.248 dB<!-- end --> here.'
         in text
     )
     assert '-->3<!-- end -->.' in (folder.parents[1] / 'README.md').read_text()
@@ -254,7 +279,7 @@ def test_a_changed_number_a_typed_one_and_a_lost_figure_are_found(folder):
     report(folder)
     document, figure = folder.with_suffix('.md'), folder / 'gains_mini_derain.png'
     good = document.read_text()
-    document.write_text(good.replace('| 30.40 ', '| 31.40 '))
+    document.write_text(good.replace('| 30.400 ', '| 31.400 '))
     assert report(folder, '--check') == 1
     document.write_text(good)
     figure.unlink()

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sapd_plugin.errors import SAPDError, check_choice
-from study_report import about, comparisons, sheets
+from study_report import about, ceiling, comparisons, sheets
 from study_report.figures import caption
 from tables.collected import read
 from tables.results import Results
@@ -46,6 +46,8 @@ KINDS: Mapping[str, Kind] = {
     'ideas': Kind(sheets.ideas),
     'teacher': Kind(sheets.teacher, more='KIND'),
     'segmentation': Kind(sheets.segmentation),
+    'ceiling': Kind(ceiling.ceiling),
+    'ceiling_value': Kind(ceiling.ceiling_value, ('WEIGHT',), inline=True),
 }
 
 

@@ -9,7 +9,7 @@ from sapd_plugin.errors import SAPDError, check_choice
 from tables.results import PROTOCOL, Results
 from tables.statistics import Estimate, estimate, paired
 
-DIGITS = {'psnr': 2, 'ssim': 4}
+DIGITS = {'psnr': 3, 'ssim': 4}
 UNITS = {'psnr': ' dB', 'ssim': ''}
 STOCK = 'stock'
 UNMEASURED = 'not measured yet'

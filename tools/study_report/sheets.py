@@ -97,7 +97,7 @@ def teacher(found: Sequence[Results], folder: Path, *kinds: str) -> str:
         'Means over images, then over seeds; differences over images that have both, ± half of the 95 % confidence '
         'interval over seeds.'
     )
-    return f'{table_of(head, lines)}\n\n{note} {_made_with([row for rows in groups.values() for row in rows], path)}'
+    return f'{table_of(head, lines)}\n\n{note} {made_with([row for rows in groups.values() for row in rows], path)}'
 
 
 def segmentation(found: Sequence[Results], folder: Path) -> str:
@@ -109,10 +109,11 @@ def segmentation(found: Sequence[Results], folder: Path) -> str:
     if not rows:
         return UNMEASURED
     head = [key for key in rows[0] if key not in MADE_WITH]
-    return f'{table_of(head, [[_short(row[key]) for key in head] for row in rows])}\n\n{_made_with(rows, path)}'
+    return f'{table_of(head, [[_short(row[key]) for key in head] for row in rows])}\n\n{made_with(rows, path)}'
 
 
-def _made_with(rows: Sequence[Mapping[str, str]], path: Path) -> str:
+def made_with(rows: Sequence[Mapping[str, str]], path: Path) -> str:
+    """Name the file, and what its columns `MADE_WITH` say."""
     texts = [f'From `{path.name}` by `{COMMAND}`.']
     for key, what in zip(MADE_WITH, ('Measured by', 'At commit')):
         values = dict.fromkeys(row[key] for row in rows if row.get(key))
