@@ -323,6 +323,32 @@ def test_a_figure_has_a_panel_a_test_set_and_says_what_it_shows(folder):
     assert sizes['two'][0] > 1.3 * sizes['derain'][0]
 
 
+def test_teachers_are_collected_into_their_csv(folder, tmp_path):
+    runs = tmp_path / 'runs'
+    head = 'image,kind,pixels,psnr_y,psnr_z,rmse_y_z,rmse_y_target\n'
+    for seed, z in ((0, '31.0'), (1, '32.0')):
+        (results,) = arms(spd=[30.5])
+        place = Path('basicsr/mini_derain/RCAN/tiny/spd') / str(seed)
+        results.save(runs / place)
+        (runs / place / 'teacher').mkdir()
+        (runs / place / 'teacher/teacher.csv').write_text(f'{head}a,whole,9,30.5,{z},1,2\nb,whole,9,30.5,{z},1,2\n')
+    command = ['collect', '--output', str(runs), '--study', str(folder)]
+    assert study.main(command) == 0
+    shutil.rmtree(runs / 'basicsr/mini_derain/RCAN/tiny/spd/1')  # what is in the CSV stays
+    path = runs / 'basicsr/mini_derain/RCAN/tiny/spd/0/teacher/teacher.csv'
+    path.write_text(path.read_text().replace('31.0', '33.0'))
+    assert study.main(command) == 0
+    rows = (folder / 'teacher.csv').read_text().splitlines()
+    assert len(rows) == 1 + 4
+    text = block('teacher', [], folder)
+    assert columns(text, '| mini_derain ')[-4:] == [
+        f'+{estimate([2.5, 1.5]).mean:.3f} ± {estimate([2.5, 1.5]).half:.3f}',
+        '',
+        '',
+        '',
+    ]
+
+
 def test_results_are_collected_into_the_csv(folder, tmp_path, capsys):
     runs = tmp_path / 'runs'
     for results in [*arms(spd=[31.3, 31.4, 31.5]), *arms('rain100l', stock=STOCK)]:
