@@ -104,6 +104,8 @@ def run(options: argparse.Namespace, catalogue: Catalogue) -> None:
     settings = _settings(options, tables)
     planners = {table.name: Planner(catalogue, table, framework, settings) for table in tables}
     cells = [cell for table in tables for cell in all_cells(catalogue, table, framework.name)]
+    if not cells:
+        raise SAPDError(f'--framework: no model of {options.table} has a config of {framework.name}.')
     if options.table not in planners:
         # Whenever it is stopped, as many seeds as possible are whole.
         cells.sort(key=lambda cell: cell.seed)

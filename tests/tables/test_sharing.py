@@ -130,6 +130,13 @@ def test_a_group_is_run_seed_by_seed(group, tmp_path, capsys):
     assert [title.rsplit('/', 1)[1] for title in titles] == sorted(title.rsplit('/', 1)[1] for title in titles)
 
 
+def test_a_framework_without_configs_is_named(tmp_path, capsys):
+    folder = definitions(tmp_path / 'definitions', {**TABLE, 'models': {'RCAN': TABLE['models']['RCAN']}})
+    command = ['run', 'trial', '--framework', 'mmagic', '--definitions', str(folder), '--segmenter', 'felzenszwalb']
+    assert reproduce.main([*command, '--output', str(tmp_path)]) == 2
+    assert 'no model of trial has a config of mmagic' in capsys.readouterr().err
+
+
 def test_cells_of_a_csv_are_left_out(group, tmp_path, capsys):
     test = {'psnr': 30.0, 'ssim': 0.9, 'protocol': 'y', 'quantise': 'round', 'sigma': None, 'images': 3}
     found = [
