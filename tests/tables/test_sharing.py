@@ -16,6 +16,7 @@ from table_recipes import TABLE, catalogue, definitions
 from tables import collected, sharing
 from tables.cells import Cell, all_cells, select_cells
 from tables.definitions import read_catalogue
+from tables.plan import images_done
 from tables.results import Results
 from tables.sharing import locked, run_chains, unique
 from tables.tasks import Task
@@ -84,6 +85,14 @@ def test_equal_titles_in_two_folders_are_two_tasks(tmp_path):
     run_chains([[tasks[0]], [tasks[1], tasks[0]]])
     assert log == ['one', 'two']
     assert list(unique([tasks, tasks])) == tasks
+
+
+def test_the_bar_takes_its_total_from_the_output(tmp_path, capsys):
+    script = "print('rank 0:  50%|#  | 3/6 [00:01<00:01,  3.0image/s]'); print('rank 0: 100%|###| 6/6 [00:02<00:00]')"
+    Task(
+        'masks', tmp_path, lambda: False, lambda: [sys.executable, '-c', script], progress=images_done, unit='image'
+    ).run()
+    assert '6/6 [' in capsys.readouterr().err
 
 
 def test_a_failed_task_stops_the_run(tmp_path):

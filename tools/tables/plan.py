@@ -176,7 +176,7 @@ class Planner:
             stopped=keep,
             log=folder / 'train.txt',
             total=training.iterations or self.framework.iterations(training.stock),
-            progress=self.framework.iteration,
+            progress=lambda line: (found, None) if (found := self.framework.iteration(line)) is not None else None,
         )
 
     def _published(self, cell: Cell) -> Task:
@@ -230,6 +230,9 @@ class Planner:
             command=command,
             done=lambda: _same(finished, shlex.join(command())),
             finish=lambda output: _write(finished, shlex.join(command()), replace_other=True),
+            log=store.with_name(f'{store.name}.txt'),
+            progress=images_done,
+            unit='image',
         )
 
     @property
@@ -326,6 +329,12 @@ def _masks_of(store: Path | None) -> str:
     settings = MaskStore(store).settings
     preset = f' {settings["preset"]}' if 'preset' in settings else ''
     return f'{settings["segmenter"]}{preset}, {settings.get("source", "unknown source")}'
+
+
+def images_done(line: str) -> tuple[int, int] | None:
+    """Read the extraction's own progress bar."""
+    found = re.search(r'\b(\d+)/(\d+) \[', line)
+    return (int(found[1]), int(found[2])) if found else None
 
 
 def _same(path: Path, text: str) -> bool:

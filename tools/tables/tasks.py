@@ -27,8 +27,9 @@ class Task:
         finish: gets the whole output, and keeps what was measured.
         stopped: gets the seconds that the command ran, also when it failed or was interrupted.
         log: file for the output.
-        total: iterations, for the progress bar.
-        progress: reads the iteration out of a line of output.
+        total: iterations, for the progress bar; None: read out of the output.
+        progress: reads what is done, and the total where it is told, out of a line of output.
+        unit: of both.
     """
 
     title: str
@@ -40,7 +41,8 @@ class Task:
     stopped: Callable[[float], None] = lambda seconds: None
     log: Path | None = None
     total: int | None = None
-    progress: Callable[[str], int | None] = lambda line: None
+    progress: Callable[[str], tuple[int, int | None] | None] = lambda line: None
+    unit: str = 'it'
 
     def show(self) -> str:
         """The task as a line for a dry run."""
@@ -65,13 +67,14 @@ class Task:
             print(f'{self.title}: done', flush=True)
             return
         output = []
-        with tqdm(total=self.total, unit='it', desc=self.title, mininterval=1) as bar:
+        with tqdm(total=self.total, unit=self.unit, desc=self.title, mininterval=1) as bar:
             try:
                 for line in output_lines(self.command(), self.folder, self.log):
                     output.append(line)
-                    iteration = self.progress(line)
-                    if iteration is not None:
-                        bar.update(iteration - bar.n)
+                    found = self.progress(line)
+                    if found is not None:
+                        bar.total = self.total or found[1]
+                        bar.update(found[0] - bar.n)
             finally:
                 self.stopped(bar.format_dict['elapsed'])
         self.finish(''.join(output))
