@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from evaluation.networks import build_network_from, load_student
+from sapd_plugin.compat import alias_functional_tensor
 from sapd_plugin.core import ToRGB
 from sapd_plugin.core.spf import SPF, image_index, select_image
 from sapd_plugin.errors import SAPDError
@@ -97,6 +98,8 @@ def read_options(config: Path) -> dict[str, Any]:
         SAPDError: for what is no YAML, or no training with SPF.
     """
     import yaml
+
+    alias_functional_tensor()
     from basicsr.utils.options import ordered_yaml
 
     import sapd_plugin.basicsr  # noqa: F401  (the YAML may call a function of it)
