@@ -58,12 +58,12 @@ def collect(options: argparse.Namespace) -> int:
     found = [r for r in iter_results(options.output.resolve()) if fnmatchcase(r.cell.table, options.tables)]
     if not found:
         raise SAPDError(f"--output: found no results of tables '{options.tables}' in {options.output}.")
+    teachers = options.study / 'teacher.csv'
+    print(f'{teachers}: {merge_teachers(teachers, options.output.resolve(), options.tables)} cells')
     path = options.study / 'cells.csv'
     taken, new = merge(path, found)
     left = f'; {len(found) - taken} left out, which are not finished' if taken < len(found) else ''
     print(f'{path}: {taken} cells, {new} of them new{left}')
-    teachers = options.study / 'teacher.csv'
-    print(f'{teachers}: {merge_teachers(teachers, options.output.resolve(), options.tables)} cells')
     return 0
 
 
