@@ -115,8 +115,8 @@ def run(options: argparse.Namespace, catalogue: Catalogue) -> None:
     if options.dry_run:
         print('\n'.join(task.show() for task in unique([planners[cell.table].chain(cell) for cell in cells])))
         return
-    for name, planner in planners.items():
-        check(planner, [cell for cell in cells if cell.table == name])
+    for name in dict.fromkeys(cell.table for cell in cells):
+        check(planners[name], [cell for cell in cells if cell.table == name])
     run_chains([planners[cell.table].chain(cell) for cell in cells])
 
 

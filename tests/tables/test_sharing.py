@@ -139,6 +139,16 @@ def test_a_group_is_run_seed_by_seed(group, tmp_path, capsys):
     assert [title.rsplit('/', 1)[1] for title in titles] == sorted(title.rsplit('/', 1)[1] for title in titles)
 
 
+def test_only_what_is_asked_for_is_looked_for(group, tmp_path, capsys):
+    (group / 'one.yml').write_text(yaml.safe_dump({**TABLE, 'group': 'both', 'tests': {'Elsewhere': 'Elsewhere/test'}}))
+    command = ['run', 'both', '--framework', 'basicsr', '--definitions', str(group), '--output', str(tmp_path)]
+    command += ['--data', str(tmp_path / 'none'), '--segmenter', 'felzenszwalb']
+    assert reproduce.main([*command, 'two/RCAN/tiny/stock/0']) == 2
+    printed = capsys.readouterr().err
+    assert 'two needs images' in printed
+    assert 'Elsewhere' not in printed
+
+
 def test_a_framework_without_configs_is_named(tmp_path, capsys):
     folder = definitions(tmp_path / 'definitions', {**TABLE, 'models': {'RCAN': TABLE['models']['RCAN']}})
     command = ['run', 'trial', '--framework', 'mmagic', '--definitions', str(folder), '--segmenter', 'felzenszwalb']
