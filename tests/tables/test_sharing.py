@@ -140,10 +140,12 @@ def test_a_group_is_run_seed_by_seed(group, tmp_path, capsys):
 
 
 def test_only_what_is_asked_for_is_looked_for(group, tmp_path, capsys):
-    (group / 'one.yml').write_text(yaml.safe_dump({**TABLE, 'group': 'both', 'tests': {'Elsewhere': 'Elsewhere/test'}}))
-    command = ['run', 'both', '--framework', 'basicsr', '--definitions', str(group), '--output', str(tmp_path)]
-    command += ['--data', str(tmp_path / 'none'), '--segmenter', 'felzenszwalb']
-    assert reproduce.main([*command, 'two/RCAN/tiny/stock/0']) == 2
+    (group / 'one.yml').write_text(
+        yaml.safe_dump({**TABLE, 'group': 'both', 'tests': {'Elsewhere': 'Elsewhere/test'}, 'yardsticks': []})
+    )
+    command = ['run', 'both', 'two/RCAN/tiny/stock/0', '--framework', 'basicsr', '--definitions', str(group)]
+    command += ['--output', str(tmp_path), '--data', str(tmp_path / 'none'), '--segmenter', 'felzenszwalb']
+    assert reproduce.main(command) == 2
     printed = capsys.readouterr().err
     assert 'two needs images' in printed
     assert 'Elsewhere' not in printed
