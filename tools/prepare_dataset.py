@@ -18,6 +18,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from preparation.command import exit_status
 from preparation.finishing import Finish
 from preparation.manifest import SubImages, dataset_names, load_manifest
 from preparation.run import prepare
@@ -159,15 +160,7 @@ def run(options: argparse.Namespace) -> None:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command and return its exit status."""
     options = parse_arguments(arguments)
-    try:
-        run(options)
-    except KeyboardInterrupt:
-        print('Stopped. What was written is whole; run the same command again to go on.', file=sys.stderr)
-        return 130
-    except (SAPDError, OSError) as error:
-        print(f'error: {error}', file=sys.stderr)
-        return 2
-    return 0
+    return exit_status(lambda: run(options))
 
 
 if __name__ == '__main__':
