@@ -33,7 +33,7 @@ from sapd_plugin.errors import SAPDError
 from sapd_plugin.priors.images import list_images, read_image
 from tables.results import made_with
 
-SIGMA, PATCH, BATCH, RATE, WARMUP, DECAY = 25 / 255, 64, 8, 5e-3, 30, 0.99
+SIGMA, PATCH, BATCH, RATE, WARMUP, DECAY = 25 / 255, 48, 4, 5e-3, 30, 0.99
 WEIGHTS = ('0', '0.1', '1', '10', 'alone')
 COLUMNS = ('weight', 'seed', 'psnr', 'psnr_teacher', 'iterations', 'images', 'command', 'commit')
 
@@ -49,7 +49,7 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
     parser.add_argument('--output', type=Path, default=Path('docs/study/ceiling.csv'), help='(default: %(default)s)')
     parser.add_argument('--weights', nargs='+', default=WEIGHTS, help='(default: %(default)s)')
     parser.add_argument('--seeds', nargs='+', type=int, default=(0, 1, 2), help='(default: %(default)s)')
-    parser.add_argument('--iterations', type=int, default=600, help='(default: %(default)s)')
+    parser.add_argument('--iterations', type=int, default=2000, help='(default: %(default)s)')
     return parser.parse_args(arguments)
 
 
@@ -101,7 +101,7 @@ def train(photos: Sequence[np.ndarray], teacher: nn.Module, weight: str, seed: i
     torch.manual_seed(seed)
     student = NAFNet(width=8, enc_blk_nums=[1, 1, 2], middle_blk_num=1, dec_blk_nums=[1, 1, 1])
     average = deepcopy(student)
-    optimizer = torch.optim.AdamW(student.parameters(), lr=RATE, weight_decay=1e-4, betas=(0.9, 0.9))
+    optimizer = torch.optim.AdamW(student.parameters(), lr=RATE, weight_decay=1e-4, betas=(0.9, 0.99))
     batches = patches(photos, seed)
     for step in tqdm(range(1, iterations + 1), desc=f'weight {weight}, seed {seed}'):
         cosine = 0.5 * (1 + math.cos(math.pi * (step - 1) / iterations))

@@ -119,6 +119,7 @@ WORDS = {
     'TEST': 'val',
     'METRIC': 'psnr',
     'WEIGHT': '1',
+    'NAME': 'nothing',
 }
 
 
@@ -214,9 +215,9 @@ def test_the_teacher_is_averaged_over_images_then_seeds(tmp_path):
         block('teacher', [], tmp_path)
 
 
-def test_segmentation_is_printed_as_it_is(tmp_path):
+def test_a_sheet_is_printed_as_it_is(tmp_path):
     (tmp_path / 'segmentation.csv').write_text('arm,images,covering,command\nspd,20,0.70551234,do it\n')
-    text = block('segmentation', [], tmp_path)
+    text = block('sheet segmentation', [], tmp_path)
     assert text.startswith('| arm | images | covering |\n| --- | --- | --- |\n| spd | 20 | 0.7055 |')
     assert 'Measured by `do it`.' in text
 

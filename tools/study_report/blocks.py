@@ -45,7 +45,7 @@ KINDS: Mapping[str, Kind] = {
     'figure': Kind(caption, ('TABLE',)),
     'ideas': Kind(sheets.ideas),
     'teacher': Kind(sheets.teacher, more='KIND'),
-    'segmentation': Kind(sheets.segmentation),
+    'sheet': Kind(sheets.sheet, ('NAME',)),
     'ceiling': Kind(ceiling.ceiling),
     'ceiling_value': Kind(ceiling.ceiling_value, ('WEIGHT',), inline=True),
 }

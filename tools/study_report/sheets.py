@@ -1,4 +1,4 @@
-"""Blocks from the study's other CSVs: ideas that were tried, the teacher by regions, segmentation."""
+"""Blocks from the study's other CSVs: ideas that were tried, the teacher by regions, and any other as it is."""
 
 from __future__ import annotations
 
@@ -100,12 +100,16 @@ def teacher(found: Sequence[Results], folder: Path, *kinds: str) -> str:
     return f'{table_of(head, lines)}\n\n{note} {made_with([row for rows in groups.values() for row in rows], path)}'
 
 
-def segmentation(found: Sequence[Results], folder: Path) -> str:
-    """``segmentation.csv`` as it is, numbers shortened to four digits."""
-    path = folder / 'segmentation.csv'
-    if not path.is_file():
-        return UNMEASURED
-    rows = read_rows(path, ())
+def sheet(found: Sequence[Results], folder: Path, name: str) -> str:
+    """``NAME.csv`` as it is, numbers shortened to four digits.
+
+    Args:
+        found: not used.
+        folder: of the study.
+        name: of the file, without its ending.
+    """
+    path = folder / f'{name}.csv'
+    rows = read_rows(path, ()) if path.is_file() else []
     if not rows:
         return UNMEASURED
     head = [key for key in rows[0] if key not in MADE_WITH]
