@@ -38,6 +38,11 @@ class BasicSR:
         blocks = training.blocks()
         if blocks:
             add_priors(opt, blocks)
+        if training.start is not None:
+            ema = opt['train'].get('ema_decay', 0) > 0
+            opt['path'].update(pretrain_network_g=str(training.start), param_key_g='params_ema' if ema else 'params')
+            if blocks:
+                opt['train']['sapd_opt'] = {'stage': 'two_stage'}
         return _dump(opt)
 
     def train_command(self, config: Path, folder: Path, launch: Launch, resume: bool) -> list[str]:

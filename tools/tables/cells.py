@@ -47,7 +47,7 @@ def all_cells(catalogue: Catalogue, table: Table, framework: str) -> Iterator[Ce
                     if table.published(catalogue.models[model]) and size == 'full':
                         yield Cell(framework, table.name, model, size, arm, table.seeds[0])
                     continue
-                for seed in table.seeds:
+                for seed in table.seeds[:1] if catalogue.arms[arm].once else table.seeds:
                     yield Cell(framework, table.name, model, size, arm, seed)
 
 

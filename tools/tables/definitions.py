@@ -19,6 +19,8 @@ CONFIGS = Path(__file__).resolve().parents[2] / 'configs'
 FRAMEWORKS = ('basicsr', 'mmagic')
 SIZES = ('full', 'small', 'tiny')
 MASK_SOURCES = ('restored', 'target', 'input')
+PRETRAINING = 'pretraining'
+"""The arm whose student the others start from, where an entry says how it is trained."""
 _NOT_TABLES = ('models.yml', 'arms.yml')
 
 
@@ -27,8 +29,8 @@ class Arm:
     """What is added to a stock config.
 
     ``spf``, ``spd``, ``sgr`` and ``dataset`` are blocks, or None: left out. ``extra``: only in tables that name it.
-    ``longer``: trained for the wall time of
-    SAPD, by the entry's ``time_factor``. ``masks`` says where the masks come from when it is not what the command line
+    ``once``: trained with the first seed alone. ``longer``: trained for the wall time of SAPD, by the entry's
+    ``time_factor``. ``masks`` says where the masks come from when it is not what the command line
     says: ``source``, ``segmenter``, or ``store``, a finished one below the data folder.
     """
 
@@ -36,6 +38,7 @@ class Arm:
     label: str
     published: bool = False
     extra: bool = False
+    once: bool = False
     longer: bool = False
     masks: Mapping[str, str] = field(default_factory=dict)
     spf: Mapping[str, Any] | None = None
@@ -74,15 +77,17 @@ class Entry:
     """A model's place in a table: its stock config in each framework, and what goes with them.
 
     ``gpus``: on how many GPUs the configs' batch was published; ``published``: the authors' checkpoint where it is not
-    the model's for the table's training set; ``set``: dotted config keys to change, for each framework; ``arms``: those
-    of the table that the model gets, None for all; ``time_factor``: how many stock iterations fit into the wall time of
-    one with SAPD, for the arms that are trained longer.
+    the model's for the table's training set; ``set``: dotted config keys to change, for each framework;
+    ``pretraining``: more of them, for the arm of that name, whose student all other trainings of the model start from;
+    none: they start from scratch; ``arms``: those of the table that the model gets, None for all; ``time_factor``: how
+    many stock iterations fit into the wall time of one with SAPD, for the arms that are trained longer.
     """
 
     configs: Mapping[str, str]
     gpus: int = 1
     published: str | None = None
     set: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    pretraining: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     arms: tuple[str, ...] | None = None
     time_factor: float = 1.0
 
@@ -204,7 +209,8 @@ def _table(path: Path, models: Mapping[str, Model], arms: Mapping[str, Arm]) -> 
         for framework, config in entries[name].configs.items():
             if not (CONFIGS / framework / config).is_file():
                 raise SAPDError(f'{path.name} models.{name}.{framework}: no file {CONFIGS / framework / config}.')
-        check_keys(f'{path.name} models.{name}.set', entries[name].set, FRAMEWORKS)
+        for key in ('set', 'pretraining'):
+            check_keys(f'{path.name} models.{name}.{key}', getattr(entries[name], key), FRAMEWORKS)
     yardsticks = []
     for number, found in enumerate(block.pop('yardsticks', [])):
         where = f'{path.name} yardsticks[{number}]'

@@ -55,6 +55,10 @@ class MMagic:
         blocks = training.blocks()
         if blocks:
             add_priors(config, blocks)
+        if training.start is not None:
+            config['load_from'] = str(training.start)
+            if blocks:
+                config['model']['stage'] = 'two_stage'
         return _text(config)
 
     def train_command(self, config: Path, folder: Path, launch: Launch, resume: bool) -> list[str]:

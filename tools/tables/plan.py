@@ -17,7 +17,7 @@ from sapd_plugin.priors.store import MaskStore
 from tables import results
 from tables.cells import Cell
 from tables.checkpoints import read_published
-from tables.definitions import CONFIGS, Arm, Catalogue, Table
+from tables.definitions import CONFIGS, PRETRAINING, Arm, Catalogue, Table
 from tables.runs import TOOLS, EvalSet, Evaluation, Framework, Launch, Training, batch_per_process
 from tables.tasks import Task
 
@@ -78,6 +78,9 @@ class Planner:
                 if self.mask_source(arm) == 'restored':
                     yield self._train(self._giver(cell))
                 yield self._masks(cell)
+            start = self._start(cell)
+            if start is not None:
+                yield self._train(start)
             yield self._train(cell)
         for test_set in self.test_sets:
             yield self._test(cell, test_set)
@@ -98,8 +101,19 @@ class Planner:
         return EvalSet('val', self.settings.data / self.table.validation, self.table)
 
     def _giver(self, cell: Cell) -> Cell:
-        """The stock cell whose student restores the images that masks are cut on; one for all seeds and arms."""
-        return replace(cell, model=self.table.mask_giver or cell.model, arm='stock', seed=self.table.seeds[0])
+        """The cell whose student restores the images that masks are cut on; one for all seeds and arms."""
+        giver = replace(self._stock(cell), model=self.table.mask_giver or cell.model)
+        return self._start(giver) or giver
+
+    def _stock(self, cell: Cell) -> Cell:
+        """The stock cell of the first seed."""
+        return replace(cell, arm='stock', seed=self.table.seeds[0])
+
+    def _start(self, cell: Cell) -> Cell | None:
+        """The cell whose student this one's training starts from; None: from scratch."""
+        if cell.arm == PRETRAINING or self.framework.name not in self.table.entries[cell.model].pretraining:
+            return None
+        return replace(cell, arm=PRETRAINING, seed=self.table.seeds[0])
 
     def mask_source(self, arm: Arm) -> str:
         """Which images are cut: what the arm says, or the command line."""
@@ -113,6 +127,9 @@ class Planner:
         """What makes a cell's training config."""
         entry, model = self.table.entries[cell.model], self.catalogue.models[cell.model]
         stock = CONFIGS / self.framework.name / entry.configs[self.framework.name]
+        start, changes = self._start(cell), dict(entry.set.get(self.framework.name, {}))
+        if cell.arm == PRETRAINING:
+            changes |= entry.pretraining.get(self.framework.name, {})
         launch = self.settings.launch
         total = self.settings.batch or self.framework.batch(stock) * entry.gpus
         return Training(
@@ -122,7 +139,8 @@ class Planner:
             seed=cell.seed,
             validation=self.validation,
             network=model.overrides(cell.size, self.framework.name),
-            changes=entry.set.get(self.framework.name, {}),
+            changes=changes,
+            start=self._student(start) if start else None,
             data=self.settings.data,
             masks=self._store(cell),
             vgg=self.settings.vgg,
@@ -296,7 +314,7 @@ class Planner:
             arguments += ['--channels', '1']
 
         def command() -> list[str]:
-            own, stock = self._student(cell), self._student(self._giver(cell))
+            own, stock = self._student(cell), self._student(self._stock(cell))
             students = [str(own)] if cell.arm == 'stock' or not stock.is_file() else [str(stock), str(own)]
             return [sys.executable, str(TOOLS / 'inference_cost.py'), str(self._config(cell)), *students, *arguments]
 

@@ -63,6 +63,7 @@ class Training:
         validation: what the curve is measured on; no choice is made by it, for the last iteration is tested.
         network: overrides of the network's block.
         changes: dotted config keys of the stock config, and their values.
+        start: checkpoint of the student that the training starts from; None: from scratch.
         data: the folder that ``datasets/`` stands for.
         masks: the mask store, where the arm has priors.
         vgg: VGG-19's weights for SGR; None: SGRLoss looks for them.
@@ -79,6 +80,7 @@ class Training:
     validation: EvalSet
     network: Mapping[str, Any] = field(default_factory=dict)
     changes: Mapping[str, Any] = field(default_factory=dict)
+    start: Path | None = None
     data: Path = Path('datasets')
     masks: Path | None = None
     vgg: Path | None = None
