@@ -8,9 +8,10 @@ import pytest
 import yaml
 from mmengine.config import Config
 
+from table_recipes import catalogue
 from tables.basicsr_runs import BasicSR
 from tables.cells import Cell, all_cells
-from tables.definitions import CONFIGS, FRAMEWORKS, read_catalogue
+from tables.definitions import CONFIGS, FRAMEWORKS, PRETRAINING, read_catalogue
 from tables.mmagic_runs import MMagic
 from tables.plan import Planner, Settings
 from tables.runs import Evaluation, Launch
@@ -106,3 +107,49 @@ def test_a_shortened_training_keeps_the_shape_of_its_schedule(framework, tmp_pat
         assert config['train_cfg']['max_iters'] == 334
         assert config['param_scheduler']['milestones'] == [100, 167, 267]
         assert config['train_cfg']['val_interval'] <= 334
+
+
+def test_all_arms_start_from_one_pretrained_student(tmp_path):
+    plan = planner('basicsr', 'mini_denoise', tmp_path)
+    cells = list(all_cells(CATALOGUE, plan.table, 'basicsr'))
+    own = [cell for cell in cells if cell.model == 'HINet-w8']
+    assert [cell.seed for cell in own if cell.arm == PRETRAINING] == [0]
+    assert [cell.seed for cell in own if cell.arm == 'stock'] == [0, 1, 2]
+
+    first = read('basicsr', SIDES['basicsr'].training(plan.training(own[0])))
+    assert own[0].arm == PRETRAINING
+    assert first['path']['pretrain_network_g'] is None
+    assert (first['train']['total_iter'], first['train']['optim_g']['lr']) == (2000, 5e-3)
+    for cell in own[1:]:
+        config = read('basicsr', SIDES['basicsr'].training(plan.training(cell)))
+        start = own[0].folder(tmp_path) / 'CHECKPOINT'
+        assert (config['path']['pretrain_network_g'], config['path']['param_key_g']) == (str(start), 'params_ema')
+        assert (config['train']['total_iter'], config['train']['optim_g']['lr']) == (1000, 2e-3)
+        assert config['train'].get('sapd_opt') == (None if cell.arm == 'stock' else {'stage': 'two_stage'})
+
+    titles = [task.title for task in plan.chain(own[-1])]
+    assert [title.removeprefix('train mini_denoise/') for title in titles if 'train' in title] == [
+        'NAFNet-w8/full/pretraining/0',  # restores what is cut
+        'HINet-w8/full/pretraining/0',
+        f'HINet-w8/full/{own[-1].arm}/2',
+    ]
+
+
+def test_mmagic_starts_from_the_pretrained_student(tmp_path):
+    entry = {'mmagic': 'derain/restormer_rain13k_stock.py', 'pretraining': {'mmagic': {'train_cfg.max_iters': 8}}}
+    found = catalogue(
+        tmp_path / 'tables', arms=[PRETRAINING, 'stock', 'spd'], models={'Restormer': entry}, yardsticks=[]
+    )
+    settings = Settings(root=tmp_path, data=Path('/photos'), checkpoints=Path('/authors'), launch=Launch())
+    plan = Planner(found, found.tables['trial'], SIDES['mmagic'], settings)
+    first, stock, spd = (
+        read('mmagic', SIDES['mmagic'].training(plan.training(Cell('mmagic', 'trial', 'Restormer', 'tiny', arm, 0))))
+        for arm in (PRETRAINING, 'stock', 'spd')
+    )
+    assert first['train_cfg']['max_iters'] == 8 != stock['train_cfg']['max_iters']
+    assert first.get('load_from') is None
+    assert (
+        stock['load_from'] == spd['load_from'] == str(tmp_path / 'mmagic/trial/Restormer/tiny/pretraining/0/CHECKPOINT')
+    )
+    assert spd['model']['stage'] == 'two_stage'
+    assert 'stage' not in stock['model']
