@@ -128,6 +128,7 @@ def test_all_arms_start_from_one_pretrained_student(tmp_path):
         assert config['train'].get('sapd_opt') == (None if cell.arm == 'stock' else {'stage': 'two_stage'})
 
     titles = [task.title for task in plan.chain(own[-1])]
+    assert [task.total for task in plan.chain(own[-1]) if 'train' in task.title] == [2000, 2000, 1000]
     assert [title.removeprefix('train mini_denoise/') for title in titles if 'train' in title] == [
         'NAFNet-w8/full/pretraining/0',  # restores what is cut
         'HINet-w8/full/pretraining/0',

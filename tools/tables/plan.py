@@ -7,10 +7,11 @@ import json
 import re
 import shlex
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import TypeVar
 
 from sapd_plugin.errors import SAPDError
 from sapd_plugin.priors.store import MaskStore
@@ -20,6 +21,8 @@ from tables.checkpoints import read_published
 from tables.definitions import CONFIGS, PRETRAINING, Arm, Catalogue, Table
 from tables.runs import TOOLS, EvalSet, Evaluation, Framework, Launch, Training, batch_per_process
 from tables.tasks import Task
+
+T = TypeVar('T')
 
 COST_SIZE = (256, 256)
 """Height and width of the image that inference is measured on, as papers have it."""
@@ -193,7 +196,7 @@ class Planner:
             prepare=lambda: _write(config, self.framework.training(training)),
             stopped=keep,
             log=folder / 'train.txt',
-            total=training.iterations or self.framework.iterations(training.stock),
+            total=self._read(training, self.framework.iterations),
             progress=lambda line: (found, None) if (found := self.framework.iteration(line)) is not None else None,
         )
 
@@ -259,10 +262,17 @@ class Planner:
 
     def training_folders(self, cell: Cell) -> tuple[Path, Path]:
         """The folders of a cell's degraded and clean training images."""
-        with TemporaryDirectory() as place:  # the cell's own config is not there before it is trained
+        training = self.training(cell)
+        return self._read(training, self.framework.training_inputs), self._read(
+            training, self.framework.training_targets
+        )
+
+    def _read(self, training: Training, ask: Callable[[Path], T]) -> T:
+        """What a training's config says; the cell's own is not there before it is trained."""
+        with TemporaryDirectory() as place:
             config = Path(place) / f'train{self.framework.suffix}'
-            config.write_text(self.framework.training(self.training(cell)), encoding='utf-8')
-            return self.framework.training_inputs(config), self.framework.training_targets(config)
+            config.write_text(self.framework.training(training), encoding='utf-8')
+            return ask(config)
 
     def _store(self, cell: Cell) -> Path:
         arm = self.catalogue.arms[cell.arm]
