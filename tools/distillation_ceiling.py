@@ -1,13 +1,14 @@
 """How much could any refined image teach a student? A ceiling for SPD, with a teacher that needs no masks.
 
 D=datasets/MiniNoise; python tools/distillation_ceiling.py --photos $D/train/target --validation $D/val/target --teacher
-ffdnet_color.pth [--output docs/study/ceiling.csv]
+ffdnet_color.pth --start STUDENT.pth [--output docs/study/ceiling.csv]
 
-The student, NAFNet of width 8, learns to remove Gaussian noise of sigma 25: L1 to the clean image and, times a weight,
-SPD's L1 to what a published network of ten times its size restores. Weight 0 is stock; 'alone' leaves the clean image
-out. All weights see the same patches and the same noise. This teacher is far ahead of the student from the first step
-to the last, as no SPF is: what SPD cannot take over from it, SPD cannot take over from SPF. A line of the CSV is a run;
-those that are in it are not run again. Exit status: 0 done, 2 a mistake, 130 stopped.
+The student, NAFNet of width 8, starts as all of mini_denoise do and learns to remove Gaussian noise of sigma 25: L1 to
+the clean image and, times a weight, SPD's L1 to what a published network of ten times its size restores. Weight 0 is
+stock; 'alone' leaves the clean image out. All weights see the same patches and the same noise. This teacher is far
+ahead of the student from the first step to the last, as no SPF is: what SPD cannot take over from it, SPD cannot take
+over from SPF. A line of the CSV is a run; those that are in it are not run again.
+Exit status: 0 done, 2 a mistake, 130 stopped.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ from sapd_plugin.errors import SAPDError
 from sapd_plugin.priors.images import list_images, read_image
 from tables.results import made_with
 
-SIGMA, PATCH, BATCH, RATE, WARMUP, DECAY = 25 / 255, 48, 4, 5e-3, 30, 0.99
+SIGMA, PATCH, BATCH, RATE, WARMUP, DECAY = 25 / 255, 48, 4, 2e-3, 30, 0.99
 WEIGHTS = ('0', '0.1', '1', '10', 'alone')
 COLUMNS = ('weight', 'seed', 'psnr', 'psnr_teacher', 'iterations', 'images', 'command', 'commit')
 
@@ -46,10 +47,11 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
     parser.add_argument('--photos', type=Path, required=True, help='clean photos to train on')
     parser.add_argument('--validation', type=Path, required=True, help='clean photos to measure on')
     parser.add_argument('--teacher', type=Path, required=True, help="FFDNet's published colour checkpoint")
+    parser.add_argument('--start', type=Path, required=True, help="the study's pre-trained denoiser")
     parser.add_argument('--output', type=Path, default=Path('docs/study/ceiling.csv'), help='(default: %(default)s)')
     parser.add_argument('--weights', nargs='+', default=WEIGHTS, help='(default: %(default)s)')
     parser.add_argument('--seeds', nargs='+', type=int, default=(0, 1, 2), help='(default: %(default)s)')
-    parser.add_argument('--iterations', type=int, default=2000, help='(default: %(default)s)')
+    parser.add_argument('--iterations', type=int, default=1000, help='(default: %(default)s)')
     return parser.parse_args(arguments)
 
 
@@ -65,17 +67,19 @@ def read_photos(folder: Path) -> list[np.ndarray]:
     return photos
 
 
-def load_teacher(path: Path) -> nn.Module:
-    """Load FFDNet for colour.
+def load(network: nn.Module, path: Path, flag: str) -> nn.Module:
+    """Load a network's weights.
 
     Raises:
-        SAPDError: no such checkpoint.
+        SAPDError: no such checkpoint, or one of another network.
     """
     if not path.is_file():
-        raise SAPDError(f'--teacher: found no file {path}.')
-    teacher = FFDNet(3, 3, 96, 12, sigma=255 * SIGMA)
-    teacher.load_state_dict(network_weights(torch.load(path, map_location='cpu', weights_only=True)))
-    return teacher.eval()
+        raise SAPDError(f'{flag}: found no file {path}.')
+    try:
+        network.load_state_dict(network_weights(torch.load(path, map_location='cpu', weights_only=True)))
+    except RuntimeError as error:
+        raise SAPDError(f'{flag}: {path} does not fit: {error}') from error
+    return network
 
 
 def patches(photos: Sequence[np.ndarray], seed: int) -> Iterator[tuple[Tensor, Tensor]]:
@@ -96,11 +100,11 @@ def as_tensor(photos: np.ndarray) -> Tensor:
     return torch.from_numpy(np.ascontiguousarray(photos.transpose(0, 3, 1, 2))).float() / 255
 
 
-def train(photos: Sequence[np.ndarray], teacher: nn.Module, weight: str, seed: int, iterations: int) -> nn.Module:
-    """Train a student and return its moving average."""
-    torch.manual_seed(seed)
-    student = NAFNet(width=8, enc_blk_nums=[1, 1, 2], middle_blk_num=1, dec_blk_nums=[1, 1, 1])
-    average = deepcopy(student)
+def train(
+    start: nn.Module, photos: Sequence[np.ndarray], teacher: nn.Module, weight: str, seed: int, iterations: int
+) -> nn.Module:
+    """Train a copy of a student and return its moving average."""
+    student, average = deepcopy(start), deepcopy(start)
     optimizer = torch.optim.AdamW(student.parameters(), lr=RATE, weight_decay=1e-4, betas=(0.9, 0.99))
     batches = patches(photos, seed)
     for step in tqdm(range(1, iterations + 1), desc=f'weight {weight}, seed {seed}'):
@@ -145,7 +149,9 @@ def run(options: argparse.Namespace) -> None:
         with options.output.open(encoding='utf-8', newline='') as file:
             rows = list(csv.DictReader(file))
     there = {(row['weight'], row['seed'], row['iterations']) for row in rows}
-    teacher = load_teacher(options.teacher)
+    student = NAFNet(width=8, enc_blk_nums=[1, 1, 2], middle_blk_num=1, dec_blk_nums=[1, 1, 1])
+    start = load(student, options.start, '--start')
+    teacher = load(FFDNet(3, 3, 96, 12, sigma=255 * SIGMA), options.teacher, '--teacher').eval()
     photos, validation = read_photos(options.photos), read_photos(options.validation)
     ahead = psnr(teacher, validation)
     command = f'python tools/distillation_ceiling.py --iterations {options.iterations}'
@@ -153,7 +159,7 @@ def run(options: argparse.Namespace) -> None:
         for weight in options.weights:
             if (weight, str(seed), str(options.iterations)) in there:
                 continue
-            found = psnr(train(photos, teacher, weight, seed, options.iterations), validation)
+            found = psnr(train(start, photos, teacher, weight, seed, options.iterations), validation)
             values = (weight, seed, found, ahead, options.iterations, len(validation), command)
             rows.append(dict(zip(COLUMNS, [*map(str, values), made_with().get('commit', 'unknown')])))
             options.output.parent.mkdir(parents=True, exist_ok=True)

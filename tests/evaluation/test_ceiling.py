@@ -9,6 +9,7 @@ import pytest
 import torch
 
 import distillation_ceiling as tool
+from sapd_plugin.archs import NAFNet
 
 
 @pytest.fixture
@@ -23,6 +24,9 @@ def photos(shared_data, tmp_path):
 def test_runs_are_kept_and_not_run_again(shared_data, photos, tmp_path, capsys):
     output = tmp_path / 'ceiling.csv'
     command = ['--photos', str(photos), '--validation', str(photos), '--output', str(output), '--iterations', '2']
+    start, student = tmp_path / 'start.pth', NAFNet(width=8, enc_blk_nums=[1, 1, 2], dec_blk_nums=[1, 1, 1]).state_dict()
+    torch.save({'params': student, 'params_ema': student}, start)
+    command += ['--start', str(start)]
     command += ['--teacher', str(shared_data / 'weights/ffdnet_color.pth'), '--seeds', '0', '--weights']
     assert tool.main([*command, '0', '1']) == 0
     assert tool.main([*command, '0', 'alone']) == 0
@@ -32,6 +36,8 @@ def test_runs_are_kept_and_not_run_again(shared_data, photos, tmp_path, capsys):
     assert len({row['psnr'] for row in rows}) == 3
     # The teacher removes noise of 20.2 dB; a student of two steps does not yet.
     assert float(rows[0]['psnr_teacher']) > 28 > 20 > float(rows[0]['psnr'])
+    assert tool.main([*command, '0', '--start', str(shared_data / 'weights/ffdnet_color.pth')]) == 2
+    assert 'does not fit' in capsys.readouterr().err
     assert tool.main([*command, 'much']) == 2
     assert "--weights: found 'much'" in capsys.readouterr().err
 
