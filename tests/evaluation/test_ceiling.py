@@ -24,7 +24,10 @@ def photos(shared_data, tmp_path):
 def test_runs_are_kept_and_not_run_again(shared_data, photos, tmp_path, capsys):
     output = tmp_path / 'ceiling.csv'
     command = ['--photos', str(photos), '--validation', str(photos), '--output', str(output), '--iterations', '2']
-    start, student = tmp_path / 'start.pth', NAFNet(width=8, enc_blk_nums=[1, 1, 2], dec_blk_nums=[1, 1, 1]).state_dict()
+    start, student = (
+        tmp_path / 'start.pth',
+        NAFNet(width=8, enc_blk_nums=[1, 1, 2], dec_blk_nums=[1, 1, 1]).state_dict(),
+    )
     torch.save({'params': student, 'params_ema': student}, start)
     command += ['--start', str(start)]
     command += ['--teacher', str(shared_data / 'weights/ffdnet_color.pth'), '--seeds', '0', '--weights']

@@ -127,7 +127,18 @@ def test_all_arms_start_from_one_pretrained_student(tmp_path):
         assert (config['train']['total_iter'], config['train']['optim_g']['lr']) == (1000, 2e-3)
         assert config['train'].get('sapd_opt') == (None if cell.arm == 'stock' else {'stage': 'two_stage'})
 
-    titles = [task.title for task in plan.chain(own[-1])]
+    tasks = list(plan.chain(own[-1]))
+    config = own[0].folder(tmp_path) / 'train.yml'
+    config.parent.mkdir(parents=True)
+    config.write_text(yaml.safe_dump(first))
+    student = config.parent / f'experiments/{first["name"]}/models/net_g_latest.pth'
+    student.parent.mkdir(parents=True)
+    student.touch()
+    (last,) = [task for task in tasks if task.title == f'train mini_denoise/{own[-1]}']
+    last.prepare()  # planned before the student was there
+    assert read('basicsr', (last.folder / 'train.yml').read_text())['path']['pretrain_network_g'] == str(student)
+
+    titles = [task.title for task in tasks]
     assert [task.total for task in plan.chain(own[-1]) if 'train' in task.title] == [2000, 2000, 1000]
     assert [title.removeprefix('train mini_denoise/') for title in titles if 'train' in title] == [
         'NAFNet-w8/full/pretraining/0',  # restores what is cut

@@ -170,6 +170,11 @@ class Planner:
     def _train(self, cell: Cell) -> Task:
         folder, config, training = cell.folder(self.settings.root), self._config(cell), self.training(cell)
 
+        def text() -> str:
+            return self.framework.training(
+                self.training(cell)
+            )  # anew: the student that it starts from may be there now
+
         def keep(seconds: float) -> None:
             found = results.load(cell, self.settings.root)
             asked, published = self.framework.iterations(config), self.framework.iterations(training.stock)
@@ -190,10 +195,8 @@ class Planner:
             command=lambda: self.framework.train_command(
                 config, folder, self.settings.launch, config.is_file() and self.framework.begun(config, folder)
             ),
-            done=lambda: (
-                _same(config, self.framework.training(training)) and self.framework.trained(config, folder) is not None
-            ),
-            prepare=lambda: _write(config, self.framework.training(training)),
+            done=lambda: _same(config, text()) and self.framework.trained(config, folder) is not None,
+            prepare=lambda: _write(config, text()),
             stopped=keep,
             log=folder / 'train.txt',
             total=self._read(training, self.framework.iterations),
