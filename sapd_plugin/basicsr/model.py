@@ -19,7 +19,18 @@ from torch import Tensor, nn
 from sapd_plugin.basicsr.options import base_model_class, check_options
 from sapd_plugin.basicsr.pictures import log_pictures
 from sapd_plugin.basicsr.resume import load_branch_state, save_branch_state
-from sapd_plugin.core import BranchRNG, Distiller, Graft, OnlineMasks, SGRLoss, SPDLoss, Step, ToRGB, check_branch
+from sapd_plugin.core import (
+    BranchRNG,
+    Distiller,
+    Graft,
+    OnlineMasks,
+    SGRLoss,
+    SPDLoss,
+    Step,
+    ToRGB,
+    check_branch,
+    start_from,
+)
 from sapd_plugin.errors import SAPDError
 from sapd_plugin.priors.online import build_online_segmenter
 
@@ -158,6 +169,10 @@ class SAPDMixin:
         load_path = self.opt['path'].get('pretrain_network_spf')
         if load_path is not None:
             self.load_network(spf, load_path, self.opt['path'].get('strict_load_spf', True), 'params')
+        elif (self.opt['train'].get('sapd_opt') or {}).get('stage') == 'two_stage':
+            fits = start_from(spf, self.get_bare_model(self.net_g).state_dict())
+            start = 'starts with the weights of network_g' if fits else 'is another network: from scratch'
+            get_root_logger().info(f'network_spf: the second network {start}.')
         spf = self.model_to_device(spf.train())
         self.print_network(spf)
         return spf

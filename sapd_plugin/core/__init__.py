@@ -9,7 +9,7 @@ from sapd_plugin.core.rng import BranchRNG
 from sapd_plugin.core.schedule import Schedule, check_stage
 from sapd_plugin.core.sgr import SGRLoss, sgr_loss
 from sapd_plugin.core.spd import SPDLoss, spd_loss
-from sapd_plugin.core.spf import SPF, build_spf, check_branch
+from sapd_plugin.core.spf import SPF, build_spf, check_branch, start_from
 from sapd_plugin.core.step import Step
 
 __all__ = [
@@ -31,5 +31,6 @@ __all__ = [
     'find_vgg',
     'sgr_loss',
     'spd_loss',
+    'start_from',
     'tapped',
 ]

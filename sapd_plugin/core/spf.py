@@ -115,6 +115,29 @@ def build_spf(build_network: Callable[[Any], nn.Module], network: Any, settings:
 
 
 @torch.no_grad()
+def start_from(spf: nn.Module, student: Mapping[str, Tensor]) -> bool:
+    """Give the second network a trained student's weights, for the stage 'two_stage' (our reading).
+
+    From scratch it does not get ahead of a student that is trained already (docs/study.md), and what is not ahead
+    teaches nothing.
+
+    Args:
+        spf: SPF, or a user's own branch.
+        student: state dict of the student.
+
+    Returns:
+        Whether it fits: ``spf.network`` has the student's parameters. Otherwise nothing is changed.
+    """
+    network = getattr(spf, 'network', None)
+    if not isinstance(network, nn.Module):
+        return False
+    own = network.state_dict()
+    fits = own.keys() == student.keys() and all(own[key].shape == student[key].shape for key in own)
+    if fits:
+        network.load_state_dict(student)
+    return fits
+
+
 def check_branch(spf: nn.Module, channels: int, size: int = 64) -> None:
     """Send an empty patch through, so that a second network of the wrong kind is refused before the first step.
 

@@ -11,12 +11,14 @@ from mmengine.model import is_model_wrapper
 from mmengine.optim import OptimWrapper
 from mmengine.runner import Runner
 
+from sapd_plugin.core import start_from
 from sapd_plugin.errors import SAPDError
 from sapd_plugin.mmagic.optim import clip_apart
 from sapd_plugin.priors.pictures import strip
 
 PREFIX = 'spf.'
 ENTRY = 'sapd'
+STUDENT = 'generator.'
 
 
 class SAPDHook(Hook):
@@ -101,6 +103,14 @@ class SAPDHook(Hook):
                 )
             if runner.rank == 0:
                 self._random_state = entry['random_state'].cpu()
+        if entry is None and _model(runner).sapd['stage'] == 'two_stage':
+            student = checkpoint['state_dict']
+            weights = {key[len(STUDENT) :]: value for key, value in student.items() if key.startswith(STUDENT)}
+            fits = start_from(_model(runner).spf, weights)
+            start = (
+                'starts with the weights of the generator' if fits else 'is another network: from scratch'
+            )
+            runner.logger.info(f'network_spf: the second network {start}.')
         spf = entry['spf'] if entry else _model(runner).spf.state_dict()
         checkpoint['state_dict'].update({PREFIX + key: value for key, value in spf.items()})
 

@@ -289,7 +289,9 @@ def test_two_stage_starts_from_the_stock_student(pairs, store, tmp_path):
             'train:sapd_opt': {'stage': 'two_stage'},
         },
     )
-    assert_equal_states(session(opt, tmp_path, 0).net_g, stock.net_g)
+    model = session(opt, tmp_path, 0)
+    assert_equal_states(model.net_g, stock.net_g)
+    assert_equal_states(model.net_spf.network, stock.net_g)
 
 
 def test_a_stock_state_cannot_be_resumed_as_sapd(pairs, store, tmp_path):

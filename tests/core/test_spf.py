@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from networks import ScalesNet
-from sapd_plugin.core import SPF
+from sapd_plugin.core import SPF, start_from
 from sapd_plugin.core.encoding import ENCODINGS, encode_mask, encoding_channels
 from sapd_plugin.core.spf import image_index
 from sapd_plugin.errors import SAPDError
@@ -117,3 +117,15 @@ def test_heads_of_images_that_no_loss_reads_get_a_gradient_of_zero():
     assert all(parameter.grad is not None for parameter in spf.parameters())
     assert spf.network.coarse.weight.grad.eq(0).all()
     assert spf.network.fine.weight.grad.ne(0).any()
+
+
+def test_the_second_network_starts_from_a_student_of_its_own_kind():
+    student, other = nn.Conv2d(3, 3, 3, padding=1), nn.Conv2d(3, 3, 1)
+    spf = SPF(nn.Conv2d(3, 3, 3, padding=1))
+    before = spf.network.weight.clone()
+    assert not start_from(spf, other.state_dict())
+    assert not start_from(nn.Identity(), student.state_dict())
+    assert torch.equal(spf.network.weight, before)
+    assert start_from(spf, student.state_dict())
+    restored = torch.rand(2, 3, 12, 10)
+    assert torch.equal(spf(restored, mask()), student(restored))
