@@ -107,9 +107,7 @@ class SAPDHook(Hook):
             student = checkpoint['state_dict']
             weights = {key[len(STUDENT) :]: value for key, value in student.items() if key.startswith(STUDENT)}
             fits = start_from(_model(runner).spf, weights)
-            start = (
-                'starts with the weights of the generator' if fits else 'is another network: from scratch'
-            )
+            start = 'starts with the weights of the generator' if fits else 'is another network: from scratch'
             runner.logger.info(f'network_spf: the second network {start}.')
         spf = entry['spf'] if entry else _model(runner).spf.state_dict()
         checkpoint['state_dict'].update({PREFIX + key: value for key, value in spf.items()})
