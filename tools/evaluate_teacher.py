@@ -3,9 +3,10 @@
 python tools/evaluate_teacher.py --run experiments/sapd_derain --pairs datasets/MiniRain/val \
     --masks datasets/masks/MiniRain_val --reference experiments/stock/models/net_g_latest.pth --output runs/teacher
 
-On whole images, for the degraded image, y (the student, EMA weights where there are such), z (SPF of this y with the
-image's masks), z with the masks of other images and with none, and the stock student: PSNR, and where the error lies:
-at the boundaries of the masks, inside small and large regions, without a mask. --run is the training's folder with
+On whole images, or with --patch on tiles of them, as z is seen in training (there masks are the largest regions of the
+tile): for the degraded image, y (the student, EMA weights where there are such), z (SPF of this y with the image's
+masks), z with the masks of other images and with none, and the stock student: PSNR, and where the error lies: at the
+boundaries of the masks, inside small and large regions, without a mask. --run is the training's folder with
 models/net_g_latest.pth, models/net_spf_latest.pth and the YAML (or --config names that).
 
 Writes below --output: table.md, teacher.csv (a line an image and kind of place) and picture.png (two crops: where z is
@@ -16,7 +17,7 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import cv2
@@ -45,6 +46,7 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
     parser.add_argument('--masks', type=Path, required=True, help="mask store of the pairs' images")
     parser.add_argument('--mask-template', default='{}', help="how the store names an image called '{}' ({})")
     parser.add_argument('--reference', type=Path, help="a stock student's checkpoint, of the same network")
+    parser.add_argument('--patch', type=int, metavar='SIDE', help="cut images into tiles, of the training's gt_size")
     parser.add_argument('--limit', type=int, metavar='N', help='the first N images by name only')
     parser.add_argument('--seed', type=int, default=0, help='of the exchange of masks between images (0)')
     parser.add_argument('--device', default='cpu', help='cpu, cuda, ... (cpu)')
@@ -72,6 +74,8 @@ def find_pairs(folder: Path, limit: int | None) -> dict[str, tuple[Path, Path]]:
 
 def evaluate(options: argparse.Namespace) -> tuple[list[Score], Extremes]:
     """Check everything, then go through the images."""
+    if options.patch is not None and options.patch < 8:
+        raise SAPDError(f'--patch: found {options.patch}, expected the side of a tile in pixels, 8 or more.')
     if options.limit is not None and options.limit < 2:
         raise SAPDError(f'--limit: found {options.limit}, expected 2 or more, to exchange masks between.')
     pairs, store = find_pairs(options.pairs, options.limit), MaskStore(options.masks)
@@ -86,7 +90,7 @@ def evaluate(options: argparse.Namespace) -> tuple[list[Score], Extremes]:
     teacher = Teacher(*find_run(options.run, options.config), options.reference, options.device)
     options.output.mkdir(parents=True, exist_ok=True)
     scores, extremes = [], Extremes()
-    for key, restored, target, labels in restored_images(pairs, keys, store, shuffled, teacher):
+    for key, restored, target, labels in restored_images(pairs, keys, store, shuffled, teacher, options.patch):
         scores += score(key, restored, target, labels)
         extremes.look(key, restored, target, labels)
     return scores, extremes
@@ -98,6 +102,7 @@ def restored_images(
     store: MaskStore,
     shuffled: ShuffledMasks,
     teacher: Teacher,
+    patch: int | None,
 ) -> Iterator[tuple[str, dict[str, np.ndarray], np.ndarray, np.ndarray]]:
     """Yield each image's name, what is restored of it, its target (both (H,W,3) float in 0..1) and its label map."""
     for key, (degraded, clean) in tqdm(pairs.items(), 'images', unit='image', mininterval=0.5):
@@ -106,13 +111,35 @@ def restored_images(
         if labels.shape != target.shape[:2]:
             raise SAPDError(f"--masks: the mask '{keys[key]}' is of {labels.shape}, the image of {target.shape[:2]}.")
         other = np.asarray(shuffled.record(keys[key])[: target.shape[0], : target.shape[1], ...])[..., 0]
-        restored = teacher.restore(image, {'z': labels, 'z_shuffled': other, 'z_empty': np.zeros_like(labels)})
+        masks = {'z': labels, 'z_shuffled': other, 'z_empty': np.zeros_like(labels)}
+        if patch is None:
+            restored = teacher.restore(image, masks)
+        else:
+            if image.shape != target.shape or min(target.shape[:2]) < patch:
+                raise SAPDError(
+                    f'--patch: {key} is of {image.shape}, its target of {target.shape}: no tile of {patch}.'
+                )
+            height, width = (side // patch * patch for side in target.shape[:2])
+            image, target, labels = (array[:height, :width] for array in (image, target, labels))
+            restored = in_tiles(teacher, image, masks, patch)
         if restored['y'].shape != target.shape:
             raise SAPDError(f'{key}: restored to {restored["y"].shape}, the target is of {target.shape}.')
         if image.shape != target.shape:
             # Super-resolution: what one would see without a network.
             image = cv2.resize(image, target.shape[1::-1], interpolation=cv2.INTER_CUBIC)
         yield key, {'input': image / 255.0, **restored}, target / 255.0, labels
+
+
+def in_tiles(teacher: Teacher, image: np.ndarray, masks: Mapping[str, np.ndarray], patch: int) -> dict[str, np.ndarray]:
+    """Restore an image, whose sides are multiples of ``patch``, tile by tile."""
+    whole: dict[str, np.ndarray] = {}
+    for top in range(0, image.shape[0], patch):
+        for left in range(0, image.shape[1], patch):
+            place = slice(top, top + patch), slice(left, left + patch)
+            tiles = teacher.restore(image[place], {arm: labels[place] for arm, labels in masks.items()})
+            for arm, tile in tiles.items():
+                whole.setdefault(arm, np.empty(image.shape, tile.dtype))[place] = tile
+    return whole
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

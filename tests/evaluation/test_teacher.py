@@ -127,6 +127,24 @@ def test_y_is_the_ema_student_and_z_is_spf_of_it(trained: Path) -> None:
     assert not np.allclose(found['y'], found['z'], atol=1e-4)
 
 
+@pytest.mark.slow
+def test_tiles_are_restored_each_by_itself(trained: Path, tmp_path: Path) -> None:
+    assert evaluate(trained, tmp_path, '--patch', '48', '--limit', '2') == 0
+    with (tmp_path / 'teacher.csv').open() as file:
+        whole = {row['image']: row for row in csv.DictReader(file) if row['kind'] == WHOLE}
+    assert int(whole['002']['pixels']) == 96 * 96  # of 112 x 128
+    teacher = Teacher(*find_run(trained / 'experiments/sapd', None))
+    image, target = (read_image(trained / 'pairs' / side / '002.png') for side in ('input', 'target'))
+    labels, errors = MaskStore(trained / 'masks').record('002').labels(), []
+    for top in (0, 48):
+        for left in (0, 48):
+            place = slice(top, top + 48), slice(left, left + 48)
+            z = teacher.restore(image[place], {'z': labels[place]})['z']
+            errors.append(np.square(255 * z - target[place]).mean())
+    assert float(whole['002']['mse_z']) == pytest.approx(np.mean(errors), abs=1e-4)
+    assert evaluate(trained, tmp_path, '--patch', '120') == 2
+
+
 def test_kinds_of_places() -> None:
     labels = np.zeros((60, 100), np.uint8)
     labels[:, :50] = 1
@@ -192,6 +210,7 @@ def test_mistakes_are_named(trained: Path, tmp_path: Path, capsys: pytest.Captur
         (['--reference', str(trained / 'experiments/sapd/models/net_spf_latest.pth')], 'its weights are not of'),
         (['--mask-template', '{}_other'], "no masks for 3 of 3 images, among them '001_other'"),
         (['--limit', '1'], '--limit: found 1'),
+        (['--patch', '4'], '--patch: found 4'),
     ]
     for more, message in cases:
         assert evaluate(trained, tmp_path / 'out', *more) == 2
