@@ -23,7 +23,13 @@ def output_lines(command: Sequence[str], folder: Path, log: Path | None = None) 
         SAPDError: the command failed; the end of its output is in the message.
     """
     process = subprocess.Popen(
-        command, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors='backslashreplace'
+        command,
+        cwd=folder,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        errors='backslashreplace',
+        close_fds=False,  # what was made inheritable, a task's lock, is the command's as well
     )
     last: deque[str] = deque(maxlen=25)
     assert process.stdout is not None

@@ -76,6 +76,37 @@ def test_a_task_in_other_hands_is_waited_for_while_the_rest_goes_on(tmp_path, mo
     assert log == ['other 0', 'other 1', 'first', 'second']
 
 
+ORPHAN = """
+import sys
+from pathlib import Path
+from tables.sharing import run_chains
+from tables.tasks import Task
+
+folder = Path(sys.argv[1])
+wait = [sys.executable, '-c', "import pathlib, sys, time; pathlib.Path('begun').touch(); time.sleep(2)"]
+run_chains([[Task('train', folder, done=lambda: False, command=lambda: wait)]])
+"""
+
+
+def test_a_command_that_outlives_its_killed_starter_keeps_its_task(tmp_path):
+    process = subprocess.Popen([sys.executable, '-c', ORPHAN, str(tmp_path)], cwd=Path(reproduce.__file__).parent)
+    while not (tmp_path / 'begun').exists():
+        assert process.poll() is None
+        time.sleep(0.05)
+    process.kill()
+    process.wait()
+    task = note(tmp_path, 'train', [])
+    with locked(task) as mine:
+        assert not mine
+    end = time.monotonic() + 30
+    while time.monotonic() < end:
+        with locked(task) as mine:
+            if mine:
+                return
+        time.sleep(0.1)
+    raise AssertionError('the lock outlived the command')
+
+
 def test_equal_titles_in_two_folders_are_two_tasks(tmp_path):
     log: list[str] = []
     tasks = [

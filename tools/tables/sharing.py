@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import os
 import re
 import time
 from collections.abc import Iterable, Iterator, Sequence
@@ -51,7 +52,11 @@ def _go_on(chain: list[Task], done: set[Path]) -> None:
 
 @contextmanager
 def locked(task: Task) -> Iterator[bool]:
-    """Give whether the task is this process's; the lock goes with the process, however that ends."""
+    """Give whether the task is this process's.
+
+    The lock goes with the process and the command that it has started: where the process is killed and its command goes
+    on, nobody else begins beside it.
+    """
     path = lock_file(task)
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open('w') as file:
@@ -60,7 +65,11 @@ def locked(task: Task) -> Iterator[bool]:
         except OSError:
             yield False
             return
-        yield True
+        os.set_inheritable(file.fileno(), True)
+        try:
+            yield True
+        finally:
+            fcntl.flock(file, fcntl.LOCK_UN)
 
 
 def lock_file(task: Task) -> Path:
