@@ -104,6 +104,7 @@ def draw(path: Path, found: Sequence[Results], table: str) -> None:
                     label=name,
                 )
         axes.set_title(test, fontsize=9)
+        axes.locator_params(axis='x', nbins=5)
         axes.set_xlabel(f'PSNR over {STOCK} (dB)', fontsize=8)
         axes.tick_params(labelsize=8)
         axes.grid(axis='x', alpha=0.3)
