@@ -114,12 +114,10 @@ def build_spf(build_network: Callable[[Any], nn.Module], network: Any, settings:
     return SPF(build_network(network), **settings)
 
 
-@torch.no_grad()
 def start_from(spf: nn.Module, student: Mapping[str, Tensor]) -> bool:
     """Give the second network a trained student's weights, for the stage 'two_stage' (our reading).
 
-    From scratch it does not get ahead of a student that is trained already (docs/study.md), and what is not ahead
-    teaches nothing.
+    From scratch it did not get ahead of a student that was trained already, and what is not ahead teaches nothing.
 
     Args:
         spf: SPF, or a user's own branch.
@@ -138,6 +136,7 @@ def start_from(spf: nn.Module, student: Mapping[str, Tensor]) -> bool:
     return fits
 
 
+@torch.no_grad()
 def check_branch(spf: nn.Module, channels: int, size: int = 64) -> None:
     """Send an empty patch through, so that a second network of the wrong kind is refused before the first step.
 

@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from networks import ScalesNet
-from sapd_plugin.core import SPF, start_from
+from sapd_plugin.core import SPF, check_branch, start_from
 from sapd_plugin.core.encoding import ENCODINGS, encode_mask, encoding_channels
 from sapd_plugin.core.spf import image_index
 from sapd_plugin.errors import SAPDError
@@ -129,3 +129,11 @@ def test_the_second_network_starts_from_a_student_of_its_own_kind():
     assert start_from(spf, student.state_dict())
     restored = torch.rand(2, 3, 12, 10)
     assert torch.equal(spf(restored, mask()), student(restored))
+
+
+def test_the_trial_patch_leaves_no_graph():
+    seen = []
+    spf = SPF(nn.Conv2d(3, 3, 1))
+    spf.register_forward_hook(lambda module, inputs, output: seen.append(output.requires_grad))
+    check_branch(spf, 3)
+    assert seen == [False]
