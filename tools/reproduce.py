@@ -7,8 +7,8 @@ python tools/reproduce.py report [TABLE ...]
 A CELL is MODEL/SIZE/ARM/SEED, parts with wildcards or left out: 'Restormer/small', '*/full/stock', 'NAFNet/tiny/spd*'.
 TABLE may be a group of tables; then a CELL begins with its table, and cells are run seed by seed. The same command in
 several terminals shares the work.
-Data lie below --data as tools/prepare_dataset.py makes them. A run may be stopped at any time; the same command goes
-on.
+Data lie below --data as the tool that a table names (made_by) makes them. A run may be stopped at any time; the same
+command goes on.
 Exit status: 0 done, 2 a mistake in the command, the data or a config, 130 stopped.
 """
 

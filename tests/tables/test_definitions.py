@@ -17,6 +17,8 @@ SHIPPED = read_catalogue(CONFIGS / 'tables')
 def test_a_shipped_table_has_all_it_needs(name):
     table = SHIPPED.tables[name]
     assert table.tests
+    assert table.made_by == ('tools/prepare_study.py' if table.group else 'tools/prepare_dataset.py')
+    assert (CONFIGS.parent / table.made_by).is_file()
     needed = {'stock', 'spd_sgr'} if table.group else {'stock', 'cascade', 'spd', 'spd_sgr', 'shuffled'}
     assert needed <= set(table.arms)
     assert len(table.seeds) >= (2 if table.group == 'explore' else 3)

@@ -113,7 +113,8 @@ class Table:
     curves of the training, None for the first test set; ``sigma``: of the noise added to the images of tests;
     ``mask_images``: the images, below the data folder, that masks are cut on where the training makes its degraded
     images itself; ``mask_giver``: the model whose stock student restores the images that masks are cut on, None for
-    each its own; ``group``: a name for several tables that are run and reported together.
+    each its own; ``group``: a name for several tables that are run and reported together; ``made_by``: the tool that
+    makes its folders of images.
     """
 
     name: str
@@ -129,6 +130,7 @@ class Table:
     mask_images: str | None = None
     mask_giver: str | None = None
     group: str | None = None
+    made_by: str = 'tools/prepare_dataset.py'
     arms: tuple[str, ...] = ()
     sizes: tuple[str, ...] = SIZES
     seeds: tuple[int, ...] = (0, 1, 2)

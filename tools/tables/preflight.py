@@ -23,7 +23,7 @@ def check(planner: Planner, cells: Sequence[Cell]) -> None:
     if missing:
         raise SAPDError(
             f'--data: {planner.table.name} needs images in {", ".join(map(str, missing))}, found none there. '
-            'tools/prepare_dataset.py makes these folders from the downloaded data sets.'
+            f'{planner.table.made_by} makes these folders from the downloaded data sets.'
         )
     settings = planner.settings
     arms = [planner.catalogue.arms[cell.arm] for cell in cells]
