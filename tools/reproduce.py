@@ -15,7 +15,6 @@ Exit status: 0 done, 2 a mistake in the command, the data or a config, 130 stopp
 from __future__ import annotations
 
 import argparse
-import importlib.util
 import shlex
 import signal
 import sys
@@ -28,20 +27,21 @@ from sapd_plugin.compat import alias_functional_tensor
 alias_functional_tensor()
 
 from sapd_plugin.errors import SAPDError, check_choice  # noqa: E402
-from tables import report  # noqa: E402
+from tables import listing  # noqa: E402
 from tables.cells import Cell, all_cells, select_cells  # noqa: E402
 from tables.collected import finished  # noqa: E402
 from tables.definitions import CONFIGS, FRAMEWORKS, MASK_SOURCES, Catalogue, Table, read_catalogue  # noqa: E402
-from tables.plan import Planner, Settings  # noqa: E402
+from tables.frameworks import load_framework  # noqa: E402
+from tables.plan import chain  # noqa: E402
 from tables.preflight import check  # noqa: E402
-from tables.results import Results, iter_results  # noqa: E402
-from tables.runs import Framework, Launch  # noqa: E402
+from tables.recipes import Recipes  # noqa: E402
+from tables.reporting import write_reports  # noqa: E402
+from tables.results import iter_results  # noqa: E402
+from tables.runs import Launch  # noqa: E402
+from tables.settings import Settings  # noqa: E402
 from tables.sharing import run_chains, unique  # noqa: E402
-from tables.summary import Row, rows  # noqa: E402
 
 warnings.filterwarnings('ignore', message='pkg_resources is deprecated')  # MMEngine asks for it
-
-SIDES = {'basicsr': ('tables.basicsr_runs', 'BasicSR'), 'mmagic': ('tables.mmagic_runs', 'MMagic')}
 
 
 def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespace:
@@ -84,49 +84,35 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
     return parser.parse_args(arguments)
 
 
-def load_framework(name: str) -> Framework:
-    """Import a framework's side of the tables.
-
-    Raises:
-        SAPDError: no such framework, or one that is not installed.
-    """
-    check_choice('--framework', name, SIDES)
-    module, side = SIDES[name]
-    try:
-        return getattr(importlib.import_module(module), side)()
-    except ModuleNotFoundError as error:
-        raise SAPDError(f'--framework: {name} cannot be imported here: {error}.') from error
-
-
 def run(options: argparse.Namespace, catalogue: Catalogue) -> None:
     """Run or resume cells."""
     tables, framework = catalogue.select(options.table), load_framework(options.framework)
     settings = _settings(options, tables)
-    planners = {table.name: Planner(catalogue, table, framework, settings) for table in tables}
+    recipes = {table.name: Recipes(catalogue, table, framework, settings) for table in tables}
     cells = [cell for table in tables for cell in all_cells(catalogue, table, framework.name)]
     if not cells:
         raise SAPDError(f'--framework: no model of {options.table} has a config of {framework.name}.')
-    if options.table not in planners:
+    if options.table not in recipes:
         # Whenever it is stopped, as many seeds as possible are whole.
         cells.sort(key=lambda cell: cell.seed)
-    cells = select_cells(cells, options.cells, grouped=options.table not in planners)
+    cells = select_cells(cells, options.cells, grouped=options.table not in recipes)
     if options.done is not None:
-        cells = _left(options.done, planners, cells)
+        cells = _left(options.done, recipes, cells)
     if options.dry_run:
-        print('\n'.join(task.show() for task in unique([planners[cell.table].chain(cell) for cell in cells])))
+        print('\n'.join(task.show() for task in unique([chain(recipes[cell.table], cell) for cell in cells])))
         return
     for name in dict.fromkeys(cell.table for cell in cells):
-        check(planners[name], [cell for cell in cells if cell.table == name])
-    run_chains([planners[cell.table].chain(cell) for cell in cells])
+        check(recipes[name], [cell for cell in cells if cell.table == name])
+    run_chains([chain(recipes[cell.table], cell) for cell in cells])
 
 
-def _left(done: Path, planners: Mapping[str, Planner], cells: Sequence[Cell]) -> list[Cell]:
+def _left(done: Path, recipes: Mapping[str, Recipes], cells: Sequence[Cell]) -> list[Cell]:
     """Drop cells that a CSV has with all their tests."""
     measured, left = finished(done), []
     for cell in cells:
-        planner = planners[cell.table]
+        own = recipes[cell.table]
         found = measured.get(cell)
-        if found is None or not all(found.holds(test_set.name, planner.table) for test_set in planner.test_sets):
+        if found is None or not all(found.holds(test_set.name, own.table) for test_set in own.test_sets):
             left.append(cell)
     print(f'{len(cells) - len(left)} of {len(cells)} cells are in {done}', flush=True)
     return left
@@ -170,105 +156,18 @@ def _settings(options: argparse.Namespace, tables: Sequence[Table]) -> Settings:
 
 
 def show(options: argparse.Namespace, catalogue: Catalogue) -> None:
-    """Print the tables."""
-    found = list(iter_results(options.output.resolve()))
-    for table in _named(options, catalogue) or catalogue.tables.values():
-        print(f'{table.name}: {table.title}')
-        print(f'  task {table.task}, tests {", ".join(table.tests)}')
-        noise = '' if table.sigma is None else f', noise of sigma {table.sigma:g}'
-        print(f'  protocol {table.protocol}, 8 bits by {table.quantise}{noise}')
-        print(
-            f'  arms {", ".join(table.arms)}; sizes {", ".join(table.sizes)}; seeds {", ".join(map(str, table.seeds))}'
-        )
-        if table.note:
-            print(f'  note: {table.note}')
-        for model, entry in table.entries.items():
-            configs = ', '.join(f'{framework}: {config}' for framework, config in entry.configs.items())
-            checkpoint = table.published(catalogue.models[model])
-            published = f'; published checkpoint: {checkpoint}' if checkpoint else ''
-            print(f'  {model}  {configs}{published}')
-            for y in (y for y in table.yardsticks if y.model == model):
-                ssim = '' if y.ssim is None else f' / {y.ssim}'
-                print(f'    quoted {y.size} {y.test}: {y.psnr}{ssim} ({y.source}{"; " if y.note else ""}{y.note})')
-            for line in _measured(catalogue, table, model, found):
-                print(f'    {line}')
-        print()
-
-
-def _named(options: argparse.Namespace, catalogue: Catalogue) -> list[Table]:
-    return [table for name in options.tables for table in catalogue.select(name)]
-
-
-def _measured(catalogue: Catalogue, table: Table, model: str, found: Sequence[Results]) -> list[str]:
-    lines = []
-    for framework in FRAMEWORKS:
-        for row in rows(catalogue, table, framework, found):
-            if row.model != model or row.arm == 'quoted':
-                continue
-            for test in table.tests:
-                value = row.values.get((test, 'psnr'))
-                if value is not None:
-                    half = '' if value.half is None else f' ± {value.half:.3f}'
-                    place = f'{framework} {row.size} {row.arm} {test}'
-                    images = ' or '.join(map(str, row.images[test]))
-                    lines.append(f'measured {place}: {value.mean:.3f}{half}, seeds: {value.count}, images: {images}')
-    return lines
+    """Print the tables that are named, or all."""
+    tables = catalogue.select_all(options.tables) or catalogue.tables.values()
+    listing.show(catalogue, tables, list(iter_results(options.output.resolve())))
 
 
 def tell(options: argparse.Namespace, catalogue: Catalogue) -> None:
-    """Write the reports of the tables that have results, or of those that are named."""
+    """Write the reports of the tables that are named, or of those that have results."""
     root = options.output.resolve()
     found = list(iter_results(root))
-    pictures = importlib.util.find_spec('matplotlib') is not None
-    if not pictures:
-        print('no pictures: matplotlib is not installed', file=sys.stderr)
     measured = dict.fromkeys(r.cell.table for r in found if r.cell.table in catalogue.tables)
-    for table in _named(options, catalogue) or map(catalogue.table, measured):
-        for framework in FRAMEWORKS:
-            if not any(framework in entry.configs for entry in table.entries.values()):
-                continue
-            lines = list(rows(catalogue, table, framework, found))
-            base = root / 'reports' / f'{table.name}_{framework}'
-            _write_reports(base, table, lines)
-            if pictures and any(row.cost for row in lines):
-                _draw_cost(base.with_name(f'{base.name}_cost.png'), table, lines)
-            mine = [r.cell for r in found if (r.cell.table, r.cell.framework) == (table.name, framework)]
-            mine.sort(key=lambda cell: (list(catalogue.arms).index(cell.arm), cell.seed))
-            if mine and pictures:
-                _draw(root, catalogue, load_framework(framework), mine)
-
-
-def _write_reports(base: Path, table: Table, lines: Sequence[Row]) -> None:
-    base.parent.mkdir(parents=True, exist_ok=True)
-    for suffix, make in (('.md', report.markdown), ('.tex', report.latex), ('.csv', report.csv_text)):
-        path = base.with_suffix(suffix)
-        path.write_text(make(table, lines), encoding='utf-8')
-        print(path)
-
-
-def _draw_cost(path: Path, table: Table, lines: Sequence[Row]) -> None:
-    from tables.plots import draw_cost
-
-    draw_cost(path, table, lines)
-    print(path)
-
-
-def _draw(root: Path, catalogue: Catalogue, framework: Framework, cells: Sequence[Cell]) -> None:
-    from tables.plots import draw_curves
-
-    for model, size in dict.fromkeys((cell.model, cell.size) for cell in cells):
-        curves = {}
-        for cell in cells:
-            folder = cell.folder(root)
-            config = folder / f'train{framework.suffix}'
-            if (cell.model, cell.size) == (model, size) and config.is_file():
-                points = framework.curve(config, folder)
-                if points:
-                    curves[cell] = points
-        if curves:
-            path = root / 'reports' / f'{cells[0].table}_{framework.name}_{model}_{size}_curves.png'
-            draw_curves(path, catalogue, f'{model} {size}, {framework.name}', curves)
-            print(path)
+    tables = catalogue.select_all(options.tables) or [catalogue.table(name) for name in measured]
+    write_reports(catalogue, tables, found, root)
 
 
 def stop(*_: object) -> None:

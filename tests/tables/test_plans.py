@@ -13,8 +13,10 @@ from tables.basicsr_runs import BasicSR
 from tables.cells import Cell, all_cells
 from tables.definitions import CONFIGS, FRAMEWORKS, PRETRAINING, read_catalogue
 from tables.mmagic_runs import MMagic
-from tables.plan import Planner, Settings
+from tables.plan import chain
+from tables.recipes import Recipes
 from tables.runs import Evaluation, Launch
+from tables.settings import Settings
 
 CATALOGUE = read_catalogue(CONFIGS / 'tables')
 SIDES = {'basicsr': BasicSR(), 'mmagic': MMagic()}
@@ -27,11 +29,11 @@ PLACES = [
 ]
 
 
-def planner(framework: str, table: str, root: Path, **changes: object) -> Planner:
+def recipes_of(framework: str, table: str, root: Path, **changes: object) -> Recipes:
     settings = Settings(
         root=root, data=Path('/photos'), checkpoints=Path('/authors'), launch=Launch(2), cuda=True, **changes
     )
-    return Planner(CATALOGUE, CATALOGUE.tables[table], SIDES[framework], settings)
+    return Recipes(CATALOGUE, CATALOGUE.tables[table], SIDES[framework], settings)
 
 
 def read(framework: str, text: str) -> dict:
@@ -41,10 +43,10 @@ def read(framework: str, text: str) -> dict:
 @pytest.mark.parametrize(('framework', 'name', 'model'), PLACES)
 def test_training_and_test_of_each_size(framework, name, model, tmp_path):
     table, side = CATALOGUE.tables[name], SIDES[framework]
-    plan = planner(framework, name, tmp_path)
+    recipes = recipes_of(framework, name, tmp_path)
     cells = [c for c in all_cells(CATALOGUE, table, framework) if (c.model, c.seed) == (model, 1)]
     for cell in (c for c in cells if c.arm in ('stock', 'shuffled')):
-        training = plan.training(cell)
+        training = recipes.training(cell)
         text = side.training(training)
         config = read(framework, text)
         basicsr = framework == 'basicsr'
@@ -69,7 +71,7 @@ def test_training_and_test_of_each_size(framework, name, model, tmp_path):
             assert network.get('sigma', table.sigma) == table.sigma
         path = tmp_path / f'train{side.suffix}'
         path.write_text(text)
-        for test_set in plan.test_sets[:1]:
+        for test_set in recipes.test_sets[:1]:
             tested = read(framework, side.testing(path, Evaluation(test_set, Path('student.pth'))))
             assert (tested['network_g'] if basicsr else tested['model']['generator']) == network
             assert 'SAPD' not in (tested['model_type'] if basicsr else tested['model']['type'])
@@ -81,11 +83,11 @@ def test_training_and_test_of_each_size(framework, name, model, tmp_path):
 def test_floor_is_kept_apart_from_round(tmp_path):
     for name, expected in (('rain100l', 'floor'), ('rain13k', 'round')):
         for framework, side in SIDES.items():
-            plan = planner(framework, name, tmp_path)
+            recipes = recipes_of(framework, name, tmp_path)
             cell = next(iter(all_cells(CATALOGUE, CATALOGUE.tables[name], framework)))
             path = tmp_path / f'{name}{side.suffix}'
-            path.write_text(side.training(plan.training(cell)))
-            config = read(framework, side.testing(path, Evaluation(plan.test_sets[0], Path('student.pth'))))
+            path.write_text(side.training(recipes.training(cell)))
+            config = read(framework, side.testing(path, Evaluation(recipes.test_sets[0], Path('student.pth'))))
             if framework == 'basicsr':
                 assert (config['model_type'] == 'FloorSRModel') == (expected == 'floor')
             else:
@@ -94,9 +96,10 @@ def test_floor_is_kept_apart_from_round(tmp_path):
 
 @pytest.mark.parametrize('framework', FRAMEWORKS)
 def test_a_shortened_training_keeps_the_shape_of_its_schedule(framework, tmp_path):
-    plan = planner(framework, 'rain100l', tmp_path, iterations=334)
+    recipes = recipes_of(framework, 'rain100l', tmp_path, iterations=334)
     config = read(
-        framework, SIDES[framework].training(plan.training(Cell(framework, 'rain100l', 'PReNet', 'full', 'stock', 0)))
+        framework,
+        SIDES[framework].training(recipes.training(Cell(framework, 'rain100l', 'PReNet', 'full', 'stock', 0))),
     )
     if framework == 'basicsr':
         train = config['train']
@@ -110,24 +113,24 @@ def test_a_shortened_training_keeps_the_shape_of_its_schedule(framework, tmp_pat
 
 
 def test_all_arms_start_from_one_pretrained_student(tmp_path):
-    plan = planner('basicsr', 'mini_denoise', tmp_path)
-    cells = list(all_cells(CATALOGUE, plan.table, 'basicsr'))
+    recipes = recipes_of('basicsr', 'mini_denoise', tmp_path)
+    cells = list(all_cells(CATALOGUE, recipes.table, 'basicsr'))
     own = [cell for cell in cells if cell.model == 'HINet-w8']
     assert [cell.seed for cell in own if cell.arm == PRETRAINING] == [0]
     assert [cell.seed for cell in own if cell.arm == 'stock'] == [0, 1, 2]
 
-    first = read('basicsr', SIDES['basicsr'].training(plan.training(own[0])))
+    first = read('basicsr', SIDES['basicsr'].training(recipes.training(own[0])))
     assert own[0].arm == PRETRAINING
     assert first['path']['pretrain_network_g'] is None
     assert (first['train']['total_iter'], first['train']['optim_g']['lr']) == (2000, 5e-3)
     for cell in own[1:]:
-        config = read('basicsr', SIDES['basicsr'].training(plan.training(cell)))
+        config = read('basicsr', SIDES['basicsr'].training(recipes.training(cell)))
         start = own[0].folder(tmp_path) / 'CHECKPOINT'
         assert (config['path']['pretrain_network_g'], config['path']['param_key_g']) == (str(start), 'params_ema')
         assert (config['train']['total_iter'], config['train']['optim_g']['lr']) == (1000, 2e-3)
         assert config['train'].get('sapd_opt') == (None if cell.arm == 'stock' else {'stage': 'two_stage'})
 
-    tasks = list(plan.chain(own[-1]))
+    tasks = list(chain(recipes, own[-1]))
     config = own[0].folder(tmp_path) / 'train.yml'
     config.parent.mkdir(parents=True)
     config.write_text(yaml.safe_dump(first))
@@ -139,7 +142,7 @@ def test_all_arms_start_from_one_pretrained_student(tmp_path):
     assert read('basicsr', (last.folder / 'train.yml').read_text())['path']['pretrain_network_g'] == str(student)
 
     titles = [task.title for task in tasks]
-    assert [task.total for task in plan.chain(own[-1]) if 'train' in task.title] == [2000, 2000, 1000]
+    assert [task.total for task in chain(recipes, own[-1]) if 'train' in task.title] == [2000, 2000, 1000]
     assert [title.removeprefix('train mini_denoise/') for title in titles if 'train' in title] == [
         'NAFNet-w8/full/pretraining/0',  # restores what is cut
         'HINet-w8/full/pretraining/0',
@@ -153,9 +156,9 @@ def test_mmagic_starts_from_the_pretrained_student(tmp_path):
         tmp_path / 'tables', arms=[PRETRAINING, 'stock', 'spd'], models={'Restormer': entry}, yardsticks=[]
     )
     settings = Settings(root=tmp_path, data=Path('/photos'), checkpoints=Path('/authors'), launch=Launch())
-    plan = Planner(found, found.tables['trial'], SIDES['mmagic'], settings)
+    recipes = Recipes(found, found.tables['trial'], SIDES['mmagic'], settings)
     first, stock, spd = (
-        read('mmagic', SIDES['mmagic'].training(plan.training(Cell('mmagic', 'trial', 'Restormer', 'tiny', arm, 0))))
+        read('mmagic', SIDES['mmagic'].training(recipes.training(Cell('mmagic', 'trial', 'Restormer', 'tiny', arm, 0))))
         for arm in (PRETRAINING, 'stock', 'spd')
     )
     assert first['train_cfg']['max_iters'] == 8 != stock['train_cfg']['max_iters']

@@ -16,8 +16,8 @@ import torch
 
 import reproduce
 from table_recipes import definitions
+from tables import plan
 from tables.checkpoints import read_published
-from tables.plan import Planner
 from tables.tasks import Task
 
 CELLS = {'basicsr': 'RCAN', 'mmagic': 'Restormer'}
@@ -98,8 +98,8 @@ def test_cells_run_once_and_are_reported(framework, arms, masks, data, vgg_weigh
 @pytest.mark.slow
 @pytest.mark.parametrize('framework', CELLS)
 def test_a_stopped_run_goes_on(framework, data, tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr(Planner, '_test', lambda *_: Task('no test', tmp_path, lambda: True))
-    monkeypatch.setattr(Planner, '_cost', lambda *_: Task('no cost', tmp_path, lambda: True))
+    monkeypatch.setattr(plan, 'test_task', lambda *_: Task('no test', tmp_path, lambda: True))
+    monkeypatch.setattr(plan, 'cost_task', lambda *_: Task('no cost', tmp_path, lambda: True))
     command = ['run', 'trial', f'{CELLS[framework]}/tiny/stock/0', '--framework', framework]
     command += arguments(data, tmp_path, '--iterations', '40')
     cell = tmp_path / 'runs' / framework / 'trial' / CELLS[framework] / 'tiny/stock/0'

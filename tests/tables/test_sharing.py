@@ -16,7 +16,7 @@ from table_recipes import TABLE, catalogue, definitions
 from tables import collected, sharing
 from tables.cells import Cell, all_cells, select_cells
 from tables.definitions import read_catalogue
-from tables.plan import images_done
+from tables.mask_tasks import images_done
 from tables.results import Results
 from tables.sharing import locked, run_chains, unique
 from tables.tasks import Task

@@ -171,6 +171,10 @@ class Catalogue:
             check_choice('TABLE', name, [*groups, *self.tables])
         return found or [self.tables[name]]
 
+    def select_all(self, names: Sequence[str]) -> list[Table]:
+        """Find the tables of several names, as :meth:`select` does."""
+        return [table for name in names for table in self.select(name)]
+
 
 def read_catalogue(folder: Path) -> Catalogue:
     """Read and check every file of a folder.
