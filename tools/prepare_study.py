@@ -13,7 +13,7 @@ first 40 of these, validates (val), the rest trains (train). Below --output (dat
     MiniHuman/train          synthetic rain on the photos of the test sets that people segmented, each photo once (only
                              for comparing masks: it must never train what is tested on these sets)
     Rain100L/test            links to the real pairs
-    CBSD68_sigma25/test, CBSD68_sigma50/test, CBSD68_blur/test
+    CBSD68_sigma25/test, CBSD68_sigma50/test, CBSD68_blur/test, CBSD68_rain/test
     Levin/test               32 real camera shakes and their sharp images, cropped to what they share
     kernels/Levin            the kernels as they are used: turned as the real photos say, and centred by mass
     masks/MiniHuman_people   a mask store: of the people who segmented a photo, the one who covers the others best

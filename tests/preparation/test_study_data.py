@@ -73,7 +73,7 @@ def test_all_sets_are_made_and_each_photo_once(made: Path, sources: Path) -> Non
     for name in ('MiniRain', 'MiniNoise', 'MiniBlur'):
         assert names(made / name / 'val') == [photos[4]]
         assert names(made / name / 'train') == [*photos[:4], photos[5]]
-    for name in ('CBSD68_sigma25', 'CBSD68_sigma50', 'CBSD68_blur'):
+    for name in ('CBSD68_sigma25', 'CBSD68_sigma50', 'CBSD68_blur', 'CBSD68_rain'):
         assert names(made / name / 'test') == ['101085', '101087']
     assert names(made / 'Rain100L/test') == ['001', '003', '004']
     assert (made / 'Rain100L/test/input/001.png').resolve() == (sources / 'rain100l/rainy/001.png').resolve()

@@ -68,5 +68,6 @@ def synthetic_sets(
         SyntheticSet('CBSD68_sigma25/test', noise.Noise(noise.PRESETS['sigma25']), cbsd68, 1),
         SyntheticSet('CBSD68_sigma50/test', noise.Noise(noise.PRESETS['sigma50']), cbsd68, 2),
         SyntheticSet('CBSD68_blur/test', study_blur(kernels), cbsd68, 3),
+        SyntheticSet('CBSD68_rain/test', light_rain(), cbsd68, 4),
     ]
     return sets
