@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import re
 import signal
@@ -76,11 +77,17 @@ def test_cells_run_once_and_are_reported(framework, arms, masks, data, vgg_weigh
         ((iteration, psnr),) = side.curve(folder / f'train{side.suffix}', folder)[-1:]
         assert iteration == 4
         assert psnr == pytest.approx(found['tests']['Rain100L']['psnr'], abs=1e-3)  # the last one is what is tested
-    assert results(tmp_path, framework, 'spd_sgr')['training']['masks'] == f'felzenszwalb, {masks}'
+    training = results(tmp_path, framework, 'spd_sgr')['training']
+    assert training['masks'] == f'felzenszwalb, {masks}'
+    logged = training['logged']
+    assert logged['steps'] >= 1
+    assert {'l_spf', 'l_spd', 'l_sgr'} < {key for key in logged if key.startswith('l_')}
+    assert all(math.isfinite(value) for value in logged.values())
+    assert 5 < logged['psnr_restored'] < 50
 
     status, printed = call(capsys, *command)  # every task is done: nothing is started
     assert status == 0
-    assert len(printed.splitlines()) == 3 * len(arms) + 1
+    assert len(printed.splitlines()) == 3 * len(arms) + 2  # masks, and the log of what has priors
     assert all(line.endswith(': done') for line in printed.splitlines())
 
     status, printed = call(capsys, *[word if word != '4' else '5' for word in command])
@@ -138,6 +145,7 @@ def test_a_dry_run_prints_the_frameworks_own_commands_and_writes_nothing(data, t
         'train RCAN/tiny/stock/0',
         'masks RCAN-tiny',
         'train RCAN/tiny/shuffled/0',
+        'log RCAN/tiny/shuffled/0: no command',
         'test RCAN/tiny/shuffled/0 on Rain100L',
         'cost RCAN/tiny/shuffled/0',
     ]

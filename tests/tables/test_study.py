@@ -101,6 +101,21 @@ def test_stock_of_another_length_is_compared_only_where_asked():
     assert 'spd 300 iterations, 12 s in the mean; stock_longer 450 iterations' in text
 
 
+def test_shares_of_the_loss_are_means_over_seeds():
+    log = {'steps': 5, 'l_pix': 0.02, 'l_spf': 9.0, 'psnr_restored': 30.0}
+    spd = [{**log, 'l_spd': 0.005, 'psnr_refined': 30.1}, {**log, 'l_spd': 0.0, 'psnr_refined': 30.4}]
+    both = {**log, 'l_spd': 0.01, 'l_sgr': 0.02, 'psnr_refined': 29.9}
+    found = [made_up('mini_derain', 'spd', seed, 30.0, logged=one) for seed, one in enumerate(spd)]
+    found += [made_up('mini_derain', 'spd_sgr', 0, 30.0, logged=both), made_up('mini_derain', 'stock', 0, 30.0)]
+    found += [made_up('mini_derain', 'shuffled', 0, 30.0, logged={'steps': 0})]  # too short for a line in its log
+    text = block('losses', found)
+    assert columns(text, '| mini_derain | RCAN | spd |')[3:] == ['2', '0.1', '', '+0.250']
+    assert columns(text, '| mini_derain | RCAN | spd_sgr ')[3:] == ['1', '0.2', '0.4', '-0.100']
+    assert 'stock' not in text
+    assert 'shuffled' not in text
+    assert block('losses mini_deblur', found).strip() == UNMEASURED
+
+
 def test_values_stand_in_a_sentence():
     assert make_block(arms(stock=STOCK, spd=SPD), Path(), 'value mini_derain RCAN spd stock val psnr') == (
         f'+{GAIN.mean:.3f} ± {GAIN.half:.3f} dB'

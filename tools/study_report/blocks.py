@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sapd_plugin.errors import SAPDError, check_choice
-from study_report import about, ceiling, comparisons, sheets
+from study_report import about, ceiling, comparisons, losses, sheets
 from study_report.figures import caption
 from tables.collected import read
 from tables.results import Results
@@ -43,6 +43,7 @@ KINDS: Mapping[str, Kind] = {
     'cost': Kind(about.cost, more='TABLE'),
     'settings': Kind(about.settings, more='TABLE'),
     'figure': Kind(caption, ('TABLE',)),
+    'losses': Kind(losses.losses, more='TABLE'),
     'ideas': Kind(sheets.ideas),
     'teacher': Kind(sheets.teacher, more='KIND'),
     'sheet': Kind(sheets.sheet, ('NAME',)),

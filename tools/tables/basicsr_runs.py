@@ -128,6 +128,16 @@ class BasicSR:
                     points[iteration] = float(found[1])
         return sorted(points.items())
 
+    def logged(self, config: Path, folder: Path) -> dict[int, dict[str, float]]:
+        """From the training's logs."""
+        found = {}
+        for log in sorted(self._experiment(config, folder).glob('train_*.log')):
+            for line in log.read_text(encoding='utf-8').splitlines():
+                values = re.findall(r'\b(l_\w+|psnr_restored|psnr_refined): (\S+)', line)
+                if values:
+                    found[self.iteration(line) or 0] = {key: float(value) for key, value in values}
+        return found
+
     def _experiment(self, config: Path, folder: Path) -> Path:
         return folder / 'experiments' / read(config)['name']
 

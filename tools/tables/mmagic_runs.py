@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from pprint import pformat
 from typing import Any
@@ -144,13 +144,23 @@ class MMagic:
     def curve(self, config: Path, folder: Path) -> list[tuple[int, float]]:
         """From MMEngine's scalars; a resumed training has several files."""
         points = {}
-        for path in sorted((folder / 'work').glob('*/vis_data/scalars.json')):
-            for line in path.read_text(encoding='utf-8').splitlines():
-                scalars = json.loads(line)
-                for key, value in scalars.items():
-                    if key.rsplit('/')[-1] in ('PSNR', 'ProtocolPSNR') and 'step' in scalars:
-                        points[int(scalars['step'])] = float(value)
+        for scalars in _scalars(folder):
+            for key, value in scalars.items():
+                if key.rsplit('/')[-1] in ('PSNR', 'ProtocolPSNR') and 'step' in scalars:
+                    points[int(scalars['step'])] = float(value)
         return sorted(points.items())
+
+    def logged(self, config: Path, folder: Path) -> dict[int, dict[str, float]]:
+        """From MMEngine's scalars; ``loss`` is their sum, but where a model calls its own loss so, which hides it."""
+        found = {}
+        for scalars in _scalars(folder):
+            losses = {key.replace('loss_', 'l_', 1): float(scalars[key]) for key in scalars if key.startswith('loss_')}
+            if losses.keys() == {'l_spf', 'l_spd', 'l_sgr'} & losses.keys() and 'loss' in scalars:
+                losses['l_base'] = float(scalars['loss'])
+            if 'psnr_refined' in scalars:
+                psnrs = {key: float(scalars[key]) for key in ('psnr_restored', 'psnr_refined')}
+                found[int(scalars['step'])] = losses | psnrs
+        return found
 
 
 def add_priors(config: dict[str, Any], blocks: Mapping[str, Mapping[str, Any]]) -> None:
@@ -172,6 +182,12 @@ def add_priors(config: dict[str, Any], blocks: Mapping[str, Mapping[str, Any]]) 
         dataset['base_dataset_type'] = dataset['type']
     dataset.update(blocks['dataset'])
     config['default_hooks']['sapd'] = {'type': 'SAPDHook'}
+
+
+def _scalars(folder: Path) -> Iterator[dict[str, Any]]:
+    for path in sorted((folder / 'work').glob('*/vis_data/scalars.json')):
+        for line in path.read_text(encoding='utf-8').splitlines():
+            yield json.loads(line)
 
 
 def _dataloader(test_set: EvalSet) -> dict[str, Any]:

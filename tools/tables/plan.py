@@ -9,7 +9,7 @@ from tables.mask_tasks import mask_task
 from tables.measuring_tasks import cost_task, test_task
 from tables.recipes import Recipes
 from tables.tasks import Task
-from tables.training_tasks import published_task, train_task
+from tables.training_tasks import log_task, published_task, train_task
 
 
 def chain(recipes: Recipes, cell: Cell) -> Iterator[Task]:
@@ -26,6 +26,8 @@ def chain(recipes: Recipes, cell: Cell) -> Iterator[Task]:
         if start is not None:
             yield train_task(recipes, start)
         yield train_task(recipes, cell)
+        if arm.has_priors:
+            yield log_task(recipes, cell)
     for test_set in recipes.test_sets:
         yield test_task(recipes, cell, test_set)
     if arm.published or cell.seed == recipes.table.seeds[0]:

@@ -160,6 +160,9 @@ class Framework(Protocol):
     def curve(self, config: Path, folder: Path) -> list[tuple[int, float]]:
         """(iteration, validation PSNR) of the training so far."""
 
+    def logged(self, config: Path, folder: Path) -> dict[int, dict[str, float]]:
+        """Losses, ``l_NAME``, and ``psnr_restored`` and ``psnr_refined`` that the training logged, by iteration."""
+
 
 def set_keys(config: Any, changes: Mapping[str, Any], where: str) -> None:
     """Set dotted keys of a nested config that are there.

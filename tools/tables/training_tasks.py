@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from pathlib import Path
+from statistics import fmean
 
 from sapd_plugin.priors.store import MaskStore
 from tables import results
@@ -46,6 +47,26 @@ def train_task(recipes: Recipes, cell: Cell) -> Task:
         log=folder / 'train.txt',
         total=recipes.read(training, side.iterations),
         progress=lambda line: (found, None) if (found := side.iteration(line)) is not None else None,
+    )
+
+
+def log_task(recipes: Recipes, cell: Cell) -> Task:
+    """Keep what the training logged of its losses: means over its second half, when z has had time to get ahead."""
+    folder, config, root = recipes.folder(cell), recipes.config(cell), recipes.settings.root
+
+    def keep() -> None:
+        logged = sorted(recipes.framework.logged(config, folder).items())
+        late = [values for _, values in logged[len(logged) // 2 :]]
+        found = results.load(cell, root)
+        means = {key: fmean(values[key] for values in late) for key in (late[0] if late else ())}
+        found.training['logged'] = {'steps': len(late), **means}
+        found.save(folder)
+
+    return Task(
+        title=f'log {recipes.name(cell)}',
+        folder=folder,
+        done=lambda: 'logged' in results.load(cell, root).training,
+        prepare=keep,
     )
 
 
