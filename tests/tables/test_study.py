@@ -16,6 +16,7 @@ from study_recipes import arms, made_up
 from study_report.blocks import KINDS, make_block
 from study_report.documents import fill
 from study_report.measured import UNMEASURED
+from tables import collected_teachers
 from tables.collected import write
 from tables.statistics import estimate
 
@@ -339,7 +340,7 @@ def test_a_figure_has_a_panel_a_test_set_and_says_what_it_shows(folder):
     assert sizes['two'][0] > 1.3 * sizes['derain'][0]
 
 
-def test_teachers_are_collected_into_their_csv(folder, tmp_path):
+def test_teachers_are_collected_into_their_csv(folder, tmp_path, monkeypatch):
     runs = tmp_path / 'runs'
     head = 'image,kind,pixels,psnr_y,psnr_z,rmse_y_z,rmse_y_target\n'
     for seed, z in ((0, '31.0'), (1, '32.0')):
@@ -350,12 +351,17 @@ def test_teachers_are_collected_into_their_csv(folder, tmp_path):
         (runs / place / 'teacher/teacher.csv').write_text(f'{head}a,whole,9,30.5,{z},1,2\nb,whole,9,30.5,{z},1,2\n')
     command = ['collect', '--output', str(runs), '--study', str(folder)]
     assert study.main(command) == 0
+    before = (folder / 'teacher.csv').read_text()
+    monkeypatch.setattr(collected_teachers, 'made_with', lambda: {'commit': 'another'})
+    assert study.main(command) == 0  # nothing was measured anew: at the same commit as before
+    assert (folder / 'teacher.csv').read_text() == before
     shutil.rmtree(runs / 'basicsr/mini_derain/RCAN/tiny/spd/1')  # what is in the CSV stays
     path = runs / 'basicsr/mini_derain/RCAN/tiny/spd/0/teacher/teacher.csv'
     path.write_text(path.read_text().replace('31.0', '33.0'))
     assert study.main(command) == 0
     rows = (folder / 'teacher.csv').read_text().splitlines()
     assert len(rows) == 1 + 4
+    assert ['another' in row for row in rows[1:]] == [True, True, False, False]
     text = block('teacher', [], folder)
     assert columns(text, '| mini_derain ')[-4:] == [
         f'+{estimate([2.5, 1.5]).mean:.3f} ± {estimate([2.5, 1.5]).half:.3f}',

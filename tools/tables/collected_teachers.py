@@ -40,6 +40,10 @@ def merge_teachers(path: Path, root: Path, tables: str) -> int:
         new[place] = [{key: shared.get(key, row.get(key, '')) for key in (*COLUMNS, *MORE)} for row in rows]
     if not new:
         return 0
+    for place in [*new]:
+        before = [row for row in old if tuple(row[key] for key in PLACE) == place]
+        if _without_commit(before) == _without_commit(new[place]):
+            new[place] = before  # nothing was measured anew
     lines = [row for row in old if tuple(row[key] for key in PLACE) not in new]
     lines += [row for rows in new.values() for row in rows]
     lines.sort(key=lambda row: [row[key] for key in (*PLACE, 'kind', 'image')])
@@ -51,3 +55,7 @@ def merge_teachers(path: Path, root: Path, tables: str) -> int:
         writer.writerows(lines)
     os.replace(draft, path)
     return len(new)
+
+
+def _without_commit(rows: list[dict[str, str]]) -> list[list[str]]:
+    return sorted([row[key] for key in (*COLUMNS, *MORE) if key != 'commit'] for row in rows)

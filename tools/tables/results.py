@@ -44,10 +44,16 @@ class Results:
         found = self.tests.get(test, {})
         return all(found.get(key, ...) == getattr(table, key) for key in PROTOCOL)
 
-    def save(self, folder: Path) -> None:
-        """Write the file whole or not at all."""
+    def save(self, folder: Path, measured: bool = True) -> None:
+        """Write the file whole or not at all.
+
+        Args:
+            folder: of the cell.
+            measured: just now, by the code as it is; otherwise ``made_with`` stays.
+        """
         folder.mkdir(parents=True, exist_ok=True)
-        self.made_with = made_with()
+        if measured:
+            self.made_with = made_with()
         draft = folder / f'{FILE}.tmp'
         draft.write_text(json.dumps(asdict(self), indent=1) + '\n', encoding='utf-8')
         os.replace(draft, folder / FILE)

@@ -60,7 +60,7 @@ def log_task(recipes: Recipes, cell: Cell) -> Task:
         found = results.load(cell, root)
         means = {key: fmean(values[key] for values in late) for key in (late[0] if late else ())}
         found.training['logged'] = {'steps': len(late), **means}
-        found.save(folder)
+        found.save(folder, measured=False)
 
     return Task(
         title=f'log {recipes.name(cell)}',
