@@ -168,3 +168,16 @@ def test_mmagic_starts_from_the_pretrained_student(tmp_path):
     )
     assert spd['model']['stage'] == 'two_stage'
     assert 'stage' not in stock['model']
+
+
+@pytest.mark.parametrize(('table', 'resumes'), [('rain100l', True), ('mini_derain', False)])
+def test_where_seeds_are_paired_an_interrupted_training_begins_anew(table, resumes, tmp_path):
+    recipes = recipes_of('basicsr', table, tmp_path)
+    cell = next(c for c in all_cells(CATALOGUE, recipes.table, 'basicsr') if c.arm == 'stock')
+    (task,) = (t for t in chain(recipes, cell) if t.title == f'train {recipes.name(cell)}')
+    task.prepare()
+    assert '--auto_resume' not in task.command()
+    states = task.folder / 'experiments' / recipes.training(cell).name / 'training_states'
+    states.mkdir(parents=True)
+    (states / '200.state').touch()
+    assert ('--auto_resume' in task.command()) == resumes

@@ -114,7 +114,8 @@ class Table:
     ``mask_images``: the images, below the data folder, that masks are cut on where the training makes its degraded
     images itself; ``mask_giver``: the model whose stock student restores the images that masks are cut on, None for
     each its own; ``group``: a name for several tables that are run and reported together; ``made_by``: the tool that
-    makes its folders of images.
+    makes its folders of images; ``resume``: whether an interrupted training goes on: not where seeds are paired and
+    trainings are short, for BasicSR goes on with other patches than it would have seen.
     """
 
     name: str
@@ -131,6 +132,7 @@ class Table:
     mask_giver: str | None = None
     group: str | None = None
     made_by: str = 'tools/prepare_dataset.py'
+    resume: bool = True
     arms: tuple[str, ...] = ()
     sizes: tuple[str, ...] = SIZES
     seeds: tuple[int, ...] = (0, 1, 2)

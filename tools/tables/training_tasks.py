@@ -16,9 +16,9 @@ from tables.tasks import Task
 
 
 def train_task(recipes: Recipes, cell: Cell) -> Task:
-    """Train, or go on training, through the framework's own tool."""
+    """Train through the framework's own tool, or go on where the table lets it."""
     folder, config, training = recipes.folder(cell), recipes.config(cell), recipes.training(cell)
-    side, launch = recipes.framework, recipes.settings.launch
+    side, launch, resume = recipes.framework, recipes.settings.launch, recipes.table.resume
 
     def text() -> str:
         return side.training(recipes.training(cell))  # anew: the student that it starts from may be there now
@@ -26,7 +26,7 @@ def train_task(recipes: Recipes, cell: Cell) -> Task:
     def keep(seconds: float) -> None:
         found = results.load(cell, recipes.settings.root)
         asked, published = side.iterations(config), side.iterations(training.stock)
-        before = found.training.get('seconds', 0.0)
+        before = found.training.get('seconds', 0.0) if resume else 0.0
         found.training = {
             'iterations': asked,
             'as_published': asked == published,
@@ -40,7 +40,9 @@ def train_task(recipes: Recipes, cell: Cell) -> Task:
     return Task(
         title=f'train {recipes.name(cell)}',
         folder=folder,
-        command=lambda: side.train_command(config, folder, launch, config.is_file() and side.begun(config, folder)),
+        command=lambda: side.train_command(
+            config, folder, launch, resume and config.is_file() and side.begun(config, folder)
+        ),
         done=lambda: same(config, text()) and side.trained(config, folder) is not None,
         prepare=lambda: write(config, text()),
         stopped=keep,
