@@ -186,7 +186,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 2
     except KeyboardInterrupt:
         again = shlex.join(['python', *sys.argv]) if arguments is None else 'the same command'
-        print(f'Stopped. Nothing is lost; go on with: {again}', file=sys.stderr)
+        print(f'Stopped. What is finished is kept; go on with: {again}', file=sys.stderr)
         return 130
     return 0
 

@@ -123,7 +123,7 @@ def test_a_stopped_run_goes_on(framework, data, tmp_path, capsys, monkeypatch):
     status, printed = call(capsys, *command)
     watcher.join()
     assert status == 130, printed
-    assert 'Nothing is lost' in printed
+    assert 'What is finished is kept' in printed
     stopped = json.loads((cell / 'results.json').read_text())['training']
     assert not stopped['finished']
 
