@@ -3,9 +3,11 @@
 python tools/study.py collect [--output runs/tables] [--tables 'mini*']   # results.json files -> docs/study/cells.csv
 python tools/study.py report [--check]                                    # docs/study/*.csv -> docs/study.md, README.md
 
-collect takes what tools/evaluate_teacher.py wrote into CELL/teacher, too, into teacher.csv. A cell that was measured
-anew takes the place of its old lines; others stay. A report reads the CSVs of docs/study and nothing else, writes what
-stands between '<!-- study: NAME -->' and '<!-- end -->', and draws figures.
+collect takes what tools/evaluate_teacher.py wrote into CELL/teacher, too, into teacher.csv, and what
+tools/evaluate_segmentation.py wrote into CELL/segmentation/TEST, into segmentation.csv. A cell that was measured anew
+takes the place of its old lines; others stay.
+A report reads the CSVs of docs/study and nothing else, writes what stands between '<!-- study: NAME -->' and
+'<!-- end -->', and draws figures.
 Exit status: 0 done, 1 --check found a file that would change, 2 a mistake in the command, a document or a CSV.
 """
 
@@ -24,7 +26,7 @@ from study_report.documents import fill
 from study_report.figures import digest, draw, file_name, panels, up_to_date
 from study_report.measured import UNMEASURED
 from tables.collected import merge
-from tables.collected_teachers import merge_teachers
+from tables.collected_images import SEGMENTATION, TEACHER, merge_images
 from tables.results import Results, iter_results
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -58,8 +60,9 @@ def collect(options: argparse.Namespace) -> int:
     found = [r for r in iter_results(options.output.resolve()) if fnmatchcase(r.cell.table, options.tables)]
     if not found:
         raise SAPDError(f"--output: found no results of tables '{options.tables}' in {options.output}.")
-    teachers = options.study / 'teacher.csv'
-    print(f'{teachers}: {merge_teachers(teachers, options.output.resolve(), options.tables)} cells')
+    for what, name in ((TEACHER, 'teacher.csv'), (SEGMENTATION, 'segmentation.csv')):
+        taken = merge_images(what, options.study / name, options.output.resolve(), options.tables)
+        print(f'{options.study / name}: {taken} cells')
     path = options.study / 'cells.csv'
     taken, new = merge(path, found)
     left = f'; {len(found) - taken} left out, which are not finished' if taken < len(found) else ''

@@ -16,7 +16,7 @@ from study_recipes import arms, made_up
 from study_report.blocks import KINDS, make_block
 from study_report.documents import fill
 from study_report.measured import UNMEASURED
-from tables import collected_teachers
+from tables import collected_images
 from tables.collected import write
 from tables.statistics import estimate
 
@@ -352,7 +352,7 @@ def test_teachers_are_collected_into_their_csv(folder, tmp_path, monkeypatch):
     command = ['collect', '--output', str(runs), '--study', str(folder)]
     assert study.main(command) == 0
     before = (folder / 'teacher.csv').read_text()
-    monkeypatch.setattr(collected_teachers, 'made_with', lambda: {'commit': 'another'})
+    monkeypatch.setattr(collected_images, 'made_with', lambda: {'commit': 'another'})
     assert study.main(command) == 0  # nothing was measured anew: at the same commit as before
     assert (folder / 'teacher.csv').read_text() == before
     shutil.rmtree(runs / 'basicsr/mini_derain/RCAN/tiny/spd/1')  # what is in the CSV stays
@@ -369,6 +369,39 @@ def test_teachers_are_collected_into_their_csv(folder, tmp_path, monkeypatch):
         '',
         '',
     ]
+
+
+def test_segmentations_are_collected_and_compared_with_those_of_stock(folder, tmp_path):
+    runs = tmp_path / 'runs'
+    for seed, (stock, sapd) in enumerate([(0.5, 0.6), (0.5, 0.8)]):
+        (results,) = arms(spd=[30.5])
+        place = runs / f'basicsr/mini_derain/RCAN/tiny/spd/{seed}'
+        results.save(place)
+        (place / 'segmentation/Rain100L').mkdir(parents=True)
+        lines = [
+            f'{image},{arm},{value + step},12'
+            for image, step in (('a', 0.0), ('b', 0.1))
+            for arm, value in {'sapd': sapd, 'stock': stock, 'degraded': 0.25}.items()
+        ]
+        text = '\n'.join(['image,arm,covering,masks', *lines, 'a,clean,,14', 'b,clean,,14'])
+        (place / 'segmentation/Rain100L/images.csv').write_text(f'{text}\n')
+    command = ['collect', '--output', str(runs), '--study', str(folder)]
+    assert block('segmentation', [], folder).strip() == UNMEASURED
+    assert study.main(command) == 0
+    assert len((folder / 'segmentation.csv').read_text().splitlines()) == 1 + 2 * 8
+    table = [line for line in block('segmentation', [], folder).splitlines() if line.startswith('| mini_derain ')]
+    cells = [[cell.strip() for cell in line.strip('|').split('|')][4:] for line in table]
+    gap = estimate([0.1, 0.3])
+    assert cells == [
+        ['degraded', '2', '', '0.300', '12.0'],
+        ['stock', '2', '', '0.550', '12.0'],
+        ['sapd', '2', '', '0.750', '12.0'],
+        ['clean', '2', '', '', '14.0'],
+        ['sapd less stock', '2', '2', f'+0.200 ± {gap.half:.3f}', '+0.0 ± 0.0'],
+    ]
+    path = runs / 'basicsr/mini_derain/RCAN/tiny/spd/0/segmentation/Rain100L/images.csv'
+    path.write_text(path.read_text().replace('covering', 'cover'))
+    assert study.main(command) == 2
 
 
 def test_results_are_collected_into_the_csv(folder, tmp_path, capsys):

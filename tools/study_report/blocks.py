@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sapd_plugin.errors import SAPDError, check_choice
-from study_report import about, ceiling, comparisons, losses, sheets
+from study_report import about, ceiling, comparisons, losses, segmentation, sheets
 from study_report.figures import caption
 from tables.collected import read
 from tables.results import Results
@@ -46,6 +46,7 @@ KINDS: Mapping[str, Kind] = {
     'losses': Kind(losses.losses, more='TABLE'),
     'ideas': Kind(sheets.ideas),
     'teacher': Kind(sheets.teacher, more='KIND'),
+    'segmentation': Kind(segmentation.segmentation),
     'sheet': Kind(sheets.sheet, ('NAME',)),
     'ceiling': Kind(ceiling.ceiling),
     'ceiling_value': Kind(ceiling.ceiling_value, ('WEIGHT',), inline=True),

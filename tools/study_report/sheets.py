@@ -130,7 +130,7 @@ def _by_seed(rows: Sequence[Mapping[str, str]], key: str, path: Path) -> dict[in
     for row in rows:
         if not row['seed'].isdigit():
             raise SAPDError(f"{path} seed: found '{row['seed']}', expected a whole number.")
-        value = _number(row, key, path)
+        value = number_of(row, key, path)
         if value is not None:
             found.setdefault(int(row['seed']), []).append(value)
     return found
@@ -141,12 +141,13 @@ def _mean(by_seed: Mapping[int, Sequence[float]]) -> str:
 
 
 def _difference(rows: Sequence[Mapping[str, str]], own: str, base: str, path: Path) -> str:
-    both = [row for row in rows if _number(row, own, path) is not None and _number(row, base, path) is not None]
+    both = [row for row in rows if number_of(row, own, path) is not None and number_of(row, base, path) is not None]
     means = [{seed: fmean(v) for seed, v in _by_seed(both, key, path).items()} for key in (own, base)]
     return number(paired(*means), 'psnr', signed=True)
 
 
-def _number(row: Mapping[str, str], key: str, path: Path) -> float | None:
+def number_of(row: Mapping[str, str], key: str, path: Path) -> float | None:
+    """A line's value; None where it is empty or nan. Raises `SAPDError` for what is no finite number."""
     try:
         value = float(row[key] or 'nan')
     except ValueError:
