@@ -181,6 +181,30 @@ def test_mistakes_are_named_before_anything_runs(data, tmp_path, vgg_weights, mo
     assert not (tmp_path / 'runs').exists()
 
 
+@pytest.mark.parametrize(
+    ('cell', 'named', 'message'),
+    [
+        (
+            'mini_explore_long/NAFNet-w8/full/target_masks_spd/0',
+            ['--masks-of', 'target'],
+            'target_masks_spd needs masks of target, found those of restored',
+        ),
+        (
+            'mini_derain/NAFNet-w8/full/felzenszwalb_masks/0',
+            ['--segmenter', 'felzenszwalb'],
+            'felzenszwalb_masks needs masks by felzenszwalb, found those by sam',
+        ),
+    ],
+)
+def test_a_store_of_other_masks_than_an_arm_asks_for_is_refused(tmp_path, capsys, cell, named, message):
+    command = ['run', *cell.split('/', 1), '--framework', 'basicsr', '--masks', str(tmp_path)]
+    command += ['--data', str(tmp_path), '--output', str(tmp_path / 'runs')]
+    status, printed = call(capsys, *command)
+    assert (status, f'--masks: {message}' in printed) == (2, True), printed
+    status, printed = call(capsys, *command, *named)
+    assert (status, '--data: ' in printed) == (2, True), printed  # what is looked at next
+
+
 def test_sgr_without_vgg_is_named_before_anything_runs(data, tmp_path, monkeypatch, capsys):
     monkeypatch.delenv('SAPD_VGG_CHECKPOINT', raising=False)
     monkeypatch.setenv('TORCH_HOME', str(tmp_path))

@@ -17,8 +17,10 @@ def check(recipes: Recipes, cells: Sequence[Cell]) -> None:
     """Refuse to begin what cannot end.
 
     Raises:
-        SAPDError: images, weights of VGG-19 or SAM, or a published checkpoint that the cells need are absent.
+        SAPDError: a store of other masks than an arm asks for was given; or images, weights of VGG-19 or SAM, or a
+            published checkpoint that the cells need are absent.
     """
+    _check_store(recipes, cells)
     missing = _missing_data(recipes, cells)
     if missing:
         raise SAPDError(
@@ -43,6 +45,22 @@ def check(recipes: Recipes, cells: Sequence[Cell]) -> None:
     for cell, arm in zip(cells, arms):
         if arm.published:
             read_published(recipes.checkpoint(cell))
+
+
+def _check_store(recipes: Recipes, cells: Sequence[Cell]) -> None:
+    """Refuse a finished store for an arm that names other masks than the command line does."""
+    settings = recipes.settings
+    for cell in cells if settings.masks is not None else ():
+        arm = recipes.arm(cell)
+        for flag, needed, given in (
+            ('--masks-of', f'of {recipes.mask_source(arm)}', f'of {settings.mask_source}'),
+            ('--segmenter', f'by {recipes.segmenter(arm)[1]}', f'by {settings.segmenter[1]}'),
+        ):
+            if needed != given:
+                raise SAPDError(
+                    f'--masks: {cell.arm} needs masks {needed}, found those {given} ({flag}). '
+                    'Give them in a command of their own, or leave --masks out, and they are cut.'
+                )
 
 
 def _missing_data(recipes: Recipes, cells: Sequence[Cell]) -> list[Path]:
