@@ -110,10 +110,14 @@ def check_metric(metric: str) -> None:
 
 
 def number(value: Estimate | None, metric: str, signed: bool = False) -> str:
+    """Write an estimate of a metric; nothing for none."""
+    return estimated(value, DIGITS[metric], signed)
+
+
+def estimated(value: Estimate | None, digits: int, signed: bool = False) -> str:
     """Write an estimate; nothing for none."""
     if value is None:
         return ''
-    digits = DIGITS[metric]
     mean = round(value.mean, digits) + 0.0  # no -0.00
     text = f'{mean:{"+" if signed and mean else ""}.{digits}f}'
     return text if value.half is None else f'{text} ± {value.half:.{digits}f}'

@@ -7,7 +7,7 @@ from pathlib import Path
 from statistics import fmean
 
 from study_report.markdown import table_of
-from study_report.measured import STOCK, UNMEASURED
+from study_report.measured import STOCK, UNMEASURED, estimated
 from study_report.sheets import made_with, number_of
 from tables.collected import read_rows
 from tables.collected_images import SEGMENTATION
@@ -19,7 +19,7 @@ FIRST, LAST = 'degraded', 'clean'
 _DIGITS = {'masks': 1}
 _NOTE = (
     'Means over images, then over seeds; differences are paired by seed, ± half of the 95 % confidence interval over '
-    'seeds. What the measures are: tools/evaluate_segmentation.py.'
+    'seeds, of a single seed over its images. What the measures are: tools/evaluate_segmentation.py.'
 )
 
 Rows = Sequence[Mapping[str, str]]
@@ -59,27 +59,30 @@ def _order(name: str) -> tuple[bool, bool, bool, str]:
     return name == LAST, name != FIRST, name != STOCK, name
 
 
-def _by_seed(rows: Rows, key: str, path: Path) -> dict[int, float]:
-    values: dict[int, list[float]] = {}
+def _by_seed(rows: Rows, key: str, path: Path) -> dict[int, dict[str, float]]:
+    values: dict[int, dict[str, float]] = {}
     for row in rows:
         value = number_of(row, key, path)
         if value is not None:
-            values.setdefault(int(row['seed']), []).append(value)
-    return {seed: fmean(numbers) for seed, numbers in values.items()}
+            values.setdefault(int(row['seed']), {})[row['image']] = value
+    return values
 
 
 def _mean(rows: Rows, key: str, path: Path) -> str:
-    means = _by_seed(rows, key, path)
-    return f'{fmean(means.values()):.{_DIGITS.get(key, 3)}f}' if means else ''
+    means = [fmean(values.values()) for values in _by_seed(rows, key, path).values()]
+    return f'{fmean(means):.{_DIGITS.get(key, 3)}f}' if means else ''
 
 
 def _differences(rows: Rows, name: str, measures: Sequence[str], path: Path) -> list[str]:
+    """Seeds, and a text for each measure."""
     texts, seeds = [], 0
     for key in measures:
         own, base = (_by_seed([row for row in rows if row['photos'] == one], key, path) for one in (name, STOCK))
-        gap = paired(own, base)
-        seeds = max(seeds, gap.count if gap else 0)
-        digits = _DIGITS.get(key, 3)
-        half = '' if gap is None or gap.half is None else f' ± {gap.half:.{digits}f}'
-        texts.append('' if gap is None else f'{gap.mean:+.{digits}f}{half}')
+        both = sorted(own.keys() & base.keys())
+        seeds, digits = max(seeds, len(both)), _DIGITS.get(key, 3)
+        if len(both) == 1:
+            gap = paired(own[both[0]], base[both[0]])
+        else:
+            gap = paired(*({seed: fmean(one[seed].values()) for seed in both} for one in (own, base)))
+        texts.append(estimated(gap, digits, signed=True))
     return [str(seeds), *texts]

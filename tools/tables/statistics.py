@@ -5,10 +5,12 @@ from __future__ import annotations
 import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 from scipy.stats import t
 
 CONFIDENCE = 0.95
+Key = TypeVar('Key', int, str)
 
 
 @dataclass(frozen=True)
@@ -35,6 +37,6 @@ def estimate(values: Sequence[float]) -> Estimate | None:
     return Estimate(statistics.fmean(values), half, count)
 
 
-def paired(values: Mapping[int, float], base: Mapping[int, float]) -> Estimate | None:
-    """Estimate the mean of values less base over the seeds that both have."""
-    return estimate([values[seed] - base[seed] for seed in sorted(values.keys() & base.keys())])
+def paired(values: Mapping[Key, float], base: Mapping[Key, float]) -> Estimate | None:
+    """Estimate the mean of values less base over the seeds, or images, that both have."""
+    return estimate([values[key] - base[key] for key in sorted(values.keys() & base.keys())])
