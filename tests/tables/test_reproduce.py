@@ -16,6 +16,7 @@ import pytest
 import torch
 
 import reproduce
+from photos import make_store
 from table_recipes import definitions
 from tables import plan
 from tables.checkpoints import read_published
@@ -182,26 +183,29 @@ def test_mistakes_are_named_before_anything_runs(data, tmp_path, vgg_weights, mo
 
 
 @pytest.mark.parametrize(
-    ('cell', 'named', 'message'),
+    ('cell', 'message', 'right'),
     [
         (
             'mini_explore_long/NAFNet-w8/full/target_masks_spd/0',
-            ['--masks-of', 'target'],
-            'target_masks_spd needs masks of target, found those of restored',
+            'target_masks_spd needs masks with source target, found restored in',
+            {'source': 'target'},
         ),
         (
             'mini_derain/NAFNet-w8/full/felzenszwalb_masks/0',
-            ['--segmenter', 'felzenszwalb'],
-            'felzenszwalb_masks needs masks by felzenszwalb, found those by sam',
+            'felzenszwalb_masks needs masks with segmenter felzenszwalb, found mobile_sam in',
+            {'segmenter': 'felzenszwalb'},
         ),
     ],
 )
-def test_a_store_of_other_masks_than_an_arm_asks_for_is_refused(tmp_path, capsys, cell, named, message):
-    command = ['run', *cell.split('/', 1), '--framework', 'basicsr', '--masks', str(tmp_path)]
-    command += ['--data', str(tmp_path), '--output', str(tmp_path / 'runs')]
-    status, printed = call(capsys, *command)
+def test_a_store_of_other_masks_than_an_arm_asks_for_is_refused(data, tmp_path, capsys, cell, message, right):
+    found = {'segmenter': 'mobile_sam', 'source': 'restored'}
+    images = data / 'Rain13K/train/input'
+    stores = [make_store(tmp_path / name, images, settings=found | own) for name, own in (('a', {}), ('b', right))]
+    command = ['run', *cell.split('/', 1), '--framework', 'basicsr', '--data', str(tmp_path)]
+    command += ['--output', str(tmp_path / 'runs'), '--masks']
+    status, printed = call(capsys, *command, str(stores[0]))
     assert (status, f'--masks: {message}' in printed) == (2, True), printed
-    status, printed = call(capsys, *command, *named)
+    status, printed = call(capsys, *command, str(stores[1]))
     assert (status, '--data: ' in printed) == (2, True), printed  # what is looked at next
 
 

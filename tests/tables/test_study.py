@@ -389,8 +389,8 @@ def test_segmentations_are_collected_and_compared_with_those_of_stock(folder, tm
     assert block('segmentation', [], folder).strip() == UNMEASURED
     assert study.main(command) == 0
     assert len((folder / 'segmentation.csv').read_text().splitlines()) == 1 + 2 * 8
-    table = [line for line in block('segmentation', [], folder).splitlines() if line.startswith('| mini_derain ')]
-    cells = [[cell.strip() for cell in line.strip('|').split('|')][4:] for line in table]
+    table = [line for line in block('segmentation', [], folder).splitlines() if line.startswith('| basicsr ')]
+    cells = [[cell.strip() for cell in line.strip('|').split('|')][6:] for line in table]
     gap = estimate([0.1, 0.3])
     assert cells == [
         ['degraded', '2', '', '0.300', '12.0'],

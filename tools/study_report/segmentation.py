@@ -8,13 +8,13 @@ from statistics import fmean
 
 from study_report.markdown import table_of
 from study_report.measured import STOCK, UNMEASURED, estimated
-from study_report.sheets import made_with, number_of
-from tables.collected import read_rows
+from study_report.sheets import by_seed, made_with
+from tables.collected import CELL, read_rows
 from tables.collected_images import SEGMENTATION
 from tables.results import Results
-from tables.statistics import paired
+from tables.statistics import estimate, paired
 
-PLACE = ('table', 'model', 'arm', 'test')
+PLACE = (*CELL[:-1], 'test')
 FIRST, LAST = 'degraded', 'clean'
 _DIGITS = {'masks': 1}
 _NOTE = (
@@ -26,7 +26,7 @@ Rows = Sequence[Mapping[str, str]]
 
 
 def segmentation(found: Sequence[Results], folder: Path) -> str:
-    """Means of ``segmentation.csv`` by test set and by what was cut, and their differences to stock's photos.
+    """Means of ``segmentation.csv`` by cell, test set and what was cut, and their differences to stock's photos.
 
     Args:
         found: not used.
@@ -59,17 +59,8 @@ def _order(name: str) -> tuple[bool, bool, bool, str]:
     return name == LAST, name != FIRST, name != STOCK, name
 
 
-def _by_seed(rows: Rows, key: str, path: Path) -> dict[int, dict[str, float]]:
-    values: dict[int, dict[str, float]] = {}
-    for row in rows:
-        value = number_of(row, key, path)
-        if value is not None:
-            values.setdefault(int(row['seed']), {})[row['image']] = value
-    return values
-
-
 def _mean(rows: Rows, key: str, path: Path) -> str:
-    means = [fmean(values.values()) for values in _by_seed(rows, key, path).values()]
+    means = [fmean(values.values()) for values in by_seed(rows, key, path).values()]
     return f'{fmean(means):.{_DIGITS.get(key, 3)}f}' if means else ''
 
 
@@ -77,12 +68,9 @@ def _differences(rows: Rows, name: str, measures: Sequence[str], path: Path) -> 
     """Seeds, and a text for each measure."""
     texts, seeds = [], 0
     for key in measures:
-        own, base = (_by_seed([row for row in rows if row['photos'] == one], key, path) for one in (name, STOCK))
-        both = sorted(own.keys() & base.keys())
-        seeds, digits = max(seeds, len(both)), _DIGITS.get(key, 3)
-        if len(both) == 1:
-            gap = paired(own[both[0]], base[both[0]])
-        else:
-            gap = paired(*({seed: fmean(one[seed].values()) for seed in both} for one in (own, base)))
+        own, base = (by_seed([row for row in rows if row['photos'] == one], key, path) for one in (name, STOCK))
+        gaps = [gap for seed in own.keys() & base.keys() if (gap := paired(own[seed], base[seed])) is not None]
+        gap = gaps[0] if len(gaps) == 1 else estimate([gap.mean for gap in gaps])
+        seeds, digits = max(seeds, len(gaps)), _DIGITS.get(key, 3)
         texts.append(estimated(gap, digits, signed=True))
     return [str(seeds), *texts]

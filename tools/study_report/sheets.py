@@ -90,7 +90,7 @@ def teacher(found: Sequence[Results], folder: Path, *kinds: str) -> str:
     lines = []
     for place, members in groups.items():
         counts = [str(len({row[key] for row in members})) for key in ('image', 'seed')]
-        means = [_mean(_by_seed(members, key, path)) for key in numbers]
+        means = [_mean(by_seed(members, key, path)) for key in numbers]
         lines.append([*place, *counts, *means, *(_difference(members, *pair, path) for pair in pairs)])
     head = [*keys, 'images', 'seeds', *numbers, *(f'{own} - {base}' for own, base in pairs)]
     note = (
@@ -125,24 +125,29 @@ def made_with(rows: Sequence[Mapping[str, str]], path: Path) -> str:
     return ' '.join(texts)
 
 
-def _by_seed(rows: Sequence[Mapping[str, str]], key: str, path: Path) -> dict[int, list[float]]:
-    found: dict[int, list[float]] = {}
+def by_seed(rows: Sequence[Mapping[str, str]], key: str, path: Path) -> dict[int, dict[str, float]]:
+    """A column's values by seed and image, lines without a value left out.
+
+    Raises:
+        SAPDError: a seed is no whole number, or a value no finite number.
+    """
+    found: dict[int, dict[str, float]] = {}
     for row in rows:
         if not row['seed'].isdigit():
             raise SAPDError(f"{path} seed: found '{row['seed']}', expected a whole number.")
         value = number_of(row, key, path)
         if value is not None:
-            found.setdefault(int(row['seed']), []).append(value)
+            found.setdefault(int(row['seed']), {})[row['image']] = value
     return found
 
 
-def _mean(by_seed: Mapping[int, Sequence[float]]) -> str:
-    return f'{fmean(map(fmean, by_seed.values())):.4g}' if by_seed else ''
+def _mean(values: Mapping[int, Mapping[str, float]]) -> str:
+    return f'{fmean(fmean(images.values()) for images in values.values()):.4g}' if values else ''
 
 
 def _difference(rows: Sequence[Mapping[str, str]], own: str, base: str, path: Path) -> str:
     both = [row for row in rows if number_of(row, own, path) is not None and number_of(row, base, path) is not None]
-    means = [{seed: fmean(v) for seed, v in _by_seed(both, key, path).items()} for key in (own, base)]
+    means = [{seed: fmean(images.values()) for seed, images in by_seed(both, key, path).items()} for key in (own, base)]
     return number(paired(*means), 'psnr', signed=True)
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from sapd_plugin.core import find_vgg
 from sapd_plugin.errors import SAPDError
 from sapd_plugin.priors.segmenters import find_sam_checkpoint
+from sapd_plugin.priors.store import MaskStore
 from tables.cells import Cell
 from tables.checkpoints import read_published
 from tables.recipes import Recipes
@@ -48,18 +49,18 @@ def check(recipes: Recipes, cells: Sequence[Cell]) -> None:
 
 
 def _check_store(recipes: Recipes, cells: Sequence[Cell]) -> None:
-    """Refuse a finished store for an arm that names other masks than the command line does."""
-    settings = recipes.settings
-    for cell in cells if settings.masks is not None else ():
-        arm = recipes.arm(cell)
-        for flag, needed, given in (
-            ('--masks-of', f'of {recipes.mask_source(arm)}', f'of {settings.mask_source}'),
-            ('--segmenter', f'by {recipes.segmenter(arm)[1]}', f'by {settings.segmenter[1]}'),
-        ):
-            if needed != given:
+    """Refuse a finished store that says that its masks are others than an arm names."""
+    path = recipes.settings.masks
+    if path is None:
+        return
+    for cell in cells:
+        named = {key: value for key, value in recipes.arm(cell).masks.items() if key in ('source', 'segmenter')}
+        found = MaskStore(path).settings if named else {}
+        for key, value in named.items():
+            if found.get(key) != value:
                 raise SAPDError(
-                    f'--masks: {cell.arm} needs masks {needed}, found those {given} ({flag}). '
-                    'Give them in a command of their own, or leave --masks out, and they are cut.'
+                    f'--masks: {cell.arm} needs masks with {key} {value}, found {found.get(key)} in {path}. '
+                    'Give theirs in a command of its own, or leave --masks out, and they are cut.'
                 )
 
 
