@@ -51,13 +51,7 @@ COLUMNS = (*KEY, 'value', *_TEST, *(_NAMES.get(key, key) for keys in _PARTS.valu
 def write(path: Path, found: Iterable[Results]) -> None:
     """Write results, sorted by cell, test set and metric; whole or not at all. Cells without a test leave no line."""
     lines = sorted((line for results in found for line in _lines(results)), key=lambda line: [line[k] for k in KEY])
-    path.parent.mkdir(parents=True, exist_ok=True)
-    draft = path.with_name(f'{path.name}.tmp')
-    with draft.open('w', encoding='utf-8', newline='') as file:
-        writer = csv.DictWriter(file, COLUMNS, lineterminator='\n')
-        writer.writeheader()
-        writer.writerows(lines)
-    os.replace(draft, path)
+    write_rows(path, COLUMNS, lines)
 
 
 def read(path: Path) -> list[Results]:
@@ -151,6 +145,17 @@ def _value(text: str, kind: type) -> Any:
 
 def _rows(path: Path) -> list[dict[str, str]]:
     return read_rows(path, COLUMNS, exactly=True)
+
+
+def write_rows(path: Path, columns: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> None:
+    """Write a CSV, whole or not at all."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    draft = path.with_name(f'{path.name}.tmp')
+    with draft.open('w', encoding='utf-8', newline='') as file:
+        writer = csv.DictWriter(file, columns, lineterminator='\n')
+        writer.writeheader()
+        writer.writerows(rows)
+    os.replace(draft, path)
 
 
 def read_rows(path: Path, columns: Sequence[str], exactly: bool = False) -> list[dict[str, str]]:

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import csv
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from pathlib import Path
 
-from tables.collected import CELL, read_rows
+from tables.collected import CELL, read_rows, write_rows
 from tables.results import made_with
 
 COMMIT = 'commit'
@@ -103,13 +101,7 @@ def merge_images(what: Measurement, path: Path, root: Path, tables: str) -> int:
     lines = [row for row in old if tuple(row[name] for name in about) not in new]
     lines += [row for rows in new.values() for row in rows]
     lines.sort(key=lambda row: [row[key] for key in (*about, *what.keys)])
-    path.parent.mkdir(parents=True, exist_ok=True)
-    draft = path.with_name(f'{path.name}.tmp')
-    with draft.open('w', encoding='utf-8', newline='') as file:
-        writer = csv.DictWriter(file, what.columns, lineterminator='\n')
-        writer.writeheader()
-        writer.writerows(lines)
-    os.replace(draft, path)
+    write_rows(path, what.columns, lines)
     return len(new)
 
 
