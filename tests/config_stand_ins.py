@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 import yaml
 
-from photos import ROOT
+from tests.photos import ROOT
 
 MODELS: dict[str, dict[str, Any]] = yaml.safe_load((ROOT / 'configs/tables/models.yml').read_text(encoding='utf-8'))
 

@@ -16,8 +16,8 @@ import numpy as np
 import pytest
 import torch
 
-import published
-from photos import ROOT, run
+from tests import published
+from tests.photos import ROOT, run
 
 pytestmark = pytest.mark.slow
 

@@ -9,7 +9,7 @@ import cv2
 import torch
 from torch import nn
 
-import photos
+from tests import photos
 
 SETTINGS = {
     'spd': {'type': 'SPDLoss', 'loss_weight': 0.4, 'gate': 'advantage'},

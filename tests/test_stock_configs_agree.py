@@ -9,7 +9,7 @@ import yaml
 from basicsr.utils.options import ordered_yaml
 from mmengine.config import Config
 
-from photos import ROOT
+from tests.photos import ROOT
 
 CONFIGS = ROOT / 'configs'
 BOTH = sorted(

@@ -1,17 +1,6 @@
-"""Test with BasicSR's own test_pipeline, results below the working folder.
+"""Entry point of ``python -m sapd_plugin.basicsr.test``."""
 
-python tools/basicsr_test.py -opt configs/basicsr/....yml [--force_yml k:v=1 ...]
-"""
-
-import os
-
-from sapd_plugin.compat import alias_functional_tensor
-
-alias_functional_tensor()
-
-from basicsr.test import test_pipeline  # noqa: E402
-
-import sapd_plugin.basicsr  # noqa: E402, F401  (registers the plugin)
+from sapd_plugin.basicsr.test import main
 
 if __name__ == '__main__':
-    test_pipeline(os.getcwd())
+    main()

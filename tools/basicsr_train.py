@@ -1,17 +1,6 @@
-"""Train with BasicSR's own train_pipeline, plugin loaded, experiments below the working folder.
+"""Entry point of ``python -m sapd_plugin.basicsr.train``."""
 
-python tools/basicsr_train.py -opt configs/basicsr/....yml [--auto_resume] [--launcher pytorch] [--force_yml k:v=1 ...]
-"""
-
-import os
-
-from sapd_plugin.compat import alias_functional_tensor
-
-alias_functional_tensor()
-
-from basicsr.train import train_pipeline  # noqa: E402
-
-import sapd_plugin.basicsr  # noqa: E402, F401  (registers the plugin)
+from sapd_plugin.basicsr.train import main
 
 if __name__ == '__main__':
-    train_pipeline(os.getcwd())
+    main()

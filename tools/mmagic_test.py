@@ -1,9 +1,6 @@
-"""Test with MMagic's own test tool, plugin loaded.
+"""Entry point of ``python -m sapd_plugin.mmagic.test``."""
 
-python tools/mmagic_test.py CONFIG CHECKPOINT [--out FILE] [--work-dir DIR] [--cfg-options k=v ...]
-"""
-
-from sapd_plugin.mmagic.tools import run_stock_tool
+from sapd_plugin.mmagic.test import main
 
 if __name__ == '__main__':
-    run_stock_tool('test')
+    main()

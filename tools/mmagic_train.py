@@ -1,9 +1,6 @@
-"""Train with MMagic's own train tool, plugin loaded.
+"""Entry point of ``python -m sapd_plugin.mmagic.train``."""
 
-python tools/mmagic_train.py CONFIG [--work-dir DIR] [--resume] [--amp] [--launcher pytorch] [--cfg-options k=v ...]
-"""
-
-from sapd_plugin.mmagic.tools import run_stock_tool
+from sapd_plugin.mmagic.train import main
 
 if __name__ == '__main__':
-    run_stock_tool('train')
+    main()

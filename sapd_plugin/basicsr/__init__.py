@@ -11,17 +11,13 @@ It also lets any optimizer of torch be named, see :mod:`sapd_plugin.basicsr.opti
 :mod:`sapd_plugin.basicsr.schedulers`.
 """
 
+from sapd_plugin.compat import alias_functional_tensor
 from sapd_plugin.errors import SAPDError
 
 try:
+    alias_functional_tensor()  # BasicSR 1.4.2 does not import beside torchvision >= 0.17 without it
     from basicsr.utils.registry import ARCH_REGISTRY, DATASET_REGISTRY, LOSS_REGISTRY, METRIC_REGISTRY, MODEL_REGISTRY
 except ModuleNotFoundError as error:
-    if error.name == 'torchvision.transforms.functional_tensor':
-        raise SAPDError(
-            'BasicSR does not import beside torchvision >= 0.17, which has no functional_tensor. Either run '
-            '`python -m sapd_plugin.compat enable` once in this environment (`disable` undoes it), or start with '
-            'tools/basicsr_train.py and tools/basicsr_test.py.'
-        ) from error
     if error.name == 'basicsr.utils.registry':
         raise SAPDError(
             'This basicsr has no registries: it is the copy that ships inside NAFNet, Restormer or the like, which '

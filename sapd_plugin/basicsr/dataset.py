@@ -16,9 +16,9 @@ from torch import Tensor
 from torchvision.transforms.functional import normalize
 
 from sapd_plugin.errors import check_keys
-from sapd_plugin.priors.keys import template_key
 from sapd_plugin.priors.shuffled import ShuffledMasks
 from sapd_plugin.priors.store import MaskStore, mask_key
+from sapd_plugin.priors.store.keys import template_key
 from sapd_plugin.priors.training import MASK_KEYS, Target, check_size, image_size, open_training_store
 
 WHERE = 'datasets.train'

@@ -9,7 +9,7 @@ from basicsr.utils import imwrite
 from torch import Tensor
 
 from sapd_plugin.core import Step, ToRGB
-from sapd_plugin.priors.pictures import strip
+from sapd_plugin.priors.inspection.pictures import strip
 
 
 def log_pictures(

@@ -8,9 +8,8 @@ gradient. The result equals the gradient of the explicit sum of all losses.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Callable
 
 import torch
 from torch import Tensor, nn

@@ -12,9 +12,9 @@ from mmengine.fileio import get_file_backend
 
 from sapd_plugin.errors import SAPDError, check_keys, nearest
 from sapd_plugin.mmagic.transforms import GT, WHERE, with_masks
-from sapd_plugin.priors.keys import template_key
 from sapd_plugin.priors.shuffled import ShuffledMasks
 from sapd_plugin.priors.store import MaskStore
+from sapd_plugin.priors.store.keys import template_key
 from sapd_plugin.priors.training import MASK_KEYS, Target, image_size, open_training_store
 
 

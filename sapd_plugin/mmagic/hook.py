@@ -14,7 +14,7 @@ from mmengine.runner import Runner
 from sapd_plugin.core import start_from
 from sapd_plugin.errors import SAPDError
 from sapd_plugin.mmagic.optim import clip_apart
-from sapd_plugin.priors.pictures import strip
+from sapd_plugin.priors.inspection.pictures import strip
 
 PREFIX = 'spf.'
 ENTRY = 'sapd'

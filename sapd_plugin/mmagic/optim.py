@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from copy import deepcopy
-from typing import Any, Callable
+from typing import Any
 
 from mmagic.registry import OPTIM_WRAPPERS, OPTIMIZERS
 from mmengine.optim import DefaultOptimWrapperConstructor, OptimWrapper

@@ -6,8 +6,8 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from sapd_plugin.priors.codec import Record
 from sapd_plugin.priors.shuffled import StretchedMask
+from sapd_plugin.priors.store.codec import Record
 
 
 @dataclass(frozen=True)
@@ -16,7 +16,7 @@ class PendingMask:
 
     Indexing by two slices reads that part alone.
 
-    >>> from sapd_plugin.priors.codec import encode
+    >>> from sapd_plugin.priors.store.codec import encode
     >>> from sapd_plugin.priors.labels import LabelMap
     >>> record = Record(encode(LabelMap.from_labels(np.array([[1, 1, 2], [1, 3, 2]])), bytes(16)))
     >>> PendingMask(record).transposed().flipped('horizontal')[0:2, :, ...][..., 0].tolist()

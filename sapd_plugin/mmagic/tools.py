@@ -6,6 +6,7 @@ import runpy
 from pathlib import Path
 
 import mmagic
+
 from sapd_plugin.errors import SAPDError
 
 

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import inspect
 import random
-from collections.abc import Sequence
-from typing import Any, Callable
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import cv2
 import mmcv
@@ -17,9 +17,9 @@ import numpy as np
 
 from sapd_plugin.errors import SAPDError
 from sapd_plugin.mmagic.pending import PendingMask
-from sapd_plugin.priors.keys import template_key
 from sapd_plugin.priors.shuffled import ShuffledMasks
 from sapd_plugin.priors.store import MaskStore
+from sapd_plugin.priors.store.keys import template_key
 from sapd_plugin.priors.training import check_size
 
 WHERE = 'train_dataloader.dataset'

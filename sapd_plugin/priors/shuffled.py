@@ -8,8 +8,8 @@ from collections.abc import Iterable
 import numpy as np
 
 from sapd_plugin.errors import SAPDError
-from sapd_plugin.priors.codec import Record
 from sapd_plugin.priors.store import MaskStore
+from sapd_plugin.priors.store.codec import Record
 
 
 class ShuffledMasks:
@@ -51,7 +51,7 @@ class ShuffledMasks:
 class StretchedMask:
     """A record as an image (H,W,1) of another size, by nearest pixel; of its own size, the record itself.
 
-    >>> from sapd_plugin.priors.codec import encode
+    >>> from sapd_plugin.priors.store.codec import encode
     >>> from sapd_plugin.priors.labels import LabelMap
     >>> record = Record(encode(LabelMap.from_labels(np.array([[1, 1, 2], [1, 3, 3]])), bytes(16)))
     >>> StretchedMask(record, 4, 3)[1:4, 1:3, ...][..., 0].tolist()

@@ -11,9 +11,9 @@ from typing import Any, NamedTuple
 from PIL import Image
 
 from sapd_plugin.errors import SAPDError, nearest
-from sapd_plugin.priors.codec import RecordError
 from sapd_plugin.priors.shuffled import ShuffledMasks
 from sapd_plugin.priors.store import MaskStore
+from sapd_plugin.priors.store.codec import RecordError
 
 MASK_KEYS = ('mask_store', 'mask_filename_tmpl', 'mask_fingerprint', 'mask_shuffle')
 """What a training data set's config says about masks."""

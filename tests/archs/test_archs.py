@@ -7,10 +7,10 @@ import torch
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from archs_tables import PUBLISHED, TINY
 from sapd_plugin.archs import NETWORKS
 from sapd_plugin.archs.padding import pad_to_multiple
 from sapd_plugin.errors import SAPDError
+from tests.archs_tables import PUBLISHED, TINY
 
 
 def tiny(name: str) -> nn.Module:

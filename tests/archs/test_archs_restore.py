@@ -12,9 +12,9 @@ from torch import Tensor
 from torch.nn import functional as F
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-from archs_tables import TINY
 from sapd_plugin.archs import NETWORKS, RCAN, DnCNN, FFDNet, NAFNet, NAFNetLocal
 from sapd_plugin.archs.nafnet import WindowMean
+from tests.archs_tables import TINY
 
 
 def photo(path: Path, flag: int = cv2.IMREAD_COLOR) -> Tensor:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 
-from archs_tables import TINY
 from sapd_plugin.archs import NETWORKS
+from tests.archs_tables import TINY
 
 SEVERAL = [name for name, network in NETWORKS.items() if hasattr(network, 'output_index')]
 

@@ -4,11 +4,11 @@ import pytest
 import torch
 from torch import nn
 
-from networks import ScalesNet
 from sapd_plugin.core import SPF, check_branch, start_from
 from sapd_plugin.core.encoding import ENCODINGS, encode_mask, encoding_channels
 from sapd_plugin.core.spf import image_index
 from sapd_plugin.errors import SAPDError
+from tests.networks import ScalesNet
 
 
 def mask(n: int = 2, h: int = 12, w: int = 10) -> torch.Tensor:

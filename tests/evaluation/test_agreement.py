@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from scipy.io import savemat
 
-from evaluation.agreement import against_clean, against_people, mean_best_iou, recoloured
-from evaluation.people import People
 from sapd_plugin.errors import SAPDError
+from sapd_plugin.evaluation.agreement import against_clean, against_people, mean_best_iou, recoloured
+from sapd_plugin.evaluation.people import People
 
 
 def random_maps(count):

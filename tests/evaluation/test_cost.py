@@ -9,13 +9,13 @@ import pytest
 import torch
 from torch import nn
 
-import inference_cost
-from evaluation.cost import compare, count_macs, measure
-from evaluation.networks import build_network_from, load_student
-from networks import DropoutNet
-from photos import ROOT
 from sapd_plugin.archs import Restormer
+from sapd_plugin.cli import inference_cost
 from sapd_plugin.errors import SAPDError
+from sapd_plugin.evaluation.cost import compare, count_macs, measure
+from sapd_plugin.evaluation.networks import build_network_from, load_student
+from tests.networks import DropoutNet
+from tests.photos import ROOT
 
 EDSR = ROOT / 'configs/basicsr/sr/edsr_m_x4_stock.yml'
 MEBI = 2**20

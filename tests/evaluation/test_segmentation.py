@@ -14,15 +14,15 @@ import pytest
 import torch
 from scipy import stats
 
-import evaluate_segmentation
-from evaluation.agreement import against_clean
-from evaluation.arms import match_names
-from evaluation.tables import Interval
-from photos import ROOT, make_pairs
+from sapd_plugin.cli import evaluate_segmentation
 from sapd_plugin.errors import SAPDError
-from sapd_plugin.priors.images import read_image
+from sapd_plugin.evaluation.agreement import against_clean
+from sapd_plugin.evaluation.arms import match_names
+from sapd_plugin.evaluation.statistics import Interval
+from sapd_plugin.priors.extraction.images import read_image
 from sapd_plugin.priors.segmenters import build_segmenter
 from sapd_plugin.priors.store import MaskStore
+from tests.photos import ROOT, make_pairs
 
 
 @pytest.fixture

@@ -1,0 +1,1 @@
+"""The commands of ``sapd``, one file per command."""

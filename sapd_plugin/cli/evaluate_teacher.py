@@ -1,0 +1,165 @@
+"""Look into a SAPD training of BasicSR: how good is the teacher z, do the masks matter to it, does the student follow.
+
+python tools/evaluate_teacher.py --run experiments/sapd_derain --pairs datasets/MiniRain/val \
+    --masks datasets/masks/MiniRain_val --reference experiments/stock/models/net_g_latest.pth --output runs/teacher
+
+On whole images, or with --patch on tiles of them, as z is seen in training (there masks are the largest regions of the
+tile): for the degraded image, y (the student, EMA weights where there are such), z (SPF of this y with the image's
+masks), z with the masks of other images and with none, and the stock student: PSNR, and where the error lies: at the
+boundaries of the masks, inside small and large regions, without a mask. --run is the training's folder with
+models/net_g_latest.pth, models/net_spf_latest.pth and the YAML (or --config names that).
+
+Writes below --output: table.md, teacher.csv (a line an image and kind of place) and picture.png (two crops: where z is
+better than y by most, where it is worse by most). Exit status: 0 done, 2 a mistake in the command, 130 stopped.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+
+import cv2
+import numpy as np
+from tqdm import tqdm
+
+from sapd_plugin.errors import SAPDError, nearest
+from sapd_plugin.evaluation.teacher import Teacher, find_run
+from sapd_plugin.evaluation.teacher_picture import Extremes
+from sapd_plugin.evaluation.teacher_scores import Score, score, table, write_scores
+from sapd_plugin.priors.extraction.images import list_images, read_image
+from sapd_plugin.priors.inspection.overlays import write_png
+from sapd_plugin.priors.shuffled import ShuffledMasks
+from sapd_plugin.priors.store import MaskStore
+from sapd_plugin.priors.store.keys import mask_key, template_key
+
+
+def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespace:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
+    )
+    parser.add_argument('--run', type=Path, required=True, help="the training's folder, experiments/NAME")
+    parser.add_argument('--config', type=Path, help="its YAML; by default BasicSR's copy of it in --run")
+    parser.add_argument('--pairs', type=Path, required=True, help='folder with input/ and target/')
+    parser.add_argument('--masks', type=Path, required=True, help="mask store of the pairs' images")
+    parser.add_argument('--mask-template', default='{}', help="how the store names an image called '{}' ({})")
+    parser.add_argument('--reference', type=Path, help="a stock student's checkpoint, of the same network")
+    parser.add_argument('--patch', type=int, metavar='SIDE', help="cut images into tiles, of the training's gt_size")
+    parser.add_argument('--limit', type=int, metavar='N', help='the first N images by name only')
+    parser.add_argument('--seed', type=int, default=0, help='of the exchange of masks between images (0)')
+    parser.add_argument('--device', default='cpu', help='cpu, cuda, ... (cpu)')
+    parser.add_argument('--output', type=Path, required=True, help='folder for the results')
+    return parser.parse_args(arguments)
+
+
+def find_pairs(folder: Path, limit: int | None) -> dict[str, tuple[Path, Path]]:
+    """Pair ``input/X`` with ``target/X``, by name without extension.
+
+    Raises:
+        SAPDError: a folder or a counterpart is missing.
+    """
+    sides = []
+    for side in ('input', 'target'):
+        if not (folder / side).is_dir():
+            raise SAPDError(f'--pairs: found no folder {folder / side}, expected input/ and target/ in {folder}.')
+        files, root = list_images(folder / side)
+        sides.append({mask_key(path, root): path for path in files})
+    alone = sorted(sides[0].keys() ^ sides[1].keys())
+    if alone:
+        raise SAPDError(f'--pairs: found {alone[0]} in only one of input/ and target/ of {folder}, expected pairs.')
+    return {key: (sides[0][key], sides[1][key]) for key in sorted(sides[0])[:limit]}
+
+
+def evaluate(options: argparse.Namespace) -> tuple[list[Score], Extremes]:
+    """Check everything, then go through the images."""
+    if options.patch is not None and options.patch < 8:
+        raise SAPDError(f'--patch: found {options.patch}, expected the side of a tile in pixels, 8 or more.')
+    if options.limit is not None and options.limit < 2:
+        raise SAPDError(f'--limit: found {options.limit}, expected 2 or more, to exchange masks between.')
+    pairs, store = find_pairs(options.pairs, options.limit), MaskStore(options.masks)
+    keys = {key: template_key(key, options.mask_template) for key in pairs}
+    missing = [key for key in keys.values() if key not in store]
+    if missing:
+        raise SAPDError(
+            f'--masks: {options.masks} has no masks for {len(missing)} of {len(keys)} images, among them '
+            f"'{missing[0]}'.{nearest(missing[0], store.keys())}"
+        )
+    shuffled = ShuffledMasks(store, keys.values(), options.seed)
+    teacher = Teacher(*find_run(options.run, options.config), options.reference, options.device)
+    options.output.mkdir(parents=True, exist_ok=True)
+    scores, extremes = [], Extremes()
+    for key, restored, target, labels in restored_images(pairs, keys, store, shuffled, teacher, options.patch):
+        scores += score(key, restored, target, labels)
+        extremes.look(key, restored, target, labels)
+    return scores, extremes
+
+
+def restored_images(
+    pairs: dict[str, tuple[Path, Path]],
+    keys: dict[str, str],
+    store: MaskStore,
+    shuffled: ShuffledMasks,
+    teacher: Teacher,
+    patch: int | None,
+) -> Iterator[tuple[str, dict[str, np.ndarray], np.ndarray, np.ndarray]]:
+    """Yield each image's name, what is restored of it, its target (both (H,W,3) float in 0..1) and its label map."""
+    for key, (degraded, clean) in tqdm(pairs.items(), 'images', unit='image', mininterval=0.5):
+        image, target = read_image(degraded), read_image(clean)
+        labels = store.record(keys[key]).labels()
+        if labels.shape != target.shape[:2]:
+            raise SAPDError(f"--masks: the mask '{keys[key]}' is of {labels.shape}, the image of {target.shape[:2]}.")
+        other = np.asarray(shuffled.record(keys[key])[: target.shape[0], : target.shape[1], ...])[..., 0]
+        masks = {'z': labels, 'z_shuffled': other, 'z_empty': np.zeros_like(labels)}
+        if patch is None:
+            restored = teacher.restore(image, masks)
+        else:
+            if image.shape != target.shape or min(target.shape[:2]) < patch:
+                raise SAPDError(
+                    f'--patch: {key} is of {image.shape}, its target of {target.shape}: no tile of {patch}.'
+                )
+            height, width = (side // patch * patch for side in target.shape[:2])
+            image, target, labels = (array[:height, :width] for array in (image, target, labels))
+            restored = in_tiles(teacher, image, masks, patch)
+        if restored['y'].shape != target.shape:
+            raise SAPDError(f'{key}: restored to {restored["y"].shape}, the target is of {target.shape}.')
+        if image.shape != target.shape:
+            # Super-resolution: what one would see without a network.
+            image = cv2.resize(image, target.shape[1::-1], interpolation=cv2.INTER_CUBIC)
+        yield key, {'input': image / 255.0, **restored}, target / 255.0, labels
+
+
+def in_tiles(teacher: Teacher, image: np.ndarray, masks: Mapping[str, np.ndarray], patch: int) -> dict[str, np.ndarray]:
+    """Restore an image, whose sides are multiples of ``patch``, tile by tile."""
+    whole: dict[str, np.ndarray] = {}
+    for top in range(0, image.shape[0], patch):
+        for left in range(0, image.shape[1], patch):
+            place = slice(top, top + patch), slice(left, left + patch)
+            tiles = teacher.restore(image[place], {arm: labels[place] for arm, labels in masks.items()})
+            for arm, tile in tiles.items():
+                whole.setdefault(arm, np.empty(image.shape, tile.dtype))[place] = tile
+    return whole
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command and return its exit status."""
+    options = parse_arguments(arguments)
+    try:
+        scores, extremes = evaluate(options)
+        text = table(scores)
+        (options.output / 'table.md').write_text(f'{text}\n', encoding='utf-8')
+        write_scores(options.output / 'teacher.csv', scores)
+        write_png(options.output / 'picture.png', extremes.picture())
+    except KeyboardInterrupt:
+        print('Stopped; nothing was written.', file=sys.stderr)
+        return 130
+    except (SAPDError, OSError) as error:
+        print(f'error: {error}', file=sys.stderr)
+        return 2
+    print(f'\n{text}\n\nresults: {options.output}')
+    return 0
+
+
+if __name__ == '__main__':
+    sys.exit(main())

@@ -1,0 +1,167 @@
+"""Check a downloaded dataset and prepare it for training and testing in both frameworks; or make a synthetic one.
+
+python tools/prepare_dataset.py --list
+python tools/prepare_dataset.py gopro --source ~/Downloads/GOPRO_Large --lmdb
+python tools/prepare_dataset.py rain100l --source rain100l --split test --dry-run
+python tools/prepare_dataset.py --synthetic rain --source photos --preset light --name PhotosRain
+python tools/prepare_dataset.py --synthetic blur --source photos --set size=9,21 --kernels levin/kernels
+
+Stop it at any time and start it again with the same command: it goes on where it was. Exit status: 0 done, 2 something
+is wrong with the command or the dataset, 130 stopped.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from sapd_plugin.cli.command import exit_status
+from sapd_plugin.datasets.finishing import Finish
+from sapd_plugin.datasets.manifest import SubImages, dataset_names, load_manifest
+from sapd_plugin.datasets.run import prepare
+from sapd_plugin.datasets.synthetic import blur, noise, rain
+from sapd_plugin.datasets.synthetic.job import Degradation, make_pairs
+from sapd_plugin.datasets.synthetic.settings import read_settings
+from sapd_plugin.errors import SAPDError, check_choice
+
+SYNTHETIC = {'rain': rain.PRESETS, 'noise': noise.PRESETS, 'blur': blur.PRESETS}
+"""Degradation -> presets, the default first."""
+
+
+def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespace:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
+    )
+    parser.add_argument('dataset', nargs='?', help='; '.join(dataset_names()))
+    parser.add_argument('--list', action='store_true', help='show the datasets, their pages and what is expected')
+    parser.add_argument('--source', type=Path, help='the downloaded folder, or with --synthetic the clean photos')
+    parser.add_argument('--output', type=Path, default=Path('datasets'), help='folder of all datasets (datasets)')
+    parser.add_argument('--dry-run', action='store_true', help='check, print what would be done, write nothing')
+    parser.add_argument('--lmdb', action='store_true', help='write LMDBs, too')
+    parser.add_argument('--crop-size', type=int, metavar='N', help="side of sub-images; by default the authors'")
+    parser.add_argument('--step', type=int, metavar='N', help='from one sub-image to the next')
+    parser.add_argument('--workers', type=int, default=os.cpu_count() or 1, metavar='N', help='threads')
+    real = parser.add_argument_group('downloaded datasets')
+    real.add_argument('--split', nargs='+', metavar='SPLIT', help='some splits alone; the others may be absent')
+    real.add_argument('--verify', action='store_true', help='decode every image; find images that are there twice')
+    real.add_argument('--any-count', action='store_true', help='prepare what is there, whatever its number')
+    real.add_argument('--no-sub-images', action='store_true', help='cut none')
+    way = real.add_mutually_exclusive_group()
+    way.add_argument('--copy', action='store_true', help='copy the files; by default symbolic links')
+    way.add_argument('--hardlink', action='store_true', help='hard links')
+    made = parser.add_argument_group('synthetic datasets')
+    made.add_argument('--synthetic', metavar='KIND', help=', '.join(SYNTHETIC))
+    made.add_argument(
+        '--preset', help='; '.join(f'{kind}: {", ".join(presets)}' for kind, presets in SYNTHETIC.items())
+    )
+    made.add_argument(
+        '--set',
+        action='append',
+        default=[],
+        metavar='KEY=LOW,HIGH',
+        dest='settings',
+        help='change a range of the preset',
+    )
+    made.add_argument('--seed', type=int, default=0, help='of all that is drawn (0)')
+    made.add_argument('--draws', type=int, default=1, metavar='N', help='pairs made of each photo (1)')
+    made.add_argument('--kernels', type=Path, help='blur: a folder of kernels to draw from, or one kernel')
+    made.add_argument(
+        '--kernel-share',
+        type=float,
+        default=1.0,
+        metavar='P',
+        help='blur: probability that a photo takes one of --kernels, else a random trajectory (1)',
+    )
+    made.add_argument('--name', help='folder below --output (SyntheticRain, ...)')
+    made.add_argument('--into', default='train', metavar='SPLIT', help='train (default), val or test')
+    return parser.parse_args(arguments)
+
+
+def show_datasets() -> None:
+    """Print what there are manifests for."""
+    for name in dataset_names():
+        manifest = load_manifest(name)
+        print(f'{name}: {manifest.title}\n    {manifest.page}')
+        for split in manifest.splits.values():
+            counts = ' + '.join(part.prefix + ' or '.join(map(str, part.counts)) for part in split.parts)
+            print(f'    {manifest.folder}/{split.name}: {counts} {"pairs" if split.paired else "images"}')
+
+
+def read_cut(options: argparse.Namespace) -> SubImages | bool:
+    """Bring --crop-size, --step and --no-sub-images together; True stands for the manifest's own."""
+    if options.no_sub_images or options.crop_size is None:
+        if options.crop_size is not None or options.step is not None:
+            raise SAPDError('--step: expected beside --crop-size, and neither beside --no-sub-images.')
+        return not options.no_sub_images
+    step = options.step or options.crop_size
+    if not 0 < step <= options.crop_size:
+        raise SAPDError(f'--step: found {step}, expected 1 to --crop-size, which is {options.crop_size}.')
+    return SubImages(options.crop_size, step)
+
+
+def build_degradation(options: argparse.Namespace) -> Degradation:
+    """Build rain, noise or blur with its settings."""
+    kind = options.synthetic
+    check_choice('--synthetic', kind, SYNTHETIC)
+    presets = SYNTHETIC[kind]
+    preset = options.preset or next(iter(presets))
+    check_choice('--preset', preset, presets)
+    settings = read_settings(presets[preset], options.settings)
+    if kind == 'blur':
+        kernels = blur.read_kernels(options.kernels) if options.kernels is not None else None
+        if kernels is None and options.kernel_share != 1:
+            raise SAPDError('--kernel-share: expected beside --kernels.')
+        return blur.Blur(settings, kernels, options.kernel_share)
+    for key, given in (('--kernels', options.kernels is not None), ('--kernel-share', options.kernel_share != 1)):
+        if given:
+            raise SAPDError(f'{key}: found beside --synthetic {kind}, expected beside --synthetic blur.')
+    return {'rain': rain.Rain, 'noise': noise.Noise}[kind](settings)
+
+
+def run(options: argparse.Namespace) -> None:
+    """Do what the command line asks for."""
+    if options.list:
+        show_datasets()
+        return
+    if (options.dataset is None) == (options.synthetic is None):
+        raise SAPDError(f'expected a dataset ({", ".join(dataset_names())}), or --synthetic, or --list.')
+    if options.dataset is not None:
+        check_choice('dataset', options.dataset, dataset_names())
+    if options.source is None:
+        raise SAPDError('--source: expected the folder to start from.')
+    if options.workers < 1 or options.draws < 1:
+        raise SAPDError('--workers, --draws: expected at least 1.')
+    cut = read_cut(options)
+    if options.synthetic is not None:
+        check_choice('--into', options.into, ['train', 'val', 'test'])
+        degradation = build_degradation(options)
+        folder = options.output / (options.name or f'Synthetic{degradation.name.capitalize()}') / options.into
+        finish = Finish(cut if isinstance(cut, SubImages) else None, options.lmdb, options.workers)
+        make_pairs(degradation, options.source, folder, options.seed, options.draws, finish, options.dry_run)
+        return
+    prepare(
+        load_manifest(options.dataset),
+        options.source,
+        options.output,
+        options.split,
+        'copy' if options.copy else 'hardlink' if options.hardlink else 'symlink',
+        Finish(None, options.lmdb, options.workers),
+        cut,
+        options.any_count,
+        options.verify,
+        options.dry_run,
+    )
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command and return its exit status."""
+    options = parse_arguments(arguments)
+    return exit_status(lambda: run(options))
+
+
+if __name__ == '__main__':
+    sys.exit(main())

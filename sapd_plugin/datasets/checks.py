@@ -1,0 +1,175 @@
+"""What is wrong with a downloaded dataset: counts, counterparts, names, sizes, unreadable images."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import defaultdict
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from PIL import Image
+
+from sapd_plugin.datasets.manifest import Manifest, Part, Split
+from sapd_plugin.datasets.progress import run_jobs
+from sapd_plugin.datasets.scan import Block, Entry, Scan, Source, blocks_header, scan_part
+from sapd_plugin.errors import SAPDError
+from sapd_plugin.priors.extraction.images import ImageError, read_image
+
+SHOWN = 10
+"""Names shown of a long list."""
+_ORIENTATION = 0x0112
+Shape = tuple[int, int, int]
+
+
+@dataclass
+class CheckedSplit:
+    """A split whose images are all there.
+
+    Attributes:
+        split: of the manifest.
+        scans: one a part.
+        entries: of all parts, sorted by name.
+        shapes: (H, W, channels) of each entry's target, by name.
+    """
+
+    split: Split
+    scans: list[Scan] = field(default_factory=list)
+    entries: list[Entry] = field(default_factory=list)
+    shapes: dict[str, Shape] = field(default_factory=dict)
+
+
+def check_dataset(
+    manifest: Manifest, splits: list[str], source: Path, any_count: bool, verify: bool, workers: int
+) -> list[CheckedSplit]:
+    """Look for the splits in the source folder and check all there is to check.
+
+    Args:
+        manifest: the dataset.
+        splits: names of the splits wanted.
+        source: the downloaded folder.
+        any_count: a part of a dataset will do.
+        verify: decode every image and find inputs that are there twice, instead of reading the headers alone.
+        workers: threads.
+
+    Raises:
+        SAPDError: one message with all that is wrong, and the dataset's page.
+    """
+    if not source.is_dir():
+        raise SAPDError(f'--source: found no folder {source}, expected the downloaded dataset ({manifest.page}).')
+    problems: list[str] = []
+    checked = []
+    for name in splits:
+        result = CheckedSplit(manifest.splits[name])
+        for part in result.split.parts:
+            scan = scan_part(part, source, only=len(splits) == 1)
+            where = f'{name}/{part.prefix[:-1]}' if part.prefix else name
+            problems += _problems(where, part, scan, source, any_count)
+            result.scans.append(scan)
+            result.entries += scan.entries
+        result.entries.sort(key=lambda entry: entry.name)
+        checked.append(result)
+    for result in checked:
+        problems += _read_shapes(result, verify, workers)
+    if problems:
+        missing = [result.split.name for result in checked if not result.entries]
+        complete = [result.split.name for result in checked if result.entries]
+        hint = f'\n--split {" ".join(complete)} prepares what is there.' if missing and complete else ''
+        lines = '\n'.join(f'- {problem}' for problem in problems)
+        raise SAPDError(
+            f"{source} is not {manifest.folder} as expected:\n{lines}\nThe dataset's page: {manifest.page}{hint}"
+        )
+    return checked
+
+
+def _problems(where: str, part: Part, scan: Scan, source: Path, any_count: bool) -> list[str]:
+    counts = ' or '.join(map(str, part.counts))
+    if not scan.inputs + scan.targets:
+        known = '; '.join(
+            ' + '.join(str(place) for place in (layout.input, layout.target, layout.list) if place is not None)
+            for layout in part.layouts
+        )
+        inside = sorted(path.name + ('/' if path.is_dir() else '') for path in source.iterdir())
+        return [f'{where}: found no image, expected {counts} in one of: {known}. {source} holds {some(inside)}.']
+    problems = []
+    if scan.alone:
+        problems.append(f'{where}: without a counterpart: {some(relative(scan.alone, source))} (in {scan.describe()}).')
+    if scan.repeated:
+        problems.append(f'{where}: two files for one image: {some(scan.repeated)}.')
+    found = len(scan.entries)
+    if found not in part.counts and not (any_count and found):
+        advice = 'no pair can be made of them' if not found else '--any-count takes what is there'
+        problems.append(f'{where}: found {found} (in {scan.describe()}), expected {counts}; {advice}.')
+    return problems
+
+
+def _read_shapes(result: CheckedSplit, verify: bool, workers: int) -> list[str]:
+    def read(entry: Entry) -> tuple[dict[str, Shape], list[str], str]:
+        shapes, unreadable, digest = {}, [], ''
+        for side, source in entry.sides.items():
+            try:
+                shapes[side] = source_shape(source)
+                if verify and isinstance(source, Path):
+                    read_image(source)
+                    # Many pairs may share a target.
+                    digest = digest or hashlib.sha256(source.read_bytes()).hexdigest()
+            except (ImageError, OSError) as error:
+                unreadable.append(str(error))
+        return shapes, unreadable, digest
+
+    name = result.split.name
+    label = f'{name}: decoding' if verify else f'{name}: reading headers'
+    readings = run_jobs(read, result.entries, workers, label)
+    problems: list[str] = []
+    unreadable = [message for _, messages, _ in readings for message in messages]
+    if unreadable:
+        problems.append(f'{name}: unreadable: {some(unreadable)}')
+    unequal = []
+    same: dict[str, list[str]] = defaultdict(list)
+    for entry, (shapes, _, digest) in zip(result.entries, readings):
+        if 'target' in shapes:
+            result.shapes[entry.name] = shapes['target']
+        sizes = {side: f'{shape[0]}x{shape[1]}' for side, shape in shapes.items()}
+        if len(set(sizes.values())) > 1:
+            unequal.append(f'{entry.name} (input {sizes["input"]}, target {sizes["target"]})')
+        if digest:
+            same[digest].append(entry.name)
+    if unequal:
+        problems.append(f'{name}: input and target of different sizes: {some(unequal)}.')
+    twins = [' = '.join(names) for names in same.values() if len(names) > 1]
+    if twins:
+        # Some published sets repeat an image: worth knowing, and no mistake of the user's.
+        print(f'{name}: the same image under two names: {some(twins)}.')
+    return problems
+
+
+def source_shape(source: Source) -> Shape:
+    """Give (H, W, channels) of an image as OpenCV decodes it, from its header alone.
+
+    Raises:
+        ImageError: for what is no image.
+    """
+    if isinstance(source, Block):
+        shape = blocks_header(source.path)[1]
+        return shape[2], shape[3], shape[4]
+    try:
+        with Image.open(source) as image:
+            width, height = image.size
+            channels = 3 if image.mode == 'P' else len(image.getbands())
+            if image.format == 'JPEG' and image.getexif().get(_ORIENTATION, 1) > 4:
+                width, height = height, width
+    except (OSError, SyntaxError, ValueError) as error:
+        raise ImageError(f'{source}: no image, or a truncated one ({error}).') from error
+    return height, width, channels
+
+
+def some(names: Iterable[object]) -> str:
+    """Join the first names of a list and say how many more there are."""
+    texts = [str(name) for name in names]
+    more = f' and {len(texts) - SHOWN} more' if len(texts) > SHOWN else ''
+    return (', '.join(texts[:SHOWN]) or 'nothing') + more
+
+
+def relative(paths: Iterable[Path], root: Path) -> list[str]:
+    """Name paths below a folder."""
+    return [str(path.relative_to(root)) for path in paths]

@@ -1,0 +1,82 @@
+"""LMDBs that BasicSR and MMagic both read, made by BasicSR's own maker.
+
+A key is the file's name without suffix: what BasicSR takes from meta_info.txt, and what MMagic makes of a path. The
+value is the file's bytes; nothing is encoded again.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+from collections.abc import Mapping, Sequence
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from tqdm import tqdm
+
+from sapd_plugin.datasets.checks import Shape
+from sapd_plugin.datasets.files import PNG_COMPRESSION, Workshop
+from sapd_plugin.errors import SAPDError
+
+_PAGE = 4096
+
+
+def is_made(database: Path, images: Sequence[Path]) -> bool:
+    """Tell whether an LMDB is there.
+
+    Raises:
+        SAPDError: where it is, but with other images.
+    """
+    if not database.exists():
+        return False
+    meta = database / 'meta_info.txt'
+    lines = meta.read_text(encoding='ascii').splitlines() if meta.is_file() else []
+    found, expected = {line.split('.')[0] for line in lines}, {image.stem for image in images}
+    if found != expected:
+        differing = sorted(found ^ expected)
+        raise SAPDError(
+            f'{database}: found {len(found)} images, expected {len(expected)}; {differing[0]} is in one of the two '
+            'alone. Remove the LMDB to have it made anew.'
+        )
+    return True
+
+
+@lru_cache
+def lmdb_maker() -> Any:
+    """Load the class ``basicsr.utils.lmdb_util.LmdbMaker``.
+
+    Its file alone: the package imports all networks and metrics, which takes many seconds.
+
+    Raises:
+        SAPDError: where BasicSR is not installed.
+    """
+    package = importlib.util.find_spec('basicsr')
+    if package is None or not package.submodule_search_locations:
+        raise SAPDError('--lmdb: BasicSR, whose LMDB maker is used, is not installed: pip install basicsr.')
+    path = Path(package.submodule_search_locations[0]) / 'utils' / 'lmdb_util.py'
+    spec = importlib.util.spec_from_file_location('basicsr_lmdb_util', path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module.LmdbMaker
+
+
+def make_database(database: Path, images: Sequence[Path], shapes: Mapping[str, Shape], workshop: Workshop) -> None:
+    """Write images to an LMDB; it appears at its place when it is whole.
+
+    Args:
+        database: its folder, ``*.lmdb``.
+        images: the files.
+        shapes: (H, W, channels) by name without suffix, for meta_info.txt.
+        workshop: where it is made.
+    """
+    # Each record takes whole pages; the maker's own estimate, ten times the first image, is at times too small.
+    room = sum(os.path.getsize(image) + 2 * _PAGE for image in images) * 5 // 4 + (1 << 26)
+    temporary = workshop.path(database.name)
+    maker = lmdb_maker()(str(temporary), map_size=room, compress_level=PNG_COMPRESSION)
+    for image in tqdm(images, desc=database.name, unit='image'):
+        maker.put(image.read_bytes(), image.stem, shapes[image.stem])
+    maker.close()
+    os.replace(temporary, database)

@@ -1,0 +1,84 @@
+"""Files that are there whole or not at all, however the process ends."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from sapd_plugin.errors import SAPDError
+from sapd_plugin.priors.store.locks import BusyError, locked
+
+PNG_COMPRESSION = 3
+
+
+class Workshop:
+    """A hidden folder beside the results in which files are made before they are moved to their place."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def path(self, name: str) -> Path:
+        """Name a file that is to be made; each thread has its own."""
+        return self._folder / f'{threading.get_ident()}-{name}'
+
+    def write(self, path: Path, data: bytes) -> None:
+        """Write a file, whole."""
+        temporary = self.path(path.name)
+        temporary.write_bytes(data)
+        os.replace(temporary, path)
+
+    def write_text(self, path: Path, text: str) -> None:
+        """Write a text file, whole, unless it holds that text already."""
+        if not (path.is_file() and path.read_text(encoding='utf-8') == text):
+            self.write(path, text.encode('utf-8'))
+
+    def write_image(self, path: Path, image: np.ndarray) -> None:
+        """Write (H,W,3) uint8 RGB, whole, in the format of the path's suffix."""
+        self.write(path, encode_image(image, path.suffix))
+
+    def copy(self, source: Path, path: Path) -> None:
+        """Copy a file with its time, whole."""
+        temporary = self.path(path.name)
+        shutil.copy2(source, temporary)
+        os.replace(temporary, path)
+
+    def link(self, source: Path, path: Path, hard: bool) -> None:
+        """Link to a file; the link appears at once."""
+        try:
+            (os.link if hard else os.symlink)(source, path)
+        except OSError as error:
+            advice = 'expected a file system that can; --copy copies.'
+            raise SAPDError(f'{path}: cannot be linked to {source} ({error.strerror}), {advice}') from error
+
+
+def encode_image(image: np.ndarray, suffix: str = '.png') -> bytes:
+    """Encode (H,W,3) uint8 RGB."""
+    bgr = np.ascontiguousarray(image[..., ::-1])
+    settings = [cv2.IMWRITE_PNG_COMPRESSION, PNG_COMPRESSION] if suffix == '.png' else []
+    return cv2.imencode(suffix, bgr, settings)[1].tobytes()
+
+
+@contextlib.contextmanager
+def open_workshop(dataset: Path) -> Iterator[Workshop]:
+    """Make the folder of a dataset the caller's alone, and clear away what a killed run left unfinished.
+
+    Raises:
+        SAPDError: where another process is at work on it.
+    """
+    dataset.mkdir(parents=True, exist_ok=True)
+    folder = dataset / '.unfinished'
+    try:
+        with locked(dataset / '.lock', dataset):
+            shutil.rmtree(folder, ignore_errors=True)
+            folder.mkdir()
+            yield Workshop(folder)
+            shutil.rmtree(folder)
+    except BusyError as error:
+        raise SAPDError(f'{dataset}: another process is preparing this dataset, expected one at a time.') from error

@@ -1,0 +1,201 @@
+"""Finding a part's images in the source folder, in whichever of its layouts they lie."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import scipy.io
+
+from sapd_plugin.datasets.manifest import Layout, Part
+from sapd_plugin.datasets.patterns import Pattern
+from sapd_plugin.errors import SAPDError
+
+
+@dataclass(frozen=True)
+class Block:
+    """One image of a MATLAB file with an array (scenes, blocks, H, W, 3) of uint8, RGB."""
+
+    path: Path
+    scene: int
+    block: int
+
+    def __str__(self) -> str:
+        return f'{self.path}[{self.scene},{self.block}]'
+
+
+Source = Path | Block
+
+
+@dataclass(frozen=True)
+class Entry:
+    """An image that will be prepared under a name, without suffix, and where its two sides come from."""
+
+    name: str
+    input: Source | None
+    target: Source
+
+    @property
+    def sides(self) -> dict[str, Source]:
+        """Folder name -> source."""
+        return {'target': self.target} if self.input is None else {'input': self.input, 'target': self.target}
+
+
+@dataclass
+class Scan:
+    """What a layout found.
+
+    Attributes:
+        layout: the layout.
+        entries: pairs, or targets where there is no input; sorted by name.
+        inputs: number of inputs found.
+        targets: number of targets found.
+        alone: files without a counterpart.
+        repeated: messages about files that would have one name.
+    """
+
+    layout: Layout
+    entries: list[Entry] = field(default_factory=list)
+    inputs: int = 0
+    targets: int = 0
+    alone: list[Path] = field(default_factory=list)
+    repeated: list[str] = field(default_factory=list)
+
+    def describe(self) -> str:
+        """Say which folders were looked into and what was in them."""
+        target = f'{self.layout.target}: {self.targets}'
+        return target if self.layout.input is None else f'{self.layout.input}: {self.inputs}, {target}'
+
+
+def scan_part(part: Part, source: Path, only: bool) -> Scan:
+    """Try a part's layouts and return the one that fits best: the right count first, then the most pairs.
+
+    Args:
+        part: what is looked for.
+        source: the downloaded folder.
+        only: this split alone was asked for, so that bare layouts are taken with any count.
+    """
+    scans = [_scan(layout, source) for layout in part.layouts]
+    fitting = [
+        scan for scan in scans if only or not scan.layout.bare or (len(scan.entries) in part.counts and not scan.alone)
+    ]
+    best = max(
+        fitting or scans[:1],
+        key=lambda scan: (len(scan.entries) in part.counts, len(scan.entries), scan.inputs + scan.targets),
+    )
+    best.entries = [Entry(prepared_name(part.prefix + e.name), e.input, e.target) for e in best.entries]
+    return best
+
+
+def prepared_name(name: str) -> str:
+    """Make a name that every reader takes.
+
+    BasicSR and MMagic cut meta-file lines at a space, and BasicSR cuts LMDB keys, which are ASCII, at the first dot.
+
+    >>> prepared_name('day 1.5')
+    'day_1_5'
+    """
+    return ''.join(letter if letter.isascii() and letter not in ' .' else '_' for letter in name)
+
+
+def _scan(layout: Layout, source: Path) -> Scan:
+    if layout.blocks:
+        return _scan_blocks(layout, source)
+    listed = _listed(source / layout.list, source) if layout.list is not None else None
+    targets = _group(layout.target, layout.target.fields, source, listed)
+    scan = Scan(layout, targets=sum(map(len, targets.values())))
+    if layout.input is None:
+        for files in targets.values():
+            _add(scan, files[0][0], None, [path for _, path in files])
+    else:
+        inputs = _group(layout.input, layout.target.fields, source, listed)
+        scan.inputs = sum(map(len, inputs.values()))
+        for key, files in inputs.items():
+            if key not in targets:
+                scan.alone += [path for _, path in files]
+                continue
+            for fields, path in files:
+                _add(scan, fields, path, [target for _, target in targets[key]])
+        if not layout.spare_targets:
+            scan.alone += [path for key, files in targets.items() if key not in inputs for _, path in files]
+    _find_repeated(scan)
+    scan.entries.sort(key=lambda entry: entry.name)
+    return scan
+
+
+def _group(
+    pattern: Pattern, keys: list[str], source: Path, listed: set[Path] | None
+) -> dict[tuple[str, ...], list[tuple[dict[str, str], Path]]]:
+    groups = defaultdict(list)
+    for fields, path in pattern.find(source):
+        if listed is None or path in listed:
+            groups[tuple(fields[key] for key in keys)].append((fields, path))
+    return groups
+
+
+def _add(scan: Scan, fields: dict[str, str], path: Path | None, targets: list[Path]) -> None:
+    if scan.layout.name is not None:
+        name = scan.layout.name.format(**fields)
+    else:
+        name = '-'.join(value for key, value in fields.items() if not key.startswith('_'))
+    if len(targets) > 1:
+        scan.repeated.append(f'{name}: {targets[0]} and {targets[1]}')
+    scan.entries.append(Entry(name, path, targets[0]))
+
+
+def _find_repeated(scan: Scan) -> None:
+    seen: dict[str, Entry] = {}
+    for entry in scan.entries:
+        first = seen.setdefault(prepared_name(entry.name).casefold(), entry)
+        if first is not entry:
+            both = [other.input or other.target for other in (first, entry)]
+            scan.repeated.append(f'{entry.name}: {both[0]} and {both[1]}')
+
+
+def _listed(file: Path, source: Path) -> set[Path]:
+    """Read a list of pairs: two paths a line, relative to the source folder."""
+    if not file.is_file():
+        return set()
+    return {source / path for line in file.read_text(encoding='utf-8').splitlines() for path in line.split()}
+
+
+def _scan_blocks(layout: Layout, source: Path) -> Scan:
+    scan = Scan(layout)
+    assert layout.input is not None
+    sides = []
+    for pattern in (layout.input, layout.target):
+        path = source / pattern.text
+        sides.append(block_names(path) if path.is_file() else {})
+    scan.inputs, scan.targets = map(len, sides)
+    for name, block in sides[0].items():
+        if name in sides[1]:
+            scan.entries.append(Entry(name, block, sides[1][name]))
+    scan.alone = [source / layout.input.text if scan.inputs > scan.targets else source / layout.target.text]
+    if scan.inputs == scan.targets:
+        scan.alone = []
+    return scan
+
+
+def block_names(path: Path) -> dict[str, Block]:
+    """Name the blocks of a MATLAB file ``scene-block``, both counted from 0, by its header alone.
+
+    Raises:
+        SAPDError: for a file that cannot be read, or holds something else.
+    """
+    _, shape = blocks_header(path)
+    return {
+        f'{scene:02d}-{block:02d}': Block(path, scene, block) for scene in range(shape[0]) for block in range(shape[1])
+    }
+
+
+def blocks_header(path: Path) -> tuple[str, tuple[int, ...]]:
+    """Give the name and the shape of the one array in a MATLAB file, without reading it."""
+    try:
+        variables = scipy.io.whosmat(path)
+    except (ValueError, OSError, NotImplementedError) as error:
+        raise SAPDError(f'{path}: cannot be read as a MATLAB file ({error}).') from error
+    found = [(name, tuple(shape)) for name, shape, _ in variables]
+    if len(found) != 1 or len(found[0][1]) != 5 or found[0][1][4] != 3:
+        raise SAPDError(f'{path}: found {found}, expected one array of shape (scenes, blocks, H, W, 3).')
+    return found[0]

@@ -1,0 +1,207 @@
+"""Degraded pairs of a folder of clean photos: deterministic, resumable, with every parameter on record."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import io
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+
+from sapd_plugin.datasets.checks import source_shape
+from sapd_plugin.datasets.files import open_workshop
+from sapd_plugin.datasets.finishing import Finish, finish_split, say
+from sapd_plugin.datasets.placing import Placement, refuse_strangers
+from sapd_plugin.datasets.progress import run_jobs
+from sapd_plugin.datasets.scan import prepared_name
+from sapd_plugin.datasets.synthetic.settings import plain
+from sapd_plugin.errors import SAPDError
+from sapd_plugin.priors.extraction.images import list_images, read_image
+from sapd_plugin.priors.store.keys import mask_key
+
+LATER_KEYS = {'kernel_share': 1}
+"""Keys that a record lacks where they have these values, as all records did before there were such keys."""
+
+
+class Degradation(Protocol):
+    """Rain, noise or blur: draws the parameters of an image, and makes the image from them."""
+
+    name: str
+    settings: Any
+
+    def draw(self, random: np.random.Generator) -> dict[str, Any]:
+        """Draw an image's parameters, as JSON has them."""
+
+    def render(self, photo: np.ndarray, parameters: dict[str, Any], random: np.random.Generator) -> np.ndarray:
+        """Degrade (H,W,3) uint8 RGB."""
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """One pair: a photo, the name of the pair and its parameters."""
+
+    photo: Path
+    name: str
+    parameters: dict[str, Any]
+
+
+def streams(seed: int, kind: str, name: str, draw: int) -> tuple[np.random.Generator, int]:
+    """Give the stream that an image's parameters are drawn from, and the seed of the one that its pixels come from.
+
+    They follow from the seed, the degradation, the photo's name and the draw's number alone: one photo more changes no
+    other.
+    """
+    digest = hashlib.sha256(f'{seed}/{kind}/{name}/{draw}'.encode()).digest()
+    return np.random.default_rng(int.from_bytes(digest[:16], 'big')), int.from_bytes(digest[16:20], 'big')
+
+
+def render(degradation: Degradation, photo: np.ndarray, parameters: dict[str, Any]) -> np.ndarray:
+    """Make the degraded image of recorded parameters: the same bytes each time.
+
+    Args:
+        degradation: of the kind and, for kernels from files, with the kernels of the record.
+        photo: (H,W,3) uint8 RGB.
+        parameters: one image's, from parameters.json.
+    """
+    return degradation.render(photo, parameters, np.random.default_rng(parameters['pixel_seed']))
+
+
+def draw_pairs(degradation: Degradation, photos: Path | Mapping[str, Path], seed: int, draws: int) -> list[Drawn]:
+    """Draw the parameters of all pairs.
+
+    Args:
+        degradation: how photos are degraded.
+        photos: as for `make_pairs`.
+        seed: of all that is drawn.
+        draws: pairs made of each photo.
+
+    Raises:
+        SAPDError: where there is no photo, or two would have one name.
+    """
+    pairs: dict[str, Drawn] = {}
+    named = ((photo, name) for name, photo in photos.items()) if isinstance(photos, Mapping) else _photos(photos)
+    for photo, stem in named:
+        for number in range(draws):
+            name = stem if draws == 1 else f'{stem}_d{number + 1}'
+            if name in pairs:
+                raise SAPDError(f'--source: {pairs[name].photo} and {photo} both have the name {name}, expected one.')
+            random, pixel_seed = streams(seed, degradation.name, stem, number)
+            pairs[name] = Drawn(photo, name, {**degradation.draw(random), 'pixel_seed': pixel_seed})
+    return list(pairs.values())
+
+
+def _photos(folder: Path) -> Iterator[tuple[Path, str]]:
+    if not folder.is_dir():
+        raise SAPDError(f'--source: found no folder {folder}, expected one of clean photos.')
+    files, root = list_images(folder)
+    for path in files:
+        yield path, prepared_name(mask_key(path, root).replace('/', '-'))
+
+
+def make_pairs(
+    degradation: Degradation,
+    photos: Path | Mapping[str, Path],
+    folder: Path,
+    seed: int,
+    draws: int,
+    finish: Finish,
+    dry_run: bool,
+    suffix: str = '.png',
+) -> None:
+    """Write ``folder/{input,target}/NAME`` and the parameters, as parameters.json and parameters.csv.
+
+    Args:
+        degradation: how photos are degraded.
+        photos: folder of clean photos, PNG or JPG, searched with its sub-folders; or the photos by name.
+        folder: of the split.
+        seed: another seed gives other parameters and other pixels.
+        draws: pairs made of each photo.
+        finish: what else is made.
+        dry_run: print what would be done, write nothing.
+        suffix: of the images: '.png', or '.bmp', which is larger and read many times as fast.
+
+    Raises:
+        SAPDError: for an unreadable photo, or a folder made with other settings.
+    """
+    pairs = draw_pairs(degradation, photos, seed, draws)
+    shapes = {pair.name: (*source_shape(pair.photo)[:2], 3) for pair in pairs}
+    placements = [
+        Placement(pair.photo, folder / side / f'{pair.name}{suffix}', True)
+        for pair in pairs
+        for side in ('input', 'target')
+    ]
+    refuse_strangers({placement.path for placement in placements})
+    record = {
+        'degradation': degradation.name,
+        'seed': seed,
+        'draws': draws,
+        'settings': plain(degradation.settings),
+        'kernels': sorted(getattr(degradation, 'kernels', {})),
+    }
+    record |= {key: value for key, usual in LATER_KEYS.items() if (value := getattr(degradation, key, usual)) != usual}
+    check_record(folder / 'parameters.json', record)
+    there = {placement.path for placement in placements if placement.path.exists()}
+    left = [p for p in pairs if not {folder / side / f'{p.name}{suffix}' for side in ('input', 'target')} <= there]
+    what = f'{folder.parent.name}/{folder.name}: {len(pairs)} pairs with {degradation.name}'
+    if dry_run:
+        say(what, len(left), None)
+        finish_split(folder, placements, shapes, finish, None)
+        return
+    with open_workshop(folder.parent) as workshop:
+        say(what, len(left), workshop)
+        for side in ('input', 'target'):
+            (folder / side).mkdir(parents=True, exist_ok=True)
+        images = {pair.name: {'photo': pair.photo.name, **pair.parameters} for pair in pairs}
+        workshop.write_text(folder / 'parameters.json', json.dumps({**record, 'images': images}, indent=1) + '\n')
+        workshop.write_text(folder / 'parameters.csv', _table(images))
+
+        def make(pair: Drawn) -> None:
+            photo = read_image(pair.photo)
+            workshop.write_image(folder / 'target' / f'{pair.name}{suffix}', photo)
+            workshop.write_image(folder / 'input' / f'{pair.name}{suffix}', render(degradation, photo, pair.parameters))
+
+        if left:
+            run_jobs(make, left, finish.workers, degradation.name)
+        finish_split(folder, placements, shapes, finish, workshop)
+
+
+def check_record(path: Path, record: Mapping[str, Any]) -> None:
+    """Refuse a folder whose parameters.json, if there is one, says otherwise than ``record``.
+
+    Raises:
+        SAPDError: naming the first key that differs.
+    """
+    if not path.is_file():
+        return
+    found = {**LATER_KEYS, **json.loads(path.read_text(encoding='utf-8'))}
+    for key, value in {**LATER_KEYS, **record}.items():
+        if found.get(key) != value:
+            raise SAPDError(
+                f'{path}: {key}: found {found.get(key)}, asked for {value}; ask for the same, or choose another --name '
+                'or --output.'
+            )
+
+
+def _table(images: dict[str, dict[str, Any]]) -> str:
+    """Flatten the parameters: a line an image, ``layers.0.angle``, ..."""
+    rows = [{'name': name, **dict(_flatten('', parameters))} for name, parameters in images.items()]
+    columns = sorted({key for row in rows for key in row} - {'name', 'photo'})
+    text = io.StringIO()
+    writer = csv.DictWriter(text, ['name', 'photo', *columns], lineterminator='\n')
+    writer.writeheader()
+    writer.writerows(rows)
+    return text.getvalue()
+
+
+def _flatten(prefix: str, value: Any) -> Iterator[tuple[str, Any]]:
+    if isinstance(value, (dict, list)):
+        items = value.items() if isinstance(value, dict) else enumerate(value)
+        for key, inner in items:
+            yield from _flatten(f'{prefix}.{key}' if prefix else str(key), inner)
+    else:
+        yield prefix, value

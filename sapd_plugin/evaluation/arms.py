@@ -1,0 +1,160 @@
+"""The images of one arm of an evaluation, matched with the clean ones by name and size."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+from PIL import Image, UnidentifiedImageError
+
+from sapd_plugin.errors import SAPDError
+from sapd_plugin.priors.extraction.images import list_images, read_image
+from sapd_plugin.priors.extraction.sources import Photos
+from sapd_plugin.priors.store.keys import mask_key, nearest_keys, template_key
+
+CLEAN, DEGRADED = 'clean', 'degraded'
+"""Names of the two arms that are not restored."""
+
+Size = tuple[int, int]
+"""(H, W) in pixels."""
+
+_TURNED = (5, 6, 7, 8)  # EXIF orientations that swap the sides
+_ORIENTATION = 0x0112
+
+
+@dataclass(frozen=True)
+class Clean:
+    """The clean images: by key, file and size."""
+
+    folder: Path
+    files: dict[str, Path]
+    sizes: dict[str, Size]
+
+    @classmethod
+    def find(cls, folder: Path, limit: int | None = None) -> Clean:
+        """List a folder's images, the first ``limit`` of them by name.
+
+        Raises:
+            SAPDError: for a folder without images, or a file that is none.
+        """
+        files = dict(list(_by_key(f'--{CLEAN}', folder).items())[:limit])
+        return cls(folder, files, {key: image_size(path) for key, path in files.items()})
+
+
+def arm_photos(
+    name: str, folder: Path, clean: Clean, template: str | None = None, side_by_side: bool = False, scaled: bool = False
+) -> Photos:
+    """Match an arm's images with the clean ones.
+
+    Args:
+        name: of the arm, for messages.
+        folder: of its images, searched with its sub-folders.
+        clean: what they have to match.
+        template: name of an arm's image, without extension, by that of the clean one: '{}_stock', or '{0}/{0}_5000'.
+            By default the same name, or else the one ending that all images share: BasicSR's test saves NAME_SUFFIX or
+            NAME_EXPERIMENT, MMagic's NAME_STEP.
+        side_by_side: where an image is wider than the clean one and as high, take its right end: MMagic's default
+            picture has the ground truth, the input and the restored image from left to right.
+        scaled: bring a smaller image to the clean one's size, bicubic: degraded ones of super-resolution.
+
+    Returns:
+        Photos by the clean images' keys; they are read at the clean image's size.
+
+    Raises:
+        SAPDError: for images that are missing, names that fit several ways, or other sizes.
+    """
+    option = f'--{name}' if name in (CLEAN, DEGRADED) else f'--restored {name}'
+    files = match_names(name, _by_key(option, folder), list(clean.files), template)
+    for key, path in files.items():
+        found, expected = image_size(path), clean.sizes[key]
+        cut = side_by_side and found[0] == expected[0] and found[1] > expected[1]
+        if found != expected and not cut and not scaled:
+            hint = ''
+            if found[0] == expected[0] and found[1] > expected[1]:
+                hint = " MMagic's test saves ground truth, input and restored image side by side: add --side-by-side."
+            raise SAPDError(
+                f'{name}: found {path} of {found[0]}x{found[1]}, expected {expected[0]}x{expected[1]} as '
+                f'{clean.files[key]}.{hint}'
+            )
+    sizes = {str(path): clean.sizes[key] for key, path in files.items()}
+
+    def read(path: str) -> np.ndarray:
+        image, (height, width) = read_image(path), sizes[path]
+        if image.shape[:2] == (height, width):
+            return image
+        if scaled:
+            return cv2.resize(image, (width, height), interpolation=cv2.INTER_CUBIC)
+        return np.ascontiguousarray(image[:, -width:])
+
+    return Photos(folder, [(key, str(path)) for key, path in files.items()], read)
+
+
+def match_names(arm: str, found: Mapping[str, Path], keys: Sequence[str], template: str | None) -> dict[str, Path]:
+    """Give each clean image's key the arm's file. See `arm_photos`."""
+    templates = _templates(found, keys[0]) if template is None else [template]
+    fitting = [t for t in templates if all(_named(key, t) in found for key in keys)]
+    if len(fitting) > 1 and fitting[0] != '{}':
+        raise SAPDError(
+            f'{arm}: found several images of each name ({", ".join(fitting[:5])}), expected --name-template {arm}=... '
+            'to choose.'
+        )
+    if fitting:
+        return {key: found[_named(key, fitting[0])] for key in keys}
+    best = max(templates, key=lambda t: sum(_named(key, t) in found for key in keys), default='{}')
+    lacking = [key for key in keys if _named(key, best) not in found]
+    near = nearest_keys(_named(lacking[0], best), found)
+    raise SAPDError(
+        f"{arm}: found no image for {len(lacking)} of {len(keys)} clean images by the names '{best}', the first is "
+        f"'{_named(lacking[0], best)}', expected all; near: {near}. --name-template {arm}='{{}}_SUFFIX' tells how they "
+        'are named.'
+    )
+
+
+def image_size(path: Path) -> Size:
+    """(H, W) as the image is decoded, from its header.
+
+    Raises:
+        SAPDError: for what is no image.
+    """
+    try:
+        with Image.open(path) as image:
+            width, height = image.size
+            turned = image.getexif().get(_ORIENTATION) in _TURNED
+    except (OSError, UnidentifiedImageError) as error:
+        raise SAPDError(f'{path}: found no image ({error}), expected one.') from error
+    return (width, height) if turned else (height, width)
+
+
+def _templates(found: Mapping[str, Path], key: str) -> list[str]:
+    """The templates by which an arm may name the image ``key``: the same name first, then each ending there is."""
+    endings = [_literal(other.removeprefix(key)) for other in found if other.startswith(key) and other != key]
+    # While training, BasicSR saves a folder an image.
+    inner = f'{key}/{key.rpartition("/")[2]}'
+    nested = [_literal(other.removeprefix(inner)) for other in found if other.startswith(inner)]
+    return ['{}', *('{}' + ending for ending in endings if '/' not in ending), *('{0}/{0}' + end for end in nested)]
+
+
+def _literal(text: str) -> str:
+    return text.replace('{', '{{').replace('}', '}}')
+
+
+def _named(key: str, template: str) -> str:
+    try:
+        return template_key(key, template)
+    except (IndexError, KeyError, ValueError) as error:
+        raise SAPDError(f"--name-template: found '{template}', expected {{}} in place of the clean name.") from error
+
+
+def _by_key(option: str, folder: Path) -> dict[str, Path]:
+    if not folder.is_dir():
+        raise SAPDError(f'{option}: found no folder {folder}, expected one of images.')
+    files, root = list_images(folder)
+    images: dict[str, Path] = {}
+    for path in files:
+        key = mask_key(path, root)
+        if images.setdefault(key, path) != path:
+            raise SAPDError(f'{option}: found {images[key].name} and {path.name}, expected one image a name.')
+    return images

@@ -1,0 +1,86 @@
+"""People's segmentations of photos, as the Berkeley Segmentation Data Set holds them."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterable
+from pathlib import Path
+
+import numpy as np
+from scipy.io import loadmat
+from scipy.io.matlab import MatReadError
+
+from sapd_plugin.errors import SAPDError
+from sapd_plugin.priors.store.keys import nearest_keys
+
+INDEX = 'index.csv'
+
+
+class People:
+    """A folder of BSDS ``.mat`` files, by the name of the image.
+
+    Args:
+        folder: ``NAME.mat`` for each image; or with an index.csv whose columns ``image`` (file name) and ``bsds_id``
+            say which file belongs to which image, and ``set``, where there is one, to which data set.
+        subset: the rows of that ``set`` alone.
+
+    Raises:
+        SAPDError: for a folder without such files, an unknown set, or an image in several sets.
+    """
+
+    def __init__(self, folder: Path, subset: str | None = None) -> None:
+        self.folder = folder
+        index = folder / INDEX
+        self._files: dict[str, Path] = {}
+        if not index.is_file():
+            if subset is not None:
+                raise SAPDError(f'--human-set: found {subset} and no {index}, expected an index that names sets.')
+            self._files = {path.stem: path for path in sorted(folder.glob('*.mat'))}
+        else:
+            with index.open(encoding='utf-8', newline='') as file:
+                rows = list(csv.DictReader(file))
+            if not rows or not {'image', 'bsds_id'} <= rows[0].keys():
+                raise SAPDError(f'--human: found no columns image and bsds_id in {index}, expected both.')
+            sets = sorted({row.get('set', '') for row in rows})
+            if subset is not None and subset not in sets:
+                raise SAPDError(f'--human-set: found {subset}, expected one of {", ".join(sets)} of {index}.')
+            for row in rows:
+                if subset in (None, row.get('set')):
+                    path = folder / f'{row["bsds_id"]}.mat'
+                    if self._files.setdefault(Path(row['image']).stem, path) != path:
+                        raise SAPDError(
+                            f'--human: found {row["image"]} in several sets of {index}, expected --human-set, one of '
+                            f'{", ".join(sets)}.'
+                        )
+        if not self._files:
+            raise SAPDError(f'--human: found no .mat file in {folder}, expected one an image.')
+
+    def check(self, keys: Iterable[str]) -> None:
+        """Refuse images that nobody segmented.
+
+        Raises:
+            SAPDError: naming the first, and the nearest names.
+        """
+        lacking = [key for key in keys if not self._path(key).is_file()]
+        if lacking:
+            near = nearest_keys(lacking[0], self._files)
+            raise SAPDError(
+                f'--human: found no segmentation of {len(lacking)} images in {self.folder}, the first is '
+                f"'{lacking[0]}'; expected one of each. Nearest: {near}."
+            )
+
+    def annotators(self, key: str) -> list[np.ndarray]:
+        """What each person drew of an image: (H,W) int64 each, every value a region.
+
+        Raises:
+            SAPDError: for a file that is none of BSDS.
+        """
+        path = self._path(key)
+        try:
+            truths = loadmat(path)['groundTruth'][0]
+            return [truth['Segmentation'][0, 0].astype(np.int64) for truth in truths]
+        except (OSError, MatReadError, KeyError, ValueError, IndexError, TypeError) as error:
+            raise SAPDError(f'--human: {path}: found no groundTruth of BSDS ({error!r}), expected its .mat.') from error
+
+    def _path(self, key: str) -> Path:
+        return self._files.get(key.rpartition('/')[2], self.folder / 'absent')

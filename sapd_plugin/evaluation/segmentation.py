@@ -1,0 +1,145 @@
+"""Downstream segmentation: masks of restored images against those of clean images and what people drew."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from tqdm import tqdm
+
+from sapd_plugin.errors import SAPDError
+from sapd_plugin.evaluation.agreement import against_clean, against_people, recoloured
+from sapd_plugin.evaluation.arms import CLEAN, DEGRADED
+from sapd_plugin.evaluation.people import People
+from sapd_plugin.priors.extraction.job import extract_masks
+from sapd_plugin.priors.extraction.sources import Photos
+from sapd_plugin.priors.inspection.overlays import arrange
+from sapd_plugin.priors.inspection.pictures import overlay
+from sapd_plugin.priors.segmenters import Segmenter
+from sapd_plugin.priors.segmenters.checkpoints import sha256
+from sapd_plugin.priors.store import MaskStore
+
+
+@dataclass
+class Masks:
+    """One arm: its photos and the store of their masks, both by the clean images' keys."""
+
+    photos: Photos
+    store: MaskStore
+
+    def labels(self, key: str) -> np.ndarray:
+        """The label map of an image, (H,W) integers."""
+        return self.store.record(key).labels()
+
+
+def cut_masks(arms: Mapping[str, Photos], output: Path, segmenter: Segmenter) -> dict[str, Masks]:
+    """Cut each arm's masks into ``output/ARM``, or take those that are there.
+
+    Args:
+        arms: photos by the clean images' keys.
+        output: folder of the stores.
+        segmenter: the same for all.
+
+    Raises:
+        SAPDError: where an image gets no mask, or a store holds masks of other images or settings.
+        KeyboardInterrupt: the user stopped it; the same call goes on.
+    """
+    found = {}
+    for name, photos in arms.items():
+        store = output / name
+        _record_images(output / f'{name}.images.json', name, photos)
+        print(f'masks of {name}: {photos.place}', flush=True)
+        source = name if name in (CLEAN, DEGRADED) else 'restored'
+        report = extract_masks(photos, store, segmenter, source=source)
+        if report.interrupted:
+            raise KeyboardInterrupt
+        if report.failed:
+            raise SAPDError('\n'.join(report.lines()))
+        found[name] = Masks(photos, MaskStore(store))
+    return found
+
+
+def _record_images(record: Path, name: str, photos: Photos) -> None:
+    """Remember which files the masks are of: a store knows names alone, and arms are trained anew."""
+    known = json.loads(record.read_text(encoding='utf-8')) if record.is_file() else {}
+    now = {key: sha256(Path(path)) for key, path in tqdm(photos.named, f'files of {name}', leave=False, disable=None)}
+    other = [key for key, digest in now.items() if known.get(key, digest) != digest]
+    if other:
+        raise SAPDError(
+            f'{name}: found {len(other)} images other than those whose masks are in {record.parent}, the first is '
+            f"'{other[0]}' of {photos.place}; expected the same. Name another --output, or delete "
+            f'{record.with_name(name)} and {record.name}.'
+        )
+    record.parent.mkdir(parents=True, exist_ok=True)
+    record.write_text(json.dumps({**known, **now}, indent=1), encoding='utf-8')
+
+
+def score(masks: Mapping[str, Masks], keys: Sequence[str], people: People | None) -> dict[str, dict[str, list[float]]]:
+    """Measure every image of every arm.
+
+    Args:
+        masks: of each arm, `CLEAN` among them.
+        keys: of the images.
+        people: their segmentations, or None.
+
+    Returns:
+        Arm -> measure -> a number an image. The clean arm is measured against people alone.
+
+    Raises:
+        SAPDError: for a damaged record, or a segmentation of another size.
+    """
+    scores: dict[str, dict[str, list[float]]] = {arm: {} for arm in masks}
+    for key in tqdm(keys, 'scores', unit='image', leave=False, disable=None):
+        clean = masks[CLEAN].labels(key)
+        drawn = people.annotators(key) if people is not None else None
+        for arm, found in masks.items():
+            labels = clean if arm == CLEAN else found.labels(key)
+            row = {} if arm == CLEAN else against_clean(labels, clean)
+            if drawn is not None:
+                row.update(_against_people(key, labels, drawn))
+            row['masks'] = float(len(np.unique(labels[labels != 0])))
+            row['coverage'] = float((labels != 0).mean())
+            for measure, value in row.items():
+                scores[arm].setdefault(measure, []).append(value)
+    return scores
+
+
+def _against_people(key: str, labels: np.ndarray, drawn: Sequence[np.ndarray]) -> dict[str, float]:
+    try:
+        return against_people(labels, drawn)
+    except SAPDError as error:
+        raise SAPDError(f"--human: the segmentations of '{key}' are not of the clean image: {error}") from error
+
+
+def sheet(masks: Mapping[str, Masks], keys: Sequence[str], count: int, side: int = 320) -> np.ndarray:
+    """Show some images, evenly spread: a column an arm, the photos above their masks.
+
+    A region has the colour of the clean image's region that it shares more than half with; what the clean image has no
+    such region for has a colour of its own.
+
+    Args:
+        masks: of each arm, `CLEAN` among them.
+        keys: of all images.
+        count: how many to show.
+        side: pixels of a picture's longer side.
+
+    Returns:
+        (H,W,3) uint8 RGB.
+    """
+    chosen = [keys[i] for i in np.unique(np.linspace(0, len(keys) - 1, min(count, len(keys))).round().astype(int))]
+
+    def pictures() -> Iterator[tuple[str, np.ndarray]]:
+        for key in chosen:
+            clean = masks[CLEAN].labels(key)
+            photos = {arm: found.photos.read(found.photos.names[key]) for arm, found in masks.items()}
+            for arm, photo in photos.items():
+                yield f'{key} {arm}', photo
+            for arm, photo in photos.items():
+                labels = clean if arm == CLEAN else masks[arm].labels(key)
+                caption = arm if arm == CLEAN else f'{arm}: mIoU {against_clean(labels, clean)["mIoU"]:.3f}'
+                yield caption, overlay(photo, recoloured(labels, clean))
+
+    return arrange(pictures(), len(masks), side)

@@ -1,0 +1,1 @@
+"""Extraction of masks: which images, by whom, into which store."""

@@ -1,0 +1,171 @@
+"""The extraction job: photos in, mask store out. It can be stopped at any moment and started again."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+from tqdm import tqdm
+
+from sapd_plugin.errors import SAPDError
+from sapd_plugin.priors.extraction.images import ImageError
+from sapd_plugin.priors.extraction.ranks import Rank
+from sapd_plugin.priors.extraction.sources import Photos, open_photos
+from sapd_plugin.priors.segmenters import Segmenter
+from sapd_plugin.priors.store import MaskStoreWriter
+
+
+class Restorer(Protocol):
+    """A pre-trained student that restores each photo before it is segmented.
+
+    Attributes:
+        settings: JSON values that name the network and its weights; they go into the store's fingerprint.
+    """
+
+    settings: dict[str, Any]
+
+    def __call__(self, image: np.ndarray) -> np.ndarray:
+        """Restore an RGB uint8 (h,w,3) image to (H,W,3), larger for super-resolution, rounded as its test saves it."""
+        ...
+
+
+@dataclass
+class Report:
+    """What an extraction did.
+
+    Attributes:
+        written: masks made in this run.
+        kept: masks that were there before.
+        left: images of this rank that were not reached.
+        failed: (file, reason) of each image without a mask.
+        interrupted: whether the user stopped it.
+        seconds: time from the first image to the last.
+        pixels, covered, regions: sums over the masks made in this run.
+    """
+
+    written: int = 0
+    kept: int = 0
+    left: int = 0
+    failed: list[tuple[str, str]] = field(default_factory=list)
+    interrupted: bool = False
+    seconds: float = 0.0
+    pixels: int = 0
+    covered: int = 0
+    regions: int = 0
+
+    @property
+    def exit_status(self) -> int:
+        """130 where the user stopped it, 1 where an image has no mask, else 0."""
+        return 130 if self.interrupted else 1 if self.failed else 0
+
+    def lines(self) -> Iterable[str]:
+        """Say it to the user: counts, rates, coverage; then each image that failed, with its reason."""
+        if self.interrupted:
+            yield 'Stopped. What was written is whole; run the same command again to go on.'
+        yield f'{self.written} masks written, {self.kept} kept, {len(self.failed)} failed, {self.left} left'
+        if self.written:
+            yield (
+                f'{self.seconds / self.written:.3f} s an image, {self.regions / self.written:.1f} regions an image, '
+                f'{100 * self.covered / self.pixels:.1f} % of the pixels covered'
+            )
+        for path, reason in self.failed:
+            yield f'failed: {path}: {reason}'
+
+
+def extract_masks(
+    images: Path | Photos,
+    output: Path,
+    segmenter: Segmenter,
+    *,
+    restorer: Restorer | None = None,
+    root: Path | None = None,
+    source: str | None = None,
+    rank: Rank = Rank(),  # noqa: B008  (it is frozen)
+    progress: bool = True,
+) -> Report:
+    """Segment the images of a folder, list or LMDB into a store. Images that are in the store already are skipped.
+
+    A file that cannot be read or segmented is noted and the rest is done. Ctrl-C ends the run after the mask in work
+    is dropped; everything before is in the store.
+
+    Args:
+        images: see `open_photos`; or photos that are listed already, with keys of the caller's choice.
+        output: the store's folder, new or begun with the same settings.
+        segmenter: see `build_segmenter`.
+        restorer: segment what it makes of the images; the restored images are not kept.
+        root: the folder that a list's paths and the keys are relative to.
+        source: what kind of images are segmented (restored, clean, degraded); part of the fingerprint. By default
+            'restored' with a restorer, else 'images'.
+        rank: take every n-th image from the i-th on, and write shard i.
+        progress: show a progress bar on stderr: rank, rate and estimate.
+
+    Raises:
+        SAPDError: where nothing can be done: no images, a store with other settings, a full disk.
+    """
+    output = Path(output)
+    photos = images if isinstance(images, Photos) else open_photos(Path(images), None if root is None else Path(root))
+    place = photos.place
+    if place.is_dir() and output.resolve().is_relative_to(place.resolve()):
+        raise SAPDError(f'--output: found {output} inside of the image folder {place}, expected it elsewhere.')
+    settings = {**segmenter.settings, 'source': source or ('images' if restorer is None else 'restored')}
+    if restorer is not None:
+        settings['restored_by'] = restorer.settings
+    named = photos.named[rank.index :: rank.count]
+    report = Report(failed=photos.failed[rank.index :: rank.count])
+    with MaskStoreWriter(output, {**settings, 'note': f'made from {place}'}, rank.index, rank.count) as writer:
+        todo = [item for item in named if not writer.done(item[0])]
+        report.kept = len(named) - len(todo)
+        reached, begun = 0, time.perf_counter()
+        with _bar(todo, report.kept, rank, progress) as bar:
+            try:
+                for key, name in bar:
+                    _extract_one(key, name, photos, segmenter, restorer, writer, report)
+                    reached += 1
+            except KeyboardInterrupt:
+                report.interrupted = True
+        report.left = len(todo) - reached
+        report.seconds = time.perf_counter() - begun
+    return report
+
+
+def _bar(todo: list[tuple[str, str]], kept: int, rank: Rank, show: bool) -> tqdm:
+    # In a log file each refresh is a line.
+    every = 0.2 if sys.stderr.isatty() else 30.0
+    total = kept + len(todo)
+    return tqdm(
+        todo, str(rank), total, unit='image', initial=kept, mininterval=every, position=rank.local, disable=not show
+    )
+
+
+def _extract_one(
+    key: str,
+    name: str,
+    photos: Photos,
+    segmenter: Segmenter,
+    restorer: Restorer | None,
+    writer: MaskStoreWriter,
+    report: Report,
+) -> None:
+    at_work = 'restorer' if restorer is not None else 'segmenter'
+    try:
+        image = photos.read(name)
+        if restorer is not None:
+            image, at_work = restorer(image), 'segmenter'
+        label_map = segmenter(image)
+    except ImageError as error:
+        report.failed.append((name, str(error).removeprefix(f'{name}: ')))
+        return
+    except Exception as error:
+        # One image that a segmenter trips over must not cost a night's run; it is named at the end.
+        report.failed.append((name, f'the {at_work} failed: {type(error).__name__}: {error}'))
+        return
+    writer.put(key, label_map)
+    report.written += 1
+    report.pixels += label_map.labels.size
+    report.covered += int((label_map.labels != 0).sum())
+    report.regions += len(label_map)

@@ -1,0 +1,126 @@
+"""Pictures of a store's masks over their photos: single ones, and many on one sheet."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from sapd_plugin.errors import SAPDError
+from sapd_plugin.priors.extraction.sources import Photos
+from sapd_plugin.priors.inspection.pictures import overlay, region_colours
+from sapd_plugin.priors.store import MaskStore
+from sapd_plugin.priors.store.keys import nearest_keys
+
+_CAPTION = 18
+
+
+def choose_keys(store: MaskStore, wanted: Sequence[str], seed: int = 0) -> list[str]:
+    """Return the keys that a user asked for: names as they are, or a number for so many random ones.
+
+    Raises:
+        SAPDError: for a name that the store has no mask of, naming the nearest.
+    """
+    keys = store.keys()
+    if len(wanted) == 1 and wanted[0].isdecimal() and wanted[0] not in keys:
+        count = min(int(wanted[0]), len(keys))
+        return [keys[i] for i in sorted(np.random.default_rng(seed).permutation(len(keys))[:count])]
+    for key in wanted:
+        if key not in store:
+            raise SAPDError(f"--overlays: found no mask for '{key}', expected a key; near: {nearest_keys(key, keys)}.")
+    return list(wanted)
+
+
+def draw(store: MaskStore, key: str, photos: Photos | None = None) -> np.ndarray:
+    """Show one mask: over its photo, or its colours alone without photos. Returns (H,W,3) uint8 RGB.
+
+    A photo of another size, as the degraded one of super-resolution, is brought to the mask's.
+
+    Raises:
+        SAPDError: where the photo is missing or cannot be read.
+    """
+    labels = store.record(key).labels()
+    if photos is None:
+        return region_colours(labels)
+    name = photos.names.get(key)
+    if name is None:
+        raise SAPDError(f"--images: found no photo for '{key}' in {photos.place}, expected the images of the store.")
+    photo = photos.read(name)
+    if photo.shape[:2] != labels.shape:
+        photo = cv2.resize(photo, labels.shape[::-1], interpolation=cv2.INTER_CUBIC)
+    return overlay(photo, labels)
+
+
+def write_overlays(store: MaskStore, keys: Sequence[str], folder: Path, photos: Photos | None = None) -> list[Path]:
+    """Write a PNG for each key: ``folder/key.png``. Returns the files written. Raises as `draw` does."""
+    written = []
+    for key in keys:
+        target = folder / f'{key}.png'
+        target.parent.mkdir(parents=True, exist_ok=True)
+        write_png(target, draw(store, key, photos))
+        written.append(target)
+    return written
+
+
+def contact_sheet(
+    store: MaskStore, keys: Sequence[str], photos: Photos | None = None, columns: int = 6, side: int = 200
+) -> np.ndarray:
+    """Show many masks on one sheet, in the order of ``keys``, each with its key below.
+
+    Args:
+        store: the masks.
+        keys: which of them, at least one.
+        photos: what lies below; without, colours alone.
+        columns: pictures a row.
+        side: pixels that a picture's longer side gets.
+
+    Returns:
+        (H,W,3) uint8 RGB.
+
+    Raises:
+        SAPDError: for no key at all; and as `draw` does.
+    """
+    if not keys:
+        raise SAPDError(f'contact sheet: found no key, expected some of the {len(store)} of {store.path}.')
+    return arrange(((key, draw(store, key, photos)) for key in keys), columns, side)
+
+
+def arrange(pictures: Iterable[tuple[str, np.ndarray]], columns: int, side: int) -> np.ndarray:
+    """Put pictures on one sheet, row by row, each with its caption below.
+
+    Args:
+        pictures: (caption, (H,W,3) uint8 RGB) each, at least one, taken one by one; of a caption that is too long the
+            end is kept.
+        columns: pictures a row.
+        side: pixels that a picture's longer side gets.
+
+    Returns:
+        (H,W,3) uint8 RGB.
+    """
+    rows: list[list[np.ndarray]] = []
+    for i, (caption, picture) in enumerate(pictures):
+        scale = side / max(picture.shape[:2])
+        width, height = (max(1, round(length * scale)) for length in picture.shape[1::-1])
+        tile = np.full((height + _CAPTION, side, 3), 255, np.uint8)
+        tile[:height, :width] = cv2.resize(picture, (width, height), interpolation=cv2.INTER_AREA)
+        # OpenCV's letters are ASCII only; the end of a path says most.
+        caption = caption.encode('ascii', 'replace').decode()[-side // 7 :]
+        at = (2, height + _CAPTION - 5)
+        cv2.putText(tile, caption, at, cv2.FONT_HERSHEY_SIMPLEX, 0.38, (0, 0, 0), 1, cv2.LINE_AA)
+        if i % columns == 0:
+            rows.append([])
+        rows[-1].append(tile)
+    sheet = np.full((sum(max(map(len, row)) for row in rows), max(map(len, rows)) * side, 3), 255, np.uint8)
+    top = 0
+    for row in rows:
+        for i, tile in enumerate(row):
+            sheet[top : top + len(tile), i * side : (i + 1) * side] = tile
+        top += max(map(len, row))
+    return sheet
+
+
+def write_png(path: Path, image: np.ndarray) -> None:
+    """Write an RGB image, whatever letters the path holds."""
+    path.write_bytes(cv2.imencode('.png', image[:, :, ::-1])[1].tobytes())

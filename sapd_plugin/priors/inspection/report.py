@@ -1,0 +1,190 @@
+"""What is in a mask store: counts, coverage, sizes, settings, and whatever is wrong with it."""
+
+from __future__ import annotations
+
+import statistics
+from collections import Counter
+from collections.abc import Callable, Collection, Iterable, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from sapd_plugin.priors.store import MaskStore
+from sapd_plugin.priors.store.codec import Record, RecordError
+from sapd_plugin.priors.store.meta_info import META_INFO, read_lines
+
+_SHOWN = 10
+"""Lines of a list before it is cut short."""
+
+
+class Spread(NamedTuple):
+    """How a number is spread over the images."""
+
+    least: float
+    median: float
+    mean: float
+    most: float
+
+    @classmethod
+    def of(cls, values: Sequence[float]) -> Spread:
+        """Summarise values; NaN where there is none."""
+        if not values:
+            return cls(*[float('nan')] * 4)
+        return cls(min(values), statistics.median(values), statistics.fmean(values), max(values))
+
+    def text(self, digits: int = 1, factor: float = 1.0, unit: str = '') -> str:
+        """Write it in one line."""
+        numbers = [f'{name} {factor * value:,.{digits}f}{unit}' for name, value in zip(self._fields, self)]
+        return ', '.join(numbers)
+
+
+@dataclass
+class Inspection:
+    """What `inspect_store` found.
+
+    Attributes:
+        store, fingerprint, settings: which store, and what its masks were made with.
+        masks: records in all shards.
+        shards: name -> records.
+        disk_bytes: of the folder's files, as far as they take room; record_bytes: of the records alone.
+        regions, coverage, megapixels, bytes_each: spread over the images; coverage is 0..1.
+        sizes: (H, W) -> images, the most frequent first.
+        without_regions: keys of images in which nothing was found.
+        problems: what is wrong, one line each: damage, other settings, a key in two shards, a stale meta_info.txt.
+        missing: keys that were expected and are not there; None where nobody said what to expect.
+        extra: keys that are there and were not expected.
+    """
+
+    store: str
+    fingerprint: str
+    settings: dict[str, Any]
+    masks: int
+    shards: dict[str, int]
+    disk_bytes: int
+    record_bytes: int
+    regions: Spread
+    coverage: Spread
+    megapixels: Spread
+    bytes_each: Spread
+    sizes: list[tuple[tuple[int, int], int]]
+    without_regions: list[str]
+    problems: list[str]
+    missing: list[str] | None = None
+    extra: list[str] = field(default_factory=list)
+
+    @property
+    def whole(self) -> bool:
+        """Whether nothing is wrong and no expected mask is missing."""
+        return not self.problems and not self.missing
+
+    def to_json(self) -> dict[str, Any]:
+        """Return it as JSON values; spreads by name."""
+        values = asdict(self)
+        for name in ('regions', 'coverage', 'megapixels', 'bytes_each'):
+            values[name] = getattr(self, name)._asdict() if self.masks else None
+        values['sizes'] = [{'height': h, 'width': w, 'images': count} for (h, w), count in self.sizes]
+        return values
+
+    def lines(self) -> Iterable[str]:
+        """Say it to the user: an aligned table, then lists of what is wrong or missing."""
+        sizes = [f'{h}x{w} ({count})' for (h, w), count in self.sizes[:4]]
+        more = len(self.sizes) - len(sizes)
+        rows: dict[str, str] = {
+            'store': self.store,
+            'fingerprint': self.fingerprint,
+            'masks': f'{self.masks:,} in {len(self.shards)} shards',
+            'size': f'{self.disk_bytes:,} bytes on disk, {self.record_bytes:,} of records',
+        }
+        if self.masks:
+            rows['bytes a mask'] = self.bytes_each.text(0)
+            rows['regions a mask'] = self.regions.text()
+            rows['coverage'] = self.coverage.text(1, 100, ' %')
+            rows['megapixels'] = self.megapixels.text(2)
+            rows['sizes'] = ', '.join(sizes) + (f' and {more} more' if more > 0 else '')
+        rows.update({f'  {key}': str(value) for key, value in self.settings.items()})
+        rows['checked'] = 'every record: sound' if not self.problems else f'{len(self.problems)} problems'
+        if self.missing is not None:
+            rows['expected'] = f'{len(self.missing)} missing, {len(self.extra)} extra'
+        width = max(map(len, rows))
+        yield from (f'{name:{width}}  {value}' for name, value in rows.items())
+        yield from _listed('without regions', self.without_regions)
+        yield from _listed('problem', self.problems)
+        yield from _listed('missing', self.missing or [])
+        yield from _listed('extra', self.extra)
+
+
+def inspect_store(
+    store: MaskStore,
+    expected: Collection[str] | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> Inspection:
+    """Read every record whole, verify it, and count.
+
+    Args:
+        store: the masks.
+        expected: the keys that there should be, or None.
+        progress: called with (records read, records in all) after each record.
+    """
+    problems: list[str] = []
+    shards: Counter[str] = Counter()
+    sizes: Counter[tuple[int, int]] = Counter()
+    where: dict[str, str] = {}
+    numbers: list[tuple[float, float, float, float]] = []
+    empty: list[str] = []
+    total = len(store)
+    for read, (key, shard, value) in enumerate(store.scan(), start=1):
+        shards[shard] += 1
+        found = store.problems_of(key, shard, value)
+        if key in where:
+            found.append(f"key '{key}': in both {where[key]} and {shard}.")
+        where[key] = shard
+        problems += found
+        try:
+            record = Record(value)
+            height, width, _ = record.shape
+            areas = record.regions['area']
+        except RecordError:
+            continue  # listed as a problem already
+        sizes[height, width] += 1
+        covered = int(areas.sum(dtype=np.int64)) / (height * width)
+        numbers.append((len(areas), covered, height * width / 1e6, len(value)))
+        if not len(areas):
+            empty.append(key)
+        if progress is not None:
+            progress(read, total)
+    stated = read_lines(store.path).count('\n')
+    if stated != total:
+        problems.append(f'{META_INFO}: has {stated} lines for {total} masks; run the extraction again to mend it.')
+    columns: list[list[float]] = [list(column) for column in zip(*numbers)] or [[], [], [], []]
+    regions, coverage, megapixels, bytes_each = map(Spread.of, columns)
+    return Inspection(
+        store=str(store.path),
+        fingerprint=store.fingerprint,
+        settings=store.settings,
+        masks=total,
+        shards=dict(shards),
+        disk_bytes=_disk_bytes(store.path),
+        record_bytes=int(sum(columns[3])),
+        regions=regions,
+        coverage=coverage,
+        megapixels=megapixels,
+        bytes_each=bytes_each,
+        sizes=sizes.most_common(),
+        without_regions=empty,
+        problems=problems,
+        missing=None if expected is None else sorted(set(expected) - where.keys()),
+        extra=[] if expected is None else sorted(where.keys() - set(expected)),
+    )
+
+
+def _disk_bytes(folder: Path) -> int:
+    # LMDB's lock files are sparse.
+    return sum(512 * path.stat().st_blocks for path in folder.rglob('*') if path.is_file())
+
+
+def _listed(name: str, items: Sequence[str]) -> Iterable[str]:
+    yield from (f'{name}: {item}' for item in items[:_SHOWN])
+    if len(items) > _SHOWN:
+        yield f'{name}: and {len(items) - _SHOWN} more (--json lists all)'

@@ -1,0 +1,117 @@
+"""What a mask store was made with: settings, their fingerprint, and the refusal of a store made otherwise."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from sapd_plugin.errors import SAPDError
+from sapd_plugin.priors.store.codec import FINGERPRINT_BYTES
+
+FORMAT = 'sapd-mask-store'
+VERSION = 1
+MANIFEST = 'manifest.json'
+INFORMATIVE = ('versions', 'note', 'device')
+"""Settings that are kept and shown, and that do not change the masks: they are outside of the fingerprint."""
+
+
+def fingerprint(settings: Mapping[str, Any]) -> bytes:
+    """Hash the settings that change the masks: 16 bytes of the SHA-256 of their canonical JSON.
+
+    Raises:
+        SAPDError: for a setting that JSON cannot hold.
+    """
+    decisive = {key: value for key, value in settings.items() if key not in INFORMATIVE}
+    return hashlib.sha256(_canonical(decisive).encode()).digest()[:FINGERPRINT_BYTES]
+
+
+def to_json(settings: Mapping[str, Any]) -> str:
+    """Write a manifest. The fingerprint is written beside the settings for people; readers compute it anew."""
+    _canonical(settings)
+    manifest = {
+        'format': FORMAT,
+        'version': VERSION,
+        'fingerprint': fingerprint(settings).hex(),
+        'settings': dict(settings),
+    }
+    return json.dumps(manifest, indent=2, ensure_ascii=False) + '\n'
+
+
+def from_json(text: str | bytes, where: str | os.PathLike[str]) -> dict[str, Any]:
+    """Return the settings of the manifest ``text``, which was found at ``where``.
+
+    Raises:
+        SAPDError: for anything but a manifest of this version.
+    """
+    try:
+        manifest = json.loads(text)
+        form, version, settings = manifest['format'], manifest['version'], manifest['settings']
+    except (ValueError, KeyError, TypeError) as error:
+        raise SAPDError(f"{where}: found something else, expected a mask store's manifest ({error!r}).") from error
+    if (form, version) != (FORMAT, VERSION) or not isinstance(settings, dict):
+        raise SAPDError(f'{where}: found {form!r} of version {version!r}, expected {FORMAT!r} of version {VERSION}.')
+    return settings
+
+
+def read_settings(store: Path) -> dict[str, Any]:
+    """Return the settings of the store in folder ``store``.
+
+    Raises:
+        SAPDError: where there is no store.
+    """
+    try:
+        text = (store / MANIFEST).read_bytes()
+    except OSError as error:
+        raise SAPDError(
+            f'mask store {store}: found no readable {MANIFEST} ({error.strerror}), expected the folder that '
+            'tools/extract_masks.py wrote.'
+        ) from error
+    return from_json(text, store / MANIFEST)
+
+
+def read_fingerprint(store: Path) -> str:
+    """Return the fingerprint of the store in folder ``store``, 32 hex digits. Raises as `read_settings` does."""
+    return fingerprint(read_settings(store)).hex()
+
+
+def check_same(where: str | os.PathLike[str], found: Mapping[str, Any], expected: Mapping[str, Any]) -> None:
+    """Refuse masks that were made with other settings.
+
+    Raises:
+        SAPDError: naming each setting that differs, what was found and what is expected.
+    """
+    if fingerprint(found) == fingerprint(expected):
+        return
+    different = '; '.join(differences(found, expected))
+    raise SAPDError(f'{where}: its masks were made with other settings: {different}.')
+
+
+def differences(found: Mapping[str, Any], expected: Mapping[str, Any]) -> list[str]:
+    """Name each setting within the fingerprint that differs, with both its values; nested ones as ``a.b``."""
+    flat_found, flat_expected = _flatten(found), _flatten(expected)
+    return [
+        f'{key}: found {flat_found.get(key, "nothing")}, expected {flat_expected.get(key, "nothing")}'
+        for key in sorted(flat_found.keys() | flat_expected.keys())
+        if flat_found.get(key) != flat_expected.get(key) and key.split('.')[0] not in INFORMATIVE
+    ]
+
+
+def _canonical(settings: Mapping[str, Any]) -> str:
+    try:
+        return json.dumps(settings, sort_keys=True, separators=(',', ':'), ensure_ascii=True, allow_nan=False)
+    except (TypeError, ValueError) as error:
+        raise SAPDError(f'mask settings: found {dict(settings)!r}, expected what JSON can hold ({error}).') from error
+
+
+def _flatten(settings: Mapping[str, Any], prefix: str = '') -> dict[str, str]:
+    flat = {}
+    for key, value in settings.items():
+        if isinstance(value, Mapping) and value:
+            flat.update(_flatten(value, f'{prefix}{key}.'))
+        else:
+            flat[f'{prefix}{key}'] = json.dumps(value)
+    return flat

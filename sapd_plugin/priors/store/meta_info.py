@@ -1,0 +1,48 @@
+"""meta_info.txt: a line a mask, as BasicSR users know it from its LMDB folders; one a shard and one a store."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from pathlib import Path
+
+from sapd_plugin.priors.store.codec import Record
+from sapd_plugin.priors.store.locks import write_whole
+from sapd_plugin.priors.store.shards import ShardReader
+
+META_INFO = 'meta_info.txt'
+
+
+def meta_line(key: str, shape: tuple[int, ...]) -> str:
+    """Return BasicSR's line: name, shape, compression level."""
+    return f'{key}.png ({shape[0]},{shape[1]},1) 9\n'
+
+
+def read_lines(folder: Path) -> str:
+    """Return the whole lines of a folder's meta_info.txt, without a last one that is still being written."""
+    path = folder / META_INFO
+    text = path.read_text(encoding='utf-8') if path.exists() else ''
+    return text[: text.rfind('\n') + 1]
+
+
+def read_keys(folder: Path) -> Iterator[str]:
+    """Yield the keys that a folder's meta_info.txt names."""
+    for line in read_lines(folder).split('\n')[:-1]:
+        # A key may hold blanks, the shape and the level do not.
+        yield line.rsplit(' ', 2)[0].removesuffix('.png')
+
+
+def mend(shard: Path) -> None:
+    """Write a shard's meta_info.txt anew where a kill came between a mask and its line.
+
+    To be called by the process that holds the shard's lock.
+
+    Raises:
+        SAPDError: for a damaged shard.
+    """
+    with contextlib.closing(ShardReader(shard)) as reader:
+        path = shard / META_INFO
+        whole = path.exists() and path.read_bytes().endswith(b'\n')
+        if len(reader) != read_lines(shard).count('\n') or (len(reader) and not whole) or not path.exists():
+            sizes = ((name.decode('utf-8'), Record(value).shape) for name, value in reader.items())
+            write_whole(path, ''.join(meta_line(key, shape[:2]) for key, shape in sizes))

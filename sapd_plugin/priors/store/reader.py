@@ -1,0 +1,167 @@
+"""The mask store: one folder with a manifest and LMDB shards of records. This is its reader.
+
+::
+
+    masks/
+      manifest.json      the settings that the masks were made with
+      meta_info.txt      a line a mask, as BasicSR users know it from its LMDB folders
+      shard-00000.lmdb/  label maps, one writer each
+      shard-00001.lmdb/
+
+Needs numpy and lmdb only: no torch, no segmenter.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+from sapd_plugin.errors import SAPDError
+from sapd_plugin.priors.store import manifest
+from sapd_plugin.priors.store.codec import Record, RecordError
+from sapd_plugin.priors.store.keys import key_bytes, nearest_keys
+from sapd_plugin.priors.store.shards import ShardReader, find_shards
+
+
+class MaskStore:
+    """Read label maps by key, in any process: it opens its shards anew after a fork and can be pickled for a spawn.
+
+    Reads of a finished store take no lock and write nothing, so a read-only file system will do. One that is being
+    written is read as it was when it was opened. Not safe are two cases: reading from another machine than the
+    writer's, and going on with a store that was opened before its writer began (open it anew).
+
+    Args:
+        path: the store's folder.
+
+    Raises:
+        SAPDError: where the folder is no store, is damaged, or mixes shards of other settings.
+    """
+
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        self.path = Path(path)
+        self.settings: dict[str, Any] = manifest.read_settings(self.path)
+        """What the masks were made with: segmenter, its parameters, checkpoint hash, source of the images, ..."""
+        self._fingerprint = manifest.fingerprint(self.settings)
+        self._shards: list[ShardReader] = []
+        self._pid = -1
+        if not self._open():
+            raise SAPDError(f'mask store {self.path}: found no shard-*.lmdb, expected at least one.')
+
+    @property
+    def fingerprint(self) -> str:
+        """The settings' fingerprint, 32 hex digits."""
+        return self._fingerprint.hex()
+
+    def record(self, key: str) -> Record:
+        """Open the record of ``key``; pixels are read from it crop by crop.
+
+        Raises:
+            SAPDError: where there is none, naming the nearest keys.
+            RecordError: where it is damaged or was made with other settings.
+        """
+        value = self._get(key)
+        if value is None:
+            raise SAPDError(self._missing(key))
+        try:
+            record = Record(value)
+        except RecordError as error:
+            raise RecordError(f"mask store {self.path}, key '{key}': {error}") from error
+        if record.fingerprint != self._fingerprint:
+            raise RecordError(
+                f"mask store {self.path}, key '{key}': found the settings' fingerprint {record.fingerprint.hex()}, "
+                f'expected {self.fingerprint}.'
+            )
+        return record
+
+    def size(self, key: str) -> tuple[int, int]:
+        """Return (H, W) of the mask, in pixels, without reading its labels. Raises as `record` does."""
+        height, width, _ = self.record(key).shape
+        return height, width
+
+    def keys(self) -> list[str]:
+        """Return all keys, sorted."""
+        return sorted(key for shard in self._open() for key in shard.iter_keys())
+
+    def __contains__(self, key: str) -> bool:
+        """Tell whether there is a mask of that name."""
+        return self._get(key) is not None
+
+    def __len__(self) -> int:
+        """Return the number of masks."""
+        return sum(len(shard) for shard in self._open())
+
+    def verify(self, progress: Callable[[int, int], None] | None = None) -> list[str]:
+        """Read every record whole and return the problems found, one line each; none is an empty list.
+
+        Args:
+            progress: called with (records read, records in all) after each record.
+        """
+        problems: list[str] = []
+        seen: dict[str, str] = {}
+        total = len(self)
+        for read, (key, shard, value) in enumerate(self.scan(), start=1):
+            problems += self.problems_of(key, shard, value)
+            if key in seen:
+                problems.append(f"key '{key}': in both {seen[key]} and {shard}.")
+            seen[key] = shard
+            if progress is not None:
+                progress(read, total)
+        return problems
+
+    def scan(self) -> Iterator[tuple[str, str, bytes]]:
+        """Yield (key, shard's name, record's bytes) of all masks, shard by shard. A key in two shards comes twice."""
+        for shard in self._open():
+            for name, value in shard.items():
+                yield name.decode('utf-8', 'replace'), shard.path.name, value
+
+    def problems_of(self, key: str, shard: str, value: bytes) -> list[str]:
+        """Read one record whole and return what is wrong with it, one line each."""
+        try:
+            record = Record(value)
+            record.verify()
+        except RecordError as error:
+            return [f"key '{key}' in {shard}: {error}"]
+        if record.fingerprint != self._fingerprint:
+            return [f"key '{key}': made with other settings ({record.fingerprint.hex()})."]
+        return []
+
+    def close(self) -> None:
+        """Release the shards; the next read opens them again."""
+        if self._pid == os.getpid():
+            for shard in self._shards:
+                shard.close()
+        self._shards, self._pid = [], -1
+
+    def __repr__(self) -> str:
+        return f'MaskStore({str(self.path)!r})'
+
+    def __reduce__(self) -> tuple[type[MaskStore], tuple[str]]:
+        return MaskStore, (str(self.path),)
+
+    def _open(self) -> list[ShardReader]:
+        if self._pid == os.getpid():
+            return self._shards
+        # An LMDB environment must not be used across a fork: leave the parent's alone, open our own.
+        shards = [ShardReader(path) for path in find_shards(self.path)]
+        for shard in shards:
+            shard.check_settings(self.settings)
+        self._shards, self._pid = shards, os.getpid()
+        return shards
+
+    def _get(self, key: str) -> bytes | None:
+        name = key_bytes(key)
+        for shard in self._open():
+            value = shard.get(name)
+            if value is not None:
+                return value
+        return None
+
+    def _missing(self, key: str) -> str:
+        near = nearest_keys(key, self.keys())
+        hint = f' Nearest: {", ".join(repr(k) for k in near)}.' if near else ''
+        return (
+            f"mask store {self.path}: no mask for '{key}' among {len(self)}, expected one for each image: the path "
+            f'below the image folder, without its last extension.{hint}'
+        )

@@ -1,0 +1,171 @@
+"""Writing a mask store: one writer a shard, a transaction a mask, so that a kill loses the mask in work at most."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import IO, Any
+
+import lmdb
+
+from sapd_plugin.errors import SAPDError
+from sapd_plugin.priors.labels import LabelMap
+from sapd_plugin.priors.store import manifest
+from sapd_plugin.priors.store.codec import encode
+from sapd_plugin.priors.store.keys import key_bytes
+from sapd_plugin.priors.store.locks import BusyError, agreed_on_ranks, locked, rename, says_disk, write_whole
+from sapd_plugin.priors.store.meta_info import META_INFO, mend, meta_line, read_keys, read_lines
+from sapd_plugin.priors.store.shards import MANIFEST_KEY, ShardReader, find_shards, lmdb_locks, lock_of, shard_name
+
+_STORE_LOCK = '.lock'
+
+
+class MaskStoreWriter:
+    """Write label maps into one shard of a store, new or begun; a context manager.
+
+    Args:
+        path: the store's folder; made if missing.
+        settings: what the masks are made with, JSON values; see `manifest.INFORMATIVE` for those that may differ.
+        shard: number of the shard, from 0. Any number of processes may write a store, each its own shard.
+        ranks: number of processes that share the images, where they share them by it; all that are at work must agree.
+        map_size: bytes of LMDB's map to begin with; it doubles as often as needed.
+
+    Raises:
+        SAPDError: where the store was begun with other settings (each is named), where another process writes this
+            shard or shares the images among another number of ranks, where the shard is damaged, or where the folder
+            holds something else.
+    """
+
+    def __init__(
+        self,
+        path: str | os.PathLike[str],
+        settings: Mapping[str, Any],
+        shard: int = 0,
+        ranks: int | None = None,
+        map_size: int = 1 << 24,
+    ) -> None:
+        self.path = Path(path)
+        self.shard = self.path / shard_name(shard)
+        self.settings = dict(settings)
+        self._fingerprint = manifest.fingerprint(self.settings)
+        self._exit = contextlib.ExitStack()
+        with self._exit, says_disk(self.path):
+            self._begin_store()
+            # Under the store's lock, a shard that another process holds has its meta_info.txt mended already; what
+            # that process adds from now on are images of its own part.
+            with locked(self.path / _STORE_LOCK, self.path, wait=True):
+                if ranks is not None:
+                    self._exit.enter_context(agreed_on_ranks(self.path, ranks))
+                self._exit.enter_context(locked(lock_of(self.shard), self.shard))
+                self._exit.enter_context(lmdb_locks(self.shard))
+                self._begin_shard(map_size)
+                mend(self.shard)
+                self._elsewhere = self._keys_of_others()
+            self._env = lmdb.open(str(self.shard), map_size=map_size, create=False)
+            self._exit.callback(self._env.close)
+            self._meta: IO[str] = (self.shard / META_INFO).open('a', encoding='utf-8', newline='\n')
+            self._exit.enter_context(self._meta)
+            self._exit = self._exit.pop_all()
+
+    def put(self, key: str, label_map: LabelMap) -> None:
+        """Write one mask, durably: it is on the disk when this returns. A mask of that name is replaced.
+
+        Raises:
+            SAPDError: for a bad key, or a full disk; what was written before stays whole.
+        """
+        name, record = key_bytes(key), encode(label_map, self._fingerprint)
+        with says_disk(self.path):
+            new = self._write(name, record)
+            if new:
+                self._meta.write(meta_line(key, label_map.shape))
+                self._meta.flush()
+
+    def done(self, key: str) -> bool:
+        """Tell whether this shard holds a mask of that name, or another shard did when this writer was opened.
+
+        Shards that others write are not looked at again: LMDB does not allow that across the machines of a cluster,
+        and where the images are shared by rank there is no need.
+        """
+        name = key_bytes(key)
+        if key in self._elsewhere:
+            return True
+        with self._env.begin() as transaction:
+            return transaction.get(name) is not None
+
+    def __len__(self) -> int:
+        """Return the number of masks in this shard."""
+        return self._env.stat()['entries'] - 1
+
+    def close(self) -> None:
+        """Release the shard and bring the store's meta_info.txt up to date."""
+        with says_disk(self.path):
+            self._exit.close()
+        with says_disk(self.path), locked(self.path / _STORE_LOCK, self.path, wait=True):
+            lines = ''.join(read_lines(shard) for shard in find_shards(self.path))
+            write_whole(self.path / META_INFO, lines)
+
+    def __enter__(self) -> MaskStoreWriter:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def _begin_store(self) -> None:
+        if self.path.exists() and not self.path.is_dir():
+            raise SAPDError(f'mask store {self.path}: found a file, expected a folder or nothing.')
+        self.path.mkdir(parents=True, exist_ok=True)
+        with locked(self.path / _STORE_LOCK, self.path, wait=True):
+            if (self.path / manifest.MANIFEST).exists():
+                manifest.check_same(f'mask store {self.path}', manifest.read_settings(self.path), self.settings)
+                return
+            strangers = sorted(p.name for p in self.path.iterdir() if not p.name.startswith('.'))
+            if strangers:
+                raise SAPDError(
+                    f"mask store {self.path}: found '{strangers[0]}' and no {manifest.MANIFEST}, expected "
+                    'a mask store, an empty folder or nothing.'
+                )
+            write_whole(self.path / manifest.MANIFEST, manifest.to_json(self.settings))
+
+    def _begin_shard(self, map_size: int) -> None:
+        if self.shard.exists():
+            self._check_shard(self.shard)
+            return
+        unborn = self.path / f'.{self.shard.name}.unborn'
+        shutil.rmtree(unborn, ignore_errors=True)
+        with lmdb.open(str(unborn), map_size=max(map_size, 1 << 20)) as env, env.begin(write=True) as transaction:
+            transaction.put(MANIFEST_KEY, manifest.to_json(self.settings).encode())
+        rename(unborn, self.shard)
+
+    def _keys_of_others(self) -> set[str]:
+        keys: set[str] = set()
+        for shard in find_shards(self.path):
+            if shard != self.shard:
+                with contextlib.suppress(BusyError), locked(lock_of(shard), shard):
+                    self._check_shard(shard)
+                    mend(shard)
+                keys.update(read_keys(shard))
+        return keys
+
+    def _check_shard(self, shard: Path) -> None:
+        # LMDB, left to itself, begins an empty file anew and dies of a truncated one.
+        with contextlib.closing(ShardReader(shard)) as reader:
+            reader.check_settings(self.settings)
+
+    def _write(self, name: bytes, record: bytes) -> bool:
+        while True:
+            try:
+                with self._env.begin(write=True) as transaction:
+                    new = transaction.get(name) is None
+                    transaction.put(name, record)
+                return new
+            except lmdb.MapFullError:
+                self._env.set_mapsize(2 * self._env.info()['map_size'])

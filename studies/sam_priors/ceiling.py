@@ -1,0 +1,187 @@
+"""How much could any refined image teach a student? A ceiling for SPD, with a teacher that needs no masks.
+
+D=datasets/MiniNoise; python tools/distillation_ceiling.py --photos $D/train/target --validation $D/val/target --teacher
+ffdnet_color.pth --start STUDENT.pth [--output docs/study/ceiling.csv]
+
+The student, NAFNet of width 8, starts as all of mini_denoise do and learns to remove Gaussian noise of sigma 25: L1 to
+the clean image and, times a weight, SPD's L1 to what a published network of ten times its size restores. Weight 0 is
+stock; 'alone' leaves the clean image out. All weights see the same patches and the same noise. This teacher is far
+ahead of the student from the first step to the last, as no SPF is: what SPD cannot take over from it, SPD cannot take
+over from SPF. A line of the CSV is a run; those that are in it are not run again.
+Exit status: 0 done, 2 a mistake, 130 stopped.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import math
+import sys
+from collections.abc import Iterator, Sequence
+from copy import deepcopy
+from pathlib import Path
+from statistics import fmean
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from tqdm import tqdm
+
+from sapd_plugin.archs import FFDNet, NAFNet
+from sapd_plugin.archs.weights import network_weights
+from sapd_plugin.core.spd import spd_loss
+from sapd_plugin.errors import SAPDError
+from sapd_plugin.experiments.results import made_with
+from sapd_plugin.priors.extraction.images import list_images, read_image
+
+SIGMA, PATCH, BATCH, RATE, WARMUP, DECAY = 25 / 255, 48, 4, 2e-3, 30, 0.99
+WEIGHTS = ('0', '0.1', '1', '10', 'alone')
+COLUMNS = ('weight', 'seed', 'psnr', 'psnr_teacher', 'iterations', 'images', 'command', 'commit')
+
+
+def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespace:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
+    )
+    parser.add_argument('--photos', type=Path, required=True, help='clean photos to train on')
+    parser.add_argument('--validation', type=Path, required=True, help='clean photos to measure on')
+    parser.add_argument('--teacher', type=Path, required=True, help="FFDNet's published colour checkpoint")
+    parser.add_argument('--start', type=Path, required=True, help="the study's pre-trained denoiser")
+    parser.add_argument('--output', type=Path, default=Path('docs/study/ceiling.csv'), help='(default: %(default)s)')
+    parser.add_argument('--weights', nargs='+', default=WEIGHTS, help='(default: %(default)s)')
+    parser.add_argument('--seeds', nargs='+', type=int, default=(0, 1, 2), help='(default: %(default)s)')
+    parser.add_argument('--iterations', type=int, default=1000, help='(default: %(default)s)')
+    return parser.parse_args(arguments)
+
+
+def read_photos(folder: Path) -> list[np.ndarray]:
+    """Read all photos, (H,W,3) uint8, of a patch's size at least.
+
+    Raises:
+        SAPDError: there is none, or one that is smaller.
+    """
+    photos = [read_image(path) for path in list_images(folder)[0]]
+    if any(min(photo.shape[:2]) < PATCH for photo in photos):
+        raise SAPDError(f'{folder}: found a photo smaller than {PATCH} pixels.')
+    return photos
+
+
+def load(network: nn.Module, path: Path, flag: str) -> nn.Module:
+    """Load a network's weights.
+
+    Raises:
+        SAPDError: no such checkpoint, or one of another network.
+    """
+    if not path.is_file():
+        raise SAPDError(f'{flag}: found no file {path}.')
+    try:
+        network.load_state_dict(network_weights(torch.load(path, map_location='cpu', weights_only=True)))
+    except RuntimeError as error:
+        raise SAPDError(f'{flag}: {path} does not fit: {error}') from error
+    return network
+
+
+def patches(photos: Sequence[np.ndarray], seed: int) -> Iterator[tuple[Tensor, Tensor]]:
+    """Yield batches of noisy and clean patches without end, (N,3,P,P) in [0, 1]; the noise is not cut off."""
+    random, noise = np.random.default_rng(seed), torch.Generator().manual_seed(seed)
+    while True:
+        cut = []
+        for photo in (photos[i] for i in random.integers(0, len(photos), BATCH)):
+            top, left = (random.integers(0, side - PATCH + 1) for side in photo.shape[:2])
+            patch = np.rot90(photo[top : top + PATCH, left : left + PATCH], random.integers(4))
+            cut.append(patch[::-1] if random.integers(2) else patch)
+        clean = as_tensor(np.stack(cut))
+        yield clean + SIGMA * torch.randn(clean.shape, generator=noise), clean
+
+
+def as_tensor(photos: np.ndarray) -> Tensor:
+    """(N,H,W,3) uint8 to (N,3,H,W) in [0, 1]."""
+    return torch.from_numpy(np.ascontiguousarray(photos.transpose(0, 3, 1, 2))).float() / 255
+
+
+def train(
+    start: nn.Module, photos: Sequence[np.ndarray], teacher: nn.Module, weight: str, seed: int, iterations: int
+) -> nn.Module:
+    """Train a copy of a student and return its moving average."""
+    student, average = deepcopy(start), deepcopy(start)
+    optimizer = torch.optim.AdamW(student.parameters(), lr=RATE, weight_decay=1e-4, betas=(0.9, 0.99))
+    batches = patches(photos, seed)
+    for step in tqdm(range(1, iterations + 1), desc=f'weight {weight}, seed {seed}'):
+        cosine = 0.5 * (1 + math.cos(math.pi * (step - 1) / iterations))
+        optimizer.param_groups[0]['lr'] = RATE * cosine * min(1, step / WARMUP)
+        noisy, clean = next(batches)
+        restored = student(noisy)
+        loss = (restored - clean).abs().mean() * (weight != 'alone')
+        if weight != '0':
+            with torch.no_grad():
+                refined = teacher(noisy)
+            loss = loss + (1.0 if weight == 'alone' else float(weight)) * spd_loss(restored, refined, clean)
+        optimizer.zero_grad()
+        loss.backward()
+        nn.utils.clip_grad_norm_(student.parameters(), 0.01)
+        optimizer.step()
+        with torch.no_grad():
+            for mean, now in zip(average.parameters(), student.parameters()):
+                mean.lerp_(now, 1 - min(DECAY, step / (step + 10)))
+    return average.eval()
+
+
+@torch.no_grad()
+def psnr(network: nn.Module, photos: Sequence[np.ndarray]) -> float:
+    """Mean PSNR in dB over whole photos, RGB, 8 bits, each with noise of its own seed."""
+    values = []
+    for number, photo in enumerate(photos):
+        clean = as_tensor(photo[None])
+        noise = torch.randn(clean.shape, generator=torch.Generator().manual_seed(number))
+        restored = (network(clean + SIGMA * noise).clamp(0, 1) * 255).round() / 255
+        values.append(-10 * (restored - clean).square().mean().log10().item())
+    return fmean(values)
+
+
+def run(options: argparse.Namespace) -> None:
+    """Run what is not in the CSV yet."""
+    for weight in options.weights:
+        if weight not in WEIGHTS and not weight.replace('.', '', 1).isdigit():
+            raise SAPDError(f"--weights: found '{weight}', expected numbers, or 'alone'.")
+    rows: list[dict[str, str]] = []
+    if options.output.is_file():
+        with options.output.open(encoding='utf-8', newline='') as file:
+            rows = list(csv.DictReader(file))
+    there = {(row['weight'], row['seed'], row['iterations']) for row in rows}
+    student = NAFNet(width=8, enc_blk_nums=[1, 1, 2], middle_blk_num=1, dec_blk_nums=[1, 1, 1])
+    start = load(student, options.start, '--start')
+    teacher = load(FFDNet(3, 3, 96, 12, sigma=255 * SIGMA), options.teacher, '--teacher').eval()
+    photos, validation = read_photos(options.photos), read_photos(options.validation)
+    ahead = psnr(teacher, validation)
+    command = f'python tools/distillation_ceiling.py --iterations {options.iterations}'
+    for seed in options.seeds:
+        for weight in options.weights:
+            if (weight, str(seed), str(options.iterations)) in there:
+                continue
+            found = psnr(train(start, photos, teacher, weight, seed, options.iterations), validation)
+            values = (weight, seed, found, ahead, options.iterations, len(validation), command)
+            rows.append(dict(zip(COLUMNS, [*map(str, values), made_with().get('commit', 'unknown')])))
+            options.output.parent.mkdir(parents=True, exist_ok=True)
+            with options.output.open('w', encoding='utf-8', newline='') as file:
+                writer = csv.DictWriter(file, COLUMNS, lineterminator='\n')
+                writer.writeheader()
+                writer.writerows(rows)
+            print(f'weight {weight}, seed {seed}: {found:.4f} dB; teacher {ahead:.4f} dB', flush=True)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command and return its exit status."""
+    try:
+        run(parse_arguments(arguments))
+    except SAPDError as error:
+        print(f'error: {error}', file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print('Stopped. The same command goes on.', file=sys.stderr)
+        return 130
+    return 0
+
+
+if __name__ == '__main__':
+    sys.exit(main())

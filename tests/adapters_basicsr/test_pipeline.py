@@ -1,0 +1,147 @@
+"""BasicSR's real entry points, in processes of their own."""
+
+from __future__ import annotations
+
+import re
+import shutil
+from pathlib import Path
+
+import basicsr
+import pytest
+import torch
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+from tests.adapters_basicsr.recipes import run_test, run_train, sapd_options, stock_options, write_yaml
+from tests.photos import ROOT, make_pairs, make_store, run, shared_labels
+
+pytestmark = pytest.mark.slow
+
+# What `python -m sapd_plugin.compat enable` does at start-up, for one process tree.
+ALIAS = 'from sapd_plugin.compat import alias_functional_tensor\nalias_functional_tensor()\n'
+# A stock process: the plugin cannot be imported, and the missing torchvision module is supplied by hand.
+STOCK_TEST = """
+import sys
+sys.modules['sapd_plugin'] = None
+try:
+    import torchvision.transforms.functional_tensor
+except ModuleNotFoundError:
+    import torchvision.transforms._functional_tensor as module
+    sys.modules['torchvision.transforms.functional_tensor'] = module
+from basicsr.test import test_pipeline
+test_pipeline('.')
+"""
+
+
+def weights(folder: Path, name: str) -> dict[str, dict[str, torch.Tensor]]:
+    return torch.load(folder / 'models' / name, weights_only=True)
+
+
+def assert_same(a: dict, b: dict) -> None:
+    assert a.keys() == b.keys()
+    for group in a:
+        assert a[group].keys() == b[group].keys()
+        for key in a[group]:
+            assert torch.equal(a[group][key], b[group][key]), (group, key)
+
+
+def psnr(log: str) -> str:
+    return re.findall(r'# psnr: ([\d.]+)', log)[-1]
+
+
+def test_train_test_and_strict_load_in_stock(pairs, store, vgg_weights, tmp_path):
+    changes = {
+        'logger:use_tb_logger': True,
+        'val:val_freq': 4,
+        'val:save_img': True,
+        'datasets:train:dataset_enlarge_ratio': 4,
+    }
+    sapd = sapd_options(pairs, store, vgg_weights, **changes)
+    log = run_train(write_yaml(sapd, tmp_path / 'sapd.yml'), tmp_path)
+    assert 'L(student) = L(base) + 0.5*L_SPD + 0.5*L_SGR' in log
+    for name in ('l_pix', 'l_spf', 'l_spd', 'l_sgr', 'psnr_restored', 'psnr_refined'):
+        assert f'{name}: ' in log
+    events = EventAccumulator(str(tmp_path / 'tb_logger/sapd')).Reload()
+    assert {'losses/l_spf', 'losses/l_spd', 'losses/l_sgr', 'psnr_refined'} <= set(events.Tags()['scalars'])
+    assert events.Tags()['images'] == ['sapd/degraded_restored_refined_gt_mask']
+    experiment = tmp_path / 'experiments/sapd'
+    assert (experiment / 'visualization/sapd/patch_4.png').is_file()
+
+    # Tested with the plugin, and with the stock YAML where the plugin cannot be imported.
+    model = {'path:pretrain_network_g': str(experiment / 'models/net_g_latest.pth'), 'path:param_key_g': 'params_ema'}
+    with_plugin = sapd_options(pairs, store, vgg_weights, **model)
+    without = stock_options(pairs, **model)
+    for opt in (with_plugin, without):
+        opt['datasets'] = {'test': opt['datasets']['val']}
+    ours = psnr(run_test(write_yaml(with_plugin, tmp_path / 'test_sapd.yml'), tmp_path))
+    result = run(['-c', STOCK_TEST, '-opt', str(write_yaml(without, tmp_path / 'test_stock.yml'))], tmp_path)
+    assert result.returncode == 0, result.stdout
+    assert psnr(result.stdout) == ours == psnr(log)
+
+
+@pytest.mark.parametrize('command', [['-m', 'basicsr.train'], ['basicsr/train.py']])
+def test_stock_commands_load_the_plugin_from_the_yaml(pairs, store, tmp_path, command):
+    clone = tmp_path / 'clone'
+    shutil.copytree(Path(basicsr.__file__).parent, clone / 'basicsr', ignore=shutil.ignore_patterns('__pycache__'))
+    (clone / 'sitecustomize.py').write_text(ALIAS)
+    for total in (2, 4):  # the second run resumes the first one, on a CPU
+        changes = {'train:total_iter': total, 'logger:save_checkpoint_freq': 2}
+        yaml = write_yaml(sapd_options(pairs, store, **changes), tmp_path / 'sapd.yml', tagged=True)
+        result = run([*command, '-opt', str(yaml), '--auto_resume'], clone, PYTHONPATH=f'{clone}:{ROOT}')
+        assert result.returncode == 0, result.stdout[-4000:]
+        assert 'Model [SAPDSRModel] is created' in result.stdout
+        assert ('Resuming training from' in result.stdout) == (total == 4)
+    assert weights(clone / 'experiments/sapd', 'net_g_4.pth').keys() == {'params', 'params_ema'}
+
+
+def test_interrupted_and_resumed_equals_uninterrupted(shared_data, tmp_path):
+    """One image an epoch, since BasicSR starts the interrupted epoch again; crops and flips are drawn at random."""
+    pairs = make_pairs(shared_data, tmp_path / 'one', 1, (96, 112))
+    store = make_store(tmp_path / 'masks', pairs / 'clean', shared_labels(shared_data))
+    changes = {'datasets:train:batch_size_per_gpu': 1, 'logger:save_checkpoint_freq': 2}
+    for name, totals in (('whole', (4,)), ('halves', (2, 4))):
+        for total in totals:
+            opt = sapd_options(pairs, store, name=name, **changes, **{'train:total_iter': total})
+            log = run_train(write_yaml(opt, tmp_path / 'run.yml'), tmp_path, '--auto_resume')
+            assert ('Resuming training from epoch: 1, iter: 2' in log) == (name == 'halves' and total == 4)
+    for name in ('net_g_4.pth', 'net_spf_4.pth'):
+        whole, halves = (weights(tmp_path / 'experiments' / kind, name) for kind in ('whole', 'halves'))
+        assert_same(whole, halves)
+    states = [
+        torch.load(tmp_path / f'experiments/{kind}/training_states/4.state', weights_only=True)
+        for kind in ('whole', 'halves')
+    ]
+    assert states[0]['schedulers'] == states[1]['schedulers']
+    streams = [
+        torch.load(tmp_path / f'experiments/{kind}/training_states/4.sapd.rank0', weights_only=True)
+        for kind in ('whole', 'halves')
+    ]
+    assert streams[0]['python'] == streams[1]['python']
+    # torch's own stream goes on, too (test_model.py), but BasicSR's prefetcher draws from it once more at each start.
+
+
+def test_zero_weights_equal_stock_through_the_tools(pairs, store, tmp_path):
+    changes = {'datasets:train:dataset_enlarge_ratio': 4, 'datasets:train:num_worker_per_gpu': 2}
+    run_train(write_yaml(stock_options(pairs, **changes), tmp_path / 'stock.yml'), tmp_path)
+    zero = sapd_options(pairs, store, **changes, **{'train:spd_opt:loss_weight': 0})
+    run_train(write_yaml(zero, tmp_path / 'sapd.yml'), tmp_path)
+    assert_same(*(weights(tmp_path / 'experiments' / name, 'net_g_latest.pth') for name in ('stock', 'sapd')))
+
+
+def test_a_mistake_stops_the_tool_before_the_first_step(pairs, store, tmp_path):
+    opt = sapd_options(pairs, store, **{'network_spf:encoding': 'plane'})
+    yaml = write_yaml(opt, tmp_path / 'sapd.yml')
+    result = run([str(ROOT / 'tools/basicsr_train.py'), '-opt', str(yaml)], tmp_path)
+    assert result.returncode != 0
+    assert "network_spf.encoding: found 'plane'" in result.stdout
+    assert 'iter:       1' not in result.stdout
+
+
+def test_without_the_alias_the_message_says_what_to_do(tmp_path):
+    code = """
+import sys
+sys.modules['torchvision.transforms.functional_tensor'] = None
+import sapd_plugin.basicsr
+"""
+    result = run(['-c', code], tmp_path)
+    assert result.returncode != 0
+    assert 'python -m sapd_plugin.compat enable' in result.stdout

@@ -1,0 +1,163 @@
+"""Published training protocols by config alone: networks of several outputs, their losses, optimizers, clipping."""
+
+from __future__ import annotations
+
+import copy
+
+import pytest
+import torch
+from basicsr.data import build_dataset
+from basicsr.losses import build_loss
+from basicsr.utils.registry import ARCH_REGISTRY
+from torch.utils.data import default_collate
+
+from sapd_plugin import losses
+from sapd_plugin.errors import SAPDError
+from tests.adapters_basicsr.recipes import sapd_options, stock_options
+from tests.adapters_basicsr.test_model import ZERO, resume_paths, session
+from tests.networks import ScalesNet, assert_equal_states
+
+ARCH_REGISTRY.register(ScalesNet)
+
+MIMO_LOSS = {
+    'type': 'MultiOutputLoss',
+    'criteria': [{'type': 'L1Loss'}, {'type': 'FrequencyLoss', 'loss_weight': 0.1}],
+}
+SCALES = {'network_g': {'type': 'ScalesNet'}, 'train:pixel_opt': MIMO_LOSS}
+ADAMW = {'type': 'AdamW', 'lr': 1e-3, 'betas': [0.9, 0.9], 'weight_decay': 0.5, 'clip_grad_norm': 0.01}
+PROTOCOL = {**SCALES, 'train:optim_g': ADAMW}
+
+
+def test_a_stock_model_trains_on_all_outputs_and_tests_on_one(pairs, tmp_path):
+    model = session(stock_options(pairs, **SCALES), tmp_path, 2)
+    stepped = copy.deepcopy(model.net_g)
+    model.optimizer_g.zero_grad()
+    model.cri_pix(model.net_g(model.lq), model.gt).backward()
+    assert all(p.grad.abs().sum() > 0 for p in model.net_g.coarse.parameters())
+    coarse, fine = stepped(model.lq)
+    half = torch.nn.functional.interpolate(model.gt, scale_factor=0.5, mode='bilinear')
+    expected = sum(
+        (a - b).abs().mean() + losses.FrequencyLoss(0.1)(a, b) for a, b in ((coarse, half), (fine, model.gt))
+    )
+    assert model.cri_pix([coarse, fine], model.gt).item() == pytest.approx(expected.item(), rel=1e-5)
+    model.test()
+    assert model.output.shape == model.lq.shape
+
+
+@pytest.mark.parametrize('name', losses.LOSSES)
+def test_losses_are_registered(name):
+    block = {'type': name, 'loss_weight': 0.5}
+    a, b = torch.rand(2, 1, 3, 16, 16)
+    assert torch.equal(build_loss(block)(a, b), losses.LOSSES[name](0.5)(a, b))
+
+
+def test_nested_criteria_are_checked():
+    with pytest.raises(
+        SAPDError, match=r"MultiOutputLoss.criteria\[1\].type: found 'EdgeLos'.*Did you mean 'EdgeLoss'"
+    ):
+        build_loss({'type': 'MultiOutputLoss', 'criteria': [{'type': 'L1Loss'}, {'type': 'EdgeLos'}]})
+    with pytest.raises(SAPDError, match=r"MultiOutputLoss.criteria\[0\]: unknown key 'weight'"):
+        build_loss({'type': 'MultiOutputLoss', 'criteria': {'type': 'EdgeLoss', 'weight': 1}})
+    with pytest.raises(SAPDError, match=r"MultiOutputLoss.criteria: found 'L1Loss', expected one loss block"):
+        build_loss({'type': 'MultiOutputLoss', 'criteria': 'L1Loss'})
+
+
+def test_weights_zero_is_the_stock_run_under_a_published_protocol(pairs, store, tmp_path):
+    zero = {'train:spd_opt': ZERO['train:spd_opt']}
+    stock = session(stock_options(pairs, **PROTOCOL), tmp_path, 5)
+    sapd = session(sapd_options(pairs, store, **PROTOCOL, **zero), tmp_path, 5)
+    assert_equal_states(stock.net_g, sapd.net_g)
+    assert_equal_states(stock.net_g_ema, sapd.net_g_ema)
+
+
+def test_the_image_to_distil_is_the_class_s_own_choice(pairs, store, tmp_path):
+    model = session(sapd_options(pairs, store, **PROTOCOL), tmp_path, 2)
+    assert model.latest[1].restored.shape == model.gt[:1].shape
+    assert model.net_spf.output_index == -1
+    # The coarse image is none that SPD acts on: its own head moves as it does without SPD in the first step.
+    one, other = (
+        session(sapd_options(pairs, store, **SCALES, **{'train:spd_opt:loss_weight': weight}), tmp_path, 1).net_g
+        for weight in (0.5, 0)
+    )
+    assert_equal_states(one.coarse, other.coarse)
+    assert not torch.equal(one.fine.weight, other.fine.weight)
+
+
+def test_the_switch_overrules_the_class(pairs, store, tmp_path):
+    with pytest.raises(SAPDError, match=r'ground truth \(2, 3, 48, 48\).*do not belong together'):
+        options = sapd_options(pairs, store, **PROTOCOL, **{'train:sapd_opt': {'output_index': 0}})
+        options['network_spf']['output_index'] = -1
+        session(options, tmp_path, 1)
+
+
+def test_resume_under_a_published_protocol_is_exact(pairs, store, tmp_path):
+    opt = sapd_options(pairs, store, **PROTOCOL)
+    whole = session(opt, tmp_path / 'whole', 4)
+    session(opt, tmp_path / 'half', 2).save(epoch=0, current_iter=2)
+    resumed = session(opt, tmp_path / 'half', 2, resume_paths(opt, tmp_path / 'half', 2), start=2)
+    for net in ('net_g', 'net_g_ema', 'net_spf'):
+        assert_equal_states(getattr(whole, net), getattr(resumed, net))
+
+
+def gradient(network: torch.nn.Module) -> torch.Tensor:
+    return torch.cat([p.grad.flatten() for p in network.parameters() if p.grad is not None])
+
+
+def test_each_network_s_gradient_is_clipped_by_its_own_norm(pairs, store, tmp_path):
+    sgd = {'type': 'SGD', 'lr': 1.0}
+    free = session(sapd_options(pairs, store, **SCALES, **{'train:optim_g': sgd}), tmp_path, 1)
+    clip = {'train:optim_g': {**sgd, 'clip_grad_norm': 0.01}}
+    clipped = session(sapd_options(pairs, store, **SCALES, **clip), tmp_path, 1)
+    for name in ('net_g', 'net_spf'):
+        before, after = gradient(getattr(free, name)), gradient(getattr(clipped, name))
+        assert before.norm() > 0.1
+        assert after.norm().item() == pytest.approx(0.01, rel=1e-3)
+        assert torch.allclose(after / after.norm(), before / before.norm(), atol=1e-5)
+    loose = {**clip, 'train:optim_spf': {**sgd, 'clip_grad_norm': 1e6}}
+    apart = session(sapd_options(pairs, store, **SCALES, **loose), tmp_path, 1)
+    assert torch.equal(gradient(apart.net_g), gradient(clipped.net_g))
+    assert torch.equal(gradient(apart.net_spf), gradient(free.net_spf))
+
+
+def test_a_step_is_torch_s_own(pairs, tmp_path):
+    """AdamW with clipping, by hand, on the same batches."""
+    start = session(stock_options(pairs, **PROTOCOL), tmp_path, 0)
+    net = copy.deepcopy(start.net_g)
+    optimizer = torch.optim.AdamW(net.parameters(), 1e-3, betas=(0.9, 0.9), weight_decay=0.5)
+    dataset = build_dataset(start.opt['datasets']['train'])
+    for _ in range(2):
+        batch = default_collate([dataset[0], dataset[1]])
+        start.feed_data(batch)
+        start.optimize_parameters(1)
+        optimizer.zero_grad()
+        start.cri_pix(net(batch['lq']), batch['gt']).backward()
+        torch.nn.utils.clip_grad_norm_(net.parameters(), 0.01)
+        optimizer.step()
+    assert_equal_states(start.net_g, net)
+    assert type(start.optimizer_g) is torch.optim.AdamW
+
+
+@pytest.mark.parametrize(
+    ('block', 'message'),
+    [
+        ({'type': 'AdmW', 'lr': 1e-3}, r"train.optim_\*.type: found 'AdmW', expected one of .*Did you mean 'AdamW'"),
+        ({'type': 'LBFGS', 'lr': 1e-3}, r"train.optim_\*.type: found 'LBFGS'"),
+        ({'type': 'Adam', 'lr': 1e-3, 'weigth_decay': 1}, r"unknown key 'weigth_decay'.*Did you mean 'weight_decay'"),
+        ({'type': 'Adam'}, r'train.optim_\*.lr: missing'),
+        (
+            {'type': 'Adam', 'lr': 1e-3, 'clip_grad_norm': '1e-2'},
+            r"clip_grad_norm: found '1e-2', expected a positive number",
+        ),
+        ({'type': 'Adam', 'lr': 1e-3, 'clip_grad_norm': 0}, r'clip_grad_norm: found 0, expected a positive'),
+    ],
+)
+def test_mistakes_in_an_optimizer_block_are_named(pairs, tmp_path, block, message):
+    with pytest.raises(SAPDError, match=message):
+        session(stock_options(pairs, **{'train:optim_g': block}), tmp_path, 0)
+
+
+def test_the_second_loss_can_be_another(pairs, store, tmp_path):
+    other = {'train:spf_opt': {'type': 'PSNRLoss', 'reduction': 'mean'}, 'train:pixel_opt:loss_weight': 0.5}
+    model = session(sapd_options(pairs, store, **PROTOCOL, **other), tmp_path, 1)
+    assert isinstance(model.distiller.reconstruction, losses.PSNRLoss)
+    assert model.cri_pix.loss_weight == 0.5

@@ -1,0 +1,150 @@
+"""--restored-by: masks of what a student restores, without writing the restored images."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from basicsr.archs import build_network
+
+from sapd_plugin.basicsr.restorer import build_restorer
+from sapd_plugin.cli import extract_masks
+from sapd_plugin.errors import SAPDError
+from sapd_plugin.priors.extraction.images import read_image
+from sapd_plugin.priors.segmenters import build_segmenter
+from sapd_plugin.priors.store import MaskStore
+from tests.adapters_basicsr.recipes import run_test, stock_options, write_yaml
+from tests.photos import ROOT, run
+
+# Its windows do not divide 96x112 less a few pixels, so the model's own padding matters.
+SWINIR = {
+    'type': 'SwinIR',
+    'upscale': 2,
+    'in_chans': 3,
+    'img_size': 32,
+    'window_size': 8,
+    'img_range': 1.0,
+    'depths': [2],
+    'embed_dim': 12,
+    'num_heads': [2],
+    'mlp_ratio': 2,
+    'upsampler': 'pixelshuffledirect',
+    'resi_connection': '1conv',
+}
+
+
+@pytest.fixture(scope='module')
+def degraded(pairs: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp('restorer') / 'degraded'
+    folder.mkdir()
+    for path in sorted((pairs / 'rainy').glob('*.png'))[:2]:
+        cv2.imwrite(str(folder / path.name), cv2.imread(str(path))[:45, :52])
+    return folder
+
+
+@pytest.fixture(scope='module')
+def student(degraded: Path) -> tuple[Path, Path]:
+    """A test YAML of a small SwinIR with normalised input, and its weights: EMA and others."""
+    opt = stock_options(degraded.parent)
+    test = {'name': 'rain', 'type': 'SingleImageDataset', 'dataroot_lq': str(degraded), 'io_backend': {'type': 'disk'}}
+    test.update(mean=[0.1, 0.2, 0.3], std=[0.9, 1.0, 1.1])
+    opt.update(name='swin', model_type='SwinIRModel', scale=2, network_g=SWINIR, datasets={'test': test})
+    opt['val'] = {'save_img': True, 'suffix': None}
+    torch.manual_seed(0)
+    states = {key: build_network(dict(SWINIR)).state_dict() for key in ('params', 'params_ema')}
+    checkpoint = degraded.parent / 'net_g.pth'
+    torch.save(states, checkpoint)
+    opt['path'].update(pretrain_network_g=str(checkpoint), param_key_g='params_ema')
+    return write_yaml(opt, degraded.parent / 'swin.yml'), checkpoint
+
+
+@pytest.mark.slow
+def test_masks_are_those_of_the_images_that_the_test_tool_saves(degraded, student, tmp_path):
+    config, checkpoint = student
+    run_test(config, tmp_path)
+    saved = tmp_path / 'results' / 'swin' / 'visualization' / 'rain'
+    restorer = build_restorer(config, checkpoint, 'cpu')
+    arguments = ['--images', str(degraded), '--output', str(tmp_path / 'store'), '--segmenter', 'felzenszwalb']
+    arguments += ['--set', 'min_size=20', '--restored-by', str(config), str(checkpoint), '--overlays', '1']
+    done = run([str(ROOT / 'tools/extract_masks.py'), *arguments], tmp_path)
+    assert done.returncode == 0, done.stdout
+    store, segmenter = MaskStore(tmp_path / 'store'), build_segmenter('felzenszwalb', min_size=20)
+    assert store.settings['source'] == 'restored'
+    assert store.settings['restored_by'] == restorer.settings
+    assert len(list((tmp_path / 'store').rglob('*.png'))) == 1, 'the overlay; restored images are not written'
+    for path in sorted(degraded.glob('*.png')):
+        image = read_image(saved / f'{path.stem}_swin.png')
+        assert image.shape == (90, 104, 3)
+        np.testing.assert_array_equal(restorer(read_image(path)), image)
+        np.testing.assert_array_equal(store.record(path.stem).labels(), segmenter(image).labels)
+    overlay = cv2.imread(str(next((tmp_path / 'store' / 'overlays').glob('*.png'))))
+    assert overlay.shape == (90, 104, 3)
+
+
+def small(pairs: Path, folder: Path, **changes: Any) -> tuple[Path, dict[str, Any]]:
+    opt = stock_options(pairs, **changes)
+    return write_yaml(opt, folder / f'{len(list(folder.iterdir()))}.yml', tagged=True), opt
+
+
+def test_weights_are_found_as_basicsr_finds_them(pairs, tmp_path):
+    config, opt = small(pairs, tmp_path)
+    torch.manual_seed(1)
+    first, second = (build_network(dict(opt['network_g'])).state_dict() for _ in range(2))
+    image = np.random.default_rng(0).integers(0, 256, (24, 30, 3), np.uint8)
+    outputs = {}
+    for name, content in (
+        ('ema', {'params': first, 'params_ema': second}),
+        ('params', {'params': second}),
+        ('bare', second),
+        ('other', {'params': first}),
+    ):
+        torch.save(content, tmp_path / f'{name}.pth')
+        restorer = build_restorer(config, tmp_path / f'{name}.pth', 'cpu')
+        outputs[name] = restorer(image)
+        expected = {'ema': 'params_ema', 'bare': 'state dict'}.get(name, 'params')
+        assert restorer.settings['weights'] == expected
+    np.testing.assert_array_equal(outputs['ema'], outputs['params'])
+    np.testing.assert_array_equal(outputs['ema'], outputs['bare'])
+    assert (outputs['ema'] != outputs['other']).any()
+
+
+def test_a_training_yaml_with_sam_priors_gives_the_same_student(pairs, tmp_path):
+    stock, opt = small(pairs, tmp_path)
+    sapd, _ = small(pairs, tmp_path, **{'model_type': 'SAPDModel'})
+    torch.save({'params': build_network(dict(opt['network_g'])).state_dict()}, tmp_path / 'net.pth')
+    image = np.random.default_rng(0).integers(0, 256, (24, 30, 3), np.uint8)
+    ours, theirs = (build_restorer(config, tmp_path / 'net.pth', 'cpu') for config in (sapd, stock))
+    np.testing.assert_array_equal(ours(image), theirs(image))
+    assert ours.settings['checkpoint_sha256'] == theirs.settings['checkpoint_sha256']
+    assert ours.settings['config_sha256'] != theirs.settings['config_sha256']
+
+
+def test_mistakes_are_named(pairs, tmp_path):
+    config, opt = small(pairs, tmp_path)
+    torch.save({'params': {'other': torch.zeros(1)}}, tmp_path / 'net.pth')
+    with pytest.raises(SAPDError, match=r'does not restore an image: RuntimeError: .*Missing key'):
+        build_restorer(config, tmp_path / 'net.pth', 'cpu')
+    with pytest.raises(SAPDError, match='found no file'):
+        build_restorer(config, tmp_path / 'gone.pth', 'cpu')
+    with pytest.raises(SAPDError, match='is no checkpoint'):
+        build_restorer(config, config, 'cpu')
+    (tmp_path / 'list.yml').write_text('- 1')
+    with pytest.raises(SAPDError, match="found no 'model_type'"):
+        build_restorer(tmp_path / 'list.yml', tmp_path / 'net.pth', 'cpu')
+    misspelt, _ = small(pairs, tmp_path, **{'model_type': 'SRModle'})
+    with pytest.raises(SAPDError, match="found 'SRModle', .* Did you mean 'SRModel'"):
+        build_restorer(misspelt, tmp_path / 'net.pth', 'cpu')
+    named, _ = small(pairs, tmp_path, **{'path:param_key_g': 'params_best'})
+    torch.save({'params_ema': build_network(dict(opt['network_g'])).state_dict()}, tmp_path / 'ema.pth')
+    with pytest.raises(SAPDError, match="param_key_g: found 'params_best', expected one of .*params_ema"):
+        build_restorer(named, tmp_path / 'ema.pth', 'cpu')
+
+
+def test_the_tool_names_an_unknown_kind_of_config(pairs, tmp_path, capsys):
+    arguments = ['--images', str(pairs / 'rainy'), '--output', str(tmp_path / 'store'), '--segmenter', 'felzenszwalb']
+    assert extract_masks.main([*arguments, '--restored-by', 'student.toml', 'net.pth', '--device', 'cpu']) == 2
+    assert 'error: --restored-by: found student.toml, expected a config that ends with .yml' in capsys.readouterr().err

@@ -1,0 +1,343 @@
+"""Masks through MMagic's own transforms: they stay with their pixels, whatever the pipeline, and mistakes are named."""
+
+from __future__ import annotations
+
+import copy
+import pickle
+import random
+import shutil
+from pathlib import Path
+
+import cv2
+import lmdb
+import numpy as np
+import pytest
+import torch
+from mmagic.registry import DATASETS, TRANSFORMS
+from torch.utils.data import DataLoader
+
+import sapd_plugin.mmagic  # noqa: F401
+from sapd_plugin.errors import SAPDError
+from sapd_plugin.mmagic.pending import PendingMask
+from sapd_plugin.priors.store import MaskStore
+from tests.adapters_mmagic.recipes import DELETE, in_lmdb, sapd_config, stock_config
+from tests.photos import make_store, quantise, shared_labels
+
+CROP = {'type': 'PairedRandomCrop', 'gt_patch_size': 48}
+FLIPS = [
+    {'type': 'Flip', 'keys': ['img', 'gt'], 'flip_ratio': 0.5, 'direction': direction}
+    for direction in ('horizontal', 'vertical')
+]
+TRANSPOSE = {'type': 'RandomTransposeHW', 'keys': ['img', 'gt'], 'transpose_ratio': 0.5}
+NOISE = {
+    'type': 'RandomNoise',
+    'params': {
+        'noise_type': ['gaussian'],
+        'noise_prob': [1],
+        'gaussian_sigma': [25, 25],
+        'gaussian_gray_noise_prob': 0,
+    },
+    'keys': ['img'],
+}
+PIPELINES = {
+    'NAFNet: flip, transpose, crop': [*FLIPS, TRANSPOSE, CROP],
+    'EDSR, SwinIR: crop, flip, transpose, noise': [CROP, *FLIPS, TRANSPOSE, NOISE],
+    'FixedCrop': [{'type': 'FixedCrop', 'keys': ['img', 'gt'], 'crop_size': (40, 56)}, *FLIPS],
+    'ModCrop': [{'type': 'SetValues', 'dictionary': {'scale': 5}}, {'type': 'ModCrop', 'key': 'gt'}],
+    'CopyValues': [{'type': 'CopyValues', 'src_keys': ['gt'], 'dst_keys': ['img']}, *FLIPS, CROP, NOISE],
+    'GaussianNoise': [CROP, *FLIPS, {'type': 'GaussianNoise', 'sigma': [0, 50]}],
+}
+
+
+def config_of(pairs: Path, store: Path, transforms: list, **changes) -> dict:
+    dataset = sapd_config(pairs, store, **{f'train_dataloader:dataset:{k}': v for k, v in changes.items()})
+    dataset = dataset['train_dataloader']['dataset']
+    for loader in dataset['pipeline'][:2]:
+        loader['channel_order'] = 'bgr'
+    dataset['pipeline'] = [*dataset['pipeline'][:3], *copy.deepcopy(transforms), dataset['pipeline'][-1]]
+    return dataset
+
+
+def build(pairs: Path, store: Path, transforms: list, **changes):
+    return DATASETS.build(config_of(pairs, store, transforms, **changes))
+
+
+def samples(dataset, count: int = 12):
+    np.random.seed(1)
+    random.seed(1)
+    torch.manual_seed(1)
+    for index in range(count):
+        yield dataset[index % len(dataset)]
+
+
+def image_of(tensor: torch.Tensor) -> np.ndarray:
+    return tensor.permute(1, 2, 0).numpy()
+
+
+@pytest.mark.parametrize('name', PIPELINES)
+def test_the_mask_of_a_patch_is_that_of_its_pixels(pairs, grey_store, name):
+    """The store's masks are grey levels, ranked by area: a map between levels and labels must hold on every patch."""
+    dataset = build(pairs, grey_store, PIPELINES[name])
+    store = MaskStore(grey_store)
+    for sample in samples(dataset):
+        data = sample['data_samples']
+        assert data.sam_mask.dtype == torch.int32
+        assert data.sam_mask.shape == (1, *data.gt_img.shape[1:])
+        key = Path(data.gt_path).stem
+        levels = quantise(cv2.imread(data.gt_path))
+        label_of = {level: store.record(key).labels()[levels == level][0] for level in np.unique(levels)}
+        expected = np.vectorize(label_of.get)(quantise(image_of(data.gt_img)))
+        assert np.array_equal(data.sam_mask[0].numpy(), expected)
+
+
+@pytest.mark.parametrize('seed', range(8))
+def test_a_pending_mask_is_the_turned_mask(grey_store, seed):
+    rng = random.Random(seed)
+    record = MaskStore(grey_store).record('001')
+    pending, expected = PendingMask(record), record[:, :]
+    for _ in range(6):
+        turn = rng.choice(['horizontal', 'vertical', 'transpose'])
+        if turn == 'transpose':
+            pending, expected = pending.transposed(), expected.transpose(1, 0, 2)
+        else:
+            pending = pending.flipped(turn)
+            expected = expected[:, ::-1] if turn == 'horizontal' else expected[::-1]
+        assert pending.shape == expected.shape
+        top, left = rng.randrange(40), rng.randrange(40)
+        assert np.array_equal(
+            pending[top : top + 33, left : left + 21, ...], expected[top : top + 33, left : left + 21]
+        )
+        assert np.array_equal(pending[:, :], expected)
+
+
+def test_draws_and_images_are_those_of_the_stock_pipeline(pairs, grey_store):
+    for transforms in [*PIPELINES.values(), [{'type': 'RandomRotation', 'keys': ['img', 'gt'], 'degrees': 30}, CROP]]:
+        config = config_of(pairs, grey_store, transforms)
+        stock = {k: v for k, v in copy.deepcopy(config).items() if not k.startswith('mask')}
+        stock['type'] = 'BasicImageDataset'
+        for ours, theirs in zip(*([*samples(DATASETS.build(c))] for c in (config, stock))):
+            assert torch.equal(ours['inputs'], theirs['inputs'])
+            assert torch.equal(ours['data_samples'].gt_img, theirs['data_samples'].gt_img)
+
+
+def test_rotation_turns_the_mask_as_the_image(pairs, tmp_path):
+    """Photos of two flat halves: after any rotation the mask's border is the image's, to a pixel of interpolation."""
+    for kind in ('clean', 'rainy'):
+        (tmp_path / kind).mkdir()
+        image = np.full((96, 112, 3), 40, np.uint8)
+        image[:, 60:] = 200
+        cv2.imwrite(str(tmp_path / kind / 'a.png'), image)
+    store = make_store(
+        tmp_path / 'masks', tmp_path / 'clean', lambda path: (cv2.imread(str(path))[..., 0] > 100).astype(int) + 1
+    )
+    rotate = {'type': 'RandomRotation', 'keys': ['img', 'gt'], 'degrees': (-40, 40)}
+    labels = MaskStore(store).record('a').labels()
+    dark, bright = int(labels[0, 0]), int(labels[0, -1])
+    turned = 0
+    for sample in samples(build(tmp_path, store, [rotate])):
+        data = sample['data_samples']
+        gt, mask = image_of(data.gt_img)[..., 0], data.sam_mask[0].numpy()
+        assert np.isin(mask, [0, dark, bright]).all()
+        inside = cv2.erode((gt == 40).astype(np.uint8), np.ones((3, 3))) > 0
+        assert (mask[inside] == dark).all()
+        inside = cv2.erode((gt == 200).astype(np.uint8), np.ones((3, 3))) > 0
+        assert (mask[inside] == bright).all()
+        turned += bool((mask[0] != mask[0, 0]).any() and (mask == 0).any())
+    assert turned > 6
+
+
+@pytest.mark.parametrize('scale', [(96, 64), (150, 130), 0.5])
+def test_resize_takes_the_nearest_label(pairs, grey_store, scale):
+    resize = {'type': 'Resize', 'keys': ['img', 'gt'], 'scale': scale, 'keep_ratio': isinstance(scale, float)}
+    store = MaskStore(grey_store)
+    for sample in samples(build(pairs, grey_store, [resize]), 4):
+        data = sample['data_samples']
+        mask = data.sam_mask[0].numpy()
+        assert mask.shape == tuple(data.gt_img.shape[1:]) != (96, 112)
+        labels = store.record(Path(data.gt_path).stem).labels()
+        rows = ((np.arange(mask.shape[0]) + 0.5) * labels.shape[0] / mask.shape[0]).astype(int)
+        columns = ((np.arange(mask.shape[1]) + 0.5) * labels.shape[1] / mask.shape[1]).astype(int)
+        assert (mask == labels[rows][:, columns]).mean() > 0.98  # pixel centres that fall on an edge go either way
+
+
+def test_downscaling_the_input_leaves_the_mask(pairs, grey_store):
+    shrink = {'type': 'Resize', 'keys': ['gt'], 'output_keys': ['img'], 'scale': (28, 24)}
+    for sample in samples(build(pairs, grey_store, [shrink]), 4):
+        assert sample['inputs'].shape == (3, 24, 28)
+        labels = MaskStore(grey_store).record(Path(sample['data_samples'].gt_path).stem).labels()
+        assert np.array_equal(sample['data_samples'].sam_mask[0].numpy(), labels)
+
+
+def test_super_resolution_crops_at_both_scales(pairs, grey_store, tmp_path):
+    (tmp_path / 'clean').symlink_to(pairs / 'clean')
+    (tmp_path / 'small').mkdir()
+    for path in (pairs / 'clean').glob('*.png'):
+        small = cv2.resize(cv2.imread(str(path)), None, fx=0.5, fy=0.5, interpolation=cv2.INTER_AREA)
+        cv2.imwrite(str(tmp_path / 'small' / f'{path.stem}_x2.png'), small)
+    changes = {
+        'data_root': str(tmp_path),
+        'data_prefix': {'img': 'small', 'gt': 'clean'},
+        'filename_tmpl': {'img': '{}_x2', 'gt': '{}'},
+        'search_key': 'gt',
+    }
+    transforms = [{'type': 'SetValues', 'dictionary': {'scale': 2}}, CROP, *FLIPS, TRANSPOSE]
+    for sample in samples(build(pairs, grey_store, transforms, **changes)):
+        data = sample['data_samples']
+        assert sample['inputs'].shape == (3, 24, 24)
+        assert data.sam_mask.shape == (1, 48, 48)
+        values = quantise(image_of(data.gt_img))
+        assert all(len(np.unique(data.sam_mask[0].numpy()[values == v])) == 1 for v in np.unique(values))
+
+
+def test_sub_folders_and_templates(pairs, tmp_path):
+    for kind in ('rainy', 'clean'):
+        for day, name in (('a', '001'), ('b', '001'), ('b', 'x.y')):
+            (tmp_path / kind / day).mkdir(parents=True, exist_ok=True)
+            shutil.copy(pairs / kind / ('001.png' if day == 'a' else '002.png'), tmp_path / kind / day / f'{name}.png')
+    from sapd_plugin.priors.labels import LabelMap
+    from sapd_plugin.priors.store import MaskStoreWriter
+
+    with MaskStoreWriter(tmp_path / 'masks', {'segmenter': 'test'}) as writer:
+        for path in (tmp_path / 'clean').rglob('*.png'):
+            key = path.relative_to(tmp_path / 'clean').with_suffix('').as_posix()
+            folder, name = key.split('/')
+            writer.put(f'{folder}/{name}_restored', LabelMap.from_labels(quantise(cv2.imread(str(path)))))
+    changes = {'data_root': str(tmp_path), 'recursive': True, 'mask_filename_tmpl': '{}_restored'}
+    dataset = build(pairs, tmp_path / 'masks', [*FLIPS, CROP], **changes)
+    assert len(dataset) == 3
+    for sample in samples(dataset):
+        values, mask = quantise(image_of(sample['data_samples'].gt_img)), sample['data_samples'].sam_mask[0].numpy()
+        assert all(len(np.unique(mask[values == v])) == 1 for v in np.unique(values))
+
+
+def lmdb_config(pairs: Path, store: Path, folder: Path) -> dict:
+    return in_lmdb(config_of(pairs, store, [*FLIPS, CROP]), pairs, folder)
+
+
+def test_lmdb_and_worker_processes(pairs, grey_store, tmp_path):
+    from mmengine.dataset import pseudo_collate
+
+    dataset = DATASETS.build(lmdb_config(pairs, grey_store, tmp_path))
+    for context in ('fork', 'spawn'):
+        loader = DataLoader(
+            dataset, batch_size=2, num_workers=2, multiprocessing_context=context, collate_fn=pseudo_collate
+        )
+        seen = 0
+        for batch in loader:
+            for data in batch['data_samples']:
+                values, mask = quantise(image_of(data.gt_img)), data.sam_mask[0].numpy()
+                assert all(len(np.unique(mask[values == v])) == 1 for v in np.unique(values))
+                seen += 1
+        assert seen == 4
+    assert len(pickle.loads(pickle.dumps(dataset))) == 4
+
+
+def test_validation_loads_no_masks(pairs, tmp_path):
+    dataset = build(pairs, tmp_path / 'absent', [], test_mode=True)
+    assert 'sam_mask' not in dataset[0]['data_samples']
+
+
+def test_wrappers_of_the_framework(pairs, store):
+    config = config_of(pairs, store, [CROP])
+    repeated = DATASETS.build({'type': 'RepeatDataset', 'times': 3, 'dataset': config})
+    assert repeated[11]['data_samples'].sam_mask.shape == (1, 48, 48)
+    joined = DATASETS.build({'type': 'ConcatDataset', 'datasets': [config, copy.deepcopy(config)]})
+    assert joined[7]['data_samples'].sam_mask.shape == (1, 48, 48)
+
+
+def test_a_dataset_of_the_users_own(pairs, grey_store):
+    from mmagic.datasets import BasicImageDataset
+
+    @DATASETS.register_module(force=True)
+    class FirstTwo(BasicImageDataset):
+        def load_data_list(self):
+            return sorted(super().load_data_list(), key=lambda info: info['key'])[:2]
+
+    dataset = build(pairs, grey_store, [*FLIPS, CROP], base_dataset_type='FirstTwo')
+    assert len(dataset) == 2
+    assert isinstance(dataset, FirstTwo)
+    assert dataset[0]['data_samples'].sam_mask.shape == (1, 48, 48)
+
+
+DATA_MISTAKES = {
+    'no store': ({'mask_store': DELETE}, r'train_dataloader.dataset.mask_store: missing, expected a folder'),
+    'absent store': ({'mask_store': '/absent/masks'}, r'mask store /absent/masks: found no readable manifest.json'),
+    'key': ({'mask_stor': 'x'}, r"train_dataloader.dataset: unknown key 'mask_stor'.*Did you mean 'mask_store'"),
+    'base': ({'base_dataset_type': 'BasicImageDatset'}, r"found 'BasicImageDatset'.*Did you mean 'BasicImageDataset'"),
+    'fingerprint': ({'mask_fingerprint': '00ff'}, r"mask_fingerprint: .*, expected 00ff.*'segmenter': 'test'"),
+    'template': (
+        {'mask_filename_tmpl': '{}_x'},
+        r"has no masks for 4 of 4 images, among them '001_x'.*mask_filename_t",
+    ),
+}
+
+
+@pytest.mark.parametrize('mistake', DATA_MISTAKES)
+def test_mistakes_in_the_dataset(pairs, store, mistake):
+    changes, message = DATA_MISTAKES[mistake]
+    with pytest.raises(SAPDError, match=message):
+        build(pairs, store, [CROP], **changes)
+
+
+@pytest.mark.parametrize('backend', ['disk', 'lmdb'])
+def test_wrong_size(pairs, tmp_path, backend):
+    (tmp_path / 'small').mkdir()
+    for path in (pairs / 'clean').glob('*.png'):
+        cv2.imwrite(str(tmp_path / 'small' / path.name), cv2.imread(str(path))[:-1])
+    store = make_store(tmp_path / 'masks', tmp_path / 'small')
+    config = config_of(pairs, store, [CROP]) if backend == 'disk' else lmdb_config(pairs, store, tmp_path)
+    with pytest.raises(
+        SAPDError, match=r'train_dataloader.dataset.mask_store: the mask of .*001.png is 95x112, the im'
+    ):
+        DATASETS.build(config)
+
+
+def test_corrupt_record(pairs, shared_data, tmp_path):
+    store = make_store(tmp_path / 'masks', pairs / 'clean', shared_labels(shared_data))
+    with lmdb.open(str(next(store.glob('*.lmdb')))) as env, env.begin(write=True) as transaction:
+        record = bytearray(transaction.get(b'002'))
+        record[-1] ^= 1
+        transaction.put(b'002', bytes(record))
+    with pytest.raises(SAPDError, match=r"mask '002': .*checksum.*extract_masks.py again"):
+        build(pairs, store, [CROP])
+
+
+def test_pipelines_that_masks_cannot_follow(pairs, store):
+    @TRANSFORMS.register_module(force=True)
+    class Swirl:
+        keys = ('img', 'gt')
+
+        def __call__(self, results):
+            return results
+
+    with pytest.raises(SAPDError, match=r"pipeline: how Swirl moves 'gt' is not known.*Known are .*PairedRandomCrop"):
+        build(pairs, store, [{'type': 'Swirl'}])
+    config = config_of(pairs, store, [])
+    config['pipeline'] = config['pipeline'][:1]
+    with pytest.raises(SAPDError, match=r"pipeline: has no LoadImageFromFile with key='gt'"):
+        DATASETS.build(config)
+    config = config_of(pairs, store, [])
+    del config['pipeline'][-1]
+    with pytest.raises(SAPDError, match=r'pipeline: has no PackInputs'):
+        DATASETS.build(config)
+
+
+def test_the_stock_config_is_a_config():
+    """The recipes' delta is what README says it is."""
+    stock, sapd = stock_config(Path('p')), sapd_config(Path('p'), Path('m'))
+    assert sapd['train_dataloader']['dataset']['pipeline'] == stock['train_dataloader']['dataset']['pipeline']
+    assert {*sapd} - {*stock} == {'custom_imports'}
+
+
+def test_shuffled_masks_are_other_images_masks(pairs, store):
+    plain, shuffled = (
+        build(pairs, store, PIPELINES['NAFNet: flip, transpose, crop'], **c) for c in ({}, {'mask_shuffle': 1})
+    )
+    for index in range(len(plain)):
+        masks = []
+        for dataset in (plain, shuffled):
+            random.seed(index)
+            np.random.seed(index)
+            masks.append(dataset[index]['data_samples'].sam_mask)
+        assert masks[0].shape == masks[1].shape
+        assert not torch.equal(*masks)

@@ -1,0 +1,93 @@
+"""Every manifest parses, and each of its layouts is found and prepared from a stand-in."""
+
+from __future__ import annotations
+
+import doctest
+from pathlib import Path
+
+import pytest
+
+from sapd_plugin.cli import prepare_dataset
+from sapd_plugin.datasets import scan, sub_images
+from sapd_plugin.datasets.manifest import dataset_names, load_manifest, read_manifest
+from sapd_plugin.errors import SAPDError
+from tests.datasets import stand_ins
+
+CASES = [
+    pytest.param(name, split, layout, id=f'{name}-{split}-{layout}')
+    for name in dataset_names()
+    for split in load_manifest(name).splits
+    for layout in range(max(len(part.layouts) for part in load_manifest(name).splits[split].parts))
+]
+FOLDERS = {
+    'Rain13K': {'train', 'test/Test100', 'test/Rain100H', 'test/Rain100L', 'test/Test2800', 'test/Test1200'},
+    'Rain100L': {'train', 'test'},
+    'Rain100H': {'train', 'test'},
+    'Rain200L': {'train', 'test'},
+    'Rain200H': {'train', 'test'},
+    'GoPro': {'train', 'test'},
+    'HIDE': {'test'},
+    'RealBlur_J': {'test'},
+    'RealBlur_R': {'test'},
+    'SIDD': {'train', 'val'},
+    'DFWB': {'train'},
+    'BSD400': {'train'},
+    'BSD68': {'test'},
+    'CBSD68': {'test'},
+    'Kodak24': {'test'},
+    'McMaster': {'test'},
+    'Urban100': {'test'},
+}
+"""What configs and tables read."""
+
+
+def test_the_manifests_are_of_the_folders_that_configs_read() -> None:
+    manifests = [load_manifest(name) for name in dataset_names()]
+    assert {manifest.folder: set(manifest.splits) for manifest in manifests} == FOLDERS
+    assert all(manifest.page.startswith('http') for manifest in manifests)
+
+
+@pytest.mark.parametrize(('name', 'split', 'layout'), CASES)
+def test_each_layout_is_prepared(name: str, split: str, layout: int, tmp_path: Path) -> None:
+    manifest = load_manifest(name)
+    stand_ins.make_split(tmp_path / 'source', manifest.splits[split], layout, 2)
+    command = [name, '--source', f'{tmp_path}/source', '--output', f'{tmp_path}/out', '--split', split, '--any-count']
+    assert prepare_dataset.main(command) == 0
+    folder = tmp_path / 'out' / manifest.folder / split
+    sides = ('input', 'target') if manifest.splits[split].paired else ('target',)
+    names = [sorted(path.name for path in (folder / side).iterdir()) for side in sides]
+    blocks = any(part.layouts[min(layout, len(part.layouts) - 1)].blocks for part in manifest.splits[split].parts)
+    assert len(names[0]) == (4 if blocks else 2 * len(manifest.splits[split].parts))
+    assert names[0] == names[-1]
+    assert [line.split(' ')[0] for line in (folder / 'meta_info.txt').read_text().splitlines()] == names[0]
+    assert (folder / 'target_sub').is_dir() == (manifest.splits[split].sub_images is not None)
+    assert (folder / 'input').is_dir() == (len(sides) == 2)
+
+
+@pytest.mark.parametrize(
+    ('text', 'message'),
+    [
+        ('folder: X\ntitle: x\npage: x\n', "the key 'splits' is missing"),
+        ('folder: X\ntitle: x\npage: x\nsplit: {}\nsplits: {}\n', "unknown key 'split'.*Did you mean 'splits'"),
+        (
+            'folder: X\ntitle: x\npage: x\nsplits:\n  test:\n    count: 1\n    layouts:\n      - {targets: y}\n',
+            r"splits.test.layouts\[0\]: unknown key 'targets'.*Did you mean 'target'",
+        ),
+        (
+            'folder: X\ntitle: x\npage: x\nsplits:\n  test:\n    count: 1\n    layouts:\n'
+            "      - {input: 'a/{n}', target: 'b/{m}'}\n",
+            'a field of the target that the input lacks',
+        ),
+    ],
+)
+def test_a_broken_manifest_is_refused_by_key(text: str, message: str, tmp_path: Path) -> None:
+    (tmp_path / 'x.yml').write_text(text, encoding='utf-8')
+    with pytest.raises(SAPDError, match=message):
+        read_manifest(tmp_path / 'x.yml')
+
+
+@pytest.mark.parametrize('module', [scan, sub_images])
+def test_the_examples_in_docstrings_hold(module: object) -> None:
+    result = doctest.testmod(module)
+    assert result.attempted > 0
+    assert result.failed == 0

@@ -1,0 +1,111 @@
+"""Tables as data: those that are shipped are whole, and mistakes are named."""
+
+from __future__ import annotations
+
+import pytest
+import yaml
+
+from sapd_plugin.errors import SAPDError
+from sapd_plugin.experiments.catalogue import CONFIGS, read_catalogue
+from sapd_plugin.experiments.cells import Cell, all_cells, select_cells
+from tests.experiments.recipes import TABLE, catalogue, definitions
+
+SHIPPED = read_catalogue(CONFIGS / 'tables')
+
+
+@pytest.mark.parametrize('name', SHIPPED.tables)
+def test_a_shipped_table_has_all_it_needs(name):
+    table = SHIPPED.tables[name]
+    assert table.tests
+    assert table.made_by == ('tools/prepare_study.py' if table.group else 'tools/prepare_dataset.py')
+    assert (CONFIGS.parent / table.made_by).is_file()
+    needed = {'stock', 'spd_sgr'} if table.group else {'stock', 'cascade', 'spd', 'spd_sgr', 'shuffled'}
+    assert needed <= set(table.arms)
+    assert len(table.seeds) >= (2 if table.group == 'explore' else 3)
+    for model, entry in table.entries.items():
+        assert entry.configs, model
+        for framework, config in entry.configs.items():
+            assert (CONFIGS / framework / config).is_file()
+        for overrides in SHIPPED.models[model].sizes.values():
+            assert overrides.keys() == entry.configs.keys()
+    assert table.group or any('tiny' in SHIPPED.models[model].sizes for model in table.entries)
+    for yardstick in table.yardsticks:
+        assert len(yardstick.source) > 5
+        assert 15 < yardstick.psnr < 60
+        assert yardstick.ssim is None or 0.3 < yardstick.ssim < 1
+
+
+@pytest.mark.parametrize(
+    ('changes', 'message'),
+    [
+        ({'protcol': 'y'}, r"trial.yml: unknown key 'protcol'.*Did you mean 'protocol'"),
+        ({'arms': ['stok']}, r"trial.yml arms: found 'stok'.*Did you mean 'stock'"),
+        ({'sizes': ['huge']}, r"trial.yml sizes: found 'huge'"),
+        ({'quantise': 'ceil'}, r"trial.yml.quantise: found 'ceil'"),
+        ({'models': {'RCAM': {}}}, r"trial.yml models: found 'RCAM'.*Did you mean 'RCAN'"),
+        ({'models': {'RCAN': {'basicsr': 'derain/absent.yml'}}}, r'models.RCAN.basicsr: no file .*absent.yml'),
+        ({'models': {'RCAN': {'basicrs': 'x'}}}, r"models.RCAN: unknown key 'basicrs'"),
+        ({'yardsticks': [{'model': 'RCAN', 'test': 'Rain100L', 'psnr': 1}]}, r'yardsticks\[0\].*source'),
+        ({'yardsticks': [{'model': 'RCAN', 'test': 'Rain100', 'psnr': 1, 'source': 'x'}]}, r'yardsticks\[0\].test'),
+    ],
+)
+def test_a_mistake_in_a_table_is_named(tmp_path, changes, message):
+    with pytest.raises(SAPDError, match=message):
+        catalogue(tmp_path, **changes)
+
+
+def test_a_file_that_is_no_table_is_named(tmp_path):
+    definitions(tmp_path)
+    (tmp_path / 'other.yml').write_text('a: [')
+    with pytest.raises(SAPDError, match=r'other\.yml: not YAML'):
+        read_catalogue(tmp_path)
+    (tmp_path / 'other.yml').write_text(yaml.safe_dump({k: v for k, v in TABLE.items() if k != 'protocol'}))
+    with pytest.raises(SAPDError, match=r'other\.yml\.protocol: found None'):
+        read_catalogue(tmp_path)
+
+
+def test_an_unknown_table_is_named(tmp_path):
+    with pytest.raises(SAPDError, match="TABLE: found 'trail'.*Did you mean 'trial'"):
+        catalogue(tmp_path).table('trail')
+
+
+def test_cells_come_in_an_order_in_which_they_can_be_run(tmp_path):
+    found = catalogue(tmp_path)
+    cells = [str(cell) for cell in all_cells(found, found.tables['trial'], 'basicsr')]
+    assert len(cells) == 2 * 5 * 3  # RCAN publishes no checkpoint here
+    assert cells[0] == 'RCAN/full/stock/0'
+    assert cells.index('RCAN/tiny/stock/2') < cells.index('RCAN/tiny/spd/0')
+    restormer = [str(cell) for cell in all_cells(found, found.tables['trial'], 'mmagic')]
+    assert [cell for cell in restormer if 'published' in cell] == ['Restormer/full/published/0']
+
+
+@pytest.mark.parametrize(
+    ('patterns', 'expected'),
+    [
+        ([], 30),
+        (['RCAN'], 30),
+        (['*/tiny'], 15),
+        (['RCAN/tiny/spd*'], 6),
+        (['*/*/stock/0'], 2),
+        (['*/tiny/stock/1', 'RCAN/tiny/stock'], 3),
+    ],
+)
+def test_patterns_select_cells(tmp_path, patterns, expected):
+    found = catalogue(tmp_path)
+    cells = list(all_cells(found, found.tables['trial'], 'basicsr'))
+    chosen = select_cells(cells, patterns)
+    assert len(chosen) == expected
+    assert chosen == [cell for cell in cells if cell in chosen]
+
+
+@pytest.mark.parametrize('pattern', ['RCAM', 'RCAN/tiny/spd/0/1', 'RCAN/tiny/sdp'])
+def test_a_pattern_that_fits_nothing_is_named(tmp_path, pattern):
+    found = catalogue(tmp_path)
+    with pytest.raises(SAPDError, match=f"CELL: '{pattern}' fits none of 30 cells"):
+        select_cells(list(all_cells(found, found.tables['trial'], 'basicsr')), [pattern])
+
+
+def test_a_cell_is_written_as_its_pattern_and_its_folder():
+    cell = Cell('mmagic', 'gopro', 'NAFNet', 'small', 'spd', 2)
+    assert str(cell) == 'NAFNet/small/spd/2'
+    assert cell.folder(CONFIGS).relative_to(CONFIGS).as_posix() == 'mmagic/gopro/NAFNet/small/spd/2'

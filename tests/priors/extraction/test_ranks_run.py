@@ -1,0 +1,96 @@
+"""Ranks at work: torchrun, its environment, SIGTERM, another number of ranks than before."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from sapd_plugin.priors.inspection.report import inspect_store
+from sapd_plugin.priors.store import MaskStore
+
+TOOL = Path(__file__).parents[3] / 'tools' / 'extract_masks.py'
+
+
+@pytest.fixture
+def photos(tmp_path: Path) -> Path:
+    folder = tmp_path / 'photos'
+    folder.mkdir()
+    for i in range(12):
+        image = np.random.default_rng(i).integers(0, 256, (6, 9, 3), np.uint8)
+        cv2.imwrite(str(folder / f'{i:02}.png'), cv2.resize(image, (150, 100), interpolation=cv2.INTER_CUBIC))
+    return folder
+
+
+def command(photos: Path, store: Path) -> list[str]:
+    return [str(TOOL), '--images', str(photos), '--output', str(store), '--segmenter', 'felzenszwalb']
+
+
+def begin(arguments: list[str], **environment: str) -> subprocess.Popen[str]:
+    env = {**os.environ, 'OMP_NUM_THREADS': '1', **environment}
+    return subprocess.Popen(
+        [sys.executable, *arguments], env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+
+
+def check_complete(store: Path, shards: dict[str, int]) -> None:
+    found = inspect_store(MaskStore(store), {f'{i:02}' for i in range(12)})
+    assert (found.problems, found.missing, found.extra) == ([], [], [])
+    assert found.shards == shards
+
+
+def test_ranks_by_environment_share_the_images(photos: Path, tmp_path: Path) -> None:
+    store = tmp_path / 'store'
+    ranks = [begin(command(photos, store), RANK=str(i), WORLD_SIZE='3', LOCAL_RANK=str(i)) for i in range(3)]
+    outputs = [rank.communicate(timeout=120) for rank in ranks]
+    assert [rank.returncode for rank in ranks] == [0, 0, 0], outputs
+    for i, (out, err) in enumerate(outputs):
+        assert '4 masks written, 0 kept, 0 failed, 0 left' in out
+        assert f'rank {i}/3: 100%' in err
+        assert 'image/s' in err
+    check_complete(store, {f'shard-{i:05}.lmdb': 4 for i in range(3)})
+    refused = begin([*command(photos, store), '--shard', '0/3'], RANK='0', WORLD_SIZE='3')
+    assert "found '0/3' beside torchrun's RANK 0 of WORLD_SIZE 3" in refused.communicate(timeout=120)[1]
+    assert refused.returncode == 2
+    drawing = begin([*command(photos, store), '--overlays', '1'], RANK='0', WORLD_SIZE='3')
+    assert '--overlays: found beside rank 0/3' in drawing.communicate(timeout=120)[1]
+
+
+@pytest.mark.slow
+def test_torchrun_is_understood(photos: Path, tmp_path: Path) -> None:
+    launch = ['-m', 'torch.distributed.run', '--standalone', '--nproc-per-node', '2']
+    run = begin([*launch, *command(photos, tmp_path / 'store')])
+    out, err = run.communicate(timeout=300)
+    assert run.returncode == 0, out + err
+    check_complete(tmp_path / 'store', {'shard-00000.lmdb': 6, 'shard-00001.lmdb': 6})
+
+
+def test_sigterm_stops_as_ctrl_c_does_and_other_ranks_go_on(photos: Path, tmp_path: Path) -> None:
+    store = tmp_path / 'store'
+    meta, deadline = store / 'shard-00000.lmdb' / 'meta_info.txt', time.monotonic() + 120
+    first = begin(command(photos, store))
+    while not (meta.exists() and meta.read_text().count('\n') >= 2) and time.monotonic() < deadline:
+        time.sleep(0.005)
+    first.send_signal(signal.SIGTERM)
+    out, err = first.communicate(timeout=120)
+    assert first.returncode == 130, out + err
+    assert 'run the same command again to go on' in out
+    reached = len(MaskStore(store))
+    assert 2 <= reached < 12
+
+    # As if the machine had been lost between the last mask and its line.
+    meta.write_text(''.join(meta.read_text().splitlines(keepends=True)[:-1]))
+    ranks = [begin([*command(photos, store), '--shard', f'{i}/2']) for i in (1, 0)]
+    outputs = [rank.communicate(timeout=120) for rank in ranks]
+    assert [rank.returncode for rank in ranks] == [0, 0], outputs
+    kept = sum(int(out.split(' masks written, ')[1].split(' kept')[0]) for out, _ in outputs)
+    assert kept == reached
+    found = inspect_store(MaskStore(store), {f'{i:02}' for i in range(12)})
+    assert (found.problems, found.missing, found.extra) == ([], [], [])

@@ -1,0 +1,83 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from segment_anything.modeling import ImageEncoderViT, MaskDecoder, PromptEncoder, Sam, TwoWayTransformer
+
+from sapd_plugin.priors.extraction.images import read_image
+from sapd_plugin.priors.labels import LabelMap
+from sapd_plugin.priors.segmenters import Segmenter, build_segmenter
+from sapd_plugin.priors.segmenters.checkpoints import load_state
+from sapd_plugin.priors.segmenters.sam import build_sam
+
+
+@pytest.fixture(scope='session')
+def checkpoint(shared_data: Path) -> Path:
+    path = shared_data / 'sam' / 'mobile_sam.pt'
+    if not path.exists():
+        pytest.skip(f'{path} is not there')
+    return path
+
+
+@pytest.fixture(scope='session')
+def bird(shared_data: Path) -> np.ndarray:
+    """An aeroplane in the sky, 321x481."""
+    return read_image(shared_data / 'cbsd68' / '3096.png')
+
+
+@pytest.fixture(scope='session')
+def street(shared_data: Path) -> np.ndarray:
+    """Many objects, 321x481."""
+    return read_image(shared_data / 'rain100l' / 'clean' / '001.png')
+
+
+@pytest.fixture(scope='session')
+def fast(checkpoint: Path) -> Segmenter:
+    """The default: MobileSAM, preset 'fast'."""
+    return build_segmenter('mobile_sam', checkpoint=checkpoint)
+
+
+@pytest.fixture(scope='session')
+def street_map(fast: Segmenter, street: np.ndarray) -> LabelMap:
+    return fast(street)
+
+
+@pytest.fixture
+def mobile_sam(checkpoint: Path) -> Sam:
+    """A new one for each test: generators change the encoder in place."""
+    return build_sam(load_state(checkpoint), str(checkpoint))
+
+
+@pytest.fixture
+def mask_decoder() -> MaskDecoder:
+    """SAM's, with random weights, norms included, in double precision."""
+    torch.manual_seed(0)
+    transformer = TwoWayTransformer(depth=2, embedding_dim=256, num_heads=8, mlp_dim=2048)
+    decoder = MaskDecoder(transformer_dim=256, transformer=transformer).double().requires_grad_(False)
+    for parameter in decoder.parameters():
+        if parameter.ndim == 1:
+            parameter.add_(torch.randn_like(parameter), alpha=0.3)
+        else:
+            parameter.mul_(1.5)
+    return decoder
+
+
+@pytest.fixture
+def small_vit() -> Sam:
+    """SAM with a ViT of two layers, one windowed and one global, random weights."""
+    torch.manual_seed(0)
+    encoder = ImageEncoderViT(
+        depth=2, embed_dim=96, num_heads=4, use_rel_pos=True, window_size=14, global_attn_indexes=(1,)
+    )
+    for block in encoder.blocks:
+        torch.nn.init.normal_(block.attn.rel_pos_h, std=0.1)
+        torch.nn.init.normal_(block.attn.rel_pos_w, std=0.1)
+    prompts = PromptEncoder(
+        embed_dim=256, image_embedding_size=(64, 64), input_image_size=(1024, 1024), mask_in_chans=16
+    )
+    transformer = TwoWayTransformer(depth=2, embedding_dim=256, num_heads=8, mlp_dim=2048)
+    sam = Sam(encoder, prompts, MaskDecoder(transformer_dim=256, transformer=transformer))
+    return sam.eval().requires_grad_(False)

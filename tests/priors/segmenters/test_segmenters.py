@@ -1,0 +1,204 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from sapd_plugin.errors import SAPDError
+from sapd_plugin.priors.extraction.images import read_image
+from sapd_plugin.priors.labels import LabelMap
+from sapd_plugin.priors.segmenters import SEGMENTERS, build_segmenter, find_sam_checkpoint, register_segmenter
+from sapd_plugin.priors.segmenters.checkpoints import load_state, tell_variant
+from sapd_plugin.priors.segmenters.sam import build_sam
+
+
+@pytest.fixture(scope='session')
+def photo(shared_data: Path) -> np.ndarray:
+    return read_image(shared_data / 'cbsd68' / '3096.png')
+
+
+@pytest.fixture(scope='session')
+def checkpoint(shared_data: Path) -> Path:
+    path = shared_data / 'sam' / 'mobile_sam.pt'
+    if not path.exists():
+        pytest.skip(f'{path} is not there')
+    return path
+
+
+@pytest.fixture
+def empty_places(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """No checkpoint but what a test puts into this torch hub cache."""
+    monkeypatch.delenv('SAPD_SAM_CHECKPOINT', raising=False)
+    monkeypatch.setattr(torch.hub, 'get_dir', lambda: str(tmp_path / 'hub'))
+    cache = tmp_path / 'hub' / 'checkpoints'
+    cache.mkdir(parents=True)
+    return cache
+
+
+def test_felzenszwalb_covers_a_photo(photo: np.ndarray) -> None:
+    segmenter = build_segmenter('felzenszwalb')
+    label_map = segmenter(photo)
+    assert label_map.shape == photo.shape[:2]
+    assert label_map.coverage == 1.0
+    assert 5 <= len(label_map) <= 100
+    assert label_map.regions['area'].min() >= segmenter.settings['parameters']['min_size']
+    assert np.isnan(label_map.regions['predicted_iou']).all()
+    np.testing.assert_array_equal(segmenter(photo).labels, label_map.labels)
+
+
+def test_an_unknown_name_or_setting_is_refused_with_the_nearest() -> None:
+    with pytest.raises(SAPDError, match=r"found 'felzenswalb', .* Did you mean 'felzenszwalb'\?"):
+        build_segmenter('felzenswalb')
+    with pytest.raises(SAPDError, match=r"'felzenszwalb': unknown key 'minsize', .* Did you mean 'min_size'\?"):
+        build_segmenter('felzenszwalb', minsize=3)
+    with pytest.raises(SAPDError, match=r"'sam_vit_b': unknown key 'variant'"):
+        build_segmenter('sam_vit_b', variant='sam_vit_h')
+    with pytest.raises(SAPDError, match=r"variant: found 'sam_vit_x', .* Did you mean 'sam_vit_[hlb]'"):
+        build_segmenter('sam', variant='sam_vit_x')
+    with pytest.raises(SAPDError, match="scale: found 'big', expected a number"):
+        build_segmenter('felzenszwalb', scale='big')
+    with pytest.raises(SAPDError, match=r'min_size: found 0.5, expected whole pixels'):
+        build_segmenter('felzenszwalb', min_size=0.5)
+
+
+def test_users_register_their_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr('sapd_plugin.priors.segmenters.registry.SEGMENTERS', dict(SEGMENTERS))
+
+    @register_segmenter('halves')
+    class Halves:
+        def __init__(self, left: int = 1) -> None:
+            self.settings = {'segmenter': 'halves', 'parameters': {'left': left}}
+
+        def __call__(self, image: np.ndarray) -> LabelMap:
+            return LabelMap.from_labels(np.arange(image.shape[1]) // (image.shape[1] // 2) + image[..., 0] * 0 + 1)
+
+    assert len(build_segmenter('halves', left=2)(np.zeros((4, 6, 3), np.uint8))) == 2
+    with pytest.raises(SAPDError, match="'halves': registered already"):
+        register_segmenter('halves')(Halves)
+
+
+def test_mobile_sam_gives_the_reference_outputs(photo: np.ndarray, checkpoint: Path, shared_data: Path) -> None:
+    """The reference is onnxruntime's; its pre-processing resizes by OpenCV's bilinear."""
+    import cv2
+
+    expected = np.load(shared_data / 'sam' / 'reference_onnx_cbsd68_3096.npz')
+    sam = build_sam(load_state(checkpoint), str(checkpoint))
+    height, width = photo.shape[:2]
+    scale = 1024 / max(height, width)
+    size = (int(width * scale + 0.5), int(height * scale + 0.5))
+    resized = cv2.resize(photo, size, interpolation=cv2.INTER_LINEAR)
+    with torch.no_grad():
+        embedding = sam.image_encoder(sam.preprocess(torch.from_numpy(resized).permute(2, 0, 1)[None].float()))
+        point = torch.tensor(expected['point_xy'], dtype=torch.float32).view(1, 1, 2) * scale
+        sparse, dense = sam.prompt_encoder(points=(point, torch.ones(1, 1)), boxes=None, masks=None)
+        logits, iou = sam.mask_decoder(
+            image_embeddings=embedding,
+            image_pe=sam.prompt_encoder.get_dense_pe(),
+            sparse_prompt_embeddings=sparse,
+            dense_prompt_embeddings=dense,
+            multimask_output=True,
+        )
+        best = int(iou.argmax())
+        mask = sam.postprocess_masks(logits[:, best : best + 1], size[::-1], (height, width))[0, 0] > 0
+    np.testing.assert_allclose(embedding[0, :32], expected['embedding_ch0_31'], atol=1e-5)
+    np.testing.assert_allclose(logits[0, best], expected['low_res_logits'], atol=5e-4)
+    np.testing.assert_allclose(iou[0, best], expected['iou'][0], atol=1e-4)
+    assert (mask.numpy() != expected['mask']).mean() < 1e-4
+
+
+def test_the_official_mobile_sam_has_a_classifier_that_is_left_out(checkpoint: Path) -> None:
+    state = load_state(checkpoint)
+    state['image_encoder.norm_head.weight'] = torch.ones(320)
+    state['image_encoder.norm_head.bias'] = torch.zeros(320)
+    state['image_encoder.head.weight'] = torch.zeros(1000, 320)
+    state['image_encoder.head.bias'] = torch.zeros(1000)
+    sam = build_sam(state, 'official')
+    name = 'image_encoder.layers.2.blocks.5.attn.qkv.weight'
+    assert torch.equal(sam.state_dict()[name], state[name])
+    assert not any('head.' in key and key.startswith('image_encoder') for key in sam.state_dict())
+    del state[name]
+    with pytest.raises(SAPDError, match=f'official: does not fit mobile_sam: .*{name}'):
+        build_sam(state, 'official')
+
+
+def test_mobile_sam_segments_a_photo(photo: np.ndarray, checkpoint: Path) -> None:
+    segmenter = build_segmenter('sam', checkpoint=checkpoint, preset='stock', points_per_side=2)
+    label_map = segmenter(np.ascontiguousarray(photo[80:240, 140:300]))
+    assert label_map.shape == (160, 160)
+    assert len(label_map) >= 1
+    assert (label_map.regions['predicted_iou'] >= 0.79).all()
+    assert (label_map.regions['stability'] >= 0.84).all()
+    assert segmenter.settings['segmenter'] == 'mobile_sam'
+    assert segmenter.settings['parameters']['pred_iou_thresh'] == 0.80
+    assert len(segmenter.settings['checkpoint_sha256']) == 64
+
+
+def test_the_variant_is_told_from_the_names(checkpoint: Path) -> None:
+    assert tell_variant(load_state(checkpoint), checkpoint) == 'mobile_sam'
+    for variant, depth in (('sam_vit_b', 12), ('sam_vit_l', 24), ('sam_vit_h', 32)):
+        assert tell_variant([f'image_encoder.blocks.{i}.norm1.weight' for i in range(depth)], 'x') == variant
+    with pytest.raises(SAPDError, match=r"x: found 1 other names, expected SAM's"):
+        tell_variant(['conv.weight'], 'x')
+
+
+def test_vit_b_is_built_from_its_names() -> None:
+    from segment_anything import sam_model_registry
+
+    state = sam_model_registry['vit_b']().state_dict()
+    sam = build_sam(state, 'vit_b')
+    name = 'image_encoder.blocks.11.attn.qkv.weight'
+    assert torch.equal(sam.state_dict()[name], state[name])
+    assert not any(parameter.requires_grad for parameter in sam.parameters())
+
+
+def test_checkpoints_are_looked_for_in_order(
+    empty_places: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert find_sam_checkpoint() is None
+    for name in ('mobile_sam.pt', 'sam_vit_b_01ec64.pth'):
+        (empty_places / name).write_bytes(b'x')
+    assert find_sam_checkpoint() == empty_places / 'sam_vit_b_01ec64.pth'
+    assert find_sam_checkpoint(variant='mobile_sam') == empty_places / 'mobile_sam.pt'
+    mine = tmp_path / 'mine.pth'
+    mine.write_bytes(b'x')
+    monkeypatch.setenv('SAPD_SAM_CHECKPOINT', str(mine))
+    assert find_sam_checkpoint() == mine
+    assert find_sam_checkpoint(empty_places / 'mobile_sam.pt') == empty_places / 'mobile_sam.pt'
+    monkeypatch.setenv('SAPD_SAM_CHECKPOINT', 'nowhere.pth')
+    with pytest.raises(SAPDError, match='SAPD_SAM_CHECKPOINT: found no file nowhere.pth'):
+        find_sam_checkpoint()
+    with pytest.raises(SAPDError, match=r'checkpoint: found no file gone.pth'):
+        find_sam_checkpoint('gone.pth')
+
+
+def test_a_missing_checkpoint_names_the_places(empty_places: Path) -> None:
+    with pytest.raises(SAPDError) as caught:
+        build_segmenter('sam_vit_h')
+    for part in ('SAPD_SAM_CHECKPOINT', str(empty_places / 'sam_vit_h_4b8939.pth'), "setting 'checkpoint'"):
+        assert part in str(caught.value)
+
+
+def test_a_wrong_checkpoint_is_refused(checkpoint: Path, tmp_path: Path) -> None:
+    with pytest.raises(SAPDError, match='found a checkpoint of mobile_sam in .*, expected sam_vit_b'):
+        build_segmenter('sam_vit_b', checkpoint=checkpoint)
+    (tmp_path / 'junk.pt').write_bytes(b'junk')
+    with pytest.raises(SAPDError, match=r'junk.pt: found no readable checkpoint'):
+        build_segmenter('sam', checkpoint=tmp_path / 'junk.pt')
+    torch.save([1, 2], tmp_path / 'list.pt')
+    with pytest.raises(SAPDError, match=r'list.pt: found list, expected a SAM state dict'):
+        build_segmenter('sam', checkpoint=tmp_path / 'list.pt')
+
+
+@pytest.mark.parametrize(
+    ('setting', 'message'),
+    [
+        ({'device': 'tpu9'}, "device: found 'tpu9'"),
+        ({'preset': 'stock', 'points_per_side': 0}, 'points_per_side: found 0, expected a whole number of 1 or more'),
+        ({'pred_iou_thresh': 80}, 'pred_iou_thresh: found 80, expected a number from 0 to 1'),
+    ],
+)
+def test_settings_out_of_range_are_refused(checkpoint: Path, setting: dict[str, object], message: str) -> None:
+    with pytest.raises(SAPDError, match=message):
+        build_segmenter('mobile_sam', checkpoint=checkpoint, **setting)

@@ -1,0 +1,271 @@
+from __future__ import annotations
+
+import struct
+import zlib
+
+import cv2
+import numpy as np
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
+from sapd_plugin.errors import SAPDError
+from sapd_plugin.priors.labels import LabelMap
+from sapd_plugin.priors.store.codec import TILE, Record, RecordError, encode
+from tests.fuzz import forging
+from tests.fuzz.forging import damage, damage_parts, read_all, take_apart
+
+FINGERPRINT = bytes(range(16))
+
+
+@st.composite
+def label_maps(draw: st.DrawFn) -> LabelMap:
+    height, width = draw(st.integers(1, 300)), draw(st.integers(1, 300))
+    rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
+    regions, patch = draw(st.sampled_from([0, 1, 5, 255, 256, 300, 70_000])), draw(st.integers(1, 40))
+    coarse = rng.integers(0, regions + 1, (-(-height // patch), -(-width // patch)))
+    labels = np.kron(coarse, np.ones((patch, patch), dtype=np.int64))[:height, :width]
+    scores = rng.uniform(0, 1.2, (2, regions)) if draw(st.booleans()) else (None, None)
+    return LabelMap.from_labels(labels, *scores)
+
+
+@given(label_maps())
+@settings(max_examples=60, deadline=None)
+def test_a_record_gives_back_the_map(label_map: LabelMap) -> None:
+    record = Record(encode(label_map, FINGERPRINT))
+    record.verify()
+    assert record.shape[0:2] == label_map.shape
+    assert record.fingerprint == FINGERPRINT
+    np.testing.assert_array_equal(record.labels(), label_map.labels)
+    assert record.regions.tobytes() == label_map.regions.tobytes()
+
+
+@given(label_maps(), st.data())
+@settings(max_examples=60, deadline=None)
+def test_any_crop_is_a_slice_of_the_whole(label_map: LabelMap, data: st.DataObject) -> None:
+    record = Record(encode(label_map, FINGERPRINT))
+    bound = st.none() | st.integers(-320, 320)
+    rows, columns = (slice(data.draw(bound), data.draw(bound)) for _ in range(2))
+    crop = record[rows, columns, ...]
+    np.testing.assert_array_equal(crop, label_map.labels[rows, columns, None])
+    assert crop.flags.c_contiguous
+    assert crop.flags.writeable
+
+
+@pytest.mark.parametrize(('regions', 'dtype'), [(3, np.uint8), (255, np.uint8), (256, np.uint16), (65_536, np.int32)])
+def test_crops_are_of_a_type_that_opencv_flips(regions: int, dtype: type) -> None:
+    label_map = LabelMap.from_labels(np.arange(257 * 300).reshape(257, 300) % (regions + 1))
+    crop = Record(encode(label_map, FINGERPRINT))[100:230, 120:250]
+    assert crop.dtype == dtype
+    expected = label_map.labels[100:230, 120:250][:, ::-1]
+    flipped = cv2.flip(crop, 1, crop)
+    np.testing.assert_array_equal(np.squeeze(flipped), expected)
+
+
+@pytest.mark.parametrize(
+    'index', [5, slice(0, 2), (1, 2), (slice(0, 4, 2), slice(None)), (slice(0, 4), slice(0, 4), 0), (..., slice(0, 4))]
+)
+def test_other_indices_are_refused(index: object) -> None:
+    with pytest.raises(IndexError, match='mask record'):
+        Record(encode(LabelMap.from_labels(np.ones((9, 9), int)), FINGERPRINT))[index]
+
+
+def test_a_crop_reads_the_tiles_it_touches_and_no_other() -> None:
+    rng = np.random.default_rng(0)
+    label_map = LabelMap.from_labels(rng.integers(0, 9, (3 * TILE, 3 * TILE)))
+    data = bytearray(encode(label_map, FINGERPRINT))
+    data[-1] ^= 1
+    record = Record(bytes(data))
+    np.testing.assert_array_equal(record[: 2 * TILE, :][..., 0], label_map.labels[: 2 * TILE])
+    with pytest.raises(RecordError, match='tile 8 is damaged'):
+        record[2 * TILE :, 2 * TILE :]
+    with pytest.raises(RecordError, match='tile 8 is damaged'):
+        record.verify()
+
+
+@pytest.fixture(scope='module')
+def sample() -> bytes:
+    rng = np.random.default_rng(0)
+    labels = np.kron(rng.integers(0, 300, (20, 30)), np.ones((10, 10), dtype=int))
+    return encode(LabelMap.from_labels(labels, rng.random(300), rng.random(300)), FINGERPRINT)
+
+
+@given(st.binary(max_size=400))
+@example(b'')
+@example(b'SAPDMASK')
+@settings(max_examples=300, deadline=None)
+def test_random_bytes_give_the_documented_error(data: bytes) -> None:
+    assert not read_all(data)
+    assert not read_all(b'SAPDMASK' + data)
+    assert issubclass(RecordError, SAPDError)
+
+
+def test_every_truncation_is_refused(sample: bytes) -> None:
+    for end in range(0, len(sample), 7):
+        with pytest.raises(RecordError):
+            Record(sample[:end])
+    with pytest.raises(RecordError, match=r'found \d+ bytes, expected \d+'):
+        Record(sample + b'x')
+
+
+@given(position=st.integers(0, 2**31), bit=st.integers(0, 7))
+@settings(max_examples=300, deadline=None)
+def test_every_flipped_bit_is_found(sample: bytes, position: int, bit: int) -> None:
+    data = bytearray(sample)
+    data[position % len(data)] ^= 1 << bit
+    with pytest.raises(RecordError):
+        Record(bytes(data)).verify()
+
+
+def forge(header: tuple[int, ...], blocks: bytes, tail: bytes) -> bytes:
+    """Make a record whose checksums are right and whose content is what an enemy likes."""
+    head = struct.pack('<8sHHIIIII16s', b'SAPDMASK', *header, FINGERPRINT) + blocks
+    return head + struct.pack('<I', zlib.crc32(head)) + tail
+
+
+@given(
+    tile=st.integers(0, 2**16 - 1),
+    sides=st.tuples(*[st.integers(0, 2**32 - 1) | st.integers(0, 300)] * 2),
+    regions=st.integers(0, 2**32 - 1) | st.integers(0, 3),
+    table=st.binary(max_size=40),
+    tail=st.binary(max_size=60),
+    pixels=st.binary(max_size=40),
+)
+@settings(max_examples=400, deadline=None)
+def test_forged_headers_give_the_documented_error(
+    tile: int, sides: tuple[int, int], regions: int, table: bytes, tail: bytes, pixels: bytes
+) -> None:
+    deflater = zlib.compressobj(9, zlib.DEFLATED, -15)
+    body = deflater.compress(pixels) + deflater.flush()
+    for stored in (tail, body):
+        ends_crcs = struct.pack('<II', len(stored), zlib.crc32(stored))
+        header = (1, tile, *sides, regions, len(table), len(stored))
+        read_all(forge(header, ends_crcs + table, stored))
+
+
+def test_a_record_is_forged_again_from_its_parts(sample: bytes) -> None:
+    assert forging.forge(take_apart(sample)) == sample
+
+
+@given(
+    damages=st.lists(
+        st.tuples(st.integers(0, 255), st.integers(0, 2**24 - 1), st.integers(0, 2**32 - 1), st.integers(0, 255)),
+        min_size=1,
+        max_size=4,
+    ),
+    raw=st.booleans(),
+    crop=st.tuples(*[st.integers(-20, 320)] * 4),
+)
+@settings(max_examples=500, deadline=None)
+def test_damage_behind_right_checksums_gives_the_documented_error(
+    sample: bytes, damages: list[tuple[int, int, int, int]], raw: bool, crop: tuple[int, int, int, int]
+) -> None:
+    parts = take_apart(sample)
+    for numbers in damages:
+        parts = damage_parts(parts, *numbers)
+    forged = forging.forge(parts, raw=raw)
+    if read_all(forged, crop):
+        # What passes all checks is a label map, though another one.
+        record = Record(forged)
+        again = encode(LabelMap.from_labels(record.labels()), record.fingerprint)
+        np.testing.assert_array_equal(Record(again).labels(), record.labels())
+
+
+@given(ends=st.lists(st.integers(0, 2**32 - 1) | st.integers(0, 2000), min_size=6, max_size=6))
+@settings(max_examples=200, deadline=None)
+def test_tile_ends_behind_right_checksums_give_the_documented_error(sample: bytes, ends: list[int]) -> None:
+    assert not read_all(forging.forge(take_apart(sample), tuple(ends)))
+
+
+@given(
+    damages=st.lists(st.tuples(st.integers(0, 2**20), st.integers(0, 255), st.integers(0, 4)), min_size=1, max_size=6)
+)
+@settings(max_examples=200, deadline=None)
+def test_damaged_bytes_give_the_documented_error(sample: bytes, damages: list[tuple[int, int, int]]) -> None:
+    data = sample
+    for numbers in damages:
+        data = damage(data, *numbers)
+    assert read_all(data) == (data == sample)
+
+
+def test_tile_ends_that_point_anywhere_give_the_documented_error(sample: bytes) -> None:
+    fields = struct.unpack_from('<8sHHIIIII16s', sample)
+    fixed = struct.calcsize('<8sHHIIIII16s')
+    tiles = -(-fields[3] // TILE) * -(-fields[4] // TILE)
+    tail_at = len(sample) - fields[7]
+    blocks = bytearray(sample[fixed : tail_at - 4])
+    for value in (0, 1, 5, 2**31, 2**32 - 1):
+        for tile in range(tiles):
+            forged = blocks.copy()
+            struct.pack_into('<I', forged, 4 * tile, value)
+            with pytest.raises(RecordError):
+                Record(forge(fields[1:8], bytes(forged), sample[tail_at:])).verify()
+
+
+def test_absurd_sizes_do_not_allocate() -> None:
+    with pytest.raises(RecordError, match='impossible header: 4294967295x4294967295'):
+        Record(forge((1, 256, 2**32 - 1, 2**32 - 1, 2**31 - 1, 0, 0), b'', b''))
+    with pytest.raises(RecordError, match='found 52 bytes, expected'):
+        Record(forge((1, 256, 2**15, 2**15, 2**29, 2**32 - 1, 2**32 - 1), b'', b''))
+
+
+def test_a_bomb_is_cut_off() -> None:
+    deflater = zlib.compressobj(9, zlib.DEFLATED, -15)
+    bomb = deflater.compress(bytes(50_000_000)) + deflater.flush()
+    blocks = struct.pack('<II', len(bomb), zlib.crc32(bomb))
+    record = Record(forge((1, 128, 10, 10, 0, 0, len(bomb)), blocks, bomb))
+    with pytest.raises(RecordError, match='another size'):
+        record.labels()
+
+
+def test_a_record_whose_pixels_and_table_differ_is_found() -> None:
+    image = np.zeros((9, 9), np.uint8)
+    image[:4], image[6:, 2:] = 1, 2
+    good = LabelMap.from_labels(image)
+    Record(encode(good, FINGERPRINT)).verify()
+    swapped = LabelMap(np.array([0, 2, 1], np.uint8)[good.labels], good.regions)
+    with pytest.raises(RecordError, match='not 1, 2, ... by descending area'):
+        Record(encode(swapped, FINGERPRINT)).verify()
+    table = good.regions.copy()
+    table['box'][1, 0] += 1
+    with pytest.raises(RecordError, match="region table's box is not that of the pixels"):
+        Record(encode(LabelMap(good.labels, table), FINGERPRINT)).verify()
+
+
+def test_a_newer_version_is_named(sample: bytes) -> None:
+    with pytest.raises(RecordError, match='found format version 2, expected 1'):
+        Record(sample[:8] + struct.pack('<H', 2) + sample[10:])
+
+
+def test_encoding_checks_its_input() -> None:
+    label_map = LabelMap.from_labels(np.ones((3, 3), int))
+    with pytest.raises(SAPDError, match='found 3 bytes, expected 16'):
+        encode(label_map, b'abc')
+    with pytest.raises(SAPDError, match='found label 1, expected at most 0'):
+        encode(LabelMap(label_map.labels, label_map.regions[:0]), FINGERPRINT)
+
+
+def test_the_same_map_gives_the_same_bytes() -> None:
+    labels = np.arange(400).reshape(20, 20) // 30
+    first, second = (encode(LabelMap.from_labels(image), FINGERPRINT) for image in (labels, np.asfortranarray(labels)))
+    assert first == second
+
+
+def test_real_records_are_half_of_a_png(shared_data) -> None:
+    files = sorted((shared_data / 'masks').rglob('*.png'))[::20]
+    records, pngs = 0, 0
+    for file in files:
+        label_map = LabelMap.from_labels(cv2.imread(str(file), cv2.IMREAD_UNCHANGED))
+        scores = np.random.default_rng(0).uniform(0.8, 1.0, (2, len(label_map)))
+        records += len(encode(LabelMap.from_labels(label_map.labels, *scores), FINGERPRINT))
+        pngs += len(cv2.imencode('.png', label_map.labels.astype(np.uint16))[1])
+    assert len(files) > 20
+    assert records <= 0.5 * pngs
+
+
+def test_check_finds_a_damaged_tile_without_decoding(sample: bytes) -> None:
+    Record(sample).check()
+    damaged = bytearray(sample)
+    damaged[-1] ^= 1
+    with pytest.raises(RecordError, match='tile .* is damaged'):
+        Record(bytes(damaged)).check()

@@ -1,0 +1,182 @@
+"""Kill extraction ranks at random moments, start them again, and check that nothing is lost, doubled or changed.
+
+python tools/stress/kill_extraction.py [--kills 100] [--images 200] [--ranks 2 ...] [--seed 0] [--folder DIR]
+
+Ranks are forked from this process, which has imported everything, so that kills hit the work and not the imports. A
+store that is complete before its time is checked and begun anew. With several numbers of ranks, all are killed and the
+next number takes over. Exit status: 0 all checks passed, 1 one did not.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import os
+import random
+import signal
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import cv2
+import skimage.data
+
+from sapd_plugin.cli import extract_masks
+from sapd_plugin.priors.inspection.report import inspect_store
+from sapd_plugin.priors.store import MaskStore
+from sapd_plugin.priors.store.meta_info import read_keys
+
+MEAN_SECONDS = (0.01, 0.05, 0.2, 0.6)
+"""Of the time to the next kill: of a start, of the first images, of steady work."""
+
+
+@dataclass
+class Outcome:
+    """What the ranks of one store went through.
+
+    Attributes:
+        kills, starts: of ranks.
+        reached: masks that were there when the kills ended.
+        problems: what went wrong, one line each.
+    """
+
+    kills: int = 0
+    starts: int = 0
+    reached: int = 0
+    problems: list[str] = field(default_factory=list)
+
+
+def make_photos(folder: Path, count: int, side: int = 64) -> None:
+    """Write small cut-outs of photographs, all different."""
+    sources = [skimage.data.astronaut(), skimage.data.coffee(), skimage.data.rocket()]
+    folder.mkdir(parents=True, exist_ok=True)
+    rng = random.Random(0)
+    for i in range(count):
+        photo = sources[i % len(sources)]
+        top, left = (rng.randrange(length - side) for length in photo.shape[:2])
+        cv2.imwrite(str(folder / f'{i:04}.png'), photo[top : top + side, left : left + side, ::-1])
+
+
+def start(photos: Path, store: Path, rank: int, ranks: int) -> int:
+    """Fork one rank of the extraction command and return its process id."""
+    process = os.fork()
+    if process == 0:
+        status = 99
+        with contextlib.suppress(BaseException), (store.parent / 'output.txt').open('a') as log:
+            os.dup2(log.fileno(), 1)
+            os.dup2(log.fileno(), 2)
+            arguments = ['--images', photos, '--output', store, '--segmenter', 'felzenszwalb']
+            arguments += ['--shard', f'{rank}/{ranks}', '--set', 'min_size=20']
+            status = extract_masks.main([str(argument) for argument in arguments])
+        os._exit(status)
+    return process
+
+
+def run_to_the_end(photos: Path, store: Path, ranks: int) -> list[str]:
+    """Run all ranks side by side without a kill; return what went wrong."""
+    statuses = [os.waitpid(process, 0)[1] for process in [start(photos, store, i, ranks) for i in range(ranks)]]
+    return [f'rank {i} ended with status {status >> 8}' for i, status in enumerate(statuses) if status]
+
+
+def torment(photos: Path, store: Path, ranks: Sequence[int], kills: int, rng: random.Random) -> Outcome:
+    """Kill random ranks until ``kills`` are done or the store is complete; then let all ranks end, unharmed.
+
+    Args:
+        photos: folder of images.
+        store: of the masks.
+        ranks: how many share the images, one number after the other.
+        kills: in all.
+        rng: chooses victims and moments.
+    """
+    outcome = Outcome()
+    for phase, count in enumerate(ranks, start=1):
+        until = kills * phase // len(ranks)
+        _torment_ranks(photos, store, count, until, rng, outcome)
+    outcome.reached = len(_records(store)) if list(store.glob('shard-*')) else 0
+    outcome.problems += run_to_the_end(photos, store, ranks[-1])
+    return outcome
+
+
+def _torment_ranks(photos: Path, store: Path, ranks: int, kills: int, rng: random.Random, outcome: Outcome) -> None:
+    running: dict[int, int] = {}
+    finished: set[int] = set()
+    while outcome.kills < kills and len(finished) < ranks:
+        for rank in set(range(ranks)) - finished - running.keys():
+            running[rank] = start(photos, store, rank, ranks)
+            outcome.starts += 1
+        time.sleep(rng.expovariate(1 / rng.choice(MEAN_SECONDS)))
+        victim = rng.choice(sorted(running))
+        os.kill(running[victim], signal.SIGKILL)
+        _, status = os.waitpid(running.pop(victim), 0)
+        if os.WIFSIGNALED(status):
+            outcome.kills += 1
+        elif status:
+            outcome.problems.append(f'rank {victim} ended with status {status >> 8} by itself')
+            break
+        else:
+            finished.add(victim)
+    for process in running.values():
+        os.kill(process, signal.SIGKILL)
+        os.waitpid(process, 0)
+
+
+def check(photos: Path, store: Path, reference: Path) -> list[str]:
+    """Hold a finished store against one that was never interrupted: same keys, same bytes, no double, no stale line."""
+    expected = dict(_records(reference))
+    found = inspect_store(MaskStore(store), expected)
+    problems = [*found.problems, *(f'missing: {key}' for key in found.missing or []), *found.extra]
+    records = dict(_records(store))
+    problems += [f"key '{key}': other bytes" for key in expected if records.get(key) != expected[key]]
+    lines = sorted(read_keys(store))
+    if lines != sorted(path.stem for path in photos.iterdir()):
+        problems.append(f'meta_info.txt: {len(lines)} lines, {len(set(lines))} different')
+    return problems
+
+
+def _records(store: Path) -> list[tuple[str, bytes]]:
+    with contextlib.closing(MaskStore(store)) as masks:
+        return [(key, value) for key, _, value in masks.scan()]
+
+
+def run(folder: Path, kills: int, images: int, ranks: Sequence[int], seed: int) -> list[str]:
+    """Torment as many stores as it takes; print each, return all problems."""
+    photos, rng = folder / 'photos', random.Random(seed)
+    make_photos(photos, images)
+    problems = run_to_the_end(photos, folder / 'reference', 1)
+    done, stores = 0, 0
+    while done < kills and not problems:
+        store = folder / f'store-{stores}'
+        outcome = torment(photos, store, ranks, kills - done, rng)
+        problems += outcome.problems or check(photos, store, folder / 'reference')
+        done, stores = done + outcome.kills, stores + 1
+        print(
+            f'{store.name}: {outcome.kills} kills, {outcome.starts} starts, {outcome.reached} masks by then, '
+            f'{len(problems)} problems',
+            flush=True,
+        )
+    numbers = ', '.join(map(str, ranks))
+    print(f'{done} kills of {numbers} ranks over {images} images in {stores} stores: {len(problems)} problems')
+    return problems
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command and return its exit status."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument('--kills', type=int, default=100)
+    parser.add_argument('--images', type=int, default=200)
+    parser.add_argument('--ranks', type=int, nargs='+', default=[2], help='one number after the other')
+    parser.add_argument('--seed', type=int, default=0)
+    parser.add_argument('--folder', type=Path, help='keep everything here; by default it is deleted')
+    options = parser.parse_args(arguments)
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = options.folder or Path(temporary)
+        problems = run(folder, options.kills, options.images, options.ranks, options.seed)
+    print(*problems, sep='\n', end='')
+    return 1 if problems else 0
+
+
+if __name__ == '__main__':
+    sys.exit(main())
