@@ -16,7 +16,7 @@ import pytest
 from sapd_plugin.errors import SAPDError
 from sapd_plugin.priors.extraction.images import ImageError, list_images, read_image
 from sapd_plugin.priors.extraction.job import extract_masks
-from sapd_plugin.priors.extraction.job import job as extraction
+from sapd_plugin.priors.extraction import job as extraction
 from sapd_plugin.priors.extraction.ranks import Rank
 from sapd_plugin.priors.labels import LabelMap
 from sapd_plugin.priors.segmenters import build_segmenter
