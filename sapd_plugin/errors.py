@@ -42,4 +42,14 @@ def check_keys(where: str, found: Iterable[str], valid: Iterable[str]) -> None:
     valid = list(valid)
     for key in found:
         if key not in valid:
-            raise SAPDError(f"{where}: unknown key '{key}', expected some of {', '.join(valid)}.{nearest(key, valid)}")
+            raise SAPDError(f"{where}: unknown key '{key}'. Valid keys: {', '.join(valid)}.{nearest(key, valid)}")
+
+
+def check_count(key: str, value: object, at_least: int = 1) -> None:
+    """Refuse a ``value`` of config key ``key`` that is not an integer of at least ``at_least``; a bool is not one.
+
+    Raises:
+        SAPDError: naming the key, the value found and what is expected.
+    """
+    if isinstance(value, bool) or not isinstance(value, int) or value < at_least:
+        raise SAPDError(f'{key}: found {value!r}, expected an integer >= {at_least}.')

@@ -1,0 +1,72 @@
+"""Files: atomic writes, digests, and the size of an image as OpenCV decodes it."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from io import BytesIO
+from pathlib import Path
+
+from PIL import Image
+
+_EXIF_ORIENTATION = 0x0112
+_CHUNK = 1 << 20
+
+
+def write_atomically(path: Path, data: str | bytes) -> None:
+    """Write a file that is either complete or absent, even after a crash or a power failure.
+
+    Args:
+        path: the file; its folder exists.
+        data: text is encoded as UTF-8, with line ends as they are.
+
+    Raises:
+        OSError: the file cannot be written; an earlier version stays.
+    """
+    draft = path.with_name(f'.{path.name}.{os.getpid()}.draft')
+    with draft.open('wb') as file:
+        file.write(data.encode() if isinstance(data, str) else data)
+        file.flush()
+        os.fsync(file.fileno())
+    rename_durably(draft, path)
+
+
+def rename_durably(source: Path, target: Path) -> None:
+    """Rename within one folder, and replace ``target``; a power failure does not undo it."""
+    source.replace(target)
+    if os.name == 'posix':  # elsewhere a folder cannot be opened, and the rename is durable by itself
+        folder = os.open(target.parent, os.O_RDONLY)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
+
+
+def digest(path: Path, algorithm: str = 'sha256') -> str:
+    """Return the hexadecimal digest of a file of any size.
+
+    Args:
+        path: the file.
+        algorithm: any name that :mod:`hashlib` knows.
+    """
+    value = hashlib.new(algorithm)
+    with path.open('rb') as file:
+        while chunk := file.read(_CHUNK):
+            value.update(chunk)
+    return value.hexdigest()
+
+
+def image_size(image: str | os.PathLike[str] | bytes) -> tuple[int, int]:
+    """Return (H, W) in pixels from an image's header, after the rotation that its EXIF entry asks for.
+
+    OpenCV applies that rotation when it decodes an image, so this is the size of the decoded array.
+
+    Args:
+        image: a path, or the encoded bytes.
+
+    Raises:
+        OSError: there is no such file, or it is not an image.
+    """
+    with Image.open(BytesIO(image) if isinstance(image, bytes) else image) as opened:
+        rotated = 5 <= opened.getexif().get(_EXIF_ORIENTATION, 1) <= 8
+        return opened.size if rotated else opened.size[::-1]
