@@ -1,41 +1,74 @@
-"""Small data sets of real photos with masks, and commands as a user runs them: what the adapters' tests share."""
+"""Small data sets of photos with masks, and commands as a user runs them: what many tests share."""
 
 from __future__ import annotations
 
 import os
 import subprocess
 import sys
+from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import cv2
 import numpy as np
+import skimage.data
 
+from sapd_plugin.datasets.synthetic.job import render, streams
+from sapd_plugin.datasets.synthetic.rain import PRESETS, Rain
+from sapd_plugin.priors.extraction.images import read_image
 from sapd_plugin.priors.labels import LabelMap
+from sapd_plugin.priors.segmenters import build_segmenter
 from sapd_plugin.priors.store import MaskStoreWriter
 
 ROOT = Path(__file__).parents[1]
+SIZE = 321, 481  # that of BSDS500
 
 
-def make_pairs(shared: Path, folder: Path, count: int = 4, size: tuple[int, int] | None = None) -> Path:
-    """Real rainy and clean photos as folder/{rainy,clean}, cut to ``size`` (H, W) where given."""
-    for kind in ('rainy', 'clean'):
-        (folder / kind).mkdir(parents=True)
-        for source in sorted((shared / 'rain100l' / kind).glob('*.png'))[:count]:
-            image = cv2.imread(str(source))
-            if size is not None:
-                image = image[window(size)]
-            cv2.imwrite(str(folder / kind / source.name), image)
+@cache
+def photographs() -> dict[str, np.ndarray]:
+    """Return the photographs that scikit-image's wheel holds, RGB uint8 of ``SIZE``, by the names '001', '002', ..."""
+    photos = (
+        skimage.data.stereo_motorcycle()[0],
+        skimage.data.astronaut(),
+        skimage.data.coffee(),
+        skimage.data.chelsea(),
+        skimage.data.rocket(),
+        skimage.data.hubble_deep_field(),
+    )
+    return {f'{i:03d}': cv2.resize(p, SIZE[::-1], interpolation=cv2.INTER_AREA) for i, p in enumerate(photos, 1)}
+
+
+@cache
+def rainy(name: str) -> np.ndarray:
+    """Return the photograph of that name in synthetic rain, RGB uint8 of ``SIZE``."""
+    rain = Rain(PRESETS['light'])
+    random, seed = streams(0, rain.name, name, 0)
+    return render(rain, photographs()[name], {**rain.draw(random), 'pixel_seed': seed})
+
+
+def make_pairs(folder: Path, count: int = 4, size: tuple[int, int] = SIZE) -> Path:
+    """Write rainy and clean photos as folder/{rainy,clean}/001.png and so on, cropped to ``size`` (H, W)."""
+    for name, clean in list(photographs().items())[:count]:
+        for kind, image in (('rainy', rainy(name)), ('clean', clean)):
+            (folder / kind).mkdir(parents=True, exist_ok=True)
+            cv2.imwrite(str(folder / kind / f'{name}.png'), crop(image, size)[..., ::-1])
     return folder
 
 
-def window(size: tuple[int, int]) -> tuple[slice, slice]:
-    """A part of a photo that holds several things, not only sky."""
-    return slice(140, 140 + size[0]), slice(100, 100 + size[1])
+def crop(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """Crop an image of ``SIZE`` to (H, W), as near as possible to where the photographs hold several things."""
+    top, left = (min(start, full - side) for start, full, side in zip((140, 100), SIZE, size))
+    return image[top : top + size[0], left : left + size[1]]
 
 
-def make_store(folder: Path, images: Path, labels: Any = None, settings: dict[str, Any] | None = None) -> Path:
-    """A mask store for the images of a folder; ``labels(path)`` gives an (H,W) integer map, by default grey levels."""
+def make_store(
+    folder: Path,
+    images: Path,
+    labels: Callable[[Path], np.ndarray] | None = None,
+    settings: dict[str, Any] | None = None,
+) -> Path:
+    """Write a mask store for the images of a folder; ``labels(path)`` gives an (H,W) integer map."""
     with MaskStoreWriter(folder, settings or {'segmenter': 'test'}) as writer:
         for path in sorted(images.glob('*.png')):
             writer.put(path.stem, LabelMap.from_labels((labels or grey_levels)(path)))
@@ -43,7 +76,7 @@ def make_store(folder: Path, images: Path, labels: Any = None, settings: dict[st
 
 
 def grey_levels(path: Path) -> np.ndarray:
-    """A map that can be computed from any crop of the image: its quantised grey value, 1..8."""
+    """Return a map that can be computed from any crop of the image: its quantised grey value, 1..8."""
     return quantise(cv2.imread(str(path)))
 
 
@@ -51,15 +84,10 @@ def quantise(bgr: np.ndarray) -> np.ndarray:
     return bgr.astype(np.int32).sum(axis=2) // 96 + 1
 
 
-def shared_labels(shared: Path) -> Any:
-    """MobileSAM's masks of the shared data, for images that make_pairs cut."""
-
-    def read(path: Path) -> np.ndarray:
-        labels = cv2.imread(str(shared / 'masks/rain100l/clean' / path.name), cv2.IMREAD_UNCHANGED)
-        size = cv2.imread(str(path)).shape[:2]
-        return labels if labels.shape == size else labels[window(size)]
-
-    return read
+def segmented(path: Path) -> np.ndarray:
+    """Return felzenszwalb's regions of an image without the smallest: SAM leaves pixels without a mask, too."""
+    labels = build_segmenter('felzenszwalb', min_size=30)(read_image(path)).labels
+    return np.where(labels == labels.max(), 0, labels)
 
 
 def run(command: list[str], cwd: Path, **env: str) -> subprocess.CompletedProcess[str]:

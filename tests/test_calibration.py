@@ -31,7 +31,7 @@ CONFIGS = {
 
 
 @pytest.fixture(scope='module')
-def images(shared_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def images(calibration_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Parts of the first images of each set, in the layout that the configs read."""
     root = tmp_path_factory.mktemp('calibration')
     places = {
@@ -42,7 +42,7 @@ def images(shared_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     for place, source in places.items():
         folder = root / 'datasets' / place
         folder.mkdir(parents=True)
-        for path in sorted((shared_data / source).glob('*.png'))[:COUNT]:
+        for path in sorted((calibration_data / source).glob('*.png'))[:COUNT]:
             cv2.imwrite(str(folder / path.name), cv2.imread(str(path))[PART])
     return root
 
@@ -88,9 +88,9 @@ def denoised(network: Callable, convert: Callable, state: published.State, data:
 
 
 @pytest.fixture(scope='module')
-def expected(images: Path, shared_data: Path) -> dict[str, dict[str, float]]:
+def expected(images: Path, calibration_data: Path) -> dict[str, dict[str, float]]:
     states = {
-        name: torch.load(shared_data / 'weights' / file, map_location='cpu', weights_only=True)
+        name: torch.load(calibration_data / 'weights' / file, map_location='cpu', weights_only=True)
         for name, (_, file) in CONFIGS.items()
     }
     data = images / 'datasets'
@@ -120,9 +120,9 @@ def mmagic(name: str, images: Path, weights: Path) -> dict[str, float]:
 
 
 @pytest.fixture(scope='module')
-def measured(images: Path, shared_data: Path) -> dict[tuple[str, str], dict[str, float]]:
+def measured(images: Path, calibration_data: Path) -> dict[tuple[str, str], dict[str, float]]:
     """What the test tools print, two processes at a time."""
-    weights = shared_data / 'weights'
+    weights = calibration_data / 'weights'
     with ThreadPoolExecutor(2) as pool:
         jobs = {(tool.__name__, name): pool.submit(tool, name, images, weights) for name in CONFIGS for tool in TOOLS}
     return {key: job.result() for key, job in jobs.items()}

@@ -12,7 +12,7 @@ import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from tests.adapters_basicsr.recipes import run_test, run_train, sapd_options, stock_options, write_yaml
-from tests.photos import ROOT, make_pairs, make_store, run, shared_labels
+from tests.photos import ROOT, make_pairs, make_store, run, segmented
 
 pytestmark = pytest.mark.slow
 
@@ -93,10 +93,10 @@ def test_stock_commands_load_the_plugin_from_the_yaml(pairs, store, tmp_path, co
     assert weights(clone / 'experiments/sapd', 'net_g_4.pth').keys() == {'params', 'params_ema'}
 
 
-def test_interrupted_and_resumed_equals_uninterrupted(shared_data, tmp_path):
+def test_interrupted_and_resumed_equals_uninterrupted(tmp_path):
     """One image an epoch, since BasicSR starts the interrupted epoch again; crops and flips are drawn at random."""
-    pairs = make_pairs(shared_data, tmp_path / 'one', 1, (96, 112))
-    store = make_store(tmp_path / 'masks', pairs / 'clean', shared_labels(shared_data))
+    pairs = make_pairs(tmp_path / 'one', 1, (96, 112))
+    store = make_store(tmp_path / 'masks', pairs / 'clean', segmented)
     changes = {'datasets:train:batch_size_per_gpu': 1, 'logger:save_checkpoint_freq': 2}
     for name, totals in (('whole', (4,)), ('halves', (2, 4))):
         for total in totals:

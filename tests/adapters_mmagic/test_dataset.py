@@ -21,7 +21,7 @@ from sapd_plugin.errors import SAPDError
 from sapd_plugin.mmagic.pending import PendingMask
 from sapd_plugin.priors.store import MaskStore
 from tests.adapters_mmagic.recipes import DELETE, in_lmdb, sapd_config, stock_config
-from tests.photos import make_store, quantise, shared_labels
+from tests.photos import make_store, quantise, segmented
 
 CROP = {'type': 'PairedRandomCrop', 'gt_patch_size': 48}
 FLIPS = [
@@ -292,8 +292,8 @@ def test_wrong_size(pairs, tmp_path, backend):
         DATASETS.build(config)
 
 
-def test_corrupt_record(pairs, shared_data, tmp_path):
-    store = make_store(tmp_path / 'masks', pairs / 'clean', shared_labels(shared_data))
+def test_corrupt_record(pairs, tmp_path):
+    store = make_store(tmp_path / 'masks', pairs / 'clean', segmented)
     with lmdb.open(str(next(store.glob('*.lmdb')))) as env, env.begin(write=True) as transaction:
         record = bytearray(transaction.get(b'002'))
         record[-1] ^= 1

@@ -32,33 +32,33 @@ def published(shared: Path, name: str) -> dict[str, Tensor]:
 
 
 @pytest.mark.parametrize('name', ['PReNet', 'PReNet_r', 'PRN', 'PRN_r'])
-def test_published_derainers(shared_data, name):
+def test_published_derainers(calibration_data, name):
     network = NETWORKS[name]()
     body, _, shared = name.partition('_')
     weights = f'prenet/rain100l_{body}6{shared and "_r"}.pth'
-    network.load_state_dict(published(shared_data, weights), strict=True)
-    image = sorted((shared_data / 'rain100l/rainy').glob('*.png'))[0]
-    rainy, clean = photo(image), photo(shared_data / 'rain100l/clean' / image.name)
+    network.load_state_dict(published(calibration_data, weights), strict=True)
+    image = sorted((calibration_data / 'rain100l/rainy').glob('*.png'))[0]
+    rainy, clean = photo(image), photo(calibration_data / 'rain100l/clean' / image.name)
     with torch.no_grad():
         assert psnr(network(rainy), clean) - psnr(rainy, clean) > 5
 
 
-def test_published_dncnn(shared_data):
+def test_published_dncnn(calibration_data):
     network = DnCNN(act_mode='R').eval()
-    network.load_state_dict(published(shared_data, 'dncnn_gray_sigma25.pth'), strict=True)
-    clean = photo(sorted((shared_data / 'cbsd68').glob('*.png'))[0], cv2.IMREAD_GRAYSCALE)
+    network.load_state_dict(published(calibration_data, 'dncnn_gray_sigma25.pth'), strict=True)
+    clean = photo(sorted((calibration_data / 'cbsd68').glob('*.png'))[0], cv2.IMREAD_GRAYSCALE)
     noisy = clean + 25 / 255 * torch.randn(clean.shape, generator=torch.Generator().manual_seed(0))
     with torch.no_grad():
         assert psnr(network(noisy), clean) - psnr(noisy, clean) > 5
 
 
-def test_published_ffdnet_and_its_noise_level(shared_data):
+def test_published_ffdnet_and_its_noise_level(calibration_data):
     settings = {'in_nc': 3, 'out_nc': 3, 'nc': 96, 'nb': 12}
-    weights = published(shared_data, 'ffdnet_color.pth')
+    weights = published(calibration_data, 'ffdnet_color.pth')
     network, at_50 = FFDNet(**settings), FFDNet(**settings, sigma=50)
     for net in (network, at_50):
         net.load_state_dict(weights, strict=True)
-    clean = photo(sorted((shared_data / 'cbsd68').glob('*.png'))[0])
+    clean = photo(sorted((calibration_data / 'cbsd68').glob('*.png'))[0])
     noise = torch.randn(clean.shape, generator=torch.Generator().manual_seed(0))
     noisy, noisier = clean + 25 / 255 * noise, clean + 50 / 255 * noise
     with torch.no_grad():

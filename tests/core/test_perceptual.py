@@ -3,6 +3,8 @@ from __future__ import annotations
 import pytest
 import torch
 import torchvision
+from torch import nn
+from torch.nn import functional as F
 
 from sapd_plugin.core import VGG19Features
 from sapd_plugin.core.perceptual import LAYERS
@@ -46,12 +48,27 @@ def test_another_network_is_refused(tmp_path):
         VGG19Features(['relu4_1'], tmp_path / 'vgg16.pth')
 
 
-def test_normalised_weights_load_and_have_mean_activation_about_one(vgg_weights, photo):
+def test_normalised_weights_load_and_have_mean_activation_about_one(calibration_data, photo):
     """Its layers were scaled so that each channel's activation averages 1 over natural images."""
-    features = VGG19Features(['relu1_1', 'relu2_1', 'relu3_1'], vgg_weights)(photo)
+    weights = calibration_data / 'weights/vgg19_normalised_to_relu3_1.pth'
+    features = VGG19Features(['relu1_1', 'relu2_1', 'relu3_1'], weights)(photo)
     assert {k: v.shape[1] for k, v in features.items()} == {'relu1_1': 64, 'relu2_1': 128, 'relu3_1': 256}
     for layer, feature in features.items():
         assert 0.3 < feature.mean().item() < 3, layer
+
+
+def test_weights_that_start_with_a_1x1_convolution_are_padded_by_reflection(vgg_weights, tmp_path):
+    before = nn.Conv2d(3, 3, 1)
+    state = torch.load(vgg_weights, weights_only=True)
+    torch.save({'0.weight': before.weight, '0.bias': before.bias, **state}, tmp_path / 'normalised.pth')
+    image = torch.rand(1, 3, 17, 20)
+    with torch.no_grad():
+        x = before(image)
+        for index in (0, 2, 5):
+            x = F.conv2d(F.pad(x, (1, 1, 1, 1), 'reflect'), state[f'features.{index}.weight']).relu()
+            x = F.max_pool2d(x, 2, ceil_mode=True) if index == 2 else x
+    found = VGG19Features(['relu2_1'], tmp_path / 'normalised.pth')(image)['relu2_1']
+    torch.testing.assert_close(found, x)
 
 
 def test_frozen_in_every_mode_but_differentiable(vgg_weights):

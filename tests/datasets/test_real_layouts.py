@@ -143,19 +143,21 @@ def test_a_pair_of_jpg_and_png_becomes_two_png(tmp_path: Path) -> None:
 
 
 def test_the_shared_rain100l_is_prepared_and_verified(
-    shared_data: Path, tmp_path: Path, capsys: pytest.CaptureFixture
+    calibration_data: Path, tmp_path: Path, capsys: pytest.CaptureFixture
 ) -> None:
-    command = ['rain100l', '--source', str(shared_data / 'rain100l'), '--split', 'test', '--output', str(tmp_path)]
+    command = ['rain100l', '--source', str(calibration_data / 'rain100l'), '--split', 'test', '--output', str(tmp_path)]
     assert prepare_dataset.main(command) == 0
-    assert (tmp_path / 'Rain100L/test/input/001.png').resolve() == (shared_data / 'rain100l/rainy/001.png').resolve()
+    assert (tmp_path / 'Rain100L/test/input/001.png').resolve() == (
+        calibration_data / 'rain100l/rainy/001.png'
+    ).resolve()
     assert (tmp_path / 'Rain100L/test/meta_info.txt').read_text().splitlines()[0] == '001.png (321,481,3)'
     capsys.readouterr()
     assert prepare_dataset.main(command) == 0
     assert '200 files (symlink): done' in capsys.readouterr().out
 
 
-def test_the_shared_cbsd68_is_prepared(shared_data: Path, tmp_path: Path) -> None:
-    command = ['cbsd68', '--source', str(shared_data / 'cbsd68'), '--output', str(tmp_path), '--hardlink']
+def test_the_shared_cbsd68_is_prepared(calibration_data: Path, tmp_path: Path) -> None:
+    command = ['cbsd68', '--source', str(calibration_data / 'cbsd68'), '--output', str(tmp_path), '--hardlink']
     links = [prepare_dataset.main(command), prepare_dataset.main([*command[:-1], '--copy'])]
     # Hard links need one file system; the message then says that --copy copies.
     assert links[-1] == 0

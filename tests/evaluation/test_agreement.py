@@ -78,8 +78,8 @@ def test_colours_follow_the_clean_image():
     assert coloured[0, 7] > 2
 
 
-def test_people_of_bsds(shared_data):
-    people = People(shared_data / 'segmentation_gt', 'rain100l')
+def test_people_of_bsds(calibration_data):
+    people = People(calibration_data / 'segmentation_gt', 'rain100l')
     people.check(['001', '100'])
     drawn = people.annotators('001')
     assert len(drawn) >= 4

@@ -18,7 +18,7 @@ from sapd_plugin.evaluation.teacher_picture import CROP, Extremes
 from sapd_plugin.evaluation.teacher_scores import WHOLE, psnr, score, table
 from sapd_plugin.priors.extraction.images import read_image
 from sapd_plugin.priors.store import MaskStore
-from tests.photos import ROOT, make_pairs, make_store, run, shared_labels
+from tests.photos import ROOT, make_pairs, make_store, run, segmented
 
 pytest.importorskip('basicsr')
 
@@ -46,14 +46,14 @@ OPTIONS = {
 
 
 @pytest.fixture(scope='module')
-def trained(shared_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A training of a few steps, the pairs as input/ and target/, and MobileSAM's masks of them."""
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A training of a few steps, the pairs as input/ and target/, and masks of them."""
     folder = tmp_path_factory.mktemp('trained')
-    made = make_pairs(shared_data, folder / 'made', 3, (112, 128))
+    made = make_pairs(folder / 'made', 3, (112, 128))
     (folder / 'pairs').mkdir()
     for side, kind in (('input', 'rainy'), ('target', 'clean')):
         (made / kind).rename(folder / 'pairs' / side)
-    make_store(folder / 'masks', folder / 'pairs/target', shared_labels(shared_data))
+    make_store(folder / 'masks', folder / 'pairs/target', segmented)
     dataset = {
         'name': 'pairs',
         'type': 'PairedImageMaskDataset',

@@ -11,7 +11,6 @@ import threading
 import time
 from pathlib import Path
 
-import cv2
 import pytest
 import torch
 
@@ -20,20 +19,20 @@ from sapd_plugin.experiments import plan
 from sapd_plugin.experiments.checkpoints import read_published
 from sapd_plugin.experiments.tasks import Task
 from tests.experiments.recipes import definitions
-from tests.photos import make_store
+from tests.photos import make_pairs, make_store
 
 CELLS = {'basicsr': 'RCAN', 'mmagic': 'Restormer'}
 
 
 @pytest.fixture
-def data(shared_data, tmp_path) -> Path:
-    """Rain13K's folders with parts of six real pairs."""
-    folder = tmp_path / 'datasets'
+def data(tmp_path) -> Path:
+    """Rain13K's folders with parts of six pairs."""
+    folder, pairs = tmp_path / 'datasets', make_pairs(tmp_path / 'pairs', 6, (160, 160))
     for kind, ours in (('rainy', 'input'), ('clean', 'target')):
-        for number, path in enumerate(sorted((shared_data / 'rain100l' / kind).glob('*.png'))[:6]):
+        for number, path in enumerate(sorted((pairs / kind).iterdir())):
             target = folder / 'Rain13K' / ('train' if number < 4 else 'test/Rain100L') / ours / path.name
             target.parent.mkdir(parents=True, exist_ok=True)
-            cv2.imwrite(str(target), cv2.imread(str(path))[100:260, 100:260])
+            path.rename(target)
     return folder
 
 

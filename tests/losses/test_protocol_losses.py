@@ -21,15 +21,15 @@ from sapd_plugin.losses import (
     laplacian,
     ssim_map,
 )
+from tests.photos import crop, photographs, rainy
 
 
 @pytest.fixture(scope='module')
-def photos(shared_data) -> tuple[torch.Tensor, torch.Tensor]:
-    """Two real rainy and clean pairs, (2,3,61,80) RGB float64 in [0, 1]."""
+def photos() -> tuple[torch.Tensor, torch.Tensor]:
+    """Two rainy and clean pairs, (2,3,61,80) RGB float64 in [0, 1]."""
     stacks = []
-    for kind in ('rainy', 'clean'):
-        files = sorted((shared_data / 'rain100l' / kind).glob('*.png'))[:2]
-        images = [cv2.imread(str(file))[100:161, 100:180, ::-1] / 255.0 for file in files]
+    for read in (rainy, photographs().__getitem__):
+        images = [crop(read(name), (61, 80)) / 255.0 for name in ('001', '002')]
         stacks.append(torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2).contiguous())
     return stacks[0], stacks[1]
 

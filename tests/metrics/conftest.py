@@ -1,15 +1,12 @@
 from __future__ import annotations
 
-from pathlib import Path
-
-import cv2
 import numpy as np
 import pytest
 
+from tests.photos import photographs, rainy
+
 
 @pytest.fixture(scope='session')
-def photos_pair(shared_data: Path) -> tuple[np.ndarray, np.ndarray]:
-    """A real rainy photo and its clean one, RGB uint8 321x481."""
-    names = (shared_data / 'rain100l' / kind / '001.png' for kind in ('rainy', 'clean'))
-    rainy, clean = (cv2.imread(str(name))[..., ::-1] for name in names)
-    return rainy, clean
+def photos_pair() -> tuple[np.ndarray, np.ndarray]:
+    """A rainy photo and its clean one, RGB uint8 321x481."""
+    return rainy('001'), photographs()['001']

@@ -26,17 +26,17 @@ pytestmark = pytest.mark.slow  # the sets are made twice
 
 
 @pytest.fixture(scope='module')
-def sources(shared_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def sources(calibration_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Links to some photos of each kind: six to train on, three rainy ones of two scenes, two of CBSD68."""
     folder = tmp_path_factory.mktemp('sources')
-    chosen = [f'train_photos/{path.name}' for path in sorted((shared_data / 'train_photos').glob('*.jpg'))[:6]]
+    chosen = [f'train_photos/{path.name}' for path in sorted((calibration_data / 'train_photos').glob('*.jpg'))[:6]]
     chosen += [f'rain100l/{kind}/{name}.png' for kind in ('rainy', 'clean') for name in ('001', '003', '004')]
     chosen += ['cbsd68/101085.png', 'cbsd68/101087.png', 'levin_deblur/sharp/im2.png']
     chosen += [f'levin_deblur/blurred/im2_kernel{number}.png' for number in (4, 6)]
     chosen += [f'levin_deblur/kernels/kernel{number}.png' for number in (4, 6)]
     for name in chosen:
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
-        (folder / name).symlink_to(shared_data / name)
+        (folder / name).symlink_to(calibration_data / name)
     return folder
 
 
@@ -47,9 +47,9 @@ def prepare(sources: Path, output: Path, *more: str) -> int:
 
 
 @pytest.fixture(scope='module')
-def made(sources: Path, shared_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def made(sources: Path, calibration_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     output = tmp_path_factory.mktemp('made')
-    assert prepare(sources, output, '--segmentations', str(shared_data / 'segmentation_gt')) == 0
+    assert prepare(sources, output, '--segmentations', str(calibration_data / 'segmentation_gt')) == 0
     return output
 
 
@@ -59,8 +59,8 @@ def names(folder: Path) -> list[str]:
     return inputs
 
 
-def test_the_split_of_all_photos(shared_data: Path) -> None:
-    photos = list_photos('--photos', shared_data / 'train_photos', 365)
+def test_the_split_of_all_photos(calibration_data: Path) -> None:
+    photos = list_photos('--photos', calibration_data / 'train_photos', 365)
     split = split_photos(photos)
     assert (len(split['train']), len(split['val'])) == (325, 40)
     assert not split['train'].keys() & split['val'].keys()
@@ -88,7 +88,7 @@ def test_all_sets_are_made_and_each_photo_once(made: Path, sources: Path) -> Non
 
 
 def test_the_same_command_does_nothing_and_after_a_loss_the_same(
-    made: Path, sources: Path, shared_data: Path, tmp_path: Path, capsys: pytest.CaptureFixture
+    made: Path, sources: Path, calibration_data: Path, tmp_path: Path, capsys: pytest.CaptureFixture
 ) -> None:
     output = shutil.copytree(made, tmp_path / 'copy', symlinks=True)
     files = {path: path.read_bytes() for path in output.rglob('*.[pb][nm][gp]')}
@@ -96,7 +96,7 @@ def test_the_same_command_does_nothing_and_after_a_loss_the_same(
     removed = [sorted(folder.iterdir())[0] for folder in lost]
     for path in removed:
         path.unlink()
-    assert prepare(sources, output, '--segmentations', str(shared_data / 'segmentation_gt')) == 0
+    assert prepare(sources, output, '--segmentations', str(calibration_data / 'segmentation_gt')) == 0
     assert {path: path.read_bytes() for path in output.rglob('*.[pb][nm][gp]')} == files
     lines = [line for line in capsys.readouterr().out.splitlines() if line.endswith('to do')]
     assert [line.split(':')[0] for line in lines] == ['MiniBlur/train', 'Levin/test', 'masks/MiniHuman_people']
@@ -112,8 +112,8 @@ def test_blurred_images_are_made_again_from_what_is_on_record(made: Path) -> Non
         assert np.array_equal(render(blur, target, parameters), read_image(made / f'MiniBlur/train/input/{name}.bmp'))
 
 
-def test_half_of_the_photos_take_a_kernel(shared_data: Path) -> None:
-    blur = study_blur(read_kernels(shared_data / 'levin_deblur/kernels'))
+def test_half_of_the_photos_take_a_kernel(calibration_data: Path) -> None:
+    blur = study_blur(read_kernels(calibration_data / 'levin_deblur/kernels'))
     drawn = [blur.draw(np.random.default_rng(seed))['kernel'] for seed in range(400)]
     named = [kernel for kernel in drawn if isinstance(kernel, str)]
     # Three standard errors.
@@ -123,8 +123,8 @@ def test_half_of_the_photos_take_a_kernel(shared_data: Path) -> None:
     assert (min(sizes), max(sizes)) == (9, 25)
 
 
-def test_real_photos_are_their_sharp_image_blurred_and_in_line(made: Path, shared_data: Path) -> None:
-    folder = shared_data / 'levin_deblur'
+def test_real_photos_are_their_sharp_image_blurred_and_in_line(made: Path, calibration_data: Path) -> None:
+    folder = calibration_data / 'levin_deblur'
     shakes = {name: shake for name, shake in find_shakes(folder, False).items() if name.endswith(('4', '6'))}
     kernels = study_kernels(folder, shakes)
     stored = read_kernels(folder / 'kernels')
@@ -149,10 +149,10 @@ def test_real_photos_are_their_sharp_image_blurred_and_in_line(made: Path, share
         assert np.array_equal(read_image(made / f'Levin/test/target/{name}.png'), sharp)
 
 
-def test_masks_are_the_segmentation_that_agrees_most(made: Path, shared_data: Path) -> None:
+def test_masks_are_the_segmentation_that_agrees_most(made: Path, calibration_data: Path) -> None:
     store = MaskStore(made / 'masks/MiniHuman_people')
     assert store.keys() == names(made / 'MiniHuman/train')
-    truths = loadmat(shared_data / 'segmentation_gt/182053.mat')['groundTruth'][0]
+    truths = loadmat(calibration_data / 'segmentation_gt/182053.mat')['groundTruth'][0]
     drawn = [truth['Segmentation'][0, 0].astype(int) for truth in truths]
     scores = [np.mean([segmentation_covering(a, b) for b in drawn if b is not a]) for a in drawn]
     labels, chosen = store.record('182053').labels(), drawn[int(np.argmax(scores))]

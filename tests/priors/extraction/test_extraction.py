@@ -21,6 +21,7 @@ from sapd_plugin.priors.extraction.ranks import Rank
 from sapd_plugin.priors.labels import LabelMap
 from sapd_plugin.priors.segmenters import build_segmenter
 from sapd_plugin.priors.store import MaskStore
+from tests.photos import crop, photographs
 
 TOOL = Path(__file__).parents[3] / 'tools' / 'extract_masks.py'
 
@@ -40,13 +41,13 @@ class Quadrants:
 
 
 @pytest.fixture
-def photos(tmp_path: Path, shared_data: Path) -> Path:
-    """Six small cut-outs of real photos, in two folders."""
+def photos(tmp_path: Path) -> Path:
+    """Six small cut-outs of photos, in two folders."""
     folder = tmp_path / 'photos'
-    for i, path in enumerate(sorted((shared_data / 'cbsd68').glob('*.png'))[:6]):
+    for i, photo in enumerate(photographs().values()):
         target = folder / ('left' if i % 2 else 'right') / f'{i // 2}.v1.png'
         target.parent.mkdir(parents=True, exist_ok=True)
-        cv2.imwrite(str(target), cv2.imread(str(path))[:64, : 80 + i])
+        cv2.imwrite(str(target), crop(photo, (64, 80 + i))[..., ::-1])
     return folder
 
 

@@ -251,8 +251,8 @@ def test_the_same_map_gives_the_same_bytes() -> None:
     assert first == second
 
 
-def test_real_records_are_half_of_a_png(shared_data) -> None:
-    files = sorted((shared_data / 'masks').rglob('*.png'))[::20]
+def test_real_records_are_half_of_a_png(calibration_data) -> None:
+    files = sorted((calibration_data / 'masks').rglob('*.png'))[::20]
     records, pngs = 0, 0
     for file in files:
         label_map = LabelMap.from_labels(cv2.imread(str(file), cv2.IMREAD_UNCHANGED))
