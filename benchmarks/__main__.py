@@ -1,12 +1,12 @@
 """Speed of the plugin, each figure beside what it is compared with, measured in turn in one run.
 
 python tools/benchmark.py step|sgr|store|ranks|loader|infer|mmagic_step|mmagic_loader|all [--repeats N] [--masks DIR]
-python tools/benchmark.py extract [--data DIR] [--checkpoint FILE] [--photos N] [--points N] [--threads N]
+python tools/benchmark.py extract --data DIR [--checkpoint FILE] [--photos N] [--points N] [--threads N]
     [--tuned-malloc]
 
-step and mmagic_step need VGG-19 weights (SAPD_VGG_CHECKPOINT); store reads label maps from ../shared/data beside the
-project, or --masks DIR. extract takes minutes a photo, most of them segment_anything's own generator's, so 'all' leaves
-it out.
+step and mmagic_step need VGG-19 weights (SAPD_VGG_CHECKPOINT). extract compares with human segmentations, so it needs
+a folder of photos that people segmented; it takes minutes per photo, most of them segment_anything's own generator's,
+so 'all' leaves it out.
 """
 
 from __future__ import annotations
@@ -21,7 +21,6 @@ from sapd_plugin.compat import alias_functional_tensor
 from sapd_plugin.errors import SAPDError
 from sapd_plugin.evaluation.timing import print_table
 
-DATA = Path(__file__).resolve().parents[2] / 'shared/data'
 ADAPTERS = {
     'sapd_plugin.basicsr': ('step', 'loader', 'infer'),
     'sapd_plugin.mmagic': ('mmagic_step', 'mmagic_loader'),
@@ -35,8 +34,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('which', choices=[*BENCHMARKS, 'extract', 'all'])
     parser.add_argument('--repeats', type=int, help='runs that each median is taken over')
-    parser.add_argument('--masks', type=Path, default=DATA / 'masks', help='store: folder of label maps as PNG files')
-    parser.add_argument('--data', type=Path, default=DATA, help='extract: folder of rain100l and segmentation_gt')
+    parser.add_argument('--masks', type=Path, help='store: folder of label maps as PNG files (default: made here)')
+    parser.add_argument('--data', type=Path, help='extract: folder of rain100l/{clean,rainy} and segmentation_gt')
     parser.add_argument('--checkpoint', type=Path, help='extract: SAM checkpoint (default: DATA/sam/mobile_sam.pt)')
     parser.add_argument('--photos', type=int, default=1, help='extract: clean and rainy photos, each')
     parser.add_argument('--points', type=int, default=32, help='extract: points a side of the stock grid')
@@ -50,6 +49,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
             register_for(name)
             module = importlib.import_module(f'benchmarks.{name}')
             if name == 'extract':
+                if options.data is None:
+                    raise SAPDError(
+                        '--data: missing, expected a folder of photos in rain100l/{clean,rainy} and of their human '
+                        'segmentations in segmentation_gt (BSDS500).'
+                    )
                 checkpoint = options.checkpoint or options.data / 'sam/mobile_sam.pt'
                 shape = (options.photos, options.points, options.threads, options.tuned_malloc)
                 module.print_table(module.run(options.data, checkpoint, *shape))

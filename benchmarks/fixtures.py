@@ -17,18 +17,22 @@ from sapd_plugin.priors.store import MaskStoreWriter
 PATCH, BATCH = 64, 4
 
 
-def photo_pairs(folder: Path, size: tuple[int, int] = (321, 481)) -> Path:
-    """Write scikit-image photos of one size to folder/{clean,degraded}, and felzenszwalb masks to folder/masks."""
-    segmenter = build_segmenter('felzenszwalb')
+def photographs(size: tuple[int, int] = (321, 481)) -> dict[str, np.ndarray]:
+    """Return four photographs that scikit-image ships, RGB uint8 of ``size`` (H, W), by name."""
     photos = {
         'astronaut': skimage.data.astronaut(),
         'coffee': skimage.data.coffee(),
         'motorcycle': skimage.data.stereo_motorcycle()[0],
         'rocket': skimage.data.rocket(),
     }
+    return {name: cv2.resize(photo, size[::-1], interpolation=cv2.INTER_AREA) for name, photo in photos.items()}
+
+
+def photo_pairs(folder: Path, size: tuple[int, int] = (321, 481)) -> Path:
+    """Write scikit-image photos of one size to folder/{clean,degraded}, and felzenszwalb masks to folder/masks."""
+    segmenter = build_segmenter('felzenszwalb')
     with MaskStoreWriter(folder / 'masks', segmenter.settings) as writer:
-        for name, photo in photos.items():
-            clean = cv2.resize(photo, size[::-1], interpolation=cv2.INTER_AREA)
+        for name, clean in photographs(size).items():
             noise = np.random.default_rng(0).normal(0, 25, clean.shape)
             for kind, image in (('clean', clean), ('degraded', (clean + noise).clip(0, 255).astype(np.uint8))):
                 (folder / kind).mkdir(parents=True, exist_ok=True)

@@ -1,7 +1,8 @@
 """The mask store against PNG label maps: size, writing, whole reads, crop reads.
 
-The label maps are PNG files of one channel. They are measured at their own size and, enlarged to 1280x720 by pixel
-repetition, as a large photo's. Times are medians of single reads with a warm page cache, one process, one thread.
+The label maps are felzenszwalb's of scikit-image's photographs, or PNG files of one channel. They are measured at their
+own size and, enlarged to 1280x720 by pixel repetition, as a large photo's. Times are medians of single reads with a
+warm page cache, one process, one thread.
 """
 
 from __future__ import annotations
@@ -16,8 +17,10 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 
+from benchmarks.fixtures import photographs
 from sapd_plugin.errors import SAPDError
 from sapd_plugin.priors.labels import LabelMap
+from sapd_plugin.priors.segmenters import build_segmenter
 from sapd_plugin.priors.store import MaskStore, MaskStoreWriter
 
 CROP = 128
@@ -35,18 +38,13 @@ class Row(NamedTuple):
     crop: float
 
 
-def run(masks: Path, samples: int = 60, reads: int = 2000) -> list[Row]:
+def run(masks: Path | None = None, samples: int = 60, reads: int = 2000) -> list[Row]:
     """Measure the store and PNG files on ``samples`` label maps of the folder ``masks``, at both sizes.
 
     Raises:
-        SAPDError: where the folder holds no label map that a crop fits into.
+        SAPDError: the folder holds no label map that a crop fits into.
     """
-    files = sorted(masks.rglob('*.png'))
-    files = files[:: max(1, len(files) // samples)][:samples]
-    images = [image for file in files if (image := cv2.imread(str(file), cv2.IMREAD_UNCHANGED)) is not None]
-    images = [image for image in images if image.ndim == 2 and min(image.shape) >= CROP]
-    if not images:
-        raise SAPDError(f'{masks}: found no one-channel PNG of {CROP}x{CROP} pixels or more, expected label maps.')
+    images = _made() if masks is None else _read(masks, samples)
     large = [cv2.resize(image, LARGE, interpolation=cv2.INTER_NEAREST) for image in images]
     cv2.setNumThreads(1)
     rows: list[Row] = []
@@ -60,6 +58,21 @@ def run(masks: Path, samples: int = 60, reads: int = 2000) -> list[Row]:
             for level in (None, 9):
                 rows.append(_measure_png(name, maps, Path(folder) / f'png{level}', reads, level))
     return rows
+
+
+def _made() -> list[np.ndarray]:
+    segmenter = build_segmenter('felzenszwalb')
+    return [segmenter(photo).labels for photo in photographs().values()]
+
+
+def _read(masks: Path, samples: int) -> list[np.ndarray]:
+    files = sorted(masks.rglob('*.png'))
+    files = files[:: max(1, len(files) // samples)][:samples]
+    images = [image for file in files if (image := cv2.imread(str(file), cv2.IMREAD_UNCHANGED)) is not None]
+    images = [image for image in images if image.ndim == 2 and min(image.shape) >= CROP]
+    if not images:
+        raise SAPDError(f'{masks}: found no one-channel PNG of {CROP}x{CROP} pixels or more, expected label maps.')
+    return images
 
 
 def _measure_store(name: str, maps: list[LabelMap], folder: Path, reads: int) -> Row:

@@ -18,17 +18,28 @@ from sapd_plugin.datasets.synthetic.noise import Noise, NoiseSettings
 from sapd_plugin.datasets.synthetic.rain import PRESETS as RAIN
 from sapd_plugin.datasets.synthetic.rain import Rain, RainSettings
 from sapd_plugin.priors.extraction.images import read_image
+from tests.photos import photographs
 
 DEGRADATIONS = {'rain': (Rain, RainSettings), 'noise': (Noise, NoiseSettings), 'blur': (Blur, BlurSettings)}
 
 
 @pytest.fixture(scope='module')
-def photos(shared_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Four real JPEG photos and one PNG."""
+def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Four JPEG photos and one PNG."""
     folder = tmp_path_factory.mktemp('photos')
-    for source in sorted((shared_data / 'train_photos').glob('*.jpg'))[:4]:
-        (folder / source.name).symlink_to(source)
-    (folder / 'b.png').symlink_to(shared_data / 'rain100l/clean/002.png')
+    names = ('001.jpg', '002.jpg', '003.jpg', '004.jpg', 'b.png')
+    for name, photo in zip(names, photographs().values()):
+        cv2.imwrite(str(folder / name), photo[..., ::-1])
+    return folder
+
+
+@pytest.fixture(scope='module')
+def kernels(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Eight kernels as pictures, kernel1.png to kernel8.png, none of them its own mirror image."""
+    folder = tmp_path_factory.mktemp('kernels')
+    for number in range(1, 9):
+        kernel = shake_kernel(**Blur(BLUR['shake']).draw(np.random.default_rng(number))['kernel'])
+        cv2.imwrite(str(folder / f'kernel{number}.png'), (255 * kernel / kernel.max()).round().astype(np.uint8))
     return folder
 
 
@@ -104,7 +115,7 @@ def test_other_settings_in_a_folder_begun_are_refused(
     assert "settings: found {'sigma': [15, 15]}, asked for {'sigma': [50.0, 50.0]}" in capsys.readouterr().err
 
 
-def test_the_noise_has_its_sigma(shared_data: Path) -> None:
+def test_the_noise_has_its_sigma() -> None:
     grey = np.full((200, 200, 3), 128, np.uint8)
     noisy = Noise(NoiseSettings((25, 25))).render(grey, {'sigma': 25.0}, np.random.default_rng(0)).astype(float)
     # Of 120,000 samples: three standard errors.
@@ -123,11 +134,11 @@ def luma_psnr(degraded: np.ndarray, clean: np.ndarray) -> float:
     ('preset', 'mean', 'spread', 'count'), [('light', 26.90, 3.86, 30), ('heavy', 13.56, None, 12)]
 )
 def test_rain_is_as_strong_as_rain100s(
-    preset: str, mean: float, spread: float | None, count: int, shared_data: Path
+    preset: str, mean: float, spread: float | None, count: int, calibration_data: Path
 ) -> None:
     """PSNR of the rainy images on Y, within three standard errors of Rain100L's (shared) and Rain100H's (published)."""
     rain, values = Rain(RAIN[preset]), []
-    for path in sorted((shared_data / 'rain100l/clean').glob('*.png'))[:count]:
+    for path in sorted((calibration_data / 'rain100l/clean').glob('*.png'))[:count]:
         random, seed = streams(0, 'rain', path.stem, 0)
         clean = read_image(path)
         rainy = render(rain, clean, {**rain.draw(random), 'pixel_seed': seed})
@@ -170,17 +181,19 @@ def test_shake_kernels_are_kernels() -> None:
     assert all(size % 2 for size in sizes)
 
 
-def test_blur_takes_the_levin_kernels_and_shifts_as_they_do(shared_data: Path, photos: Path, tmp_path: Path) -> None:
-    place = shared_data / 'levin_deblur/kernels'
-    kernels = read_kernels(place)
-    assert sorted(kernels) == [f'kernel{number}' for number in range(1, 9)]
+def test_blur_takes_kernels_from_pictures_and_shifts_as_they_do(kernels: Path, photos: Path, tmp_path: Path) -> None:
+    read = read_kernels(kernels)
+    assert sorted(read) == [f'kernel{number}' for number in range(1, 9)]
     # A bright point becomes the kernel itself, not its mirror image.
-    point = np.zeros((61, 61, 3), np.uint8)
+    point, kernel = np.zeros((61, 61, 3), np.uint8), read['kernel4']
     point[30, 30] = 255
-    blur = Blur(BLUR['shake'], kernels)
+    blur = Blur(BLUR['shake'], read)
     spread = blur.render(point, {'kernel': 'kernel4', 'sigma': 0.0}, np.random.default_rng(0))[..., 0]
-    assert np.array_equal(spread[17:44, 17:44], (255 * kernels['kernel4']).round())
-    folder = make(photos, tmp_path, 'blur', '--kernels', str(place), '--set', 'sigma=0')
+    reach = len(kernel) // 2
+    found = spread[30 - reach : 31 + reach, 30 - reach : 31 + reach]
+    assert np.array_equal(found, (255 * kernel).round())
+    assert not np.array_equal(found, found[::-1, ::-1])
+    folder = make(photos, tmp_path, 'blur', '--kernels', str(kernels), '--set', 'sigma=0')
     record = json.loads((folder / 'parameters.json').read_text())
     for name, parameters in record['images'].items():
         photo = read_image(photos / parameters['photo'])
@@ -189,25 +202,25 @@ def test_blur_takes_the_levin_kernels_and_shifts_as_they_do(shared_data: Path, p
 
 
 def test_a_share_of_the_photos_takes_a_kernel(
-    shared_data: Path, photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture
+    kernels: Path, photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture
 ) -> None:
-    kernels = ['--kernels', str(shared_data / 'levin_deblur/kernels')]
-    folder = make(photos, tmp_path / 'half', 'blur', *kernels, '--kernel-share', '0.5', '--seed', '1')
+    given = ['--kernels', str(kernels)]
+    folder = make(photos, tmp_path / 'half', 'blur', *given, '--kernel-share', '0.5', '--seed', '1')
     record = json.loads((folder / 'parameters.json').read_text())
     assert record['kernel_share'] == 0.5
     kinds = {type(parameters['kernel']) for parameters in record['images'].values()}
     assert kinds == {str, dict}
     command = ['--synthetic', 'blur', '--source', str(photos), '--output', str(tmp_path / 'half'), '--name', 'made']
-    assert prepare_dataset.main([*command, *kernels, '--seed', '1']) == 2
+    assert prepare_dataset.main([*command, *given, '--seed', '1']) == 2
     assert 'kernel_share: found 0.5, asked for 1' in capsys.readouterr().err
     assert prepare_dataset.main([*command, '--kernel-share', '0.5']) == 2
     assert '--kernel-share: expected beside --kernels' in capsys.readouterr().err
-    whole = json.loads((make(photos, tmp_path / 'whole', 'blur', *kernels) / 'parameters.json').read_text())
+    whole = json.loads((make(photos, tmp_path / 'whole', 'blur', *given) / 'parameters.json').read_text())
     assert 'kernel_share' not in whole
 
 
-def test_where_all_take_a_kernel_the_draws_are_as_they_always_were(shared_data: Path) -> None:
+def test_where_all_take_a_kernel_the_draws_are_as_they_always_were(kernels: Path) -> None:
     """Recorded before there were shares."""
-    blur = Blur(BLUR['shake'], read_kernels(shared_data / 'levin_deblur/kernels'))
+    blur = Blur(BLUR['shake'], read_kernels(kernels))
     drawn = [blur.draw(streams(0, 'blur', name, 0)[0]) for name in ('002', '100007', '100039', '100080')]
     assert [parameters['kernel'] for parameters in drawn] == ['kernel7', 'kernel7', 'kernel4', 'kernel8']

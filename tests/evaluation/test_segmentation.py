@@ -26,9 +26,9 @@ from tests.photos import ROOT, make_pairs
 
 
 @pytest.fixture
-def pairs(shared_data, tmp_path):
+def pairs(tmp_path):
     """Four rainy and clean photos, and 'restored' ones: half of the rain, and less, named as BasicSR's test does."""
-    folder = make_pairs(shared_data, tmp_path / 'data', 4, (96, 128))
+    folder = make_pairs(tmp_path / 'data', 4, (96, 128))
     for arm, share, name in (('stock', 0.5, '{}_stock.png'), ('sapd', 0.25, '{}.png')):
         (folder / arm).mkdir()
         for clean in sorted((folder / 'clean').glob('*.png')):
@@ -138,9 +138,10 @@ def test_masks_of_other_images_are_not_taken(pairs, capsys):
     assert 'stock: found 1 images other than those whose masks are in' in capsys.readouterr().err
 
 
-def test_people_and_the_clean_images(shared_data, tmp_path, capsys):
-    folder = make_pairs(shared_data, tmp_path / 'data', 2)
-    people = ['--human', str(shared_data / 'segmentation_gt'), '--human-set', 'rain100l', '--sheet', '0']
+def test_people_and_the_clean_images(calibration_data, tmp_path, capsys):
+    folder = calibration_data / 'rain100l'
+    people = ['--human', str(calibration_data / 'segmentation_gt'), '--human-set', 'rain100l', '--sheet', '0']
+    people += ['--limit', '2']
     arms = ['--restored', f'none={folder / "rainy"}', '--segmenter', 'felzenszwalb', '--output', str(tmp_path / 'out')]
     assert evaluate_segmentation.main(['--clean', str(folder / 'clean'), *arms, *people]) == 0
     sums = {(row['arm'], row['measure']): float(row['mean']) for row in rows_of(tmp_path / 'out/table.csv')}

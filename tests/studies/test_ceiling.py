@@ -1,27 +1,23 @@
-"""tools/distillation_ceiling.py on real photos, the published teacher, two iterations."""
+"""The study of the ceiling of distillation on photos, the published teacher, two iterations."""
 
 from __future__ import annotations
 
 import csv
 
-import cv2
 import pytest
 import torch
 
 from sapd_plugin.archs import NAFNet
 from studies.sam_priors import ceiling as tool
+from tests.photos import make_pairs
 
 
 @pytest.fixture
-def photos(shared_data, tmp_path):
-    folder = tmp_path / 'photos'
-    folder.mkdir()
-    for path in sorted((shared_data / 'cbsd68').glob('*.png'))[:2]:
-        cv2.imwrite(str(folder / path.name), cv2.imread(str(path))[100:196, 100:196])
-    return folder
+def photos(tmp_path):
+    return make_pairs(tmp_path, 2, (96, 96)) / 'clean'
 
 
-def test_runs_are_kept_and_not_run_again(shared_data, photos, tmp_path, capsys):
+def test_runs_are_kept_and_not_run_again(calibration_data, photos, tmp_path, capsys):
     output = tmp_path / 'ceiling.csv'
     command = ['--photos', str(photos), '--validation', str(photos), '--output', str(output), '--iterations', '2']
     start, student = (
@@ -30,7 +26,7 @@ def test_runs_are_kept_and_not_run_again(shared_data, photos, tmp_path, capsys):
     )
     torch.save({'params': student, 'params_ema': student}, start)
     command += ['--start', str(start)]
-    command += ['--teacher', str(shared_data / 'weights/ffdnet_color.pth'), '--seeds', '0', '--weights']
+    command += ['--teacher', str(calibration_data / 'weights/ffdnet_color.pth'), '--seeds', '0', '--weights']
     assert tool.main([*command, '0', '1']) == 0
     assert tool.main([*command, '0', 'alone']) == 0
     assert capsys.readouterr().out.count('weight 0, seed 0') == 1
@@ -39,7 +35,7 @@ def test_runs_are_kept_and_not_run_again(shared_data, photos, tmp_path, capsys):
     assert len({row['psnr'] for row in rows}) == 3
     # The teacher removes noise of 20.2 dB; a student of two steps does not yet.
     assert float(rows[0]['psnr_teacher']) > 28 > 20 > float(rows[0]['psnr'])
-    assert tool.main([*command, '0', '--start', str(shared_data / 'weights/ffdnet_color.pth')]) == 2
+    assert tool.main([*command, '0', '--start', str(calibration_data / 'weights/ffdnet_color.pth')]) == 2
     assert 'does not fit' in capsys.readouterr().err
     assert tool.main([*command, 'much']) == 2
     assert "--weights: found 'much'" in capsys.readouterr().err
