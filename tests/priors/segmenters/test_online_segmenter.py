@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import cv2
 import numpy as np
 import pytest
 
@@ -8,11 +7,11 @@ from sapd_plugin.errors import SAPDError
 from sapd_plugin.priors.segmenters.online import build_online_segmenter
 
 
-def test_sam_in_the_loop(shared_data):
-    """MobileSAM on a patch of a real photo, as the adapters call it."""
-    block = {'segmenter': 'mobile_sam', 'checkpoint': str(shared_data / 'sam/mobile_sam.pt')}
-    photo = cv2.imread(str(shared_data / 'cbsd68/3096.png'))[100:196, 60:180, ::-1]
-    labels = build_online_segmenter('model.online', block, 'cpu')(np.ascontiguousarray(photo))
+def test_sam_in_the_loop(checkpoint, street):
+    """MobileSAM on a patch of a photo, as the adapters call it."""
+    block = {'segmenter': 'mobile_sam', 'checkpoint': str(checkpoint)}
+    patch = np.ascontiguousarray(street[100:196, 60:180])
+    labels = build_online_segmenter('model.online', block, 'cpu')(patch)
     assert labels.shape == (96, 120)
     assert labels.max() >= 1
 

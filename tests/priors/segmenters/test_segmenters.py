@@ -14,19 +14,6 @@ from sapd_plugin.priors.segmenters.checkpoints import load_state, tell_variant
 from sapd_plugin.priors.segmenters.sam import build_sam
 
 
-@pytest.fixture(scope='session')
-def photo(shared_data: Path) -> np.ndarray:
-    return read_image(shared_data / 'cbsd68' / '3096.png')
-
-
-@pytest.fixture(scope='session')
-def checkpoint(shared_data: Path) -> Path:
-    path = shared_data / 'sam' / 'mobile_sam.pt'
-    if not path.exists():
-        pytest.skip(f'{path} is not there')
-    return path
-
-
 @pytest.fixture
 def empty_places(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """No checkpoint but what a test puts into this torch hub cache."""
@@ -37,15 +24,15 @@ def empty_places(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return cache
 
 
-def test_felzenszwalb_covers_a_photo(photo: np.ndarray) -> None:
+def test_felzenszwalb_covers_a_photo(street: np.ndarray) -> None:
     segmenter = build_segmenter('felzenszwalb')
-    label_map = segmenter(photo)
-    assert label_map.shape == photo.shape[:2]
+    label_map = segmenter(street)
+    assert label_map.shape == street.shape[:2]
     assert label_map.coverage == 1.0
     assert 5 <= len(label_map) <= 100
     assert label_map.regions['area'].min() >= segmenter.settings['parameters']['min_size']
     assert np.isnan(label_map.regions['predicted_iou']).all()
-    np.testing.assert_array_equal(segmenter(photo).labels, label_map.labels)
+    np.testing.assert_array_equal(segmenter(street).labels, label_map.labels)
 
 
 def test_an_unknown_name_or_setting_is_refused_with_the_nearest() -> None:
@@ -79,12 +66,13 @@ def test_users_register_their_own(monkeypatch: pytest.MonkeyPatch) -> None:
         register_segmenter('halves')(Halves)
 
 
-def test_mobile_sam_gives_the_reference_outputs(photo: np.ndarray, checkpoint: Path, shared_data: Path) -> None:
+def test_mobile_sam_gives_the_reference_outputs(published_checkpoint: Path, calibration_data: Path) -> None:
     """The reference is onnxruntime's; its pre-processing resizes by OpenCV's bilinear."""
     import cv2
 
-    expected = np.load(shared_data / 'sam' / 'reference_onnx_cbsd68_3096.npz')
-    sam = build_sam(load_state(checkpoint), str(checkpoint))
+    photo = read_image(calibration_data / 'cbsd68/3096.png')
+    expected = np.load(calibration_data / 'sam/reference_onnx_cbsd68_3096.npz')
+    sam = build_sam(load_state(published_checkpoint), str(published_checkpoint))
     height, width = photo.shape[:2]
     scale = 1024 / max(height, width)
     size = (int(width * scale + 0.5), int(height * scale + 0.5))
@@ -123,9 +111,9 @@ def test_the_official_mobile_sam_has_a_classifier_that_is_left_out(checkpoint: P
         build_sam(state, 'official')
 
 
-def test_mobile_sam_segments_a_photo(photo: np.ndarray, checkpoint: Path) -> None:
+def test_mobile_sam_segments_a_photo(street: np.ndarray, checkpoint: Path) -> None:
     segmenter = build_segmenter('sam', checkpoint=checkpoint, preset='stock', points_per_side=2)
-    label_map = segmenter(np.ascontiguousarray(photo[80:240, 140:300]))
+    label_map = segmenter(np.ascontiguousarray(street[80:240, 140:300]))
     assert label_map.shape == (160, 160)
     assert len(label_map) >= 1
     assert (label_map.regions['predicted_iou'] >= 0.79).all()

@@ -6,38 +6,70 @@ import numpy as np
 import pytest
 import torch
 from segment_anything.modeling import ImageEncoderViT, MaskDecoder, PromptEncoder, Sam, TwoWayTransformer
+from torch import nn
 
-from sapd_plugin.priors.extraction.images import read_image
 from sapd_plugin.priors.labels import LabelMap
 from sapd_plugin.priors.segmenters import Segmenter, build_segmenter
 from sapd_plugin.priors.segmenters.checkpoints import load_state
 from sapd_plugin.priors.segmenters.sam import build_sam
+from sapd_plugin.priors.segmenters.tiny_vit import TinyViT
+from tests.photos import photographs
+
+
+def untrained(encoder: nn.Module) -> Sam:
+    """SAM around an image encoder, with random weights."""
+    prompts = PromptEncoder(
+        embed_dim=256, image_embedding_size=(64, 64), input_image_size=(1024, 1024), mask_in_chans=16
+    )
+    transformer = TwoWayTransformer(depth=2, embedding_dim=256, num_heads=8, mlp_dim=2048)
+    sam = Sam(encoder, prompts, MaskDecoder(transformer_dim=256, transformer=transformer))
+    return sam.eval().requires_grad_(False)
 
 
 @pytest.fixture(scope='session')
-def checkpoint(shared_data: Path) -> Path:
-    path = shared_data / 'sam' / 'mobile_sam.pt'
-    if not path.exists():
-        pytest.skip(f'{path} is not there')
+def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """MobileSAM with random weights, made sure of its masks: with predicted IoU and stability as real ones have them."""
+    torch.manual_seed(0)
+    sam = untrained(TinyViT())
+    decoder = sam.mask_decoder
+    for parameter in decoder.transformer.parameters():
+        if parameter.ndim > 1:
+            parameter.mul_(2)  # masks then depend on the prompt
+    for mlp in decoder.output_hypernetworks_mlps:
+        for parameter in mlp.layers[-1].parameters():
+            parameter.mul_(300)
+    decoder.iou_prediction_head.layers[-1].weight.mul_(0.1)
+    decoder.iou_prediction_head.layers[-1].bias.fill_(0.9)
+    path = tmp_path_factory.mktemp('sam') / 'mobile_sam.pt'
+    torch.save(sam.state_dict(), path)
     return path
 
 
 @pytest.fixture(scope='session')
-def bird(shared_data: Path) -> np.ndarray:
-    """An aeroplane in the sky, 321x481."""
-    return read_image(shared_data / 'cbsd68' / '3096.png')
+def published_checkpoint(calibration_data: Path) -> Path:
+    """MobileSAM as its authors trained it."""
+    path = calibration_data / 'sam' / 'mobile_sam.pt'
+    if not path.exists():
+        pytest.skip(f'{path} does not exist')
+    return path
 
 
 @pytest.fixture(scope='session')
-def street(shared_data: Path) -> np.ndarray:
+def bird() -> np.ndarray:
+    """A rocket in the sky, 321x481."""
+    return photographs()['005']
+
+
+@pytest.fixture(scope='session')
+def street() -> np.ndarray:
     """Many objects, 321x481."""
-    return read_image(shared_data / 'rain100l' / 'clean' / '001.png')
+    return photographs()['001']
 
 
 @pytest.fixture(scope='session')
-def fast(checkpoint: Path) -> Segmenter:
+def fast(published_checkpoint: Path) -> Segmenter:
     """The default: MobileSAM, preset 'fast'."""
-    return build_segmenter('mobile_sam', checkpoint=checkpoint)
+    return build_segmenter('mobile_sam', checkpoint=published_checkpoint)
 
 
 @pytest.fixture(scope='session')
@@ -75,9 +107,4 @@ def small_vit() -> Sam:
     for block in encoder.blocks:
         torch.nn.init.normal_(block.attn.rel_pos_h, std=0.1)
         torch.nn.init.normal_(block.attn.rel_pos_w, std=0.1)
-    prompts = PromptEncoder(
-        embed_dim=256, image_embedding_size=(64, 64), input_image_size=(1024, 1024), mask_in_chans=16
-    )
-    transformer = TwoWayTransformer(depth=2, embedding_dim=256, num_heads=8, mlp_dim=2048)
-    sam = Sam(encoder, prompts, MaskDecoder(transformer_dim=256, transformer=transformer))
-    return sam.eval().requires_grad_(False)
+    return untrained(encoder)
