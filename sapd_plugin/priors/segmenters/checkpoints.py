@@ -9,13 +9,13 @@ from typing import Any
 
 from sapd_plugin.errors import SAPDError
 
+# Variant -> the file name its authors gave it, best first.
 OFFICIAL_FILES = {
     'sam_vit_h': 'sam_vit_h_4b8939.pth',
     'sam_vit_l': 'sam_vit_l_0b3195.pth',
     'sam_vit_b': 'sam_vit_b_01ec64.pth',
     'mobile_sam': 'mobile_sam.pt',
 }
-"""Variant -> the file name its authors gave it, best first."""
 ENVIRONMENT_VARIABLE = 'SAPD_SAM_CHECKPOINT'
 
 
@@ -58,7 +58,7 @@ def require_sam_checkpoint(explicit: str | os.PathLike[str] | None = None, varia
     return path
 
 
-def tell_variant(keys: Collection[str] | Mapping[str, Any], where: str | os.PathLike[str]) -> str:
+def detect_variant(keys: Collection[str] | Mapping[str, Any], where: str | os.PathLike[str]) -> str:
     """Tell the SAM variant from a state dict's names.
 
     Raises:

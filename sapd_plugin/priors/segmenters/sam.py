@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from sapd_plugin.errors import SAPDError, check_choice, check_keys
+from sapd_plugin.errors import SAPDError, check_choice, check_count, check_keys
 from sapd_plugin.files import digest
 from sapd_plugin.priors.labels import LabelMap
 from sapd_plugin.priors.segmenters import checkpoints
@@ -21,24 +21,24 @@ if TYPE_CHECKING:
 
 DTYPES = ('float32', 'bfloat16', 'float16')
 
+# Raised whenever a change of the generators changes masks; part of a store's fingerprint.
 GENERATOR_VERSION = 1
-"""Raised whenever a change of the generators changes masks; part of a store's fingerprint."""
 
+# (predicted IoU, stability), for both presets. The ViTs' are their authors'.
+#
+# MobileSAM's were chosen with preset 'fast' on 12 photos of BSDS500 in no test set, each clean, rainy (synthetic) and
+# noisy: the strictest of seven pairs that leave none of the 36 images less than nine tenths covered. At 0.88/0.95 the
+# clean ones were covered to 79 % and the least of all not at all; at 0.80/0.90 to 93 %, the least to 52 %; at 0.80/0.85
+# to 98 %, the least to 94 %. How far the maps of a photo and of its degraded versions agree (covering 0.53 to 0.66)
+# prefers none of the pairs for both degradations.
 THRESHOLDS = {
     'sam_vit_h': (0.88, 0.95),
     'sam_vit_l': (0.88, 0.95),
     'sam_vit_b': (0.88, 0.95),
     'mobile_sam': (0.80, 0.85),
 }
-"""(predicted IoU, stability), for both presets. The ViTs' are their authors'.
 
-MobileSAM's were chosen with preset 'fast' on 12 photos of BSDS500 in no test set, each clean, rainy (synthetic) and
-noisy: the strictest of seven pairs that leave none of the 36 images less than nine tenths covered. At 0.88/0.95 the
-clean ones were covered to 79 % and the least of all not at all; at 0.80/0.90 to 93 %, the least to 52 %; at 0.80/0.85
-to 98 %, the least to 94 %. How far the maps of a photo and of its degraded versions agree (covering 0.53 to 0.66)
-prefers none of the pairs for both degradations.
-"""
-
+# What each preset takes beside the thresholds, with the defaults.
 _PRESETS: dict[str, dict[str, Any]] = {
     'fast': {'mask_nms_thresh': 0.7, 'points_per_batch': 16},
     'stock': {
@@ -49,7 +49,6 @@ _PRESETS: dict[str, dict[str, Any]] = {
         'min_mask_region_area': 0,
     },
 }
-"""What each preset takes beside the thresholds, with the defaults."""
 
 
 def build_sam(state: dict[str, Any], where: str) -> Sam:
@@ -64,7 +63,7 @@ def build_sam(state: dict[str, Any], where: str) -> Sam:
     """
     from segment_anything import sam_model_registry
 
-    variant = checkpoints.tell_variant(state, where)
+    variant = checkpoints.detect_variant(state, where)
     if variant == 'mobile_sam':
         from sapd_plugin.priors.segmenters.tiny_vit import TinyViT
 
@@ -131,7 +130,7 @@ class SamSegmenter:
         self._device = check_device(device)
         path = checkpoints.require_sam_checkpoint(checkpoint, variant)
         state = checkpoints.load_state(path)
-        found = checkpoints.tell_variant(state, path)
+        found = checkpoints.detect_variant(state, path)
         if variant not in (None, found):
             raise SAPDError(f"segmenter '{variant}': found a checkpoint of {found} in {path}, expected {variant}.")
         given = {
@@ -207,12 +206,11 @@ def check_parameters(variant: str, parameters: dict[str, Any]) -> None:
         SAPDError: naming the first of them.
     """
     for key, value in parameters.items():
-        share = key.endswith('_thresh')
-        least = 1 if key.startswith('points_') else 0
-        kind = 'a number from 0 to 1' if share else f'a whole number of {least} or more'
-        fits = isinstance(value, (int, float) if share else int) and not isinstance(value, bool)
-        if not fits or value < least or (share and value > 1):
-            raise SAPDError(f"segmenter '{variant}': {key}: found {value!r}, expected {kind}.")
+        where = f"segmenter '{variant}': {key}"
+        if not key.endswith('_thresh'):
+            check_count(where, value, 1 if key.startswith('points_') else 0)
+        elif isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value <= 1:
+            raise SAPDError(f'{where}: found {value!r}, expected a number from 0 to 1.')
 
 
 def _versions() -> dict[str, str]:

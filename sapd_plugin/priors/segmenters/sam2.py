@@ -17,12 +17,12 @@ from sapd_plugin.priors.segmenters.registry import register_segmenter
 from sapd_plugin.priors.segmenters.sam import check_device, check_parameters
 
 _SIZES = {'tiny': 't', 'small': 's', 'base_plus': 'b+', 'large': 'l'}
+# Variant -> its configuration in the package ``sam2``; the authors' checkpoint is named as the variant.
 CONFIGS = {
     f'{family}_hiera_{size}': f'configs/{family}/{family}_hiera_{letter}.yaml'
     for family in ('sam2', 'sam2.1')
     for size, letter in _SIZES.items()
 }
-"""Variant -> its configuration in the package ``sam2``; the authors' checkpoint is named as the variant."""
 
 
 class Sam2Segmenter:

@@ -9,8 +9,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+# Logits by which the threshold is moved up and down for the stability score, as in the stock generator.
 STABILITY_OFFSET = 1.0
-"""Logits by which the threshold is moved up and down for the stability score, as in the stock generator."""
 
 
 class Masks(NamedTuple):

@@ -89,7 +89,7 @@ def decode(decoder: MaskDecoder, image: ImageSide, prompts: Tensor) -> Decoded:
     asked = _by_head(attention.q_proj(queries + tokens), attention) * _head_width(attention) ** -0.5
     scores = _shared(asked, image.key1).mul_(scale1)
     _add_own(scores, asked, F.linear(basis, attention.k_proj.weight), mix[:1])
-    _add_shared(scores, asked, image.key1_place)
+    _add_shared(scores, asked, image.key1_positions)
     seen = _softmax_over_image(scores, image.bias)
     answer = _own_answer(seen, mix[:1], F.linear(basis, attention.v_proj.weight))
     answer += torch.matmul(seen.mul_(scale1).flatten(1, 2), image.value1).view_as(asked)
@@ -103,7 +103,7 @@ def decode(decoder: MaskDecoder, image: ImageSide, prompts: Tensor) -> Decoded:
     scores = _shared(key, image.query1).mul_(scale1)
     scaled_key = key * _head_width(attention) ** -0.5
     _add_own(scores, scaled_key, F.linear(basis, attention.q_proj.weight), mix[:1])
-    _add_shared(scores, key, image.query1_place)
+    _add_shared(scores, key, image.query1_positions)
     torch.softmax(scores, dim=1, out=mix[1])
     basis = torch.cat([centre(basis), centre(_own_rows(value2, attention))], dim=1)
     offset = centre(first.norm4.bias + attention.out_proj.bias)
@@ -126,7 +126,7 @@ def decode(decoder: MaskDecoder, image: ImageSide, prompts: Tensor) -> Decoded:
     _add_own(scores, asked, F.linear(scaled_basis, attention.k_proj.weight), mix)
     pull = F.linear(scaled_offset, attention.k_proj.weight).unflatten(0, (attention.num_heads, -1))
     scores.add_(torch.einsum('htbd,hd->htb', asked, pull)[..., None]).mul_(scale2)
-    _add_shared(scores, asked, image.key2_place)
+    _add_shared(scores, asked, image.key2_positions)
     seen = _softmax_over_image(scores, image.bias).mul_(scale2)
     answer = _own_answer(seen, mix, F.linear(scaled_basis, attention.v_proj.weight))
     push = F.linear(scaled_offset, attention.v_proj.weight).unflatten(0, (attention.num_heads, 1, 1, -1))

@@ -8,12 +8,12 @@ from torch import Tensor
 from torch.nn import functional as F
 
 INPUT_SIDE = 1024
+# Pixels of the encoder's input along a side of one image token.
 TOKEN_SIDE = 16
-"""Pixels of the encoder's input along a side of one image token."""
 GRID_SIDE = INPUT_SIDE // TOKEN_SIDE
 _LOGITS_PER_TOKEN = 4
+# Output pixels at once: each depends on three logits along an axis, so a band needs a small part of a matrix.
 _BAND = 64
-"""Output pixels at once: each depends on three logits along an axis, so a band needs a small part of a matrix."""
 
 
 class Geometry:

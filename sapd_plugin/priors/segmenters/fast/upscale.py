@@ -10,10 +10,10 @@ from torch.nn import functional as F
 from sapd_plugin.priors.segmenters.fast.decoder import Decoded
 from sapd_plugin.priors.segmenters.fast.image_side import ImageSide, centre, upscaling_matrix
 
+# Mask logits along a side of one image token.
 FACTOR = 4
-"""Mask logits along a side of one image token."""
+# Token rows at once on a CPU: what is in work then fits into a core's second-level cache.
 _ROWS = 8
-"""Token rows at once on a CPU: what is in work then fits into a core's second-level cache."""
 
 
 class Upscaler:

@@ -1,4 +1,4 @@
-"""The masks that the fast generator has found so far, at SAM's low resolution."""
+"""The masks that the fast generator has accepted so far, at SAM's low resolution."""
 
 from __future__ import annotations
 
@@ -8,18 +8,17 @@ from torch import Tensor
 
 from sapd_plugin.priors.segmenters.fast.candidates import Masks
 from sapd_plugin.priors.segmenters.fast.geometry import Geometry
-from sapd_plugin.priors.segmenters.fast.mask_nms import mask_nms
 
+# Share of the photo. A larger mask is kept, but what lies upon it is still looked for.
 LARGEST_COVER = 0.5
-"""Share of the photo. A larger mask is kept, but what lies upon it is still looked for."""
+# Every second logit along a side is enough to compare masks.
 _STRIDE = 2
-"""Every second logit along a side is enough to tell masks apart."""
+# Masks enlarged together; 30 MB at 1280x720.
 _AT_ONCE = 8
-"""Masks enlarged together; 30 MB at 1280x720."""
 
 
-class Found:
-    """Masks of which no two are nearly the same, and what they cover.
+class AcceptedMasks:
+    """Accepted masks, of which no two are nearly the same, and the pixels that they cover.
 
     Args:
         geometry: of the photo.
@@ -36,7 +35,7 @@ class Found:
         self._cover = np.zeros(geometry.inside(self._logits).shape[1:], dtype=bool)
 
     def add(self, logits: Tensor, iou: Tensor, stability: Tensor) -> bool:
-        """Take masks in, the better of each two that are nearly the same.
+        """Add masks; of two that are nearly the same the better one stays.
 
         Args:
             logits: (M,h,w).
@@ -44,7 +43,7 @@ class Found:
             stability: (M,).
 
         Returns:
-            Whether they cover more than was covered.
+            True where the masks cover more than before.
         """
         before = int(self._cover.sum())
         logits = torch.cat([self._logits.to(logits), logits])
@@ -58,7 +57,7 @@ class Found:
         return int(self._cover.sum()) > before
 
     def covers(self, points: np.ndarray) -> np.ndarray:
-        """Tell which points, (P,2) of x, y in the photo's pixels, are covered: (P,) bool."""
+        """Return a (P,) bool array: which of the points, (P,2) of x, y in the photo's pixels, are covered."""
         shape = np.array(self._cover.shape)
         at = (points[:, ::-1] / self._geometry.size * shape).astype(int)
         return self._cover[tuple(np.minimum(at, shape - 1).T)]
@@ -70,3 +69,28 @@ class Found:
             part = slice(first, first + _AT_ONCE)
             masks[part] = (self._geometry.enlarge(self._logits[part]) > self._threshold).cpu().numpy()
         return Masks(masks, self._iou.cpu().numpy(), self._stability.cpu().numpy())
+
+
+def mask_nms(masks: Tensor, scores: Tensor, threshold: float) -> list[int]:
+    """Keep the best of masks that are nearly the same.
+
+    Comparing boxes would not do: a frame and what it frames share one.
+
+    Args:
+        masks: (M,P) bool, one mask a row.
+        scores: (M,); of equal scores the earlier mask is preferred.
+        threshold: of two masks with a larger IoU the one with the lower score goes.
+
+    Returns:
+        Indices of the masks that stay, best first.
+    """
+    inside = masks.float()
+    area = inside.sum(1)
+    shared = inside @ inside.T
+    union = area[:, None] + area - shared
+    overlap = (shared > threshold * union).cpu().numpy()
+    kept: list[int] = []
+    for index in torch.argsort(scores, descending=True, stable=True).tolist():
+        if not overlap[index, kept].any():
+            kept.append(index)
+    return kept
