@@ -6,8 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from sapd_plugin.priors.inspection.comparison import compare_maps
-from sapd_plugin.priors.inspection.covering import covering, overlaps, segmentation_covering
+from sapd_plugin.priors.inspection.overlap import compare_maps, covering, overlaps, segmentation_covering
 
 AGREEMENT = {
     'mIoU': 'mean over the masks of the clean image of the largest IoU with a mask of this one, each mask counting '

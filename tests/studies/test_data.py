@@ -15,7 +15,7 @@ from sapd_plugin.datasets.synthetic.blur import read_kernels
 from sapd_plugin.datasets.synthetic.job import render
 from sapd_plugin.errors import SAPDError
 from sapd_plugin.priors.extraction.images import read_image
-from sapd_plugin.priors.inspection.covering import segmentation_covering
+from sapd_plugin.priors.inspection.overlap import segmentation_covering
 from sapd_plugin.priors.store import MaskStore
 from studies.sam_priors import prepare_data as prepare_study
 from studies.sam_priors.data.levin import align, find_shakes, overlap, study_kernels

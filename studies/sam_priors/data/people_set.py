@@ -16,7 +16,7 @@ from tqdm import tqdm
 from sapd_plugin.datasets.checks import source_shape
 from sapd_plugin.errors import SAPDError
 from sapd_plugin.evaluation.people import INDEX, People
-from sapd_plugin.priors.inspection.covering import segmentation_covering
+from sapd_plugin.priors.inspection.overlap import segmentation_covering
 from sapd_plugin.priors.labels import LabelMap
 from sapd_plugin.priors.store import MaskStoreWriter
 from studies.sam_priors.data.photos import Photos

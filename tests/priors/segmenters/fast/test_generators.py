@@ -10,7 +10,7 @@ from segment_anything import SamAutomaticMaskGenerator
 from segment_anything.modeling import Sam
 
 from sapd_plugin.errors import SAPDError
-from sapd_plugin.priors.inspection.covering import segmentation_covering
+from sapd_plugin.priors.inspection.overlap import segmentation_covering
 from sapd_plugin.priors.labels import LabelMap
 from sapd_plugin.priors.segmenters import build_segmenter
 from sapd_plugin.priors.segmenters.fast import Masks, Prompter, StockGenerator

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from sapd_plugin.errors import SAPDError
-from sapd_plugin.priors.inspection.covering import covering, segmentation_covering
+from sapd_plugin.priors.inspection.overlap import compare_maps, covering, segmentation_covering
 
 TRUTH = np.array([[1, 1, 1, 2], [1, 1, 1, 2]])
 
@@ -49,3 +49,18 @@ def test_what_is_no_pair_of_label_images_is_refused() -> None:
         segmentation_covering(TRUTH, TRUTH.astype(float))
     with pytest.raises(SAPDError, match='found no annotator'):
         covering(TRUTH, [])
+
+
+def test_maps_are_matched_one_to_one() -> None:
+    first = np.array([[1, 1, 1, 1, 2, 2, 0, 0]])
+    assert compare_maps(first, first * 7).matched_iou == 1.0
+    second = np.array([[1, 1, 1, 2, 2, 2, 0, 3]])
+    found = compare_maps(first, second)
+    # 1-1 share 3 of 4 pixels, 2-2 share 2 of 3, and region 3 has no partner.
+    assert found.matched_iou == pytest.approx((3 / 4 + 2 / 3) / 3)
+    assert (found.matched, found.regions, found.coverage) == (2, (2, 3), (0.75, 0.875))
+    nothing = np.zeros((2, 3), int)
+    assert compare_maps(nothing, nothing).matched_iou == 1.0
+    assert compare_maps(nothing, nothing + 1).matched_iou == 0.0
+    with pytest.raises(SAPDError, match='expected one size'):
+        compare_maps(nothing, first)
