@@ -1,4 +1,4 @@
-"""How far two label maps of one image agree: segmentation covering, and regions matched one to one.
+"""Agreement of two label maps of one image: segmentation covering, and regions matched one to one.
 
 Arbelaez, Maire, Fowlkes and Malik, "Contour Detection and Hierarchical Image Segmentation", TPAMI 2011, equation 9.
 """
@@ -97,7 +97,7 @@ def segmentation_covering(labels: np.ndarray, truth: np.ndarray, rest: bool = Fa
         0 (nothing in common) to 1 (the same regions).
 
     Raises:
-        SAPDError: for arrays that are no two label images of one size.
+        SAPDError: the arrays are not two label images of one size.
 
     >>> truth = np.array([[1, 1, 2, 2]])
     >>> segmentation_covering(truth, truth), segmentation_covering(np.array([[5, 5, 5, 0]]), truth)
@@ -116,7 +116,7 @@ def overlaps(labels: np.ndarray, truth: np.ndarray) -> Overlaps:
         truth: the same size.
 
     Raises:
-        SAPDError: for arrays that are no two label images of one size.
+        SAPDError: the arrays are not two label images of one size.
     """
     labels, truth = np.asarray(labels), np.asarray(truth)
     for name, array in (('labels', labels), ('truth', truth)):
@@ -135,11 +135,11 @@ def covering(labels: np.ndarray, truths: Sequence[np.ndarray], rest: bool = Fals
 
     Args:
         labels: (H,W) integers, 0 = no mask.
-        truths: one (H,W) integer array an annotator.
+        truths: one (H,W) integer array per annotator.
         rest: see `segmentation_covering`.
 
     Raises:
-        SAPDError: for no annotator, or what `segmentation_covering` refuses.
+        SAPDError: there is no annotator, or what `segmentation_covering` refuses.
     """
     if not truths:
         raise SAPDError('covering: found no annotator, expected one or more.')
@@ -150,7 +150,7 @@ def covering(labels: np.ndarray, truths: Sequence[np.ndarray], rest: bool = Fals
 def _intersect(
     first: np.ndarray, second: np.ndarray
 ) -> tuple[tuple[np.ndarray, np.ndarray], np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """Intersect all labels of two maps: names, then row, column and IoU of each pair that meets, and areas of the first."""
+    """Intersect two label maps: labels of both; row, column and IoU of each pair that meets; areas of the first's."""
     (names, rows), (other_names, columns) = (np.unique(labels, return_inverse=True) for labels in (first, second))
     pairs, shared = np.unique(rows.reshape(-1) * len(other_names) + columns.reshape(-1), return_counts=True)
     rows, columns = np.divmod(pairs, len(other_names))

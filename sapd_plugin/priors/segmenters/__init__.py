@@ -1,4 +1,4 @@
-"""Segmenters by name. Each is called with an RGB photo and gives a `LabelMap`; new ones register themselves."""
+"""Segmenters by name: each maps an RGB photo to a `LabelMap`, and users can register their own."""
 
 from sapd_plugin.priors.segmenters import felzenszwalb, sam, sam2
 from sapd_plugin.priors.segmenters.checkpoints import find_sam_checkpoint

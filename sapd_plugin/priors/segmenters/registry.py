@@ -14,7 +14,7 @@ from sapd_plugin.priors.labels import LabelMap
 
 
 class Segmenter(Protocol):
-    """What the extraction job needs of a segmenter.
+    """The interface of a segmenter.
 
     Attributes:
         settings: JSON values: ``segmenter`` (name), ``parameters``, and where there is one ``checkpoint_sha256``; they

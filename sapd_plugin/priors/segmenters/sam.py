@@ -38,7 +38,7 @@ THRESHOLDS = {
     'mobile_sam': (0.80, 0.85),
 }
 
-# What each preset takes beside the thresholds, with the defaults.
+# Settings of each preset beside the thresholds, with their defaults.
 _PRESETS: dict[str, dict[str, Any]] = {
     'fast': {'mask_nms_thresh': 0.7, 'points_per_batch': 16},
     'stock': {
@@ -59,7 +59,7 @@ def build_sam(state: dict[str, Any], where: str) -> Sam:
         where: the state dict's origin, for messages.
 
     Raises:
-        SAPDError: for names or shapes that do not fit.
+        SAPDError: names or shapes do not fit.
     """
     from segment_anything import sam_model_registry
 
@@ -81,20 +81,20 @@ def build_sam(state: dict[str, Any], where: str) -> Sam:
 
 
 class SamSegmenter:
-    """Prompt SAM with points and keep the masks it is sure of.
+    """Segment by prompting SAM with points and keeping the masks it is sure of.
 
     Preset 'fast' prompts where nothing is covered yet and filters at low resolution. Preset 'stock' gives the masks of
     segment_anything's ``SamAutomaticMaskGenerator``, from a fixed grid, with less work.
 
     Args:
-        variant: 'sam_vit_h', 'sam_vit_l', 'sam_vit_b' or 'mobile_sam'; None takes what the checkpoint holds.
+        variant: 'sam_vit_h', 'sam_vit_l', 'sam_vit_b' or 'mobile_sam'; None takes that of the checkpoint.
         checkpoint: an official checkpoint; None looks where `find_sam_checkpoint` looks.
         device: 'cpu', 'cuda', 'cuda:1', ...
         preset: 'fast' or 'stock'.
         dtype: 'float32', or the half precision to autocast the image encoder to: 'bfloat16', 'float16'.
         pred_iou_thresh: least predicted IoU of a mask, 0..1; None takes `THRESHOLDS`.
         stability_score_thresh: least stability of a mask, 0..1; None takes `THRESHOLDS`.
-        points_per_batch: prompts at once, 16 if None. With 'stock', memory and speed alone; with 'fast', what one batch
+        points_per_batch: prompts at once, 16 if None. With 'stock', only memory and speed; with 'fast', what one batch
             covers is not prompted again by the next, so the masks change with it.
         mask_nms_thresh: 'fast': of two masks that overlap more (IoU), the better one stays; 0.7 if None.
         points_per_side: 'stock': the grid has this many points squared; 32 if None.
@@ -103,8 +103,8 @@ class SamSegmenter:
         min_mask_region_area: 'stock': pixels; fills smaller holes and drops smaller islands of a mask; 0 if None.
 
     Raises:
-        SAPDError: for a missing or other checkpoint, a device that is not there, a setting out of range, or one that
-            the preset does not take.
+        SAPDError: a missing or different checkpoint, an unavailable device, a setting out of range, or one that the
+            preset does not have.
     """
 
     def __init__(
@@ -173,10 +173,10 @@ class SamSegmenter:
 
 
 def check_device(device: str) -> str:
-    """Return the device.
+    """Return ``device`` if PyTorch can use it.
 
     Raises:
-        SAPDError: where there is none of that name.
+        SAPDError: there is no such device.
     """
     import torch
 
@@ -190,7 +190,7 @@ def check_device(device: str) -> str:
 
 
 def _parameters(variant: str, preset: str, given: dict[str, Any]) -> dict[str, Any]:
-    """Fill the preset's settings up with their defaults, and check them."""
+    """Return all settings of a preset, with defaults for those not given, after checking them."""
     iou, stability = THRESHOLDS[variant]
     defaults = {'pred_iou_thresh': iou, 'stability_score_thresh': stability, **_PRESETS[preset]}
     check_keys(f"segmenter '{variant}', preset '{preset}'", given, defaults)
@@ -203,7 +203,7 @@ def check_parameters(variant: str, parameters: dict[str, Any]) -> None:
     """Refuse settings of a mask generator that are out of range.
 
     Raises:
-        SAPDError: naming the first of them.
+        SAPDError: the first of them is named.
     """
     for key, value in parameters.items():
         where = f"segmenter '{variant}': {key}"

@@ -9,7 +9,7 @@ from torch import Tensor
 from sapd_plugin.priors.segmenters.fast.candidates import Masks
 from sapd_plugin.priors.segmenters.fast.geometry import Geometry
 
-# Share of the photo. A larger mask is kept, but what lies upon it is still looked for.
+# Share of the photo. A larger mask is kept, but what lies on it is still prompted.
 LARGEST_COVER = 0.5
 # Every second logit along a side is enough to compare masks.
 _STRIDE = 2
@@ -77,7 +77,7 @@ def mask_nms(masks: Tensor, scores: Tensor, threshold: float) -> list[int]:
     Comparing boxes would not do: a frame and what it frames share one.
 
     Args:
-        masks: (M,P) bool, one mask a row.
+        masks: (M,P) bool, one mask per row.
         scores: (M,); of equal scores the earlier mask is preferred.
         threshold: of two masks with a larger IoU the one with the lower score goes.
 

@@ -1,4 +1,4 @@
-"""The fast generator: prompts where nothing is covered yet, from a coarse grid to a fine one."""
+"""The fast generator, which prompts where nothing is covered yet, from a coarse grid to a fine one."""
 
 from __future__ import annotations
 

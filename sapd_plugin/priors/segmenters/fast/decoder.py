@@ -7,12 +7,12 @@ prompt and projects the copies. Here no copy is made. With a[n,j] the attention 
     layer 0:  y1[n] = LN(x[n] + sum_j a1[n,j] u1[j])          = r1[n] (x'[n] + sum_j a1[n,j] u1'[j]) + beta1
     layer 1:  y2[n] = LN(y1[n] + sum_j a2[n,j] u2[j])         = r2[n] (r1[n] x''[n] + c + sum_j b[n,j] f[j]) + beta2
 
-where ' means centred and scaled by the norm's weight, b = [r1 a1, a2], f = [u1'', u2'] and r is one number a token:
+where ' means centred and scaled by the norm's weight, b = [r1 a1, a2], f = [u1'', u2'] and r is one number per token:
 the inverse standard deviation, whose square is a quadratic form in b. Every projection of y1 or y2 is linear in these,
 so the shared part is taken from `ImageSide` and the rest costs tokens x 56, not tokens x 256 x 128.
 
-Arrays over prompts are laid out (heads, tokens of a prompt, prompts, image tokens), so that both a matrix a head (the
-shared image side) and a matrix a prompt (its own part) are strided views of it.
+Arrays over prompts are laid out (heads, tokens of a prompt, prompts, image tokens), so that both a matrix per head (the
+shared image side) and a matrix per prompt (its own part) are strided views of it.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from sapd_plugin.priors.segmenters.fast.image_side import ImageSide, centre, out
 
 @dataclass
 class Decoded:
-    """What the transformer leaves of B prompts; `upscale` makes masks of it.
+    """Output of the transformer for B prompts, from which `upscale` makes masks.
 
     Attributes:
         iou: (B,M) predicted IoU of each prompt's masks; M = 3 with SAM's multimask output.
@@ -185,7 +185,7 @@ def _own_answer(seen: Tensor, mix: Tensor, rows: Tensor) -> Tensor:
 
 
 def _own_rows(value: Tensor, attention: Attention) -> Tensor:
-    """Values through the output projection, a row a head and token: (H,T,B,D) -> (B,H*T,C)."""
+    """Values through the output projection, one row per head and token: (H,T,B,D) -> (B,H*T,C)."""
     rows = torch.bmm(value.flatten(1, 2), out_by_head(attention))
     return rows.view(*value.shape[:3], -1).flatten(0, 1).transpose(0, 1)
 

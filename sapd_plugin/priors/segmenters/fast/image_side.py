@@ -1,4 +1,4 @@
-"""What SAM's mask decoder computes from the image alone, once for all prompts of the image.
+"""The part of SAM's mask decoder that depends on the image alone, computed once for all of its prompts.
 
 Notation, as in `decoder`. The image tokens enter as rows x[n] (embedding + "no mask"), with positional encoding p[n].
 Every layer of the two-way transformer ends with a LayerNorm of the image tokens; what goes in is an affine function of
@@ -63,17 +63,17 @@ class ImageSide:
 
 
 def centre(rows: Tensor) -> Tensor:
-    """Take each row's mean off it, as LayerNorm does: (...,C) -> (...,C)."""
+    """Subtract each row's mean, as LayerNorm does: (...,C) -> (...,C)."""
     return rows - rows.mean(-1, keepdim=True)
 
 
 def heads(rows: Tensor, attention: Attention) -> Tensor:
-    """Part the columns by head: (N,H*D) -> (H,N,D), contiguous."""
+    """Split the columns by head: (N,H*D) -> (H,N,D), contiguous."""
     return rows.unflatten(-1, (attention.num_heads, -1)).transpose(0, 1).contiguous()
 
 
 def out_by_head(attention: Attention) -> Tensor:
-    """The output projection as one matrix a head: (H,D,C)."""
+    """The output projection as one matrix per head: (H,D,C)."""
     return attention.out_proj.weight.T.unflatten(0, (attention.num_heads, -1))
 
 
@@ -95,7 +95,7 @@ def image_side(
         bias: (N,) addend of each token's attention score.
 
     Raises:
-        SAPDError: for a decoder of another depth.
+        SAPDError: the decoder has a different depth.
     """
     transformer = decoder.transformer
     if transformer.depth != DEPTH:

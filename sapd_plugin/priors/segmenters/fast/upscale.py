@@ -1,4 +1,4 @@
-"""From decoded prompts to low-resolution mask logits, for the prompts that are asked for alone."""
+"""Turn decoded prompts into low-resolution mask logits, only for the prompts that are needed."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _ROWS = 8
 
 
 class Upscaler:
-    """Computes masks at four times the token grid; its weights are brought into shape once.
+    """Compute masks at four times the token grid, with weights that are reshaped once.
 
     The transposed convolutions do not overlap, so each position of the token grid is worked on alone, as a row of
     channels.
