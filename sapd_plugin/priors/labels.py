@@ -121,7 +121,7 @@ class LabelMap:
     ) -> LabelMap:
         """Paint overlapping masks from the largest to the smallest, so that small parts stay visible.
 
-        Areas are counted again after painting, masks that are completely covered are dropped. Of masks of equal area the
+        Areas are counted again after painting; masks that are completely covered are dropped. Of equal areas the
         one whose first pixel comes first is painted first; of those, the earlier in the list.
 
         Args:
