@@ -7,7 +7,7 @@ from pathlib import Path
 from sapd_plugin.errors import SAPDError
 from sapd_plugin.priors.extraction.images import list_images
 
-EVERY, FIRST, VALIDATION = 9, 4, 40
+COUNT, EVERY, FIRST, VALIDATION = 365, 9, 4, 40
 """Of the sorted photos every 9th from the 5th on, the first 40 of these, is for validation."""
 
 Photos = dict[str, Path]
