@@ -1,4 +1,4 @@
-"""Every cell of every shipped table has its configs: what is asked for is in them, and nothing of another cell."""
+"""Every cell of every table, shipped and of the study, has its configs: what is asked for is in them, and nothing of another cell."""
 
 from __future__ import annotations
 
@@ -17,8 +17,9 @@ from sapd_plugin.experiments.plan import chain
 from sapd_plugin.experiments.run import Recipes
 from sapd_plugin.experiments.settings import Settings
 from tests.experiments.recipes import catalogue
+from tests.photos import ROOT
 
-CATALOGUE = read_catalogue()
+CATALOGUE = read_catalogue(ROOT / 'studies/sam_priors/tables')  # with the shipped ones
 SIDES = {'basicsr': BasicSR(), 'mmagic': MMagic()}
 PLACES = [
     (framework, table.name, model)

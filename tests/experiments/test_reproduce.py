@@ -20,7 +20,7 @@ from sapd_plugin.experiments import plan
 from sapd_plugin.experiments.checkpoints import read_published
 from sapd_plugin.experiments.tasks import Task
 from tests.experiments.recipes import definitions
-from tests.photos import make_store
+from tests.photos import ROOT, make_store
 
 CELLS = {'basicsr': 'RCAN', 'mmagic': 'Restormer'}
 
@@ -202,6 +202,7 @@ def test_a_store_of_other_masks_than_an_arm_asks_for_is_refused(data, tmp_path, 
     images = data / 'Rain13K/train/input'
     stores = [make_store(tmp_path / name, images, settings=found | own) for name, own in (('a', {}), ('b', right))]
     command = ['run', *cell.split('/', 1), '--framework', 'basicsr', '--data', str(tmp_path)]
+    command += ['--definitions', str(ROOT / 'studies/sam_priors/tables')]
     command += ['--output', str(tmp_path / 'runs'), '--masks']
     status, printed = call(capsys, *command, str(stores[0]))
     assert (status, f'--masks: {message}' in printed) == (2, True), printed
