@@ -69,18 +69,15 @@ def run(options: argparse.Namespace) -> None:
     stock, sapd = (
         Cell('basicsr', table.name, model, 'full', arm, options.seed) for arm in ('stock', 'spd_sgr' if vgg else 'spd')
     )
-    check([resolver.run(stock), resolver.run(sapd)])
+    runs = resolver.run(stock), resolver.run(sapd)
+    check(runs)
     run_chains([plan(resolver, stock), plan(resolver, sapd)])
 
     results = [load(cell, output) for cell in (stock, sapd)]
     text = markdown(table, summarise(catalogue, table, 'basicsr', results).dropna(subset='test'))
     (output / 'table.md').write_text(text, encoding='utf-8')
     segmenter = build_segmenter(named[0], **({'checkpoint': named[2]} if sam else {}))
-    pairs, students = (
-        resolver.run(stock).test_sets[0].folder,
-        (resolver.run(stock).training, resolver.run(sapd).training),
-    )
-    draw_picture(output / 'picture.png', pairs, *students, segmenter)
+    draw_picture(output / 'picture.png', *runs, segmenter)
     print(f'\n{text}\ntable: {output / "table.md"}\npicture: {output / "picture.png"}')
     print(f'done in {time.perf_counter() - begun:.0f} s')
 

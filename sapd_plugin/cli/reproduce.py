@@ -23,13 +23,12 @@ from pathlib import Path
 
 from sapd_plugin.errors import SAPDError, check_choice, check_count
 from sapd_plugin.experiments.catalogue import Catalogue, Cell, read_catalogue, select_cells
-from sapd_plugin.experiments.collected import finished
 from sapd_plugin.experiments.definitions import FRAMEWORKS, MASK_SOURCES, Table
 from sapd_plugin.experiments.framework import Launch, load_framework
 from sapd_plugin.experiments.plan import plan
 from sapd_plugin.experiments.preflight import check
 from sapd_plugin.experiments.report import print_tables, write_reports
-from sapd_plugin.experiments.results import iter_results
+from sapd_plugin.experiments.results import iter_results, read_finished
 from sapd_plugin.experiments.run import Resolver, Settings
 from sapd_plugin.experiments.runner import run_chains, unique
 
@@ -50,9 +49,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     run.add_argument('table', metavar='TABLE')
     run.add_argument('cells', nargs='*', metavar='CELL', help='default: all of the table')
     run.add_argument('--framework', required=True, help=' or '.join(FRAMEWORKS))
-    run.add_argument(
-        '--done', type=Path, metavar='CSV', help='leave out cells whose collected results it holds'
-    )
+    run.add_argument('--done', type=Path, metavar='CSV', help='leave out cells whose collected results it holds')
     run.add_argument('--dry-run', action='store_true', help='print the commands and run none')
     run.add_argument('--gpus', type=int, default=1, help='processes of a training, a GPU each; the batch is shared')
     run.add_argument('--slurm', metavar='ARGUMENTS', help='start trainings with srun and these arguments of it')
@@ -119,7 +116,7 @@ def run_cells(options: argparse.Namespace, catalogue: Catalogue) -> None:
 
 def _without_done(done: Path, resolver: Resolver, cells: Sequence[Cell]) -> list[Cell]:
     """Drop cells that a CSV has with all their tests."""
-    measured, left = finished(done), []
+    measured, left = read_finished(done), []
     for cell in cells:
         run, results = resolver.run(cell), measured.get(cell)
         if results is None or not all(results.holds(test_set.name, run.table) for test_set in run.test_sets):

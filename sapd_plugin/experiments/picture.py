@@ -9,7 +9,7 @@ import numpy as np
 from PIL import Image, ImageDraw
 
 from sapd_plugin.evaluation.teacher import Teacher
-from sapd_plugin.experiments.basicsr import BasicSRRun
+from sapd_plugin.experiments.run import Run
 from sapd_plugin.priors.extraction.images import read_image
 from sapd_plugin.priors.inspection.pictures import overlay
 from sapd_plugin.priors.segmenters import Segmenter
@@ -18,21 +18,18 @@ TILE = 224  # side of what is shown of a photo, in pixels
 _STEP = 32  # of the grid that the tile is looked for on
 
 
-def draw_picture(
-    path: Path, pairs: Path, stock: BasicSRRun, sapd: BasicSRRun, segmenter: Segmenter, photos: int = 3
-) -> None:
+def draw_picture(path: Path, stock: Run, sapd: Run, segmenter: Segmenter, photos: int = 3) -> None:
     """Write one PNG with a row per test photo.
 
     Args:
         path: of the PNG.
-        pairs: folder with ``input`` and ``target``.
-        stock: a finished training of the stock student.
-        sapd: a finished training of the same network with SAM priors.
+        stock: a finished BasicSR run of the stock student.
+        sapd: a finished run of the same network with SAM priors.
         segmenter: extracts the masks of what the SAPD student restores.
-        photos: the first photos by name are shown.
+        photos: how many photos of the first test set are shown, by name.
     """
-    spf = sapd.checkpoint.with_name('net_spf_latest.pth')
-    teacher = Teacher(sapd.config, sapd.checkpoint, spf, stock.checkpoint)
+    spf, pairs = sapd.student.with_name('net_spf_latest.pth'), sapd.test_sets[0].folder
+    teacher = Teacher(sapd.training.config, sapd.student, spf, stock.student)
     rows = []
     for file in sorted((pairs / 'target').glob('*.png'))[:photos]:
         degraded, target = read_image(pairs / 'input' / file.name), read_image(file)

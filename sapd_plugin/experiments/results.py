@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import subprocess
 from collections.abc import Iterator
@@ -17,6 +18,10 @@ from sapd_plugin.files import write_atomically
 
 FILE = 'results.json'
 PROTOCOL = ('protocol', 'quantise', 'sigma')  # what numbers have to share to be compared
+_COLUMNS = (
+    *('framework', 'table', 'model', 'size', 'arm', 'seed', 'test', 'metric', 'value'),
+    *(*PROTOCOL, 'images', 'finished'),
+)
 _PACKAGES = ('torch', 'basicsr', 'mmagic', 'mmengine', 'mmcv')
 
 
@@ -77,6 +82,34 @@ def iter_results(root: Path) -> Iterator[Results]:
     for path in sorted(root.glob(f'*/*/*/*/*/*/{FILE}')):
         framework, table, model, size, arm, seed = path.parent.relative_to(root).parts
         yield load(Cell(framework, table, model, size, arm, int(seed)), root)
+
+
+def read_finished(path: Path) -> dict[Cell, Results]:
+    """Read the finished cells of a CSV of collected results, which has a row per cell, test set and metric.
+
+    Raises:
+        SAPDError: no such file, a column that is missing, or a value of another type.
+    """
+    if not path.is_file():
+        raise SAPDError(f'--done: found no file {path}.')
+    results: dict[Cell, Results] = {}
+    with path.open(encoding='utf-8', newline='') as file:
+        rows = csv.DictReader(file)
+        missing = [column for column in _COLUMNS if column not in (rows.fieldnames or [])]
+        if missing:
+            raise SAPDError(f'--done: {path} has no column {", ".join(missing)}, expected {", ".join(_COLUMNS)}.')
+        for row in rows:
+            try:
+                cell = Cell(*(row[key] for key in _COLUMNS[:5]), int(row['seed']))
+                about = {'protocol': row['protocol'], 'quantise': row['quantise'], 'images': int(row['images'])}
+                about |= {'sigma': float(row['sigma']) if row['sigma'] else None}
+                value = float(row['value'])
+            except (ValueError, TypeError) as error:
+                raise SAPDError(f'--done: {path} line {rows.line_num}: {error}.') from error
+            if row['finished'] != 'False':  # a published checkpoint was not trained, and has no entry there
+                test = results.setdefault(cell, Results(cell)).tests.setdefault(row['test'], about)
+                test[row['metric']] = value
+    return results
 
 
 def made_with() -> dict[str, str]:
