@@ -1,4 +1,4 @@
-"""tools/distillation_ceiling.py on real photos, the published teacher, two iterations."""
+"""The ceiling on real photos with the published teacher, two iterations."""
 
 from __future__ import annotations
 
