@@ -120,7 +120,7 @@ def render(study: Study) -> str:
     """Return the page.
 
     Raises:
-        SAPDError: the template names what does not exist.
+        SAPDError: the template names what does not exist or was not measured.
     """
     environment = Environment(
         loader=FileSystemLoader(FOLDER), undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True,
@@ -137,8 +137,8 @@ def render(study: Study) -> str:
     photos = {'train': COUNT - VALIDATION, 'val': VALIDATION}
     try:
         return environment.get_template('report.md.j2').render(**names, photos=photos)
-    except TemplateError as error:
-        raise SAPDError(f'report.md.j2: {error}') from error
+    except (TemplateError, KeyError) as error:
+        raise SAPDError(f'report.md.j2: {error} is not known, or not measured.') from error
 
 
 def build(results: Path, page: Path, check: bool) -> list[Path]:

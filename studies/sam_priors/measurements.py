@@ -39,6 +39,8 @@ def read(
         raise SAPDError(f'found no file {path}.')
     with path.open(encoding='utf-8', newline='') as file:
         lengths = [len(row) for row in csv.reader(file)]
+    if not any(lengths):
+        raise SAPDError(f'{path}: found no line, expected one of column names.')
     for line, length in enumerate(lengths, start=1):
         if length != lengths[0]:
             raise SAPDError(f'{path} line {line}: found {length} values, expected {lengths[0]}.')
@@ -103,8 +105,8 @@ class Study:
         self.cells = read(
             folder / 'cells.csv',
             [*PLACE, 'test', 'metric'],
-            ['seed', 'value', 'images', 'iterations', 'batch', 'training_seconds'],
-            COST,
+            ['seed', 'value', 'images', 'iterations', 'training_seconds'],
+            ['batch', *COST],
             ['protocol', 'quantise', 'sigma', 'masks', 'threads', 'commit', 'torch', 'basicsr', 'more'],
         )
         for same, by in (
@@ -128,6 +130,8 @@ class Study:
         self.ceilings = read(
             folder / 'ceiling.csv', ['weight', 'seed'], ['psnr', 'psnr_teacher', 'iterations', 'images']
         )
+        if (self.ceilings[['psnr_teacher', 'iterations', 'images']].nunique() > 1).any():
+            raise SAPDError(f'{folder / "ceiling.csv"}: found runs with several teachers, iterations or images.')
         self._teacher = read(folder / 'teacher.csv', [*PLACE, 'kind', 'image'], [], ['psnr_z', *REFERENCES.values()])
         self.segments = read(folder / 'segmentation.csv', [*PLACE, 'test', 'photos', 'image'], [], AGREEMENT)
         places = ['table', 'model', 'test', 'metric', 'seed']
@@ -187,7 +191,9 @@ class Study:
     def losses(self, arm: str) -> pd.DataFrame:
         """Return SPD's and SGR's share of the student's loss, and how far z is ahead of y in dB, as training logged."""
         frame = self.cells[self.cells['arm'] == arm].drop_duplicates(PLACE).set_index(['table', 'model', 'seed'])
-        logs = pd.DataFrame([json.loads(more)['training.logged'] for more in frame['more']], frame.index)
+        logs = pd.DataFrame(
+            [json.loads(more or '{}').get('training.logged', {}) for more in frame['more']], frame.index
+        )
         # SPF's loss trains the second network alone.
         total = logs.filter(regex='^l_').drop(columns='l_spf').sum(axis=1)
         ahead = logs['psnr_refined'] - logs['psnr_restored']
@@ -206,22 +212,18 @@ class Study:
         return shown.rename_axis('weight').reset_index()
 
     def segmentation(self) -> pd.DataFrame:
-        """Return agreement by what was segmented, and SAPD's less stock's with intervals over images.
-
-        Raises:
-            SAPDError: several seeds were measured, over which the interval would have to be.
-        """
-        if self.segments['seed'].nunique() > 1:
-            raise SAPDError('segmentation.csv: found several seeds, expected one: the interval is over its images.')
-        rows = {}
-        frame = self.segments.assign(all=0).set_index(['all', 'photos', 'image'])[AGREEMENT]
-        for photos in ('degraded', 'stock', 'sapd', 'clean'):
-            rows[photos] = [
-                '' if np.isnan(m) else f'{m:.{DIGITS.get(k, 3)}f}' for k, m in frame.xs(photos, level=1).mean().items()
-            ]
+        """Return agreement by what was segmented; SAPD's less stock's with an interval over seeds, of one over images."""
+        frame = self.segments.assign(all=0).set_index(['all', 'photos', 'seed', 'image'])[AGREEMENT]
+        means = frame.groupby(level=['photos', 'seed']).mean().groupby(level='photos').mean()
         gaps = frame.xs('sapd', level='photos') - frame.xs('stock', level='photos')
-        rows['sapd less stock'] = [text(summarise(gaps[k], ['all']).loc[0], DIGITS.get(k, 3)) for k in AGREEMENT]
-        return pd.DataFrame.from_dict(rows, 'index', columns=AGREEMENT).rename_axis('photos').reset_index()
+        if self.segments['seed'].nunique() > 1:
+            gaps = gaps.groupby(level=['all', 'seed']).mean()
+        shown = pd.DataFrame(index=['degraded', 'stock', 'sapd', 'clean', 'sapd less stock'], columns=AGREEMENT)
+        for name in AGREEMENT:
+            digits = DIGITS.get(name, 3)
+            written = means[name].map(lambda mean, digits=digits: '' if np.isnan(mean) else f'{mean:.{digits}f}')
+            shown[name] = [*written.reindex(shown.index[:-1]), text(summarise(gaps[name], ['all']).loc[0], digits)]
+        return shown.rename_axis('photos').reset_index()
 
     def cost(self) -> pd.DataFrame:
         """Return what a student costs: size, and medians of time and memory."""

@@ -161,6 +161,8 @@ def test_numbers_that_cannot_be_compared_are_refused(results, capsys, column, va
         ('ceiling', lambda lines: [*lines, 'alone,9,30.1'], 'line 11: found 3 values, expected 8'),
         ('segmentation', lambda lines: [*lines, lines[1]], 'line 402: found .* again, expected it once'),
         ('ideas', lambda lines: [lines[0].replace('kept', 'keep'), *lines[1:]], 'found no column kept'),
+        ('ceiling', lambda lines: [*lines[:-1], lines[-1].replace(',1000,', ',500,')], 'several teachers, iterations'),
+        ('teacher', lambda lines: [], 'found no line'),
         ('setting', None, 'found no file'),
     ],
 )
@@ -182,3 +184,20 @@ def test_shares_of_the_loss_leave_out_what_trains_the_second_network_alone(resul
     edit(results / 'cells.csv', lambda frame: frame.assign(more=frame['more'].where(frame['arm'] != 'spd_sgr', log)))
     row = Study(results).losses('spd_sgr').iloc[0]
     assert row[['spd', 'sgr', 'ahead']].tolist() == [0.25, 0.25, 0.25]
+
+
+def test_segmentations_of_several_seeds_have_intervals_over_seeds(results):
+    def again(frame):
+        second = frame.assign(seed='1', covering=frame['covering'].where(frame['photos'] != 'sapd', '0.9'))
+        return pd.concat([frame, second])
+
+    edit(results / 'segmentation.csv', again)
+    study = Study(results)
+    stock, sapd = (
+        study.segments.query(f"photos == '{name}'").groupby('seed')['covering'].mean() for name in ('stock', 'sapd')
+    )
+    gaps = (sapd - stock).to_numpy()
+    half = t.ppf(0.975, 1) * gaps.std(ddof=1) / 2**0.5
+    shown = study.segmentation().set_index('photos')['covering']
+    assert shown['sapd less stock'] == f'{gaps.mean():+.3f} ± {half:.3f}'
+    assert shown['sapd'] == f'{sapd.mean():.3f}'
