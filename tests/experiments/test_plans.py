@@ -48,7 +48,10 @@ def read(framework: str, text: str) -> dict:
 def pretrained(framework: str, root: Path) -> Resolver:
     """Of a table whose trainings start from a pretrained student, and whose masks are of what RCAN restores."""
     arms = [PRETRAINING, 'stock', 'stock_longer', 'spd']
-    changes = {'arms': arms, 'models': STARTED, 'yardsticks': [], 'mask_giver': 'RCAN', 'group': 'both'}
+    changes = {'arms': arms, 'models': STARTED, 'yardsticks': [], 'group': 'both'}
+    if framework == 'basicsr':
+        alone = {name: {key: entry[key] for key in entry if key != 'mmagic'} for name, entry in STARTED.items()}
+        changes |= {'mask_giver': 'RCAN', 'models': alone}
     return resolver_of(framework, root, catalogue(root / 'tables', **changes))
 
 

@@ -220,7 +220,10 @@ def test_arms_of_a_model_and_extra_arms(tmp_path):
         read_catalogue(folder)
 
 
-def test_a_mask_provider_has_to_be_in_the_table(tmp_path):
-    assert catalogue(tmp_path, mask_giver='RCAN').tables['trial'].mask_provider == 'RCAN'
-    with pytest.raises(SAPDError, match="mask_giver: found 'RCAM'"):
-        catalogue(tmp_path, mask_giver='RCAM')
+def test_a_mask_provider_has_to_be_in_the_table_for_all_its_frameworks(tmp_path):
+    alone = {'models': {'RCAN': TABLE['models']['RCAN']}}
+    assert catalogue(tmp_path, mask_giver='RCAN', **alone).tables['trial'].mask_provider == 'RCAN'
+    with pytest.raises(SAPDError, match="mask_giver: found 'RCAM'.*Did you mean 'RCAN'"):
+        catalogue(tmp_path, mask_giver='RCAM', **alone)
+    with pytest.raises(SAPDError, match="mask_giver: found 'RCAN'"):
+        catalogue(tmp_path, mask_giver='RCAN')
