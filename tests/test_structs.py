@@ -12,12 +12,12 @@ from sapd_plugin.errors import SAPDError
 from sapd_plugin.structs import Record, convert, read_struct
 
 
-class Part(Record):
+class Part(Record, frozen=True):
     folder: str
     count: int = 1
 
 
-class Whole(Record):
+class Whole(Record, frozen=True):
     name: str
     size: Literal['full', 'tiny'] = 'full'
     sigma: int | float | None = None
