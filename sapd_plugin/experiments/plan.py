@@ -7,7 +7,8 @@ from collections.abc import Iterator
 from sapd_plugin.experiments.catalogue import Cell
 from sapd_plugin.experiments.measuring import CostTask, TestTask
 from sapd_plugin.experiments.run import Resolver
-from sapd_plugin.experiments.tasks import MaskTask, PublishedTask, Task, TrainTask
+from sapd_plugin.experiments.runner import Task
+from sapd_plugin.experiments.tasks import MaskTask, PublishedTask, TrainTask
 
 
 def plan(resolver: Resolver, cell: Cell) -> Iterator[Task]:

@@ -100,7 +100,8 @@ def read_finished(path: Path) -> dict[Cell, Results]:
             raise SAPDError(f'--done: {path} has no column {", ".join(missing)}, expected {", ".join(_COLUMNS)}.')
         for row in rows:
             try:
-                cell = Cell(*(row[key] for key in _COLUMNS[:5]), int(row['seed']))
+                framework, table, model, size, arm = (row[key] for key in _COLUMNS[:5])
+                cell = Cell(framework, table, model, size, arm, int(row['seed']))
                 about = {'protocol': row['protocol'], 'quantise': row['quantise'], 'images': int(row['images'])}
                 about |= {'sigma': float(row['sigma']) if row['sigma'] else None}
                 value = float(row['value'])

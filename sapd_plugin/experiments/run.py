@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from sapd_plugin.experiments.catalogue import Catalogue, Cell
 from sapd_plugin.experiments.definitions import PRETRAINING, Arm, Table
@@ -153,7 +154,7 @@ class Resolver:
             settings=settings,
             training=self.framework(self._training(table, arm, cell, start, store), cell.folder(settings.root)),
             start=start,
-            mask_provider=provider and (self._start(table, provider) or self.run(provider)),
+            mask_provider=(self._start(table, provider) or self.run(provider)) if provider else None,
             store=store,
             published=settings.checkpoints / checkpoint if checkpoint else None,
         )
@@ -174,7 +175,8 @@ class Resolver:
         return folder / (f'{name}-{arm.masks.segmenter}' if arm.masks.segmenter else name)
 
     def _training(self, table: Table, arm: Arm, cell: Cell, start: Run | None, store: Path | None) -> Training:
-        entry, framework, settings = table.entries[cell.model], self.framework.framework, self.settings
+        entry, settings = table.entries[cell.model], self.settings
+        framework: Any = self.framework.framework  # or mypy wants a literal
         changes = dict(entry.changes.get(framework, {}))
         if cell.arm == PRETRAINING:
             changes |= entry.pretraining.get(framework, {})
@@ -190,7 +192,7 @@ class Resolver:
             validation=validation,
             network=self.catalogue.models[cell.model].overrides(cell.size, framework),
             changes=changes,
-            start=start and start.student,
+            start=start.student if start else None,
             data=settings.data,
             masks=store,
             vgg=settings.vgg,

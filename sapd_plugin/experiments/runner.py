@@ -1,15 +1,15 @@
-"""Runs the tasks of many cells, shared with other processes of the same command: a task is locked while it runs."""
+"""Tasks, and the runner that shares them with other processes of the same command: a task is locked while it runs."""
 
 from __future__ import annotations
 
 import os
 import re
+import shlex
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-
-from sapd_plugin.experiments.tasks import Task
 
 try:
     import fcntl
@@ -17,6 +17,50 @@ except ModuleNotFoundError:  # Windows: the work cannot be shared
     fcntl = None  # type: ignore[assignment]
 
 WAIT = 2.0  # seconds after which tasks that other processes work on are looked at again
+
+
+class Task(ABC):
+    """Something to do once.
+
+    Attributes:
+        title: what a user reads; unique in ``folder``.
+        folder: working folder; made when needed.
+    """
+
+    title: str
+    folder: Path
+
+    @abstractmethod
+    def done(self) -> bool:
+        """Whether nothing is left to do."""
+
+    @abstractmethod
+    def command(self) -> Sequence[str] | None:
+        """Return the command that does it, as a user would run it; None where there is none."""
+
+    @abstractmethod
+    def work(self) -> None:
+        """Do it.
+
+        Raises:
+            SAPDError: it failed, or its files cannot be written.
+        """
+
+    def show(self) -> str:
+        """Return the task as lines for a dry run."""
+        if self.done():
+            return f'# {self.title}: done'
+        command = self.command()
+        if command is None:
+            return f'# {self.title}: no command'
+        return f'# {self.title}\n(cd {shlex.quote(str(self.folder))} && {shlex.join(command)})'
+
+    def run(self) -> None:
+        """Do it, unless it is done."""
+        if not self.done():
+            self.folder.mkdir(parents=True, exist_ok=True)
+            self.work()
+        print(f'{self.title}: done', flush=True)
 
 
 def run_chains(chains: Iterable[Iterable[Task]]) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import shlex
 import sys
 import time
-from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -19,53 +18,10 @@ from sapd_plugin.errors import SAPDError
 from sapd_plugin.experiments import results
 from sapd_plugin.experiments.commands import execute
 from sapd_plugin.experiments.run import Run
+from sapd_plugin.experiments.runner import Task
 from sapd_plugin.files import digest
 from sapd_plugin.priors.extraction.sources import open_photos
 from sapd_plugin.priors.store import MaskStore
-
-
-class Task(ABC):
-    """Something to do once.
-
-    Attributes:
-        title: what a user reads; unique in ``folder``.
-        folder: working folder; made when needed.
-    """
-
-    title: str
-    folder: Path
-
-    @abstractmethod
-    def done(self) -> bool:
-        """Whether nothing is left to do."""
-
-    @abstractmethod
-    def command(self) -> Sequence[str] | None:
-        """Return the command that does it, as a user would run it; None where there is none."""
-
-    @abstractmethod
-    def work(self) -> None:
-        """Do it.
-
-        Raises:
-            SAPDError: it failed, or its files cannot be written.
-        """
-
-    def show(self) -> str:
-        """Return the task as lines for a dry run."""
-        if self.done():
-            return f'# {self.title}: done'
-        command = self.command()
-        if command is None:
-            return f'# {self.title}: no command'
-        return f'# {self.title}\n(cd {shlex.quote(str(self.folder))} && {shlex.join(command)})'
-
-    def run(self) -> None:
-        """Do it, unless it is done."""
-        if not self.done():
-            self.folder.mkdir(parents=True, exist_ok=True)
-            self.work()
-        print(f'{self.title}: done', flush=True)
 
 
 @dataclass(frozen=True)

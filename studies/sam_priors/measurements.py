@@ -212,7 +212,7 @@ class Study:
         return shown.rename_axis('weight').reset_index()
 
     def segmentation(self) -> pd.DataFrame:
-        """Return agreement by what was segmented; SAPD's less stock's with an interval over seeds, of one over images."""
+        """Return agreement by what was segmented; SAPD's less stock's with an interval over seeds, or images of one."""
         frame = self.segments.assign(all=0).set_index(['all', 'photos', 'seed', 'image'])[AGREEMENT]
         means = frame.groupby(level=['photos', 'seed']).mean().groupby(level='photos').mean()
         gaps = frame.xs('sapd', level='photos') - frame.xs('stock', level='photos')
