@@ -51,8 +51,8 @@ def arm_photos(
         folder: folder of its images, searched with its sub-folders.
         clean: the images to match.
         template: name of an image of the arm, without extension, from that of the clean one: '{}_stock' or
-            '{0}/{0}_5000'. By default the same name, or the one ending that all images share: BasicSR's test saves NAME_SUFFIX or
-            NAME_EXPERIMENT, MMagic's NAME_STEP.
+            '{0}/{0}_5000'. By default the same name, or the one ending that all images share: BasicSR's test
+            saves NAME_SUFFIX or NAME_EXPERIMENT, MMagic's NAME_STEP.
         side_by_side: use the right end of an image that is wider than the clean one and as high: MMagic's default
             picture has the ground truth, the input and the restored image from left to right.
         scaled: resize a smaller image to the size of the clean one, bicubic: degraded images of super-resolution.

@@ -69,7 +69,7 @@ def _record_images(record: Path, name: str, photos: Photos) -> None:
     other = [key for key, digest in now.items() if known.get(key, digest) != digest]
     if other:
         raise SAPDError(
-            f'{name}: found {len(other)} images that differ from those whose masks are in {record.parent}, the first is '
+            f'{name}: found {len(other)} images that differ from those segmented in {record.parent}, the first is '
             f"'{other[0]}' of {photos.place}; expected the same. Name another --output, or delete "
             f'{record.with_name(name)} and {record.name}.'
         )
