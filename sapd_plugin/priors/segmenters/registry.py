@@ -1,9 +1,10 @@
-"""The table of segmenters, open to a user's own."""
+"""The registry of segmenters, which is open to a user's own."""
 
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from importlib.metadata import entry_points
 from typing import Any, Protocol, TypeVar
 
 import numpy as np
@@ -13,7 +14,7 @@ from sapd_plugin.priors.labels import LabelMap
 
 
 class Segmenter(Protocol):
-    """What the extraction job needs of a segmenter.
+    """The interface of a segmenter.
 
     Attributes:
         settings: JSON values: ``segmenter`` (name), ``parameters``, and where there is one ``checkpoint_sha256``; they
@@ -29,20 +30,22 @@ class Segmenter(Protocol):
 
 Factory = TypeVar('Factory', bound=Callable[..., Segmenter])
 
+# Name -> class or function that builds the segmenter; its keyword arguments are the settings.
 SEGMENTERS: dict[str, Callable[..., Segmenter]] = {}
-"""Name -> class or function that builds the segmenter; its keyword arguments are the settings."""
+# An installed package that declares an entry point of this group needs no import line to be found.
+ENTRY_POINT_GROUP = 'sapd_plugin.segmenters'
 
 
 def register_segmenter(name: str) -> Callable[[Factory], Factory]:
-    """Decorate a class or function, so that `build_segmenter` and the tools know it by ``name``.
+    """Register the decorated class or function under ``name``.
 
     Raises:
-        SAPDError: for a name that is taken.
+        SAPDError: the name is taken.
     """
 
     def register(factory: Factory) -> Factory:
         if name in SEGMENTERS:
-            raise SAPDError(f"segmenter '{name}': registered already, expected a name that is free.")
+            raise SAPDError(f"segmenter '{name}': is already registered, expected a free name.")
         SEGMENTERS[name] = factory
         return factory
 
@@ -50,12 +53,50 @@ def register_segmenter(name: str) -> Callable[[Factory], Factory]:
 
 
 def build_segmenter(name: str, **settings: Any) -> Segmenter:
-    """Build a segmenter by its name.
+    """Build a segmenter by its name: a registered one, or an installed package's entry point of that name.
+
+    Args:
+        name: a name in `SEGMENTERS`, or of the entry point group ``sapd_plugin.segmenters``.
+        **settings: keyword arguments of the segmenter.
 
     Raises:
-        SAPDError: for an unknown name or setting, naming the nearest; and whatever the segmenter refuses.
+        SAPDError: an unknown name or setting, naming the nearest; and whatever the segmenter refuses.
     """
-    check_choice('segmenter', name, SEGMENTERS)
-    factory = SEGMENTERS[name]
+    factory = _find_factory('segmenter', name)
     check_keys(f"segmenter '{name}'", settings, inspect.signature(factory).parameters)
     return factory(**settings)
+
+
+def build_online_segmenter(
+    where: str, block: Mapping[str, Any], device: object = 'cpu'
+) -> Callable[[np.ndarray], np.ndarray]:
+    """Build a segmenter that extracts masks in the training loop, from a config block.
+
+    Args:
+        where: the block's config key, for messages.
+        block: ``segmenter`` (a name that `build_segmenter` knows), and that segmenter's own settings.
+        device: the training's device, for a segmenter that has such a setting and is not given it.
+
+    Returns:
+        A function from RGB uint8 (H,W,3) to (H,W) integer labels, 0 = no mask.
+
+    Raises:
+        SAPDError: no segmenter is named, or whatever it refuses.
+    """
+    settings = dict(block)
+    name = settings.pop('segmenter', None)
+    if name is None:
+        raise SAPDError(f"{where}.segmenter: missing, expected a name such as 'mobile_sam'.")
+    if 'device' in inspect.signature(_find_factory(f'{where}.segmenter', name)).parameters:
+        settings.setdefault('device', str(device))
+    segmenter = build_segmenter(name, **settings)
+    return lambda photo: segmenter(photo).labels
+
+
+def _find_factory(key: str, name: str) -> Callable[..., Segmenter]:
+    if name not in SEGMENTERS:
+        # Looked up only now: a segmenter's package is imported when it is asked for.
+        installed = {point.name: point for point in entry_points(group=ENTRY_POINT_GROUP)}
+        check_choice(key, name, [*SEGMENTERS, *installed])
+        SEGMENTERS[name] = installed[name].load()
+    return SEGMENTERS[name]

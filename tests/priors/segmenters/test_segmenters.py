@@ -9,8 +9,14 @@ import torch
 from sapd_plugin.errors import SAPDError
 from sapd_plugin.priors.extraction.images import read_image
 from sapd_plugin.priors.labels import LabelMap
-from sapd_plugin.priors.segmenters import SEGMENTERS, build_segmenter, find_sam_checkpoint, register_segmenter
-from sapd_plugin.priors.segmenters.checkpoints import load_state, tell_variant
+from sapd_plugin.priors.segmenters import (
+    SEGMENTERS,
+    build_online_segmenter,
+    build_segmenter,
+    find_sam_checkpoint,
+    register_segmenter,
+)
+from sapd_plugin.priors.segmenters.checkpoints import detect_variant, load_state
 from sapd_plugin.priors.segmenters.sam import build_sam
 
 
@@ -38,7 +44,7 @@ def test_felzenszwalb_covers_a_photo(street: np.ndarray) -> None:
 def test_an_unknown_name_or_setting_is_refused_with_the_nearest() -> None:
     with pytest.raises(SAPDError, match=r"found 'felzenswalb', .* Did you mean 'felzenszwalb'\?"):
         build_segmenter('felzenswalb')
-    with pytest.raises(SAPDError, match=r"'felzenszwalb': unknown key 'minsize', .* Did you mean 'min_size'\?"):
+    with pytest.raises(SAPDError, match=r"'felzenszwalb': unknown key 'minsize'\. .* Did you mean 'min_size'\?"):
         build_segmenter('felzenszwalb', minsize=3)
     with pytest.raises(SAPDError, match=r"'sam_vit_b': unknown key 'variant'"):
         build_segmenter('sam_vit_b', variant='sam_vit_h')
@@ -62,8 +68,28 @@ def test_users_register_their_own(monkeypatch: pytest.MonkeyPatch) -> None:
             return LabelMap.from_labels(np.arange(image.shape[1]) // (image.shape[1] // 2) + image[..., 0] * 0 + 1)
 
     assert len(build_segmenter('halves', left=2)(np.zeros((4, 6, 3), np.uint8))) == 2
-    with pytest.raises(SAPDError, match="'halves': registered already"):
+    with pytest.raises(SAPDError, match="'halves': is already registered"):
         register_segmenter('halves')(Halves)
+
+
+class Whole:
+    def __init__(self) -> None:
+        self.settings = {'segmenter': 'whole', 'parameters': {}}
+
+    def __call__(self, image: np.ndarray) -> LabelMap:
+        return LabelMap.from_labels(np.ones(image.shape[:2], int))
+
+
+def test_an_installed_package_offers_a_segmenter(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    information = tmp_path / 'offer-1.0.dist-info'
+    information.mkdir()
+    (information / 'METADATA').write_text('Metadata-Version: 2.1\nName: offer\nVersion: 1.0\n')
+    (information / 'entry_points.txt').write_text(f'[sapd_plugin.segmenters]\nwhole = {__name__}:Whole\n')
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setattr('sapd_plugin.priors.segmenters.registry.SEGMENTERS', dict(SEGMENTERS))
+    assert len(build_segmenter('whole')(np.zeros((4, 6, 3), np.uint8))) == 1
+    with pytest.raises(SAPDError, match="found 'whol', expected one of .*felzenszwalb.* Did you mean 'whole'"):
+        build_segmenter('whol')
 
 
 def test_mobile_sam_gives_the_reference_outputs(published_checkpoint: Path, calibration_data: Path) -> None:
@@ -124,11 +150,11 @@ def test_mobile_sam_segments_a_photo(street: np.ndarray, checkpoint: Path) -> No
 
 
 def test_the_variant_is_told_from_the_names(checkpoint: Path) -> None:
-    assert tell_variant(load_state(checkpoint), checkpoint) == 'mobile_sam'
+    assert detect_variant(load_state(checkpoint), checkpoint) == 'mobile_sam'
     for variant, depth in (('sam_vit_b', 12), ('sam_vit_l', 24), ('sam_vit_h', 32)):
-        assert tell_variant([f'image_encoder.blocks.{i}.norm1.weight' for i in range(depth)], 'x') == variant
-    with pytest.raises(SAPDError, match=r"x: found 1 other names, expected SAM's"):
-        tell_variant(['conv.weight'], 'x')
+        assert detect_variant([f'image_encoder.blocks.{i}.norm1.weight' for i in range(depth)], 'x') == variant
+    with pytest.raises(SAPDError, match=r"x: found 1 different names, expected SAM's"):
+        detect_variant(['conv.weight'], 'x')
 
 
 def test_vit_b_is_built_from_its_names() -> None:
@@ -183,10 +209,28 @@ def test_a_wrong_checkpoint_is_refused(checkpoint: Path, tmp_path: Path) -> None
     ('setting', 'message'),
     [
         ({'device': 'tpu9'}, "device: found 'tpu9'"),
-        ({'preset': 'stock', 'points_per_side': 0}, 'points_per_side: found 0, expected a whole number of 1 or more'),
+        ({'preset': 'stock', 'points_per_side': 0}, 'points_per_side: found 0, expected an integer >= 1'),
         ({'pred_iou_thresh': 80}, 'pred_iou_thresh: found 80, expected a number from 0 to 1'),
     ],
 )
 def test_settings_out_of_range_are_refused(checkpoint: Path, setting: dict[str, object], message: str) -> None:
     with pytest.raises(SAPDError, match=message):
         build_segmenter('mobile_sam', checkpoint=checkpoint, **setting)
+
+
+def test_mobile_sam_segments_in_the_training_loop(checkpoint: Path, street: np.ndarray) -> None:
+    """MobileSAM on a patch of a photo, as the adapters call it."""
+    block = {'segmenter': 'mobile_sam', 'checkpoint': str(checkpoint)}
+    photo = street[100:196, 60:180]
+    labels = build_online_segmenter('model.online', block, 'cpu')(np.ascontiguousarray(photo))
+    assert labels.shape == (96, 120)
+    assert labels.max() >= 1
+
+
+def test_mistakes_of_an_online_block_are_named() -> None:
+    with pytest.raises(SAPDError, match='model.online.segmenter: missing'):
+        build_online_segmenter('model.online', {'preset': 'fast'})
+    with pytest.raises(SAPDError, match="segmenter: found 'mobile_sm'.*Did you mean 'mobile_sam'"):
+        build_online_segmenter('model.online', {'segmenter': 'mobile_sm'})
+    with pytest.raises(SAPDError, match="segmenter 'felzenszwalb': unknown key 'preset'"):
+        build_online_segmenter('model.online', {'segmenter': 'felzenszwalb', 'preset': 'fast'})
