@@ -85,7 +85,7 @@ def table(rows: Sequence[tuple[str, Cost]]) -> str:
     ]
     for name, cost in rows:
         height, width = cost.shape[-2:]
-        memory = '' if cost.memory is None else f'{cost.memory / 2**20:.0f}'
+        memory = '-' if cost.memory is None else f'{cost.memory / 2**20:.0f}'
         lines.append(
             f'| {name} | {height}x{width} | {cost.parameters:,} | {cost.macs / 1e9:.3f} | {cost.milliseconds:.1f} '
             f'| {memory} |'

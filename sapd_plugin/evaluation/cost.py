@@ -1,18 +1,11 @@
-"""What one inference costs: parameters, multiply-accumulates, time, memory."""
+"""Cost of one inference: parameters, multiply-accumulates, time, and memory on a GPU."""
 
 from __future__ import annotations
 
 import contextlib
 import itertools
-import json
-import os
-import pickle
-import subprocess
-import sys
-import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -26,17 +19,17 @@ from sapd_plugin.evaluation.timing import medians_ms
 
 @dataclass(frozen=True)
 class Cost:
-    """Of one inference.
+    """Cost of one inference.
 
     Attributes:
-        parameters: numbers in the network's parameters.
+        parameters: number of values in the network's parameters.
         macs: multiply-accumulates, see `count_macs`. Papers often call them FLOPs; FLOPs proper are twice as many.
-        milliseconds: median wall time of several runs after one to warm up.
-        memory: peak bytes above the loaded network and its input. On a CPU of a fresh process, the first run's
-            (what libraries set up is counted); on a GPU what torch allocated. None: not measured.
-        shape: of the input, (N,C,h,w).
+        milliseconds: median wall time of several runs after one warm-up run.
+        memory: peak bytes that torch allocated on the GPU above the network and its input; None on a CPU, or if it was
+            not measured.
+        shape: shape of the input, (N,C,h,w).
         device: 'cpu', or the GPU's name.
-        threads: of torch on the CPU.
+        threads: number of threads of torch on the CPU.
     """
 
     parameters: int
@@ -48,14 +41,14 @@ class Cost:
     threads: int
 
     def as_dict(self) -> dict[str, Any]:
-        """Return it as JSON values."""
+        """Return the cost as JSON values."""
         return {**asdict(self), 'shape': list(self.shape)}
 
 
 def measure(
     network: nn.Module, shape: Sequence[int], *, repeats: int = 5, threads: int | None = None, memory: bool = True
 ) -> Cost:
-    """Measure one network, where its parameters are, in eval mode. See `compare`."""
+    """Measure one network in eval mode on the device of its parameters, see `compare`."""
     return compare({'network': network}, shape, repeats=repeats, threads=threads, memory=memory)['network']
 
 
@@ -67,18 +60,18 @@ def compare(
     threads: int | None = None,
     memory: bool = True,
 ) -> dict[str, Cost]:
-    """Measure networks side by side: timed in turn, so that a drifting machine hits all alike.
+    """Measure networks side by side, timed in turn so that a change of the machine's speed affects all of them.
 
     Args:
-        networks: by name. Each takes one image (N,C,h,w) of 0..1 and returns what it likes. They are left as they
-            were, in their mode.
-        shape: of the image.
-        repeats: runs that each median is taken over.
-        threads: of torch on the CPU; by default as many as it has now.
-        memory: measure it, too. On a CPU this starts a process for each network, which has to import its class.
+        networks: networks by name. Each takes an image (N,C,h,w) in 0..1; its output may be of any kind. Their weights
+            and modes are left unchanged.
+        shape: shape of the image.
+        repeats: number of runs per median.
+        threads: number of threads of torch on the CPU; by default the current number.
+        memory: whether to measure peak memory; this needs a GPU.
 
     Raises:
-        SAPDError: where a network does not take such an image, or cannot be handed to a process of its own.
+        SAPDError: a network does not take such an image.
     """
     threads = threads or torch.get_num_threads()
     shape = tuple(int(length) for length in shape)
@@ -90,9 +83,7 @@ def compare(
         macs = {name: count_macs(network, shape) for name, network in networks.items()}
         runs = [_run(network, inputs[name]) for name, network in networks.items()]
         times = medians_ms(runs, repeats)
-        peaks = {
-            name: _peak_memory(network, inputs[name], threads) if memory else None for name, network in networks.items()
-        }
+        peaks = {name: _peak_memory(network, inputs[name]) if memory else None for name, network in networks.items()}
     return {
         name: Cost(
             parameters=sum(p.numel() for p in network.parameters()),
@@ -110,19 +101,19 @@ def compare(
 def count_macs(network: nn.Module, shape: Sequence[int]) -> int:
     """Count the multiply-accumulates of one image: convolutions, linear layers and matrix products (attention, einsum).
 
-    Element-wise work is left out: biases, activations, normalisation, resizing. So are products that a compiled
-    operator of an extension hides (deformable convolution). Half of what torch.utils.flop_counter counts. A network on
-    the device 'meta' is counted without being computed.
+    Element-wise operations (biases, activations, normalization, resizing) are not counted, nor are the products inside
+    a compiled operator of an extension (deformable convolution). The result is half of what torch.utils.flop_counter
+    counts. A network on the device 'meta' is counted without being computed.
 
     Published figures may differ: some leave out the products of attention (Restormer: 141 G of 155 G at 256x256),
     others seem to count a transposed convolution at its output's size (HINet: 171 G for 158 G).
 
     Args:
-        network: in the mode that it is to be counted in.
-        shape: of the image, (N,C,h,w), 0..1.
+        network: the network, in the mode to count.
+        shape: shape of the image, (N,C,h,w); its values are in 0..1.
 
     Raises:
-        SAPDError: where the network does not take such an image.
+        SAPDError: the network does not take such an image.
     """
     image = torch.rand(tuple(shape), device=_device(network))
     counter = FlopCounterMode(display=False)
@@ -149,31 +140,13 @@ def _run(network: nn.Module, image: torch.Tensor) -> Callable[[], None]:
     return run
 
 
-def _peak_memory(network: nn.Module, image: torch.Tensor, threads: int) -> int:
-    if image.is_cuda:
-        torch.cuda.reset_peak_memory_stats(image.device)
-        before = torch.cuda.memory_allocated(image.device)
-        _run(network, image)()
-        return torch.cuda.max_memory_allocated(image.device) - before
-    with tempfile.TemporaryDirectory() as folder:
-        file, result = Path(folder, 'network.pt'), Path(folder, 'result.json')
-        try:
-            torch.save((network, tuple(image.shape)), file)
-        except (pickle.PicklingError, AttributeError, TypeError) as error:
-            raise SAPDError(
-                f'{type(network).__name__}: cannot be handed to a process that measures its memory ({error}); '
-                'expected a network that can be pickled, or memory=False.'
-            ) from error
-        path = os.pathsep.join(map(os.path.abspath, sys.path))
-        environment = {**os.environ, 'OMP_NUM_THREADS': str(threads), 'PYTHONPATH': path}
-        command = [sys.executable, '-m', 'sapd_plugin.evaluation.memory_worker', str(file), str(result)]
-        done = subprocess.run(command, env=environment, capture_output=True, text=True)
-        if done.returncode:
-            raise SAPDError(
-                f'{type(network).__name__}: the process that measures its memory failed (memory=False leaves it '
-                f'out):\n{done.stderr[-1000:]}'
-            )
-        return json.loads(result.read_text(encoding='utf-8'))
+def _peak_memory(network: nn.Module, image: torch.Tensor) -> int | None:
+    if not image.is_cuda:
+        return None
+    torch.cuda.reset_peak_memory_stats(image.device)
+    before = torch.cuda.memory_allocated(image.device)
+    _run(network, image)()
+    return torch.cuda.max_memory_allocated(image.device) - before
 
 
 @contextlib.contextmanager

@@ -1,10 +1,11 @@
-"""Networks of the frameworks' configs, without the rest of their models, and students' weights for them."""
+"""Networks of the frameworks' configs without the rest of the models, and the weights of students."""
 
 from __future__ import annotations
 
 import importlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import nn
@@ -17,14 +18,14 @@ FRAMEWORKS = ('basicsr', 'mmagic')
 
 
 def build_network_from(framework: str, config: Path) -> nn.Module:
-    """Build the network that a config trains or tests, with fresh weights, in eval mode.
+    """Build the network that a config trains or tests, with new weights, in eval mode.
 
     Args:
         framework: 'basicsr' (its ``network_g``) or 'mmagic' (its ``model.generator``).
-        config: stock or with SAM priors: the network is the same.
+        config: a stock config or one with SAM priors; the network is the same.
 
     Raises:
-        SAPDError: for a framework that is not installed, a config that cannot be read, or one without such a network.
+        SAPDError: the framework is not installed, or the config cannot be read or has no such network.
     """
     check_choice('framework', framework, FRAMEWORKS)
     alias_functional_tensor()
@@ -45,15 +46,15 @@ def build_network_from(framework: str, config: Path) -> nn.Module:
 
 
 def load_student(network: nn.Module, checkpoint: Path) -> nn.Module:
-    """Load a student's weights strictly, whichever framework saved them. Returns the network.
+    """Load a student's weights strictly, from a checkpoint of either framework, and return the network.
 
     Args:
-        network: of the config that the student was trained with.
-        checkpoint: BasicSR's ``net_g_*.pth`` (its EMA weights where there are such), MMagic's ``iter_*.pth`` (its
-            generator), or a bare state dict.
+        network: the network of the config that the student was trained with.
+        checkpoint: BasicSR's ``net_g_*.pth`` (its EMA weights if it has them), MMagic's ``iter_*.pth`` (its generator),
+            or a bare state dict.
 
     Raises:
-        SAPDError: for a file that is no checkpoint, or weights of another network.
+        SAPDError: the file is not a checkpoint, or holds the weights of a different network.
     """
     try:
         saved = torch.load(checkpoint, map_location='cpu', weights_only=True)
@@ -67,16 +68,37 @@ def load_student(network: nn.Module, checkpoint: Path) -> nn.Module:
     return network
 
 
-def _basicsr(config: Path) -> nn.Module:
+def read_basicsr_options(config: Path, keys: Sequence[str], expected: str = 'a BasicSR YAML') -> dict[str, Any]:
+    """Read a BasicSR YAML as BasicSR does.
+
+    Args:
+        config: the YAML file.
+        keys: top-level keys that it must have.
+        expected: description of the file, for messages.
+
+    Raises:
+        SAPDError: the file is not YAML, or lacks a key.
+    """
     import yaml
-    from basicsr.archs import build_network
+
+    alias_functional_tensor()
     from basicsr.utils.options import ordered_yaml
 
-    with config.open(encoding='utf-8') as file:
-        opt = yaml.load(file, Loader=ordered_yaml()[0])  # BasicSR's own loader, for its own configs
-    if not isinstance(opt, Mapping) or 'network_g' not in opt:
-        raise SAPDError(f"{config}: found no 'network_g', expected a BasicSR YAML.")
-    return build_network(opt['network_g'])
+    try:
+        with config.open(encoding='utf-8') as file:
+            opt = yaml.load(file, Loader=ordered_yaml()[0])  # BasicSR's own loader, for its own configs
+    except yaml.YAMLError as error:
+        raise SAPDError(f'{config}: cannot be read ({error}), expected {expected}.') from error
+    for key in keys:
+        if not isinstance(opt, Mapping) or key not in opt:
+            raise SAPDError(f"{config}: found no '{key}', expected {expected}.")
+    return dict(opt)
+
+
+def _basicsr(config: Path) -> nn.Module:
+    from basicsr.archs import build_network
+
+    return build_network(read_basicsr_options(config, ['network_g'])['network_g'])
 
 
 def _mmagic(config: Path) -> nn.Module:

@@ -1,4 +1,4 @@
-"""A picture of student and teacher: where z is better than y by most, and where it is worse by most."""
+"""Picture of student and teacher: the places where z is better and worse than y by the largest margin."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ import numpy as np
 
 from sapd_plugin.priors.inspection.overlays import arrange
 
-# Side of a crop, pixels.
+# Side of a crop in pixels.
 CROP = 96
 SHOWN = ('input', 'stock', 'y', 'z', 'target')
 
 
 @dataclass(frozen=True)
 class Crop:
-    """One place: how much less squared error z has there than y (0-255 scale), and the images of it."""
+    """Crop of an image: the squared error of y minus that of z (0-255 scale), and its images by arm."""
 
     gain: float
     title: str
@@ -25,18 +25,18 @@ class Crop:
 
 
 class Extremes:
-    """Keeps, of the images that go by, the crop where z gains most over y and the one where it loses most."""
+    """Collector of two crops: the one where z gains most over y, and the one where it loses most."""
 
     def __init__(self) -> None:
         self.best: Crop | None = None
         self.worst: Crop | None = None
 
     def look(self, name: str, restored: Mapping[str, np.ndarray], target: np.ndarray, labels: np.ndarray) -> None:
-        """Compare one image.
+        """Compare one image with the crops found so far.
 
         Args:
-            name: of the image.
-            restored: ``input``, ``y``, ``z`` and where there is one ``stock``: (H,W,3) float in 0..1.
+            name: name of the image.
+            restored: ``input``, ``y``, ``z`` and optionally ``stock``, each (H,W,3) float in 0..1.
             target: (H,W,3) float in 0..1.
             labels: (H,W) integers.
         """
@@ -58,9 +58,9 @@ class Extremes:
                 self.best, self.worst = (crop if up else self.best), (crop if down else self.worst)
 
     def picture(self) -> np.ndarray:
-        """Draw the two crops, one a row. Returns (H,W,3) uint8 RGB."""
-        assert self.best is not None, 'no image was looked at'
-        assert self.worst is not None, 'no image was looked at'
+        """Draw the two crops, one per row, and return (H,W,3) uint8 RGB."""
+        assert self.best is not None, 'no image was compared'
+        assert self.worst is not None
         tiles = []
         for crop, word in ((self.best, 'z best'), (self.worst, 'z worst')):
             for arm, image in crop.images.items():
@@ -70,7 +70,7 @@ class Extremes:
 
 
 def with_boundaries(image: np.ndarray, labels: np.ndarray) -> np.ndarray:
-    """Draw boundaries of regions, one pixel wide, in red. Returns (H,W,3) uint8."""
+    """Draw the boundaries of regions in red, one pixel wide, and return (H,W,3) uint8."""
     edge = np.zeros(labels.shape, bool)
     edge[:, 1:] |= labels[:, 1:] != labels[:, :-1]
     edge[1:] |= labels[1:] != labels[:-1]

@@ -1,19 +1,30 @@
-"""Where the errors of student and teacher lie, and how far the student follows the teacher."""
+"""Errors of student and teacher by kind of place, and how closely the student follows the teacher."""
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
+from scipy.ndimage import maximum_filter, minimum_filter
 
-from sapd_plugin.evaluation.region_kinds import KINDS, region_kinds
 from sapd_plugin.evaluation.statistics import Interval
 
+# Pixels within this distance of a boundary count as boundary.
+REACH = 2
+# A region is small if it covers less than this share of the image.
+SMALL = 0.01
+# Kinds of places and what they are. Each pixel is of one kind.
+KINDS = {
+    'boundary': f'within {REACH} pixels of a boundary between two regions, or of a region and what has no mask',
+    'small': f'farther inside of regions below {SMALL:.0%} of the image',
+    'large': 'farther inside of larger regions',
+    'unmasked': 'without a mask, farther from any',
+}
 WHOLE = 'whole'
-# Restored images, and what they are.
+# Arms (restored images) and their descriptions.
 ARMS = {
     'input': 'the degraded image',
     'stock': 'the stock student (--reference)',
@@ -22,18 +33,18 @@ ARMS = {
     'z_shuffled': "SPF of y with another image's masks",
     'z_empty': 'SPF of y without masks',
 }
-# Differences of PSNR that the table shows.
+# Pairs of arms whose PSNR differences are in the table.
 GAINS = (('z', 'y'), ('z', 'z_shuffled'), ('z', 'z_empty'), ('y', 'stock'))
 
 
 @dataclass(frozen=True)
 class Score:
-    """One image and kind of place.
+    """Errors of one image at one kind of place.
 
     Attributes:
-        image: its name.
-        kind: of `KINDS`, or `WHOLE`.
-        pixels: how many there are of the kind.
+        image: name of the image.
+        kind: one of `KINDS`, or `WHOLE`.
+        pixels: number of pixels of the kind.
         mse: mean squared error of each arm to the target, on the 0-255 scale, over pixels and channels.
         to_teacher: root of the mean squared difference of y and z, on the same scale.
     """
@@ -45,28 +56,49 @@ class Score:
     to_teacher: float
 
     def psnr(self, arm: str) -> float:
-        """PSNR in dB; of the kind's pixels alone."""
+        """Return the PSNR in dB over the pixels of the kind."""
         return psnr(self.mse[arm])
 
     @property
     def to_target(self) -> float:
-        """As ``to_teacher``, of y and the target."""
+        """Root of the mean squared difference of y and the target, on the 0-255 scale."""
         return self.mse['y'] ** 0.5
 
 
 def psnr(mse: float) -> float:
-    """PSNR in dB of a mean squared error on the 0-255 scale; of none, that of 1e-4."""
+    """Return the PSNR in dB of a mean squared error on the 0-255 scale; errors below 1e-4 count as 1e-4."""
     return float(10 * np.log10(255**2 / max(mse, 1e-4)))
 
 
-def score(image: str, restored: Mapping[str, np.ndarray], target: np.ndarray, labels: np.ndarray) -> list[Score]:
-    """Score one image: whole, and each kind of place that it has.
+def region_kinds(labels: np.ndarray) -> np.ndarray:
+    """Return the kind of each pixel.
 
     Args:
-        image: its name.
-        restored: arm -> (H,W,3) float in 0..1; ``y`` and ``z`` among them.
+        labels: (H,W) integers, 0 = no mask.
+
+    Returns:
+        (H,W) uint8, index into `KINDS`.
+
+    >>> region_kinds(np.array([[1] * 4 + [0] * 4])).tolist()
+    [[2, 2, 0, 0, 0, 0, 3, 3]]
+    """
+    _, which, areas = np.unique(labels, return_inverse=True, return_counts=True)
+    small = (areas < SMALL * labels.size)[which.reshape(labels.shape)]
+    kinds = np.where(labels == 0, 3, np.where(small, 1, 2)).astype(np.uint8)
+    window = 2 * REACH + 1
+    # At the image's own border there is no boundary: 'nearest' repeats labels that are there.
+    kinds[maximum_filter(labels, window, mode='nearest') != minimum_filter(labels, window, mode='nearest')] = 0
+    return kinds
+
+
+def score(image: str, restored: Mapping[str, np.ndarray], target: np.ndarray, labels: np.ndarray) -> list[Score]:
+    """Score one image as a whole, and at each kind of place that it has.
+
+    Args:
+        image: name of the image.
+        restored: (H,W,3) float in 0..1 by arm, including ``y`` and ``z``.
         target: (H,W,3) float in 0..1.
-        labels: (H,W) integers, the image's masks; they say which place is of which kind, in all arms.
+        labels: (H,W) integers, the image's masks, which determine the kinds of places for all arms.
     """
     errors = {arm: _squared(result, target) for arm, result in restored.items()}
     to_teacher, kinds = _squared(restored['y'], restored['z']), region_kinds(labels)
@@ -80,48 +112,50 @@ def score(image: str, restored: Mapping[str, np.ndarray], target: np.ndarray, la
 
 
 def table(scores: Sequence[Score]) -> str:
-    """Two Markdown tables, a line a kind: PSNR and its gains; shares of the error, and how y follows z."""
+    """Return two Markdown tables with one row per kind: PSNR and its gains; shares of the error, and RMSE of y to z."""
     arms = [arm for arm in ARMS if arm in scores[0].mse]
     gains = [(a, b) for a, b in GAINS if b in arms]
-    first = _head(['where', 'images', *(f'PSNR {arm}' for arm in arms), *(f'{a} - {b}' for a, b in gains)])
-    second = _head(
-        ['where', '% of pixels', *(f'% of error {arm}' for arm in arms), 'RMSE y to z', 'RMSE y to target', 'ratio']
-    )
     whole = [s for s in scores if s.kind == WHOLE]
+    quality, errors = [], []
     for kind in (WHOLE, *KINDS):
         mine = [s for s in scores if s.kind == kind]
         if not mine:
             continue
-        cells = [f'{np.mean([s.psnr(arm) for s in mine]):.3f}' for arm in arms]
-        cells += [Interval.of([s.psnr(a) - s.psnr(b) for s in mine]).text(3, '+') for a, b in gains]
-        first.append(_row([kind, str(len(mine)), *cells]))
-        shares = [_sum(mine, arm) / max(_sum(whole, arm), 1e-12) for arm in arms]
+        quality.append(
+            {'where': kind, 'images': len(mine)}
+            | {f'PSNR {arm}': f'{np.mean([s.psnr(arm) for s in mine]):.3f}' for arm in arms}
+            | {f'{a} - {b}': Interval.of([s.psnr(a) - s.psnr(b) for s in mine]).text(3, '+') for a, b in gains}
+        )
         pixels = sum(s.pixels for s in mine)
         to_z = (sum(s.to_teacher**2 * s.pixels for s in mine) / pixels) ** 0.5
         to_target = (_sum(mine, 'y') / pixels) ** 0.5
-        cells = [f'{100 * share:.1f}' for share in (pixels / sum(s.pixels for s in whole), *shares)]
-        ratio = to_z / max(to_target, 1e-12)
-        second.append(_row([kind, *cells, f'{to_z:.3f}', f'{to_target:.3f}', f'{ratio:.3f}']))
+        errors.append(
+            {'where': kind, '% of pixels': f'{100 * pixels / sum(s.pixels for s in whole):.1f}'}
+            | {f'% of error {arm}': f'{100 * _sum(mine, arm) / max(_sum(whole, arm), 1e-12):.1f}' for arm in arms}
+            | {'RMSE y to z': f'{to_z:.3f}', 'RMSE y to target': f'{to_target:.3f}'}
+            | {'ratio': f'{to_z / max(to_target, 1e-12):.3f}'}
+        )
     notes = [
-        'PSNR (dB): RGB, floating point (restored images cut off to 0..1, not rounded), mean over the images that have',
+        'PSNR (dB): RGB, floating point (restored images clamped to 0..1, not rounded), mean over the images that have',
         'such places; differences with their 95 % confidence intervals over the images.',
         'Shares of error: of the squared error summed over all images. RMSE: on the 0-255 scale, over all pixels.',
         *(f'- {arm}: {ARMS[arm]}' for arm in arms),
         *(f'- {kind}: {text}' for kind, text in KINDS.items()),
     ]
-    return '\n'.join([*first, '', *second, '', *notes])
+    return '\n'.join([*_markdown(quality), '', *_markdown(errors), '', *notes])
 
 
 def write_scores(path: Path, scores: Sequence[Score]) -> None:
-    """Write a line an image and kind: pixels, MSE and PSNR of each arm, RMSE of y to z and to the target."""
+    """Write a CSV, one row per image and kind: pixels, MSE and PSNR of each arm, RMSE of y to z and to the target."""
     arms = [arm for arm in ARMS if arm in scores[0].mse]
-    with path.open('w', encoding='utf-8', newline='') as file:
-        writer = csv.writer(file)
-        columns = [f'{measure}_{arm}' for measure in ('mse', 'psnr') for arm in arms]
-        writer.writerow(['image', 'kind', 'pixels', *columns, 'rmse_y_z', 'rmse_y_target'])
-        for s in scores:
-            values = [*(s.mse[arm] for arm in arms), *(s.psnr(arm) for arm in arms), s.to_teacher, s.to_target]
-            writer.writerow([s.image, s.kind, s.pixels, *(f'{value:.6f}' for value in values)])
+    rows = [
+        {'image': s.image, 'kind': s.kind, 'pixels': s.pixels}
+        | {f'mse_{arm}': s.mse[arm] for arm in arms}
+        | {f'psnr_{arm}': s.psnr(arm) for arm in arms}
+        | {'rmse_y_z': s.to_teacher, 'rmse_y_target': s.to_target}
+        for s in scores
+    ]
+    pd.DataFrame(rows).to_csv(path, index=False, float_format='%.6f', lineterminator='\r\n')
 
 
 def _squared(first: np.ndarray, second: np.ndarray) -> np.ndarray:
@@ -132,9 +166,6 @@ def _sum(scores: Sequence[Score], arm: str) -> float:
     return sum(s.mse[arm] * s.pixels for s in scores)
 
 
-def _row(cells: Sequence[str]) -> str:
-    return f'| {" | ".join(cells)} |'
-
-
-def _head(names: Sequence[str]) -> list[str]:
-    return [_row(names), f'|{" --- |" * len(names)}']
+def _markdown(rows: Sequence[Mapping[str, object]]) -> list[str]:
+    lines = [rows[0].keys(), ['---'] * len(rows[0]), *(row.values() for row in rows)]
+    return [f'| {" | ".join(map(str, cells))} |' for cells in lines]

@@ -1,23 +1,17 @@
-"""What every benchmark shares: rows of a table, and medians of functions timed in turn."""
+"""Wall times of functions that are compared with each other."""
 
 from __future__ import annotations
 
 import statistics
 import time
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
-
-
-class Row(NamedTuple):
-    """One line of a benchmark's table."""
-
-    what: str
-    value: float
-    unit: str
 
 
 def medians_ms(functions: Sequence[Callable[[], object]], repeats: int, warmup: int = 1) -> list[float]:
-    """Median wall time of each function in milliseconds, taken in turn so that a drifting machine hits all alike."""
+    """Return the median wall time of each function in milliseconds.
+
+    The functions are called in turn, so that a change of the machine's speed affects all of them.
+    """
     times: list[list[float]] = [[] for _ in functions]
     for repeat in range(warmup + repeats):
         for function, record in zip(functions, times):
@@ -26,10 +20,3 @@ def medians_ms(functions: Sequence[Callable[[], object]], repeats: int, warmup: 
             if repeat >= warmup:
                 record.append((time.perf_counter() - start) * 1e3)
     return [statistics.median(record) for record in times]
-
-
-def print_table(title: str, rows: Sequence[Row]) -> None:
-    """Print rows under a title."""
-    print(f'\n{title}')
-    for row in rows:
-        print(f'  {row.what:<58} {row.value:>12.4g} {row.unit}')

@@ -12,10 +12,9 @@ import torch
 import yaml
 
 from sapd_plugin.cli import evaluate_teacher
-from sapd_plugin.evaluation.region_kinds import KINDS, region_kinds
 from sapd_plugin.evaluation.teacher import Teacher, find_run
 from sapd_plugin.evaluation.teacher_picture import CROP, Extremes
-from sapd_plugin.evaluation.teacher_scores import WHOLE, psnr, score, table
+from sapd_plugin.evaluation.teacher_scores import KINDS, WHOLE, psnr, region_kinds, score, table
 from sapd_plugin.priors.extraction.images import read_image
 from sapd_plugin.priors.store import MaskStore
 from tests.photos import ROOT, make_pairs, make_store, run, segmented
