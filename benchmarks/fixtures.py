@@ -1,38 +1,47 @@
-"""What the benchmarks of the BasicSR adapter share: options, photos with masks, a batch."""
+"""Fixtures that benchmarks share: a table, photos with masks, options, training steps and loaders side by side."""
 
 from __future__ import annotations
 
-import copy
+import logging
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import cv2
 import numpy as np
-import skimage.data
 import torch
+from torch import Tensor
+from torch.nn import functional as F
 
+from sapd_plugin.core import VGG19Features, find_vgg
+from sapd_plugin.datasets.sample_photos import embedded_photos
+from sapd_plugin.errors import SAPDError
+from sapd_plugin.evaluation.timing import medians_ms
 from sapd_plugin.priors.segmenters import build_segmenter
 from sapd_plugin.priors.store import MaskStoreWriter
 
 PATCH, BATCH = 64, 4
 
 
+class Row(NamedTuple):
+    """One line of a benchmark's table."""
+
+    what: str
+    value: float
+    unit: str
+
+
 def photographs(size: tuple[int, int] = (321, 481)) -> dict[str, np.ndarray]:
-    """Return four photographs that scikit-image ships, RGB uint8 of ``size`` (H, W), by name."""
-    photos = {
-        'astronaut': skimage.data.astronaut(),
-        'coffee': skimage.data.coffee(),
-        'motorcycle': skimage.data.stereo_motorcycle()[0],
-        'rocket': skimage.data.rocket(),
-    }
+    """Return the photographs that scikit-image ships, RGB uint8 of ``size`` (H, W), by name."""
+    photos = {name: photo for phase in embedded_photos().values() for name, photo in phase.items()}
     return {name: cv2.resize(photo, size[::-1], interpolation=cv2.INTER_AREA) for name, photo in photos.items()}
 
 
-def photo_pairs(folder: Path, size: tuple[int, int] = (321, 481)) -> Path:
-    """Write scikit-image photos of one size to folder/{clean,degraded}, and felzenszwalb masks to folder/masks."""
+def photo_pairs(folder: Path) -> Path:
+    """Write photographs to folder/{clean,degraded}, and felzenszwalb masks to folder/masks."""
     segmenter = build_segmenter('felzenszwalb')
     with MaskStoreWriter(folder / 'masks', segmenter.settings) as writer:
-        for name, clean in photographs(size).items():
+        for name, clean in photographs().items():
             noise = np.random.default_rng(0).normal(0, 25, clean.shape)
             for kind, image in (('clean', clean), ('degraded', (clean + noise).clip(0, 255).astype(np.uint8))):
                 (folder / kind).mkdir(parents=True, exist_ok=True)
@@ -42,7 +51,7 @@ def photo_pairs(folder: Path, size: tuple[int, int] = (321, 481)) -> Path:
 
 
 def options(folder: Path, is_train: bool = True, **changes: Any) -> dict[str, Any]:
-    """BasicSR options as parse_options leaves them: EDSR-M at scale 1 on the pairs of a folder, CPU."""
+    """Return BasicSR options as parse_options leaves them: EDSR-M at scale 1 on the pairs of a folder, on the CPU."""
     dataset = {
         'name': 'photos',
         'type': 'PairedImageDataset',
@@ -75,24 +84,64 @@ def options(folder: Path, is_train: bool = True, **changes: Any) -> dict[str, An
             'pixel_opt': {'type': 'L1Loss'},
         },
     }
-    return {**opt, **copy.deepcopy(changes)}
-
-
-def sapd_options(folder: Path, vgg: Path, is_train: bool = True) -> dict[str, Any]:
-    """The same with SAM priors."""
-    opt = options(folder, is_train, model_type='SAPDModel', network_spf={'type': 'SPF'})
-    opt['datasets']['train'].update(type='PairedImageMaskDataset', mask_store=str(folder / 'masks'))
-    opt['train']['spd_opt'] = {'type': 'SPDLoss'}
-    opt['train']['sgr_opt'] = {'type': 'SGRLoss', 'weights': str(vgg)}
-    return opt
+    return {**opt, **changes}
 
 
 def quiet_build(opt: dict[str, Any]) -> Any:
-    """Build a dataset-less BasicSR model without its log of the whole network."""
-    import logging
-
+    """Build a BasicSR model without its log of the complete network."""
     from basicsr.models import build_model
 
     logging.getLogger('basicsr').setLevel('ERROR')
     torch.manual_seed(0)
     return build_model(opt)
+
+
+def vgg_weights(benchmark: str) -> Path:
+    """Return the file of the VGG-19 weights.
+
+    Raises:
+        SAPDError: there is none.
+    """
+    vgg = find_vgg(None)
+    if vgg is None:
+        raise SAPDError(f'benchmark {benchmark}: needs VGG-19 weights, set SAPD_VGG_CHECKPOINT.')
+    return vgg
+
+
+def compare_steps(
+    stock: Callable[[], object], second: Callable[[], object], sapd: Callable[[], object], target: Tensor, repeats: int
+) -> list[Row]:
+    """Compare a SAPD step with the sum of the parts that no plugin could save.
+
+    Args:
+        stock: a step of the stock model.
+        second: a step of another instance of the stock model, in place of SPF: forward, L1, backward, Adam.
+        sapd: a step of the model with SAM priors.
+        target: the batch that VGG-19's perceptual passes are measured on, (N,3,H,W) in 0..1.
+        repeats: number of runs per median; the parts take turns.
+    """
+    analyser = VGG19Features(weights=vgg_weights('step'))
+
+    def perceptual_passes() -> None:
+        restored = analyser(target.clone().requires_grad_())['relu3_1']
+        with torch.no_grad():
+            refined = analyser(target)['relu3_1']
+        F.l1_loss(restored, refined).backward()
+
+    parts = medians_ms([stock, second, perceptual_passes, sapd], repeats)
+    names = ('stock step', "second network's step", 'perceptual passes', 'SAPD step')
+    return [Row(name, value, 'ms') for name, value in zip(names, parts)] + [
+        Row("plugin's own overhead (bar: < 5)", 100 * (parts[3] / sum(parts[:3]) - 1), '%')
+    ]
+
+
+def compare_loaders(
+    load: Callable[[Any], object], datasets: Sequence[Any], repeats: int, prefix: str = ''
+) -> list[Row]:
+    """Compare ``load(dataset)`` of a dataset without masks and one with masks, in turn."""
+    stock, masks = medians_ms([lambda d=d: load(d) for d in datasets], repeats)  # type: ignore[misc]
+    return [
+        Row(f'{prefix}without masks', stock, 'ms'),
+        Row(f'{prefix}with masks', masks, 'ms'),
+        Row(f'{prefix}masks cost (bar: <= 5)', 100 * (masks / stock - 1), '%'),
+    ]

@@ -7,13 +7,13 @@ from pathlib import Path
 
 import torch
 
-from benchmarks.fixtures import options, photo_pairs, quiet_build
+from benchmarks.fixtures import Row, options, photo_pairs, quiet_build
 from sapd_plugin.evaluation.cost import compare
-from sapd_plugin.evaluation.timing import Row, medians_ms
+from sapd_plugin.evaluation.timing import medians_ms
 
 
 def run(repeats: int = 9) -> list[Row]:
-    """Medians of the two models' test() on one photo, taken in turn, and what their networks cost."""
+    """Return medians of the two models' test() on one photo, taken in turn, and the cost of their networks."""
     with tempfile.TemporaryDirectory() as folder:
         pairs = photo_pairs(Path(folder))
         models = [quiet_build(options(pairs, False, model_type=kind)) for kind in ('SRModel', 'SAPDModel')]

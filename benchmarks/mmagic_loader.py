@@ -10,9 +10,7 @@ import numpy as np
 from mmagic.registry import DATASETS
 from mmengine.registry import init_default_scope
 
-import sapd_plugin.mmagic  # noqa: F401  (registers the plugin)
-from benchmarks.fixtures import photo_pairs
-from sapd_plugin.evaluation.timing import Row, medians_ms
+from benchmarks.fixtures import Row, compare_loaders, photo_pairs
 
 _LOAD = [{'type': 'LoadImageFromFile', 'key': key} for key in ('img', 'gt')]
 _FLIPS = [
@@ -24,7 +22,7 @@ ORDERS = {'flips, then crop': [*_FLIPS, _CROP], 'crop, then flips': [_CROP, *_FL
 
 
 def run(repeats: int = 15) -> list[Row]:
-    """Medians over ``repeats`` of 16 patches of 128x128 from 321x481 photos, one process, taken in turn."""
+    """Measure 16 patches of 128x128 from 321x481 photos in one process."""
     init_default_scope('mmagic')
     rows = []
     with tempfile.TemporaryDirectory() as folder:
@@ -38,17 +36,11 @@ def run(repeats: int = 15) -> list[Row]:
                 'pipeline': [*_LOAD, scale, *transforms, {'type': 'PackInputs'}],
             }
             masked = {**config, 'type': 'PairedImageMaskDataset', 'mask_store': str(pairs / 'masks')}
-            datasets = [DATASETS.build(c) for c in (config, masked)]
 
             def load(dataset: Any) -> None:
                 np.random.seed(0)
                 for index in range(16):
                     dataset[index % len(dataset)]
 
-            stock, masks = medians_ms([lambda d=d: load(d) for d in datasets], repeats)  # type: ignore[misc]
-            rows += [
-                Row(f'{order}: without masks', stock, 'ms'),
-                Row(f'{order}: with masks', masks, 'ms'),
-                Row(f'{order}: masks cost (bar: <= 5)', 100 * (masks / stock - 1), '%'),
-            ]
+            rows += compare_loaders(load, [DATASETS.build(c) for c in (config, masked)], repeats, f'{order}: ')
     return rows

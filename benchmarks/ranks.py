@@ -1,8 +1,8 @@
 """Extraction by two ranks against one, felzenszwalb, one thread each.
 
-Ranks are processes of their own that have imported everything and then begin together, so start-up is left out. On a
-machine that does other work as well, the wall clock tells how much of the cores was left for us; the processor time an
-image tells whether the ranks stand in each other's way.
+Ranks are processes that import everything first and then begin together, so start-up is left out. On a machine with
+other load, the wall clock also measures that load; the processor time per image shows whether the ranks slow each other
+down.
 """
 
 from __future__ import annotations
@@ -16,23 +16,22 @@ from pathlib import Path
 from typing import Any
 
 import cv2
-import skimage.data
 
+from benchmarks.fixtures import Row, photographs
 from sapd_plugin.errors import SAPDError
-from sapd_plugin.evaluation.timing import Row
 from sapd_plugin.priors.extraction.job import extract_masks
 from sapd_plugin.priors.extraction.ranks import Rank
 from sapd_plugin.priors.segmenters import build_segmenter
 
 IMAGES = 96  # with fewer, the last image of the slower rank weighs
-SIZE = (481, 321)
+SIZE = (321, 481)
 
 
 def run(repeats: int = 3) -> list[Row]:
-    """Medians over ``repeats`` of extracting the same images with one rank and with two, taken in turn.
+    """Return medians over ``repeats`` of extracting the same images with one rank and with two, taken in turn.
 
     Raises:
-        SAPDError: where a rank fails.
+        SAPDError: a rank fails.
     """
     wall: dict[int, list[float]] = {1: [], 2: []}
     processor: dict[int, list[float]] = {1: [], 2: []}
@@ -43,25 +42,25 @@ def run(repeats: int = 3) -> list[Row]:
                 seconds, used = _extract(photos, Path(folder) / f'store-{ranks}-{repeat}', ranks)
                 wall[ranks].append(IMAGES / seconds)
                 processor[ranks].append(used / IMAGES)
-    rate = {ranks: statistics.median(values) for ranks, values in wall.items()}
-    used_each = {ranks: statistics.median(values) for ranks, values in processor.items()}
+    one, two = (statistics.median(values) for values in wall.values())
+    used_one, used_two = (statistics.median(values) for values in processor.values())
     return [
-        Row('one rank', rate[1], 'images/s'),
-        Row('two ranks', rate[2], 'images/s'),
-        Row('two ranks / one, wall clock (bar: >= 1.8, two free cores)', rate[2] / rate[1], 'x'),
-        Row('one rank, processor time', used_each[1], 's/image'),
-        Row('two ranks, processor time', used_each[2], 's/image'),
-        Row('two ranks / one, by processor time', 2 * used_each[1] / used_each[2], 'x'),
+        Row('one rank', one, 'images/s'),
+        Row('two ranks', two, 'images/s'),
+        Row('two ranks / one, wall clock (bar: >= 1.8, two free cores)', two / one, 'x'),
+        Row('one rank, processor time', used_one, 's/image'),
+        Row('two ranks, processor time', used_two, 's/image'),
+        Row('two ranks / one, by processor time', 2 * used_one / used_two, 'x'),
         Row('processes that waited for a core, at the end', os.getloadavg()[0], 'load'),
     ]
 
 
 def _photos(folder: Path) -> Path:
     folder.mkdir()
-    sources = [skimage.data.astronaut(), skimage.data.coffee(), skimage.data.rocket()]
+    sources = list(photographs(SIZE).values())
     for i in range(IMAGES):
-        photo = cv2.resize(sources[i % 3], SIZE, interpolation=cv2.INTER_AREA)
-        cv2.imwrite(str(folder / f'{i}.png'), cv2.flip(photo, i // 3 % 3 - 1)[:, :, ::-1])
+        photo = cv2.flip(sources[i % len(sources)], i // len(sources) % 3 - 1)
+        cv2.imwrite(str(folder / f'{i}.png'), photo[:, :, ::-1])
     return folder
 
 
@@ -81,7 +80,7 @@ def _extract(photos: Path, store: Path, ranks: int) -> tuple[float, float]:
     for process in processes:
         process.join()
     if None in used:
-        raise SAPDError(f'ranks: found a rank that did not end well ({used}), expected all masks.')
+        raise SAPDError(f'ranks: found a rank that failed ({used}), expected all masks.')
     return seconds, sum(used)
 
 

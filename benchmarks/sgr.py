@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from benchmarks.fixtures import Row
 from sapd_plugin.core.sgr import sgr_loss
-from sapd_plugin.evaluation.timing import Row, medians_ms
+from sapd_plugin.evaluation.timing import medians_ms
 
 
 def plain_loop(
@@ -19,7 +22,7 @@ def plain_loop(
     pixel_weight: float = 0.0,
     min_region: int = 4,
 ) -> Tensor:
-    """The definition of SGR, region by region; arguments and result as of :func:`sgr_loss` (without a maximum)."""
+    """Compute SGR by its definition, region by region; arguments and result are those of :func:`sgr_loss`."""
     target = target.detach()
     total = features.new_zeros(())
     for image, image_target, image_labels in zip(features, target, labels[:, 0]):
@@ -52,7 +55,7 @@ def plain_loop(
 
 
 def looped_regions(features: Tensor, target: Tensor, labels: Tensor) -> Tensor:
-    """A loop over images and regions alone; the edges of an image are one matrix product (the fairer rival)."""
+    """Loop over images and regions only; the edges of an image are one matrix product (the fairer comparison)."""
     total = features.new_zeros(())
     for image, image_target, image_labels in zip(features, target.detach(), labels[:, 0]):
         found = [label for label in image_labels.unique() if label != 0]
@@ -64,7 +67,7 @@ def looped_regions(features: Tensor, target: Tensor, labels: Tensor) -> Tensor:
 
 
 def run(batch: int = 8, channels: int = 128, size: int = 64, regions: int = 100, repeats: int = 7) -> list[Row]:
-    """Forward and backward at ``regions`` regions a patch, medians of ``repeats``, taken in turn."""
+    """Measure forward and backward with ``regions`` regions per patch; medians over ``repeats``, taken in turn."""
     torch.manual_seed(0)
     features = torch.randn(batch, channels, size, size, requires_grad=True)
     target = torch.randn(batch, channels, size, size)
@@ -72,16 +75,13 @@ def run(batch: int = 8, channels: int = 128, size: int = 64, regions: int = 100,
     cell = torch.arange(size) * side // size
     labels = (cell[:, None] * side + cell[None, :] + 1).expand(batch, 1, size, size)
 
-    def ours() -> Tensor:
+    def gradient(loss: Callable[..., Tensor]) -> Tensor:
         features.grad = None
-        sgr_loss(features, target, labels).backward()
+        loss(features, target, labels).backward()
+        assert features.grad is not None
         return features.grad
 
-    def loop() -> Tensor:
-        features.grad = None
-        looped_regions(features, target, labels).backward()
-        return features.grad
-
+    ours, loop = (lambda: gradient(sgr_loss)), (lambda: gradient(looped_regions))
     difference = (ours() - loop()).abs().max().item() / loop().abs().max().item()
     ours_ms, loop_ms = medians_ms([ours, loop], repeats)
     return [

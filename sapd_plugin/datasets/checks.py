@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -10,11 +9,11 @@ from pathlib import Path
 
 from PIL import Image
 
+from sapd_plugin.datasets.files import run_jobs
 from sapd_plugin.datasets.manifest import Manifest, Part, Split
-from sapd_plugin.datasets.progress import run_jobs
 from sapd_plugin.datasets.scan import Block, Entry, Scan, Source, blocks_header, scan_part
 from sapd_plugin.errors import SAPDError
-from sapd_plugin.files import image_size
+from sapd_plugin.files import digest, image_size
 from sapd_plugin.priors.extraction.images import ImageError, read_image
 
 SHOWN = 10  # names of a long list
@@ -104,17 +103,17 @@ def _problems(where: str, part: Part, scan: Scan, source: Path, any_count: bool)
 
 def _read_shapes(result: CheckedSplit, verify: bool, workers: int) -> list[str]:
     def read(entry: Entry) -> tuple[dict[str, Shape], list[str], str]:
-        shapes, unreadable, digest = {}, [], ''
+        shapes, unreadable, checksum = {}, [], ''
         for side, source in entry.sides.items():
             try:
                 shapes[side] = source_shape(source)
                 if verify and isinstance(source, Path):
                     read_image(source)
                     # Many pairs may share a target.
-                    digest = digest or hashlib.sha256(source.read_bytes()).hexdigest()
+                    checksum = checksum or digest(source)
             except (ImageError, OSError) as error:
                 unreadable.append(str(error))
-        return shapes, unreadable, digest
+        return shapes, unreadable, checksum
 
     name = result.split.name
     label = f'{name}: decoding' if verify else f'{name}: reading headers'
@@ -125,14 +124,14 @@ def _read_shapes(result: CheckedSplit, verify: bool, workers: int) -> list[str]:
         problems.append(f'{name}: unreadable: {some(unreadable)}')
     unequal = []
     same: dict[str, list[str]] = defaultdict(list)
-    for entry, (shapes, _, digest) in zip(result.entries, readings):
+    for entry, (shapes, _, checksum) in zip(result.entries, readings):
         if 'target' in shapes:
             result.shapes[entry.name] = shapes['target']
         sizes = {side: f'{shape[0]}x{shape[1]}' for side, shape in shapes.items()}
         if len(set(sizes.values())) > 1:
             unequal.append(f'{entry.name} (input {sizes["input"]}, target {sizes["target"]})')
-        if digest:
-            same[digest].append(entry.name)
+        if checksum:
+            same[checksum].append(entry.name)
     if unequal:
         problems.append(f'{name}: input and target of different sizes: {some(unequal)}.')
     twins = [' = '.join(names) for names in same.values() if len(names) > 1]

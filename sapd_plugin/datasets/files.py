@@ -6,16 +6,21 @@ import contextlib
 import os
 import shutil
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import TypeVar
 
 import cv2
 import numpy as np
+from tqdm.contrib.concurrent import thread_map
 
 from sapd_plugin.errors import SAPDError
 from sapd_plugin.priors.store.locks import BusyError, locked
 
 PNG_COMPRESSION = 3
+
+Job = TypeVar('Job')
+Result = TypeVar('Result')
 
 
 class Workshop:
@@ -41,7 +46,8 @@ class Workshop:
 
     def write_image(self, path: Path, image: np.ndarray) -> None:
         """Write (H,W,3) uint8 RGB atomically, in the format of the path's suffix."""
-        self.write(path, encode_image(image, path.suffix))
+        settings = [cv2.IMWRITE_PNG_COMPRESSION, PNG_COMPRESSION] if path.suffix == '.png' else []
+        self.write(path, cv2.imencode(path.suffix, np.ascontiguousarray(image[..., ::-1]), settings)[1].tobytes())
 
     def copy(self, source: Path, path: Path) -> None:
         """Copy a file with its modification time, atomically."""
@@ -56,13 +62,6 @@ class Workshop:
         except OSError as error:
             advice = 'expected a file system that supports it; --copy copies instead.'
             raise SAPDError(f'{path}: cannot be linked to {source} ({error.strerror}), {advice}') from error
-
-
-def encode_image(image: np.ndarray, suffix: str = '.png') -> bytes:
-    """Encode (H,W,3) uint8 RGB."""
-    bgr = np.ascontiguousarray(image[..., ::-1])
-    settings = [cv2.IMWRITE_PNG_COMPRESSION, PNG_COMPRESSION] if suffix == '.png' else []
-    return cv2.imencode(suffix, bgr, settings)[1].tobytes()
 
 
 @contextlib.contextmanager
@@ -82,3 +81,11 @@ def open_workshop(dataset: Path) -> Iterator[Workshop]:
             shutil.rmtree(folder)
     except BusyError as error:
         raise SAPDError(f'{dataset}: another process is preparing this dataset, expected one at a time.') from error
+
+
+def run_jobs(function: Callable[[Job], Result], jobs: Sequence[Job], workers: int, label: str) -> list[Result]:
+    """Call ``function(job)`` for each job on a pool of threads, and return the results in the order of the jobs.
+
+    Threads suffice, because decoding and encoding images releases the GIL. The first error stops the rest.
+    """
+    return thread_map(function, jobs, max_workers=workers, desc=label, unit='image', disable=not jobs)

@@ -11,8 +11,7 @@ import numpy as np
 import scipy.io
 
 from sapd_plugin.datasets.checks import some
-from sapd_plugin.datasets.files import Workshop
-from sapd_plugin.datasets.progress import run_jobs
+from sapd_plugin.datasets.files import Workshop, run_jobs
 from sapd_plugin.datasets.scan import Block, Entry, Source, blocks_header
 from sapd_plugin.errors import SAPDError, check_choice
 from sapd_plugin.priors.extraction.images import read_image

@@ -10,10 +10,9 @@ from pathlib import Path
 import msgspec
 
 from sapd_plugin.datasets.checks import Shape
-from sapd_plugin.datasets.files import Workshop
+from sapd_plugin.datasets.files import Workshop, run_jobs
 from sapd_plugin.datasets.manifest import SubImages
 from sapd_plugin.datasets.placing import Placement, refuse_foreign_files
-from sapd_plugin.datasets.progress import run_jobs
 from sapd_plugin.errors import SAPDError
 from sapd_plugin.priors.extraction.images import read_image
 

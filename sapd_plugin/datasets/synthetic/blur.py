@@ -82,16 +82,7 @@ class Blur:
         return {'kernel': kernel, 'sigma': draw(random, self.settings.sigma)}
 
     def render(self, photo: np.ndarray, parameters: dict[str, Any], random: np.random.Generator) -> np.ndarray:
-        """Blur and add the noise; beyond its borders the photo is mirrored.
-
-        Args:
-            photo: (H,W,3) uint8.
-            parameters: as `draw` gives them.
-            random: of this image alone.
-
-        Returns:
-            (H,W,3) uint8, clipped to 0-255.
-        """
+        """Blur and add the noise; beyond its borders the photo is mirrored."""
         kernel = parameters['kernel']
         weights = self.kernels[kernel] if isinstance(kernel, str) else shake_kernel(**kernel)
         # filter2D correlates: turned by 180 degrees, that is a convolution.

@@ -14,10 +14,9 @@ from typing import Any, Protocol
 import numpy as np
 
 from sapd_plugin.datasets.checks import source_shape
-from sapd_plugin.datasets.files import open_workshop
+from sapd_plugin.datasets.files import open_workshop, run_jobs
 from sapd_plugin.datasets.finishing import Finish, finish_split, say
 from sapd_plugin.datasets.placing import Placement, refuse_foreign_files
-from sapd_plugin.datasets.progress import run_jobs
 from sapd_plugin.datasets.scan import prepared_name
 from sapd_plugin.datasets.synthetic.settings import plain
 from sapd_plugin.errors import SAPDError
@@ -38,7 +37,16 @@ class Degradation(Protocol):
         """Draw the parameters of one image, as JSON values."""
 
     def render(self, photo: np.ndarray, parameters: dict[str, Any], random: np.random.Generator) -> np.ndarray:
-        """Degrade (H,W,3) uint8 RGB."""
+        """Degrade a photo.
+
+        Args:
+            photo: (H,W,3) uint8 RGB.
+            parameters: parameters of one image, as `draw` returns them.
+            random: random numbers of this image only.
+
+        Returns:
+            (H,W,3) uint8 RGB, clipped to 0-255.
+        """
 
 
 @dataclass(frozen=True)

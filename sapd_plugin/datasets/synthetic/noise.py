@@ -43,16 +43,7 @@ class Noise:
         return {'sigma': draw(random, self.settings.sigma)}
 
     def render(self, photo: np.ndarray, parameters: dict[str, Any], random: np.random.Generator) -> np.ndarray:
-        """Add the noise.
-
-        Args:
-            photo: (H,W,3) uint8.
-            parameters: as `draw` gives them.
-            random: of this image alone.
-
-        Returns:
-            (H,W,3) uint8, clipped to 0-255.
-        """
+        """Add the noise to a photo."""
         return add_noise(photo.astype(np.float64), parameters['sigma'], random)
 
 

@@ -72,16 +72,7 @@ class Rain:
         }
 
     def render(self, photo: np.ndarray, parameters: dict[str, Any], random: np.random.Generator) -> np.ndarray:
-        """Add rain of these parameters; the places of the streaks come from ``random``.
-
-        Args:
-            photo: (H,W,3) uint8.
-            parameters: as `draw` gives them.
-            random: of this image alone.
-
-        Returns:
-            (H,W,3) uint8: the photo plus gray streaks, clipped at 255.
-        """
+        """Add rain of these parameters; the places of the streaks come from ``random``."""
         rain = np.zeros(photo.shape[:2], dtype=np.float32)
         for layer in parameters['layers']:
             add_layer(rain, layer, random)
