@@ -1,4 +1,4 @@
-"""Chains of tasks: every task once, in order, whoever is at work beside; and groups of tables."""
+"""Chains of tasks: every task once and in order, also where several processes share them; and groups of tables."""
 
 from __future__ import annotations
 
