@@ -165,7 +165,7 @@ class Table(Record, frozen=True):
     mask_images: str | None = None
     mask_provider: str | None = field(name='mask_giver', default=None)
     group: str | None = None
-    made_by: str = 'tools/prepare_dataset.py'
+    made_by: str = 'sapd prepare-dataset'
     resume: bool = True
     arms: tuple[str, ...] = ()
     sizes: tuple[Literal['full', 'small', 'tiny'], ...] = ('full', 'small', 'tiny')
