@@ -10,8 +10,8 @@ from typing import NamedTuple
 import numpy as np
 from scipy import stats
 
+# Arm -> measure -> one number an image, in the same order in all arms. An arm may lack measures.
 Scores = Mapping[str, Mapping[str, Sequence[float]]]
-"""Arm -> measure -> one number an image, in the same order in all arms. An arm may lack measures."""
 
 
 def half_width(values: Sequence[float]) -> float:

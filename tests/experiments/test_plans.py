@@ -14,8 +14,9 @@ from sapd_plugin.experiments.framework import Launch, load_framework
 from sapd_plugin.experiments.plan import plan
 from sapd_plugin.experiments.run import Resolver, Settings
 from tests.experiments.recipes import TABLE, catalogue
+from tests.photos import ROOT
 
-CATALOGUE = read_catalogue()
+CATALOGUE = read_catalogue(ROOT / 'studies/sam_priors/tables')  # with the shipped ones
 PLACES = [
     (framework, table.name, model)
     for table in CATALOGUE.tables.values()
