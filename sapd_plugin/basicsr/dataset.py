@@ -12,33 +12,36 @@ import torch
 from basicsr.data.paired_image_dataset import PairedImageDataset
 from basicsr.data.transforms import augment, paired_random_crop
 from basicsr.utils import FileClient, bgr2ycbcr, imfrombytes, img2tensor
+from basicsr.utils.registry import DATASET_REGISTRY
 from torch import Tensor
 from torchvision.transforms.functional import normalize
 
 from sapd_plugin.errors import check_keys
+from sapd_plugin.files import image_size
 from sapd_plugin.priors.shuffled import ShuffledMasks
 from sapd_plugin.priors.store import MaskStore, mask_key
 from sapd_plugin.priors.store.keys import template_key
-from sapd_plugin.priors.training import MASK_KEYS, Target, check_size, image_size, open_training_store
+from sapd_plugin.priors.training import MASK_KEYS, Target, check_size, open_training_store
 
 WHERE = 'datasets.train'
 
 
+@DATASET_REGISTRY.register()
 class PairedImageMaskDataset(PairedImageDataset):
     """PairedImageDataset (disk, meta file or LMDB) whose training samples also hold ``mask`` (1,H,W) int32.
 
     The random draws are those of the stock dataset, so a stock run and a SAPD run see the same patches.
 
     Args:
-        opt: as PairedImageDataset, and
-            mask_store: folder of a mask store made by ``tools/extract_masks.py``; needed for training.
+        opt: the options of PairedImageDataset, and
+            mask_store: folder of a mask store made by ``sapd extract-masks``; needed for training.
             mask_filename_tmpl: how the store names an image whose ground truth is named '{}'; default '{}'.
-            mask_fingerprint: refuse a store whose settings' fingerprint is another one; optional.
-            mask_shuffle: a seed; each image gets another one's mask. A control, not a feature.
+            mask_fingerprint: refuse a store whose settings have a different fingerprint; optional.
+            mask_shuffle: a seed; each image gets the mask of a different one. A control, not a feature.
 
     Raises:
-        SAPDError: a misspelt key, no store, a missing, wrong-sized or corrupt mask, or another fingerprint. All of
-            them before the first step.
+        SAPDError: a misspelt key, no store, a missing, wrong-sized or corrupt mask, or a different fingerprint;
+            always before the first step.
     """
 
     store_is_optional = False
@@ -78,13 +81,13 @@ class PairedImageMaskDataset(PairedImageDataset):
         return imfrombytes(self.file_client.get(path, client), float32=True)
 
     def record(self, index: int, gt: np.ndarray) -> Any:
-        """Return the mask record of an image of the store, whose size has to be that of ``gt`` (H,W,C)."""
+        """Return the stored mask record of an image; its size has to be that of ``gt`` (H,W,C)."""
         record = self.store.record(self.keys[index])
         check_size(WHERE, self.paths[index]['gt_path'], record.shape[:2], gt.shape[:2])
         return record
 
     def _key(self, gt_path: str) -> str:
-        """Name of an image's record: its path below dataroot_gt without the extension; an LMDB key as it is."""
+        """Return the key of an image's record: its path below dataroot_gt without extension, or its LMDB key."""
         key = gt_path if self.from_lmdb else mask_key(gt_path, self.gt_folder)
         return template_key(key, self.opt.get('mask_filename_tmpl', '{}'))
 
@@ -103,5 +106,5 @@ class PairedImageMaskDataset(PairedImageDataset):
 
 
 def mask_tensor(mask: np.ndarray) -> Tensor:
-    """Bring a mask (H,W,1) to what a batch holds: (1,H,W) int32."""
+    """Convert a mask (H,W,1) to the tensor of a sample, (1,H,W) int32."""
     return torch.from_numpy(np.ascontiguousarray(mask[None, ..., 0], dtype=np.int32))

@@ -11,9 +11,10 @@ from torch import nn
 
 from sapd_plugin import losses
 from sapd_plugin.basicsr.options import check_loss
+from sapd_plugin.basicsr.registry import register_builder
 
 
-def MultiOutputLoss(criteria: Any, loss_weight: float = 1.0) -> losses.MultiOutputLoss:
+def build_multi_output_loss(criteria: Any, loss_weight: float = 1.0) -> losses.MultiOutputLoss:
     """Build :class:`sapd_plugin.losses.MultiOutputLoss` from BasicSR's loss blocks.
 
     Args:
@@ -28,9 +29,10 @@ def MultiOutputLoss(criteria: Any, loss_weight: float = 1.0) -> losses.MultiOutp
 
 def register_losses() -> None:
     """Register all losses whose names are free, so that a BasicSR that has one keeps its own."""
-    for name, loss in {**losses.LOSSES, 'MultiOutputLoss': MultiOutputLoss}.items():
+    for name, loss in losses.LOSSES.items():
         if name not in LOSS_REGISTRY:
             LOSS_REGISTRY.register(loss)
+    register_builder(LOSS_REGISTRY, 'MultiOutputLoss', build_multi_output_loss)
 
 
 def _build(key: str, block: Mapping[str, Any]) -> nn.Module:

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from basicsr.archs import build_network
 
-from sapd_plugin import core
+from sapd_plugin.core import SPF, build_spf
 
 
-def SPF(network: dict | None = None, **settings: object) -> core.SPF:
-    """Build :class:`sapd_plugin.core.SPF` around a second network that is named by a config block.
+def build_spf_network(network: dict[str, Any] | None = None, **settings: Any) -> SPF:
+    """Build :class:`sapd_plugin.core.SPF` around a second network that a config block names.
 
     Args:
         network: block of any registered network, at scale 1; SAPDModel fills in ``network_g``.
-        **settings: those of :class:`sapd_plugin.core.SPF`.
+        **settings: the other arguments of :class:`sapd_plugin.core.SPF`.
 
     Raises:
-        SAPDError: no network, or an unknown setting.
+        SAPDError: no network, or an unknown or invalid setting.
     """
-    return core.build_spf(build_network, network, settings)
+    return build_spf('network_spf', build_network, network, settings)

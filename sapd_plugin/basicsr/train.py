@@ -9,7 +9,7 @@ import os
 
 from basicsr.train import train_pipeline
 
-from sapd_plugin.basicsr.resume import allow_cpu_resume
+from sapd_plugin.basicsr.patches import allow_cpu_resume
 
 
 def main() -> None:

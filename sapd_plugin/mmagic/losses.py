@@ -9,10 +9,11 @@ from mmagic.registry import MODELS
 from torch import nn
 
 from sapd_plugin import losses
-from sapd_plugin.mmagic.options import check_block
+from sapd_plugin.mmagic.options import check_module
 
 
-def MultiOutputLoss(criteria: Any, loss_weight: float = 1.0) -> losses.MultiOutputLoss:
+@MODELS.register_module(name='MultiOutputLoss')
+def build_multi_output_loss(criteria: Any, loss_weight: float = 1.0) -> losses.MultiOutputLoss:
     """Build :class:`sapd_plugin.losses.MultiOutputLoss` from MMagic's loss configs.
 
     Args:
@@ -27,11 +28,11 @@ def MultiOutputLoss(criteria: Any, loss_weight: float = 1.0) -> losses.MultiOutp
 
 def register_losses() -> None:
     """Register all losses whose names are free: MMagic keeps its own PSNRLoss."""
-    for name, loss in {**losses.LOSSES, 'MultiOutputLoss': MultiOutputLoss}.items():
+    for name, loss in losses.LOSSES.items():
         if name not in MODELS:
             MODELS.register_module(module=loss)
 
 
 def _build(key: str, block: Mapping[str, Any]) -> nn.Module:
-    check_block(key, block)
+    check_module(key, block)
     return MODELS.build(dict(block))

@@ -31,13 +31,14 @@ def measure(images, metric, **settings):
 def test_basicsrs_own_metrics(images, metric):
     tolerance = 1e-4 if metric == 'psnr' else 1e-6  # BasicSR computes Y in float32
     rgb, y, y_rounded, grey = (
-        measure(images, f'protocol_{metric}', protocol=p) for p in ('rgb', 'y', 'y_rounded', 'grey')
+        measure(images, f'protocol_{metric}', protocol=p) for p in ('rgb', 'y', 'y_rounded', 'gray')
     )
     assert measure(images, metric) == pytest.approx(rgb, abs=1e-9)
     own_y = measure(images, metric, test_y_channel=True)
     assert own_y == pytest.approx(y, abs=tolerance)
     assert abs(own_y - y_rounded) > 10 * tolerance
     assert abs(y - grey) > 10 * tolerance
+    assert measure(images, f'protocol_{metric}', protocol='grey') == grey  # the British spelling
 
 
 def test_channels_first_and_grey(images):
