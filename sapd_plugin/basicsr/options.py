@@ -99,11 +99,7 @@ def check_options(opt: Mapping[str, Any]) -> None:
             "'mask_store'."
         )
     if dataset.get('type') == 'GaussianNoiseDataset' and needs_store and not dataset.get('mask_store'):
-<<<<<<< HEAD
-        raise SAPDError("datasets.train.mask_store: missing, expected a folder made by 'sapd extract-masks'.")
-=======
         raise SAPDError('datasets.train.mask_store: missing, expected a folder made by `sapd extract-masks`.')
->>>>>>> main
 
 
 def check_loss(key: str, block: Any) -> None:

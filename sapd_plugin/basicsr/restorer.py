@@ -17,20 +17,11 @@ from basicsr.models import build_model
 from basicsr.utils import bgr2ycbcr, get_root_logger, img2tensor, tensor2img
 from torchvision.transforms.functional import normalize
 
-<<<<<<< HEAD
 from sapd_plugin.basicsr.options import read_options
 from sapd_plugin.errors import SAPDError
 from sapd_plugin.files import digest
 from sapd_plugin.metrics import canonical_color, gray
 from sapd_plugin.priors.extraction.restorers import open_restorer
-=======
-from sapd_plugin.errors import SAPDError, nearest
-from sapd_plugin.files import digest
-from sapd_plugin.metrics import grey
-
-_PROBE = 64
-"""Side of the image that a student has to restore before the run begins."""
->>>>>>> main
 
 
 def build_restorer(config: Path, checkpoint: Path, device: str) -> BasicSRRestorer:
@@ -57,23 +48,9 @@ def build_restorer(config: Path, checkpoint: Path, device: str) -> BasicSRRestor
             torch.cuda.set_device(torch.device(device))
         state = {'is_train': False, 'dist': False, 'rank': 0, 'world_size': 1, 'num_gpu': int(cuda)}
         with _quiet():
-<<<<<<< HEAD
             return BasicSRRestorer({'scale': 1, **opt, **state, 'path': path}, digest(checkpoint))
 
     return open_restorer(build, config, checkpoint)
-=======
-            restorer = BasicSRRestorer(opt, digest(checkpoint))
-        restorer(np.zeros((_PROBE, _PROBE, 3), np.uint8))
-    except SAPDError:
-        raise
-    except Exception as error:
-        reason = ' '.join(str(error).split())
-        raise SAPDError(
-            f'--restored-by: the student of {config} with {checkpoint} does not restore an image: '
-            f'{type(error).__name__}: {reason[:500]}. Expected the config that the checkpoint was trained with.'
-        ) from error
-    return restorer
->>>>>>> main
 
 
 class BasicSRRestorer:
