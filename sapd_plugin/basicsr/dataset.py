@@ -30,22 +30,18 @@ WHERE = 'datasets.train'
 class PairedImageMaskDataset(PairedImageDataset):
     """PairedImageDataset (disk, meta file or LMDB) whose training samples also hold ``mask`` (1,H,W) int32.
 
-        The random draws are those of the stock dataset, so a stock run and a SAPD run see the same patches.
+    The random draws are those of the stock dataset, so a stock run and a SAPD run see the same patches.
 
-        Args:
-    <<<<<<< HEAD
-            opt: the options of PairedImageDataset, and
-    =======
-            opt: as PairedImageDataset, and
-    >>>>>>> main
-                mask_store: folder of a mask store made by ``sapd extract-masks``; needed for training.
-                mask_filename_tmpl: how the store names an image whose ground truth is named '{}'; default '{}'.
-                mask_fingerprint: refuse a store whose settings have a different fingerprint; optional.
-                mask_shuffle: a seed; each image gets the mask of a different one. A control, not a feature.
+    Args:
+        opt: the options of PairedImageDataset, and
+            mask_store: folder of a mask store made by ``sapd extract-masks``; needed for training.
+            mask_filename_tmpl: how the store names an image whose ground truth is named '{}'; default '{}'.
+            mask_fingerprint: refuse a store whose settings have a different fingerprint; optional.
+            mask_shuffle: a seed; each image gets the mask of a different one. A control, not a feature.
 
-        Raises:
-            SAPDError: a misspelt key, no store, a missing, wrong-sized or corrupt mask, or a different fingerprint;
-                always before the first step.
+    Raises:
+        SAPDError: a misspelt key, no store, a missing, wrong-sized or corrupt mask, or a different fingerprint;
+            always before the first step.
     """
 
     store_is_optional = False

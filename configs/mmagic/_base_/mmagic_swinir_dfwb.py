@@ -1,5 +1,5 @@
-# MMagic's own SwinIR for color denoising at sigma 25. Only the folders differ: MMagic's file reads data/DFWB by a list of
-# names, and the test sets from data/; this one reads what `sapd prepare-dataset` writes.
+# MMagic's own SwinIR for color denoising at sigma 25. Only the folders differ: MMagic's file reads data/DFWB by a list
+# of names, and the test sets from data/; this one reads what `sapd prepare-dataset` writes.
 _base_ = 'mmagic::swinir/swinir_s128w8d6e180_8xb1-lr2e-4-1600k_dfwb-colorDN25.py'
 
 target = dict(img='target', gt='target')
