@@ -45,6 +45,7 @@ class PairedImageMaskDataset(PairedImageDataset):
     """
 
     store_is_optional = False
+    file_client: Any
 
     def __init__(self, opt: dict[str, Any]) -> None:
         check_keys(WHERE, (k for k in opt if str(k).startswith('mask')), MASK_KEYS)
@@ -82,8 +83,9 @@ class PairedImageMaskDataset(PairedImageDataset):
 
     def record(self, index: int, gt: np.ndarray) -> Any:
         """Return the stored mask record of an image; its size has to be that of ``gt`` (H,W,C)."""
+        assert self.store is not None
         record = self.store.record(self.keys[index])
-        check_size(WHERE, self.paths[index]['gt_path'], record.shape[:2], gt.shape[:2])
+        check_size(WHERE, self.paths[index]['gt_path'], record.shape[:2], (gt.shape[0], gt.shape[1]))
         return record
 
     def _key(self, gt_path: str) -> str:
@@ -95,11 +97,11 @@ class PairedImageMaskDataset(PairedImageDataset):
         """Yield each ground truth with its size, reading headers alone."""
         if self.from_lmdb:
             lines = (Path(self.gt_folder) / 'meta_info.txt').read_text(encoding='utf-8').splitlines()
-            found = {line.split('.')[0]: re.search(r'\((\d+),\s*(\d+)', line) for line in lines}
+            found = {line.split('.')[0]: re.findall(r'\d+', line.partition('(')[2]) for line in lines}
         for key, paths in zip(self.keys, self.paths):
             gt_path = paths['gt_path']
             if self.from_lmdb:
-                height, width = (int(side) for side in found[gt_path].groups())
+                height, width = (int(side) for side in found[gt_path][:2])
                 yield Target(key, gt_path, (height, width))
             else:
                 yield Target(key, gt_path, image_size(gt_path))

@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Any
 import torch
 from basicsr.archs import build_network
 from basicsr.losses import build_loss
-from basicsr.models.base_model import BaseModel
 from basicsr.utils import get_root_logger
 from torch import Tensor, nn
 
@@ -38,8 +37,10 @@ from sapd_plugin.errors import SAPDError
 from sapd_plugin.metrics import canonical_color
 from sapd_plugin.priors.segmenters.online import build_online_segmenter
 
-# The class that the mixin goes before; at run time it is the user's choice.
-Base = BaseModel if TYPE_CHECKING else object
+if TYPE_CHECKING:  # at run time the mixin goes before the class of the user's choice
+    from basicsr.models.base_model import BaseModel as Base
+else:
+    Base = object
 
 
 def build_sapd_model(opt: dict[str, Any]) -> Any:

@@ -1,4 +1,4 @@
-"""Checks a BasicSR option tree before anything is built from it."""
+"""Checks of a BasicSR option tree before anything is built from it."""
 
 from __future__ import annotations
 

@@ -26,7 +26,8 @@ def _fingerprint(opt: dict[str, Any]) -> str | None:
 
 def save_branch_state(opt: dict[str, Any], iteration: int) -> None:
     """Save this rank's random streams and the masks' fingerprint beside BasicSR's training state."""
-    algorithm, keys, *rest = np.random.get_state()
+    numpy_state: Any = np.random.get_state()
+    algorithm, keys, *rest = numpy_state
     state = {
         'torch': torch.get_rng_state(),
         'cuda': torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],

@@ -49,7 +49,7 @@ class CosineAnnealingRestartCyclicLR(LRScheduler):
         self.ends = [sum(periods[: i + 1]) for i in range(len(periods))]
         super().__init__(optimizer, last_epoch)
 
-    def get_lr(self) -> list[float]:
+    def get_lr(self) -> list[Any]:
         """Return the rate of each parameter group; after the last period its lowest rate."""
         now = min(self.last_epoch, self.ends[-1])
         i = get_position_from_periods(now, self.ends)

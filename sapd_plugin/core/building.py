@@ -1,4 +1,4 @@
-"""What both adapters build and check from their config blocks, apart from the frameworks' registries."""
+"""Builders and checks of config blocks that both adapters share, independent of the frameworks' registries."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""From the space that a network trains in to the RGB in [0, 1] that SAM and VGG take."""
+"""Conversion from the space that a network trains in to the RGB in [0, 1] that SAM and VGG take."""
 
 from __future__ import annotations
 

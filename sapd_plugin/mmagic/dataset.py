@@ -18,8 +18,10 @@ from sapd_plugin.priors.store import MaskStore
 from sapd_plugin.priors.store.keys import template_key
 from sapd_plugin.priors.training import MASK_KEYS, Target, open_training_store
 
-# The class that the mixin goes before; at run time it is the user's choice.
-Base = BaseDataset if TYPE_CHECKING else object
+if TYPE_CHECKING:  # at run time the mixin goes before the class of the user's choice
+    from mmengine.dataset import BaseDataset as Base
+else:
+    Base = object
 
 
 @DATASETS.register_module(name='PairedImageMaskDataset')
@@ -57,6 +59,7 @@ class MaskMixin(Base):
     """Masks for a dataset class. It goes before the base class, which lists the images."""
 
     base_class: type
+    pipeline: Any
 
     def __init__(self, masks: dict[str, Any], **config: Any) -> None:
         super().__init__(**config)
@@ -87,7 +90,7 @@ class MaskMixin(Base):
             yield Target(template_key(info['key'], template), info['gt_path'], size)
 
 
-def _masked_class(base: type) -> type:
+def _masked_class(base: type) -> Any:
     return type(f'Masked{base.__name__}', (MaskMixin, base), {'base_class': base})
 
 

@@ -13,7 +13,6 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import torch
-from mmagic.models.base_models import BaseEditModel
 from mmagic.registry import MODELS
 from mmengine.dist import get_rank
 from mmengine.logging import print_log
@@ -38,8 +37,10 @@ from sapd_plugin.errors import SAPDError
 from sapd_plugin.mmagic.options import base_model_class, check_config
 from sapd_plugin.priors.segmenters.online import build_online_segmenter
 
-# The class that the mixin goes before; at run time it is the user's choice.
-Base = BaseEditModel if TYPE_CHECKING else object
+if TYPE_CHECKING:  # at run time the mixin goes before the class of the user's choice
+    from mmagic.models.base_models import BaseEditModel as Base
+else:
+    Base = object
 
 
 @MODELS.register_module(name='SAPDModel')

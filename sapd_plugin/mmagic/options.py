@@ -1,4 +1,4 @@
-"""Checks the model's config before anything is built from it."""
+"""Checks of the model's config before anything is built from it."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def base_model_class(name: str | type) -> type:
     Raises:
         SAPDError: no such model in MMagic's registry, or one that SAPD does not support.
     """
-    base = name if isinstance(name, type) else MODELS.get(name) if name != 'SAPDModel' else None
+    base: Any = name if isinstance(name, type) else MODELS.get(name) if name != 'SAPDModel' else None
     if base is None:
         models = MODELS.module_dict.items()
         names = sorted(k for k, v in models if inspect.isclass(v) and issubclass(v, BaseEditModel))
@@ -37,7 +37,7 @@ def base_model_class(name: str | type) -> type:
             f"model.base_model_type: found '{name}', expected one of {', '.join(names)}.{nearest(name, names)}"
         )
     refuse = f'model.base_model_type: {base.__name__} cannot be used, because '
-    if not (inspect.isclass(base) and issubclass(base, BaseEditModel)):
+    if not (isinstance(base, type) and issubclass(base, BaseEditModel)):
         raise SAPDError(f'{refuse}it is not a subclass of BaseEditModel, so it has no generator that restores images.')
     refuse_base('model.base_model_type', base, REFUSED)
     if base.train_step is not BaseModel.train_step:
