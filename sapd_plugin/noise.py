@@ -26,8 +26,8 @@ class NoiseSource:
         clip: clip to the range of 8-bit images. Papers do not, so that the noise stays Gaussian.
 
     Raises:
-        SAPDError: ``sigma`` is negative or not a number or pair of numbers, or a range is given with a seed, or ``seed``
-            or ``clip`` has the wrong type.
+        SAPDError: ``sigma`` is negative or not a number or a pair of numbers; a range is given with a seed; ``seed`` or
+            ``clip`` has the wrong type.
 
     >>> noisy = NoiseSource('test', 25, seed=0)(np.zeros((2, 2, 3), np.float32), peak=255)
     >>> noisy.ravel()[:3].round(2).tolist(), noisy.dtype

@@ -15,7 +15,7 @@ from sapd_plugin.errors import SAPDError
 
 try:
     alias_functional_tensor()  # BasicSR 1.4.2 cannot be imported with torchvision >= 0.17 without it
-    from basicsr.utils.registry import ARCH_REGISTRY, LOSS_REGISTRY, MODEL_REGISTRY
+    from basicsr.utils.registry import MODEL_REGISTRY
 except ModuleNotFoundError as error:
     if error.name == 'basicsr.utils.registry':
         raise SAPDError(
@@ -24,25 +24,23 @@ except ModuleNotFoundError as error:
         ) from error
     raise
 
-from sapd_plugin.basicsr.archs import register_networks
 from sapd_plugin.basicsr.dataset import PairedImageMaskDataset
 from sapd_plugin.basicsr.floor_model import FloorSRModel
-from sapd_plugin.basicsr.losses import build_multi_output_loss, register_losses
 from sapd_plugin.basicsr.metrics import calculate_protocol_psnr, calculate_protocol_ssim
 from sapd_plugin.basicsr.model import SAPDMixin, build_sapd_model
 from sapd_plugin.basicsr.noise_dataset import GaussianNoiseDataset
 from sapd_plugin.basicsr.patches import apply_all
-from sapd_plugin.basicsr.registry import register_builder
-from sapd_plugin.basicsr.spf import build_spf_network
+from sapd_plugin.basicsr.registration import (
+    build_multi_output_loss,
+    build_spf_network,
+    register_all,
+    register_builder,
+)
 from sapd_plugin.core import SGRLoss, SPDLoss
 
-# What is the adapter's own is registered where it is defined; the rest of the package knows no registry.
+# The other models, the datasets and the metrics are registered where they are defined.
 register_builder(MODEL_REGISTRY, 'SAPDModel', build_sapd_model)
-register_builder(ARCH_REGISTRY, 'SPF', build_spf_network)
-register_networks()
-LOSS_REGISTRY.register(SPDLoss)
-LOSS_REGISTRY.register(SGRLoss)
-register_losses()
+register_all()
 apply_all()
 
 __all__ = [

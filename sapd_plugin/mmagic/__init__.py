@@ -12,26 +12,19 @@
 It also lets MMEngine read its own checkpoints under torch >= 2.6, see :mod:`sapd_plugin.mmagic.checkpoints`.
 """
 
-from mmagic.registry import MODELS
-
 from sapd_plugin.core import SGRLoss, SPDLoss
-from sapd_plugin.mmagic.archs import register_networks
 from sapd_plugin.mmagic.checkpoints import trust_own_checkpoints
 from sapd_plugin.mmagic.dataset import build_paired_image_mask_dataset
 from sapd_plugin.mmagic.hook import SAPDHook
-from sapd_plugin.mmagic.losses import build_multi_output_loss, register_losses
 from sapd_plugin.mmagic.metrics import ProtocolPSNR, ProtocolSSIM
 from sapd_plugin.mmagic.model import SAPDMixin, build_sapd_model
 from sapd_plugin.mmagic.noise import GaussianNoise, MATLABGray
 from sapd_plugin.mmagic.optim import SAPDOptimWrapperConstructor
 from sapd_plugin.mmagic.published import PublishedCheckpointHook
-from sapd_plugin.mmagic.spf import build_spf_network
+from sapd_plugin.mmagic.registration import build_multi_output_loss, build_spf_network, register_all
 
-# What is the adapter's own is registered where it is defined; the rest of the package knows no registry.
-MODELS.register_module(module=SPDLoss)
-MODELS.register_module(module=SGRLoss)
-register_networks()
-register_losses()
+# All else is registered where it is defined.
+register_all()
 trust_own_checkpoints()
 
 __all__ = [

@@ -63,7 +63,7 @@ def test_floor_model_hands_floored_images_to_the_tester():
     [
         ({'protocol': 'y_round'}, ["val.metrics.psnr.protocol: found 'y_round'", "Did you mean 'y_rounded'?"]),
         ({}, ['val.metrics.psnr.protocol: found None']),
-        ({'protocol': 'rgb_float'}, ['rounds images to 8 bits', "Take 'rgb'"]),
+        ({'protocol': 'rgb_float'}, ['rounds images to 8 bits', "Use 'rgb'"]),
         ({'protocol': 'y', 'crop_borders': 4}, ["unknown key 'crop_borders'", "Did you mean 'crop_border'?"]),
         ({'protocol': 'y', 'test_y_channel': True}, ["unknown key 'test_y_channel'"]),
         ({'protocol': 'y', 'input_order': 'hwc'}, ["input_order: found 'hwc'"]),
