@@ -105,8 +105,8 @@ def check_losses(where: str, losses: Mapping[str, Any], check: Callable[[str, An
 
     Args:
         where: the block that holds the losses, for messages.
-        losses: the blocks of SPD, SGR and the second reconstruction loss by their keys, in this order; falsy if absent.
-        check: gets key and block of each loss that is there.
+        losses: key -> block (falsy if absent) of SPD, SGR and the second reconstruction loss, in this order.
+        check: called with key and block of each loss.
 
     Raises:
         SAPDError: naming the key, what was found and what is expected.
@@ -123,12 +123,7 @@ def check_losses(where: str, losses: Mapping[str, Any], check: Callable[[str, An
 
 
 def refuse_base(key: str, base: type, reasons: Mapping[str, str]) -> None:
-    """Refuse a base model that descends from a class whose batches masks cannot follow.
-
-    Args:
-        key: the config key that names the model, for the message.
-        base: the model's class.
-        reasons: class name -> why it cannot be used.
+    """Refuse a base model, named at ``key``, that descends from a class of ``reasons`` (class name -> reason).
 
     Raises:
         SAPDError: naming the model and the reason.

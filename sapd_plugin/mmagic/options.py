@@ -40,12 +40,13 @@ def base_model_class(name: str | type) -> type:
     if not (isinstance(base, type) and issubclass(base, BaseEditModel)):
         raise SAPDError(f'{refuse}it is not a subclass of BaseEditModel, so it has no generator that restores images.')
     refuse_base('model.base_model_type', base, REFUSED)
-    if base.train_step is not BaseModel.train_step:
+    editor: type[BaseEditModel] = base
+    if editor.train_step is not BaseModel.train_step:
         raise SAPDError(
             f'{refuse}it has its own training step (generative adversarial models do), and SAPD adds its losses to '
             'the sum that BaseModel.train_step minimizes.'
         )
-    return base
+    return editor
 
 
 def check_config(base: type, config: Mapping[str, Any], ours: Mapping[str, Any]) -> None:
