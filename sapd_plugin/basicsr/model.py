@@ -35,7 +35,7 @@ from sapd_plugin.core import (
 )
 from sapd_plugin.errors import SAPDError
 from sapd_plugin.metrics import canonical_color
-from sapd_plugin.priors.segmenters.online import build_online_segmenter
+from sapd_plugin.priors.segmenters import build_online_segmenter
 
 if TYPE_CHECKING:  # at run time the mixin goes before the class of the user's choice
     from basicsr.models.base_model import BaseModel as Base

@@ -35,7 +35,7 @@ from sapd_plugin.core import (
 )
 from sapd_plugin.errors import SAPDError
 from sapd_plugin.mmagic.options import base_model_class, check_config
-from sapd_plugin.priors.segmenters.online import build_online_segmenter
+from sapd_plugin.priors.segmenters import build_online_segmenter
 
 if TYPE_CHECKING:  # at run time the mixin goes before the class of the user's choice
     from mmagic.models.base_models import BaseEditModel as Base
