@@ -1,4 +1,4 @@
-"""Griffe extension of the API page: our docstrings hold Sphinx roles and bare doctests, which Markdown would misread."""
+"""Griffe extension for the API page: our docstrings hold Sphinx roles and bare doctests, which Markdown misreads."""
 
 from __future__ import annotations
 
