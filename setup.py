@@ -17,7 +17,7 @@ ROOT = Path(__file__).parent
 class BuildWithConfigs(build_py):
     """Ship ``configs/`` in the wheel as ``sapd_plugin/.mim/configs``, as MMagic ships its own."""
 
-    def run(self) -> None:
+    def run(self) -> None:  # noqa: D102
         super().run()
         if not self.editable_mode:
             target = Path(self.build_lib, 'sapd_plugin', '.mim', 'configs')
