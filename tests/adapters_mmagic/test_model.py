@@ -94,7 +94,7 @@ def test_weights_zero_is_the_stock_run_bit_for_bit(pairs, store, tmp_path, name)
     streams = torch.get_rng_state(), np.random.get_state()[1], random.getstate()
     sapd = trained(sapd_config(pairs, store, **CASES[name], **ZERO), tmp_path / 'sapd')
     assert_equal_states(stock.model.generator, sapd.model.generator)
-    saved = [torch.load(tmp_path / kind / 'iter_4.pth', weights_only=True) for kind in ('stock', 'sapd')]
+    saved = [torch.load(tmp_path / kind / 'iter_4.pth') for kind in ('stock', 'sapd')]
     assert_equal_states(saved[0]['state_dict'], saved[1]['state_dict'])
     assert saved[0].get('ema_state_dict', {}).keys() == saved[1].get('ema_state_dict', {}).keys()
     if 'ema_state_dict' in saved[0]:
