@@ -113,7 +113,7 @@ def test_ctrl_c_stops_and_the_next_run_goes_on(photos: Path, tmp_path: Path) -> 
     process.send_signal(signal.SIGINT)
     out, _ = process.communicate(timeout=60)
     assert process.returncode == 130
-    assert 'run the same command again to go on' in out
+    assert 'rerun the same command to resume' in out
     reached = len(MaskStore(store))
     assert 3 <= reached < 46
     assert f'{reached} masks written, 0 kept, 0 failed, {46 - reached} left' in out
@@ -171,7 +171,7 @@ def test_a_full_disk_stops_the_tool_with_one_line(photos: Path, tmp_path: Path) 
     done = subprocess.run(command, capture_output=True, text=True, check=False, preexec_fn=small_files)
     assert done.returncode == 2
     assert 'error: mask store' in done.stderr
-    assert 'make room or mend the permissions, then run again to go on' in done.stderr
+    assert 'make room or repair the permissions, then rerun the same command to resume' in done.stderr
     assert 'Traceback' not in done.stderr
 
 
