@@ -32,7 +32,7 @@ from sapd_plugin.core import (
     start_from,
 )
 from sapd_plugin.errors import SAPDError
-from sapd_plugin.priors.segmenters.online import build_online_segmenter
+from sapd_plugin.priors.segmenters import build_online_segmenter
 
 
 def SAPDModel(opt: dict[str, Any]) -> Any:

@@ -31,7 +31,7 @@ from sapd_plugin.core import (
 )
 from sapd_plugin.errors import SAPDError
 from sapd_plugin.mmagic.options import base_model_class, check_config
-from sapd_plugin.priors.segmenters.online import build_online_segmenter
+from sapd_plugin.priors.segmenters import build_online_segmenter
 
 
 def SAPDModel(
