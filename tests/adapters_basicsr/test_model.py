@@ -80,7 +80,7 @@ def session(opt: dict, root: Path, steps: int, resume: dict | None = None, start
     dataset = build_dataset(data)
     model = build_model(opt)
     if resume:
-        model.resume_training(torch.load(resume['resume_state'], weights_only=True))
+        model.resume_training(torch.load(resume['resume_state']))
     for iteration in range(start + 1, start + steps + 1):
         python = random.getstate()
         random.seed(iteration)

@@ -106,10 +106,7 @@ def test_interrupted_and_resumed_equals_uninterrupted(shared_data, tmp_path):
     for name in ('net_g_4.pth', 'net_spf_4.pth'):
         whole, halves = (weights(tmp_path / 'experiments' / kind, name) for kind in ('whole', 'halves'))
         assert_same(whole, halves)
-    states = [
-        torch.load(tmp_path / f'experiments/{kind}/training_states/4.state', weights_only=True)
-        for kind in ('whole', 'halves')
-    ]
+    states = [torch.load(tmp_path / f'experiments/{kind}/training_states/4.state') for kind in ('whole', 'halves')]
     assert states[0]['schedulers'] == states[1]['schedulers']
     streams = [
         torch.load(tmp_path / f'experiments/{kind}/training_states/4.sapd.rank0', weights_only=True)
