@@ -13,6 +13,7 @@ from sapd_plugin.experiments.commands import execute
 from sapd_plugin.experiments.framework import EvalSet
 from sapd_plugin.experiments.run import Run
 from sapd_plugin.experiments.tasks import RunTask
+from sapd_plugin.metrics import canonical_color
 
 COST_SIZE = (256, 256)  # height and width of the image that inference is measured on, as papers have it
 
@@ -66,7 +67,7 @@ class CostTask(RunTask):
     def __init__(self, run: Run, stock: Run) -> None:
         super().__init__('cost', run)
         self.stock = stock
-        self._channels = 1 if run.table.protocol == 'grey' else 3
+        self._channels = 1 if canonical_color(run.table.protocol) == 'gray' else 3
 
     def done(self) -> bool:
         """Whether it was measured."""
