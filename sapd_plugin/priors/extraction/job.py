@@ -65,8 +65,6 @@ class Report:
 
     def lines(self) -> Iterable[str]:
         """Say it to the user: counts, rates, coverage; then each image that failed, with its reason."""
-        if self.interrupted:
-            yield 'Stopped. What was written is whole; run the same command again to go on.'
         yield f'{self.written} masks written, {self.kept} kept, {len(self.failed)} failed, {self.left} left'
         if self.written:
             yield (

@@ -111,9 +111,9 @@ def test_ctrl_c_stops_and_the_next_run_goes_on(photos: Path, tmp_path: Path) -> 
     while not (meta.exists() and meta.read_text().count('\n') >= 3) and time.monotonic() < deadline:
         time.sleep(0.01)
     process.send_signal(signal.SIGINT)
-    out, _ = process.communicate(timeout=60)
+    out, err = process.communicate(timeout=60)
     assert process.returncode == 130
-    assert 'run the same command again to go on' in out
+    assert 'rerun the same command to resume' in err
     reached = len(MaskStore(store))
     assert 3 <= reached < 46
     assert f'{reached} masks written, 0 kept, 0 failed, {46 - reached} left' in out

@@ -81,7 +81,7 @@ def test_sigterm_stops_as_ctrl_c_does_and_other_ranks_go_on(photos: Path, tmp_pa
     first.send_signal(signal.SIGTERM)
     out, err = first.communicate(timeout=120)
     assert first.returncode == 130, out + err
-    assert 'run the same command again to go on' in out
+    assert 'rerun the same command to resume' in err
     reached = len(MaskStore(store))
     assert 2 <= reached < 12
 
