@@ -1,6 +1,7 @@
 """IR networks that BasicSR or MMagic lacks: plain modules, image in, image out, framework-free.
 
-Each is written from its paper and has its authors' parameter names, so that published checkpoints load strictly.
+Parameters have the names that the authors use, so that published checkpoints load strictly. NOTICE cites each paper and
+names the licence of the authors' weights.
 Images are (N,C,H,W) floating, values 0-1, RGB, any H and W. A network that returns several images does so in training
 mode alone; in eval mode it returns the final one. ``NETWORKS`` maps the names under which the adapters register
 to classes.

@@ -1,4 +1,7 @@
-"""DnCNN (Zhang et al., "Beyond a Gaussian Denoiser: Residual Learning of Deep CNN for Image Denoising", TIP 2017)."""
+"""DnCNN (Zhang et al., "Beyond a Gaussian Denoiser: Residual Learning of Deep CNN for Image Denoising", TIP 2017).
+
+Independent implementation. Licence of the authors' weights (cszn/KAIR): MIT.
+"""
 
 from __future__ import annotations
 

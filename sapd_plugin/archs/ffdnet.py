@@ -1,4 +1,7 @@
-"""FFDNet (Zhang et al., "FFDNet: Toward a Fast and Flexible Solution for CNN-Based Image Denoising", TIP 2018)."""
+"""FFDNet (Zhang et al., "FFDNet: Toward a Fast and Flexible Solution for CNN-Based Image Denoising", TIP 2018).
+
+Independent implementation. Licence of the authors' weights (cszn/KAIR): MIT.
+"""
 
 from __future__ import annotations
 

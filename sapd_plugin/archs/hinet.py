@@ -1,4 +1,7 @@
-"""HINet (Chen et al., "HINet: Half Instance Normalization Network for Image Restoration", CVPR Workshops 2021)."""
+"""HINet (Chen et al., "HINet: Half Instance Normalization Network for Image Restoration", CVPR Workshops 2021).
+
+Independent implementation. Licence of the authors' weights (megvii-model/HINet): MIT.
+"""
 
 from __future__ import annotations
 

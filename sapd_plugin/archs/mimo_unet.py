@@ -1,4 +1,7 @@
-"""MIMO-UNet (Cho et al., "Rethinking Coarse-to-Fine Approach in Single Image Deblurring", ICCV 2021)."""
+"""MIMO-UNet (Cho et al., "Rethinking Coarse-to-Fine Approach in Single Image Deblurring", ICCV 2021).
+
+Independent implementation. Licence of the authors' weights (chosj95/MIMO-UNet): no licence file found; ask the authors.
+"""
 
 from __future__ import annotations
 

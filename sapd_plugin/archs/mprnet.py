@@ -1,4 +1,7 @@
-"""MPRNet (Zamir et al., "Multi-Stage Progressive Image Restoration", CVPR 2021)."""
+"""MPRNet (Zamir et al., "Multi-Stage Progressive Image Restoration", CVPR 2021).
+
+Independent implementation. Licence of the authors' weights (swz30/MPRNet): Academic Public License, non-commercial.
+"""
 
 from __future__ import annotations
 

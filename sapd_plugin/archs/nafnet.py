@@ -1,5 +1,7 @@
 """NAFNet (Chen et al., "Simple Baselines for Image Restoration", ECCV 2022), plain and with TLC.
 
+Independent implementation. Licence of the authors' weights (megvii-research/NAFNet): MIT.
+
 TLC (Chu et al., "Improving Image Restoration by Revisiting Global Information Aggregation", ECCV 2022) is how NAFNet's
 published GoPro and REDS numbers are tested: the channel attention's mean over the whole image becomes a mean over a
 window of about the training patch's size. It changes no parameter.

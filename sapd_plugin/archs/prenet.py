@@ -1,6 +1,8 @@
 """PReNet and its relatives for deraining (Ren et al., "Progressive Image Deraining Networks: A Better and Simpler
 Baseline", CVPR 2019).
 
+Independent implementation. Licence of the authors' weights (csdwren/PReNet): no licence file found; ask the authors.
+
 The same small residual network is applied ``recurrent_iter`` times to the rainy image and the latest estimate
 (Sec. 3.1, PRN); PReNet has a convolutional LSTM that carries features from stage to stage (Sec. 3.1); in the ``_r``
 versions one residual block, applied five times, takes the place of five (Sec. 3.2). Loss: negative SSIM of the last

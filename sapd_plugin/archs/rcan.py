@@ -1,4 +1,7 @@
-"""RCAN (Zhang et al., "Image Super-Resolution Using Very Deep Residual Channel Attention Networks", ECCV 2018)."""
+"""RCAN (Zhang et al., "Image Super-Resolution Using Very Deep Residual Channel Attention Networks", ECCV 2018).
+
+Independent implementation. Licence of the authors' weights (yulunzhang/RCAN): no licence file found; ask the authors.
+"""
 
 from __future__ import annotations
 

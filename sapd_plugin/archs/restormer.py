@@ -1,4 +1,7 @@
-"""Restormer (Zamir et al., "Restormer: Efficient Transformer for High-Resolution Image Restoration", CVPR 2022)."""
+"""Restormer (Zamir et al., "Restormer: Efficient Transformer for High-Resolution Image Restoration", CVPR 2022).
+
+Independent implementation. Licence of the authors' weights (swz30/Restormer): Academic Public License, non-commercial.
+"""
 
 from __future__ import annotations
 

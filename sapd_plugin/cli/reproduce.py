@@ -24,9 +24,9 @@ from pathlib import Path
 
 from sapd_plugin.errors import SAPDError, check_choice
 from sapd_plugin.experiments import listing
-from sapd_plugin.experiments.catalogue import CONFIGS, FRAMEWORKS, MASK_SOURCES, Catalogue, Table, read_catalogue
-from sapd_plugin.experiments.cells import Cell, all_cells, select_cells
+from sapd_plugin.experiments.catalogue import Catalogue, Cell, read_catalogue, select_cells
 from sapd_plugin.experiments.collected import finished
+from sapd_plugin.experiments.definitions import FRAMEWORKS, MASK_SOURCES, Table
 from sapd_plugin.experiments.framework import Launch
 from sapd_plugin.experiments.frameworks import load_framework
 from sapd_plugin.experiments.plan import chain
@@ -54,7 +54,9 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
     for command in (show, run, tell):
         command.add_argument('--output', type=Path, default=Path('runs/tables'), help='results (default: %(default)s)')
         command.add_argument(
-            '--definitions', type=Path, default=CONFIGS / 'tables', help='a folder of tables of your own'
+            '--definitions',
+            type=Path,
+            help='folder with tables, models and arms of your own, beside the shipped ones',
         )
     run.add_argument('table', metavar='TABLE')
     run.add_argument('cells', nargs='*', metavar='CELL', help='default: all of the table')
@@ -85,7 +87,7 @@ def run(options: argparse.Namespace, catalogue: Catalogue) -> None:
     tables, framework = catalogue.select(options.table), load_framework(options.framework)
     settings = _settings(options, tables)
     recipes = {table.name: Recipes(catalogue, table, framework, settings) for table in tables}
-    cells = [cell for table in tables for cell in all_cells(catalogue, table, framework.name)]
+    cells = [cell for table in tables for cell in catalogue.cells(table, framework.name)]
     if not cells:
         raise SAPDError(f'--framework: no model of {options.table} has a config of {framework.name}.')
     if options.table not in recipes:
@@ -153,7 +155,7 @@ def _settings(options: argparse.Namespace, tables: Sequence[Table]) -> Settings:
 
 def show(options: argparse.Namespace, catalogue: Catalogue) -> None:
     """Print the tables that are named, or all."""
-    tables = catalogue.select_all(options.tables) or catalogue.tables.values()
+    tables = [table for name in options.tables for table in catalogue.select(name)] or catalogue.tables.values()
     listing.show(catalogue, tables, list(iter_results(options.output.resolve())))
 
 
@@ -162,7 +164,7 @@ def tell(options: argparse.Namespace, catalogue: Catalogue) -> None:
     root = options.output.resolve()
     found = list(iter_results(root))
     measured = dict.fromkeys(r.cell.table for r in found if r.cell.table in catalogue.tables)
-    tables = catalogue.select_all(options.tables) or [catalogue.table(name) for name in measured]
+    tables = [table for name in options.tables or measured for table in catalogue.select(name)]
     write_reports(catalogue, tables, found, root)
 
 

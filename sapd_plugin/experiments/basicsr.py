@@ -11,7 +11,7 @@ import torch
 import yaml
 from basicsr.utils.options import ordered_yaml
 
-from sapd_plugin.experiments.catalogue import Table
+from sapd_plugin.experiments.definitions import Table
 from sapd_plugin.experiments.framework import (
     EvalSet,
     Evaluation,

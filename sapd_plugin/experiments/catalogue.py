@@ -1,169 +1,62 @@
-"""The tables of papers as data: ``configs/tables/*.yml``, read and checked.
+"""Tables of papers as data: the shipped YAML files of ``configs/tables``, and a folder of the user's on top of them.
 
-``models.yml`` holds the networks with their sizes, ``arms.yml`` what is compared; each other file is a table.
+``models.yml`` holds the networks with their sizes, ``arms.yml`` what is compared; every other file is a table.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import Any
+from typing import TypeVar
 
-import yaml
+from msgspec.structs import replace
 
-from sapd_plugin.errors import SAPDError, check_choice, check_keys, nearest
+from sapd_plugin.errors import SAPDError, check_choice, nearest
+from sapd_plugin.experiments.definitions import Arm, Entry, Model, Table
 from sapd_plugin.metrics.protocols import check_metric
 from sapd_plugin.paths import configs
+from sapd_plugin.structs import convert, read_yaml
 
-CONFIGS = configs()
-FRAMEWORKS = ('basicsr', 'mmagic')
-SIZES = ('full', 'small', 'tiny')
-MASK_SOURCES = ('restored', 'target', 'input')
-PRETRAINING = 'pretraining'
-"""The arm whose student the others start from, where an entry says how it is trained."""
 _NOT_TABLES = ('models.yml', 'arms.yml')
+T = TypeVar('T', Arm, Model)
 
 
 @dataclass(frozen=True)
-class Arm:
-    """What is added to a stock config.
+class Cell:
+    """One run: a model of one size, in one arm, with one seed. Its text is ``MODEL/SIZE/ARM/SEED``."""
 
-    ``spf``, ``spd``, ``sgr`` and ``dataset`` are blocks, or None: left out. ``extra``: only in tables that name it.
-    ``once``: trained with the first seed alone. ``longer``: trained for the wall time of SAPD, by the entry's
-    ``time_factor``. ``masks`` says where the masks come from when it is not what the command line
-    says: ``source``, ``segmenter``, or ``store``, a finished one below the data folder.
-    """
+    framework: str
+    table: str
+    model: str
+    size: str
+    arm: str
+    seed: int
 
-    name: str
-    label: str
-    published: bool = False
-    extra: bool = False
-    once: bool = False
-    longer: bool = False
-    masks: Mapping[str, str] = field(default_factory=dict)
-    spf: Mapping[str, Any] | None = None
-    spd: Mapping[str, Any] | None = None
-    sgr: Mapping[str, Any] | None = None
-    dataset: Mapping[str, Any] = field(default_factory=dict)
+    def __str__(self) -> str:
+        return f'{self.model}/{self.size}/{self.arm}/{self.seed}'
 
     @property
-    def has_priors(self) -> bool:
-        """Whether SAPD takes part."""
-        return self.spf is not None
+    def name(self) -> str:
+        """The name of the experiment in its framework."""
+        return f'{self.table}_{self.model}_{self.size}_{self.arm}_{self.seed}'
 
-
-@dataclass(frozen=True)
-class Model:
-    """A network: its paper and page, its types and sizes in each framework, its authors' checkpoints.
-
-    ``type``: the names under which stock configs may build it; ``sizes``: what overrides its block in the full-size
-    config; ``checkpoints``: by training set, a path below the folder of checkpoints.
-    """
-
-    name: str
-    paper: str
-    page: str
-    type: Mapping[str, Sequence[str]]
-    sizes: Mapping[str, Mapping[str, Mapping[str, Any]]] = field(default_factory=dict)
-    checkpoints: Mapping[str, str] = field(default_factory=dict)
-
-    def overrides(self, size: str, framework: str) -> Mapping[str, Any]:
-        """The overrides; none for the full size."""
-        return {} if size == 'full' else self.sizes[size][framework]
-
-
-@dataclass(frozen=True)
-class Entry:
-    """A model's place in a table: its stock config in each framework, and what goes with them.
-
-    ``gpus``: on how many GPUs the configs' batch was published; ``published``: the authors' checkpoint where it is not
-    the model's for the table's training set; ``set``: dotted config keys to change, for each framework;
-    ``pretraining``: more of them, for the arm of that name, whose student all other trainings of the model start from;
-    none: they start from scratch; ``arms``: those of the table that the model gets, None for all; ``time_factor``: how
-    many stock iterations fit into the wall time of one with SAPD, for the arms that are trained longer.
-    """
-
-    configs: Mapping[str, str]
-    gpus: int = 1
-    published: str | None = None
-    set: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
-    pretraining: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
-    arms: tuple[str, ...] | None = None
-    time_factor: float = 1.0
-
-
-@dataclass(frozen=True)
-class Yardstick:
-    """A number of somebody else's, with its source."""
-
-    model: str
-    test: str
-    psnr: float
-    source: str
-    ssim: float | None = None
-    size: str = 'full'
-    note: str = ''
-
-
-@dataclass(frozen=True)
-class Table:
-    """A table of a paper.
-
-    ``train``: the training set; ``tests``: name -> folder below the data folder; ``validation``: such a folder for the
-    curves of the training, None for the first test set; ``sigma``: of the noise added to the images of tests;
-    ``mask_images``: the images, below the data folder, that masks are cut on where the training makes its degraded
-    images itself; ``mask_giver``: the model whose stock student restores the images that masks are cut on, None for
-    each its own; ``group``: a name for several tables that are run and reported together; ``made_by``: the tool that
-    makes its folders of images; ``resume``: whether an interrupted training goes on: not where seeds are paired and
-    trainings are short, for BasicSR goes on with other patches than it would have seen.
-    """
-
-    name: str
-    title: str
-    task: str
-    train: str
-    tests: Mapping[str, str]
-    protocol: str
-    entries: Mapping[str, Entry]
-    quantise: str = 'round'
-    validation: str | None = None
-    sigma: float | None = None
-    mask_images: str | None = None
-    mask_giver: str | None = None
-    group: str | None = None
-    made_by: str = 'tools/prepare_dataset.py'
-    resume: bool = True
-    arms: tuple[str, ...] = ()
-    sizes: tuple[str, ...] = SIZES
-    seeds: tuple[int, ...] = (0, 1, 2)
-    yardsticks: tuple[Yardstick, ...] = ()
-    note: str = ''
-
-    def published(self, model: Model) -> str | None:
-        """The authors' checkpoint of a model for this table."""
-        return self.entries[model.name].published or model.checkpoints.get(self.train)
+    def folder(self, root: Path) -> Path:
+        """Return the folder of everything that belongs to the cell."""
+        return root / self.framework / self.table / self.model / self.size / self.arm / str(self.seed)
 
 
 @dataclass(frozen=True)
 class Catalogue:
-    """All that ``configs/tables`` holds."""
+    """Tables, models and arms, each by its name."""
 
     tables: Mapping[str, Table]
     models: Mapping[str, Model]
     arms: Mapping[str, Arm]
 
-    def table(self, name: str) -> Table:
-        """Find a table.
-
-        Raises:
-            SAPDError: there is none of that name.
-        """
-        check_choice('TABLE', name, self.tables)
-        return self.tables[name]
-
     def select(self, name: str) -> list[Table]:
-        """Find the tables of a group, or the one table of that name.
+        """Return the tables of a group, or the one table of that name.
 
         Raises:
             SAPDError: there is neither.
@@ -174,97 +67,120 @@ class Catalogue:
             check_choice('TABLE', name, [*groups, *self.tables])
         return found or [self.tables[name]]
 
-    def select_all(self, names: Sequence[str]) -> list[Table]:
-        """Find the tables of several names, as :meth:`select` does."""
-        return [table for name in names for table in self.select(name)]
+    def cells(self, table: Table, framework: str) -> Iterator[Cell]:
+        """Yield a table's cells in an order in which they can be run: stock comes before what is built on it.
+
+        A published checkpoint is one cell, at full size, where the table names one.
+        """
+        for model, entry in table.entries.items():
+            if framework not in entry.configs:
+                continue
+            has_checkpoint, sizes = table.published(self.models[model]) is not None, self.models[model].sizes
+            for size in (size for size in table.sizes if size == 'full' or framework in sizes.get(size, {})):
+                for arm in (self.arms[name] for name in table.arms if entry.arms is None or name in entry.arms):
+                    if arm.published and not (has_checkpoint and size == 'full'):
+                        continue
+                    for seed in table.seeds[:1] if arm.once or arm.published else table.seeds:
+                        yield Cell(framework, table.name, model, size, arm.name, seed)
 
 
-def read_catalogue(folder: Path) -> Catalogue:
-    """Read and check every file of a folder.
+def select_cells(cells: Sequence[Cell], patterns: Sequence[str], grouped: bool = False) -> list[Cell]:
+    """Keep the cells that match a pattern; each part of ``MODEL/SIZE/ARM/SEED`` may hold wildcards, or be left out.
+
+    Args:
+        cells: all that there are.
+        patterns: an empty sequence keeps all cells.
+        grouped: whether the cells are of several tables, and patterns begin with the table's name.
+
+    Raises:
+        SAPDError: a pattern matches no cell.
+    """
+    if not patterns:
+        return list(cells)
+    names = {cell: f'{cell.table}/{cell}' if grouped else str(cell) for cell in cells}
+    chosen: set[Cell] = set()
+    for pattern in patterns:
+        parts = pattern.split('/')
+        found = [
+            cell
+            for cell, name in names.items()
+            if len(parts) <= len(name.split('/')) and all(map(fnmatchcase, name.split('/'), parts))
+        ]
+        if not found:
+            form = 'TABLE/MODEL/SIZE/ARM/SEED' if grouped else 'MODEL/SIZE/ARM/SEED'
+            raise SAPDError(
+                f"CELL: '{pattern}' fits none of {len(names)} cells, expected {form}, with wildcards "
+                f'or left out, for instance {", ".join(list(names.values())[:1])}.{nearest(pattern, names.values())}'
+            )
+        chosen.update(found)
+    return [cell for cell in cells if cell in chosen]
+
+
+def read_catalogue(definitions: Path | None = None) -> Catalogue:
+    """Read and check the shipped tables, and those of a folder on top of them.
+
+    Args:
+        definitions: a folder of the user's. Its ``models.yml`` and ``arms.yml``, where there are such, extend the
+            shipped ones; every other ``*.yml`` is a table. A stock config of such a table is looked up in
+            ``DEFINITIONS/configs/FRAMEWORK`` first, then among the shipped configs. An entry with a shipped name takes
+            the place of the shipped one.
 
     Raises:
         SAPDError: naming the file and the key that is wrong.
     """
-    arms = {
-        name: _build(Arm, {'name': name, **block}, f'arms.yml {name}') for name, block in _read(folder / 'arms.yml')
-    }
-    for arm in arms.values():
-        where = f'arms.yml {arm.name}'
-        check_keys(f'{where}.masks', arm.masks, ('source', 'segmenter', 'store'))
-        check_choice(f'{where}.masks.source', arm.masks.get('source', MASK_SOURCES[0]), MASK_SOURCES)
-    models = {
-        name: _build(Model, {'name': name, **block}, f'models.yml {name}')
-        for name, block in _read(folder / 'models.yml')
-    }
-    for model in models.values():
-        for size, frameworks in model.sizes.items():
-            check_choice(f'models.yml {model.name}.sizes', size, SIZES[1:])
-            check_keys(f'models.yml {model.name}.sizes.{size}', frameworks, FRAMEWORKS)
+    catalogue = _overlay(Catalogue({}, {}, {}), configs() / 'tables', [configs()])
+    if definitions is None:
+        return catalogue
+    if not definitions.is_dir():
+        raise SAPDError(f'--definitions: found no folder {definitions}.')
+    return _overlay(catalogue, definitions, [definitions / 'configs', configs()])
+
+
+def _overlay(base: Catalogue, folder: Path, stock: Sequence[Path]) -> Catalogue:
+    """Extend a catalogue by a folder of definitions, whose stock configs lie below the folders ``stock``."""
+    models = {**base.models, **_read_blocks(folder / 'models.yml', Model)}
+    arms = {**base.arms, **_read_blocks(folder / 'arms.yml', Arm)}
     paths = sorted(path for path in folder.glob('*.yml') if path.name not in _NOT_TABLES)
-    tables = {path.stem: _table(path, models, arms) for path in paths}
-    return Catalogue(tables, models, arms)
+    tables = {path.stem: _read_table(path, models, arms, stock) for path in paths}
+    return Catalogue({**base.tables, **tables}, models, arms)
 
 
-def _table(path: Path, models: Mapping[str, Model], arms: Mapping[str, Arm]) -> Table:
-    block = dict(_read(path))
-    entries = {}
-    for name, found in block.pop('models', {}).items():
-        _known(f'{path.name} models', name, models)
-        entry = dict(found)
-        entry['configs'] = {key: entry.pop(key) for key in FRAMEWORKS if key in entry}
-        if 'arms' in entry:
-            entry['arms'] = tuple(entry['arms'])
-        entries[name] = _build(Entry, entry, f'{path.name} models.{name}')
-        for framework, config in entries[name].configs.items():
-            if not (CONFIGS / framework / config).is_file():
-                raise SAPDError(f'{path.name} models.{name}.{framework}: no file {CONFIGS / framework / config}.')
-        for key in ('set', 'pretraining'):
-            check_keys(f'{path.name} models.{name}.{key}', getattr(entries[name], key), FRAMEWORKS)
-    yardsticks = []
-    for number, found in enumerate(block.pop('yardsticks', [])):
-        where = f'{path.name} yardsticks[{number}]'
-        yardsticks.append(_build(Yardstick, found, where))
-        _known(f'{where}.model', yardsticks[-1].model, models)
-        _known(f'{where}.test', yardsticks[-1].test, block.get('tests', {}))
-    block['arms'] = tuple(block.get('arms', [name for name, arm in arms.items() if not arm.extra]))
-    for arm in block['arms']:
-        _known(f'{path.name} arms', arm, arms)
-    for key in ('sizes', 'seeds'):
-        if key in block:
-            block[key] = tuple(block[key])
-    for size in block.get('sizes', ()):
-        check_choice(f'{path.name} sizes', size, SIZES)
-    check_metric(path.name, block.get('protocol'), quantise=block.get('quantise', 'round'))
-    for name, entry in entries.items():
+def _read_blocks(path: Path, kind: type[T]) -> dict[str, T]:
+    """Read the named blocks of ``models.yml`` or ``arms.yml``; a folder need not have such a file."""
+    blocks = read_yaml(path) if path.is_file() else {}
+    return {
+        name: convert({'name': name, **block} if isinstance(block, dict) else block, kind, f'{path.name} {name}')
+        for name, block in blocks.items()
+    }
+
+
+def _read_table(path: Path, models: Mapping[str, Model], arms: Mapping[str, Arm], stock: Sequence[Path]) -> Table:
+    where, block = path.name, read_yaml(path)
+    table = convert({'name': path.stem, **block}, Table, where)
+    for name in table.entries:
+        check_choice(f'{where} models', name, models)
+    for arm in table.arms:
+        check_choice(f'{where} arms', arm, arms)
+    own_arms = table.arms or tuple(name for name, arm in arms.items() if not arm.extra)
+    for name, entry in table.entries.items():
         for arm in entry.arms or ():
-            _known(f'{path.name} models.{name}.arms', arm, block['arms'])
-    if block.get('mask_giver') is not None:
-        _known(f'{path.name} mask_giver', block['mask_giver'], entries)
-    block.update(name=path.stem, entries=entries, yardsticks=tuple(yardsticks))
-    return _build(Table, block, path.name)
+            check_choice(f'{where} models.{name}.arms', arm, own_arms)
+    for number, yardstick in enumerate(table.yardsticks):
+        check_choice(f'{where} yardsticks[{number}].model', yardstick.model, models)
+        check_choice(f'{where} yardsticks[{number}].test', yardstick.test, table.tests)
+    if table.mask_provider is not None:
+        check_choice(f'{where} mask_giver', table.mask_provider, table.entries)
+    check_metric(where, table.protocol, quantise=table.quantise)
+    entries = {name: _find_configs(entry, f'{where} models.{name}', stock) for name, entry in table.entries.items()}
+    return replace(table, arms=own_arms, entries=entries)
 
 
-def _read(path: Path) -> Any:
-    if not path.is_file():
-        raise SAPDError(f'configs/tables: no file {path}.')
-    try:
-        found = yaml.safe_load(path.read_text(encoding='utf-8'))
-    except yaml.YAMLError as error:
-        raise SAPDError(f'{path}: not YAML: {error}') from error
-    if not isinstance(found, Mapping):
-        raise SAPDError(f'{path}: found {type(found).__name__}, expected a mapping.')
-    return found.items()
-
-
-def _build(kind: type, block: Mapping[str, Any], where: str) -> Any:
-    check_keys(where, block, kind.__dataclass_fields__)
-    try:
-        return kind(**block)
-    except TypeError as error:
-        raise SAPDError(f'{where}: {error}.') from error
-
-
-def _known(where: str, name: str, names: Iterable[str]) -> None:
-    names = list(names)
-    if name not in names:
-        raise SAPDError(f"{where}: found '{name}', expected one of {', '.join(names)}.{nearest(name, names)}")
+def _find_configs(entry: Entry, where: str, stock: Sequence[Path]) -> Entry:
+    paths = {}
+    for framework, config in entry.configs.items():
+        places = [folder / framework / config for folder in stock]
+        found = next((place for place in places if place.is_file()), None)
+        if found is None:
+            raise SAPDError(f'{where}.{framework}: no file {" or ".join(map(str, places))}.')
+        paths[framework] = str(found)
+    return replace(entry, **paths)

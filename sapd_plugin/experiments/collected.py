@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from sapd_plugin.errors import SAPDError, check_keys
-from sapd_plugin.experiments.cells import Cell
+from sapd_plugin.experiments.catalogue import Cell
 from sapd_plugin.experiments.results import Results
 
 CELL = ('framework', 'table', 'model', 'size', 'arm', 'seed')

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from sapd_plugin.errors import SAPDError, nearest
-from sapd_plugin.experiments.catalogue import Arm, Table
-from sapd_plugin.experiments.cells import Cell
+from sapd_plugin.experiments.catalogue import Cell
+from sapd_plugin.experiments.definitions import Arm, Table
 
 DATA = 'datasets/'
 """What paths of data begin with in the configs."""

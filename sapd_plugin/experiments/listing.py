@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from sapd_plugin.experiments.catalogue import FRAMEWORKS, Catalogue, Table
+from sapd_plugin.experiments.catalogue import Catalogue
+from sapd_plugin.experiments.definitions import FRAMEWORKS, Table
 from sapd_plugin.experiments.results import Results
 from sapd_plugin.experiments.summary import rows
 
@@ -28,7 +29,7 @@ def show(catalogue: Catalogue, tables: Iterable[Table], found: Sequence[Results]
         if table.note:
             print(f'  note: {table.note}')
         for model, entry in table.entries.items():
-            configs = ', '.join(f'{framework}: {config}' for framework, config in entry.configs.items())
+            configs = ', '.join(f'{side}: {path.parent.name}/{path.name}' for side, path in entry.configs.items())
             checkpoint = table.published(catalogue.models[model])
             published = f'; published checkpoint: {checkpoint}' if checkpoint else ''
             print(f'  {model}  {configs}{published}')

@@ -6,7 +6,7 @@ import re
 import shlex
 import sys
 
-from sapd_plugin.experiments.cells import Cell
+from sapd_plugin.experiments.catalogue import Cell
 from sapd_plugin.experiments.files import same, write
 from sapd_plugin.experiments.run import Recipes
 from sapd_plugin.experiments.tasks import Task

@@ -8,7 +8,7 @@ import sys
 
 from sapd_plugin.errors import SAPDError
 from sapd_plugin.experiments import results
-from sapd_plugin.experiments.cells import Cell
+from sapd_plugin.experiments.catalogue import Cell
 from sapd_plugin.experiments.files import write
 from sapd_plugin.experiments.framework import EvalSet, Evaluation
 from sapd_plugin.experiments.run import Recipes

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from mmengine.config import Config
 
-from sapd_plugin.experiments.catalogue import Table
+from sapd_plugin.experiments.definitions import Table
 from sapd_plugin.experiments.framework import (
     EvalSet,
     Evaluation,

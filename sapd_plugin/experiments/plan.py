@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from sapd_plugin.experiments.cells import Cell
+from sapd_plugin.experiments.catalogue import Cell
 from sapd_plugin.experiments.mask_tasks import mask_task
 from sapd_plugin.experiments.measuring_tasks import cost_task, test_task
 from sapd_plugin.experiments.run import Recipes
@@ -18,7 +18,7 @@ def chain(recipes: Recipes, cell: Cell) -> Iterator[Task]:
     if arm.published:
         yield published_task(recipes, cell)
     else:
-        if arm.has_priors and recipes.settings.masks is None and 'store' not in arm.masks:
+        if arm.has_priors and recipes.settings.masks is None and arm.masks.store is None:
             if recipes.mask_source(arm) == 'restored':
                 yield train_task(recipes, recipes.giver(cell))
             yield mask_task(recipes, cell)

@@ -11,8 +11,8 @@ mpl.use('Agg')  # no display where tables are made
 
 from matplotlib import pyplot as plt
 
-from sapd_plugin.experiments.catalogue import Catalogue, Table
-from sapd_plugin.experiments.cells import Cell
+from sapd_plugin.experiments.catalogue import Catalogue, Cell
+from sapd_plugin.experiments.definitions import Table
 from sapd_plugin.experiments.summary import Row
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from sapd_plugin.core import find_vgg
 from sapd_plugin.errors import SAPDError
-from sapd_plugin.experiments.cells import Cell
+from sapd_plugin.experiments.catalogue import Cell
 from sapd_plugin.experiments.checkpoints import read_published
 from sapd_plugin.experiments.run import Recipes
 from sapd_plugin.priors.segmenters import find_sam_checkpoint
@@ -35,7 +35,7 @@ def check(recipes: Recipes, cells: Sequence[Cell]) -> None:
             '--vgg-checkpoint: SGR needs VGG-19 weights, found none, neither at $SAPD_VGG_CHECKPOINT nor in '
             "torch hub's cache. tools/weights.py says where they come from."
         )
-    cut = [arm for arm in arms if arm.has_priors and settings.masks is None and 'store' not in arm.masks]
+    cut = [arm for arm in arms if arm.has_priors and settings.masks is None and arm.masks.store is None]
     if any('sam' in recipes.segmenter(arm) for arm in cut):
         named = dict(zip(settings.segmenter[::2], settings.segmenter[1::2])).get('--checkpoint')
         if find_sam_checkpoint(named) is None:
@@ -76,7 +76,7 @@ def _missing_data(recipes: Recipes, cells: Sequence[Cell]) -> list[Path]:
             arm = recipes.arm(cell)
             if table.mask_images and arm.has_priors:
                 folders.append(data / table.mask_images)
-            if arm.has_priors and 'store' in arm.masks:
-                folders.append(data / arm.masks['store'])
+            if arm.has_priors and arm.masks.store is not None:
+                folders.append(data / arm.masks.store)
     # An LMDB of BasicSR's is a folder, too.
     return [folder for folder in dict.fromkeys(folders) if not folder.is_dir() or not any(folder.iterdir())]

@@ -6,7 +6,7 @@ import csv
 import io
 from collections.abc import Sequence
 
-from sapd_plugin.experiments.catalogue import Table
+from sapd_plugin.experiments.definitions import Table
 from sapd_plugin.experiments.statistics import Estimate
 from sapd_plugin.experiments.summary import METRICS, Row
 

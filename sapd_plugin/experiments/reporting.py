@@ -8,8 +8,8 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from sapd_plugin.experiments import report
-from sapd_plugin.experiments.catalogue import FRAMEWORKS, Catalogue, Table
-from sapd_plugin.experiments.cells import Cell
+from sapd_plugin.experiments.catalogue import Catalogue, Cell
+from sapd_plugin.experiments.definitions import FRAMEWORKS, Table
 from sapd_plugin.experiments.framework import Framework
 from sapd_plugin.experiments.frameworks import load_framework
 from sapd_plugin.experiments.results import Results

@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from sapd_plugin.errors import SAPDError
-from sapd_plugin.experiments.catalogue import Table
-from sapd_plugin.experiments.cells import Cell
+from sapd_plugin.experiments.catalogue import Cell
+from sapd_plugin.experiments.definitions import Table
 
 FILE = 'results.json'
 PROTOCOL = ('protocol', 'quantise', 'sigma')

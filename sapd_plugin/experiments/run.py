@@ -8,8 +8,8 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TypeVar
 
-from sapd_plugin.experiments.catalogue import CONFIGS, PRETRAINING, Arm, Catalogue, Table
-from sapd_plugin.experiments.cells import Cell
+from sapd_plugin.experiments.catalogue import Catalogue, Cell
+from sapd_plugin.experiments.definitions import PRETRAINING, Arm, Table
 from sapd_plugin.experiments.framework import EvalSet, Framework, Training, batch_per_process
 from sapd_plugin.experiments.settings import Settings
 
@@ -52,7 +52,7 @@ class Recipes:
 
     def giver(self, cell: Cell) -> Cell:
         """The cell whose student restores the images that masks are cut on; one for all seeds and arms."""
-        giver = replace(self.stock(cell), model=self.table.mask_giver or cell.model)
+        giver = replace(self.stock(cell), model=self.table.mask_provider or cell.model)
         return self.start(giver) or giver
 
     def stock(self, cell: Cell) -> Cell:
@@ -67,17 +67,17 @@ class Recipes:
 
     def mask_source(self, arm: Arm) -> str:
         """Which images are cut: what the arm says, or the command line."""
-        return arm.masks.get('source', self.settings.mask_source)
+        return arm.masks.source or self.settings.mask_source
 
     def segmenter(self, arm: Arm) -> tuple[str, ...]:
         """Arguments of tools/extract_masks.py: what the arm says, or the command line."""
-        return ('--segmenter', arm.masks['segmenter']) if 'segmenter' in arm.masks else self.settings.segmenter
+        return ('--segmenter', arm.masks.segmenter) if arm.masks.segmenter else self.settings.segmenter
 
     def training(self, cell: Cell) -> Training:
         """What makes a cell's training config."""
         entry, model = self.table.entries[cell.model], self.catalogue.models[cell.model]
-        stock = CONFIGS / self.framework.name / entry.configs[self.framework.name]
-        start, changes = self.start(cell), dict(entry.set.get(self.framework.name, {}))
+        stock = entry.configs[self.framework.name]
+        start, changes = self.start(cell), dict(entry.changes.get(self.framework.name, {}))
         if cell.arm == PRETRAINING:
             changes |= entry.pretraining.get(self.framework.name, {})
         launch = self.settings.launch
@@ -135,14 +135,14 @@ class Recipes:
     def store(self, cell: Cell) -> Path:
         """The cell's mask store."""
         arm = self.arm(cell)
-        if 'store' in arm.masks:
-            return self.settings.data / arm.masks['store']
+        if arm.masks.store is not None:
+            return self.settings.data / arm.masks.store
         if self.settings.masks is not None:
             return self.settings.masks
         base = self.settings.root / self.framework.name / self.table.name / 'masks'
         source, giver = self.mask_source(arm), self.giver(cell).model
         name = f'{giver}-{cell.size}' if source == 'restored' else f'{source}-{giver}'
-        return base / (f'{name}-{arm.masks["segmenter"]}' if 'segmenter' in arm.masks else name)
+        return base / (f'{name}-{arm.masks.segmenter}' if arm.masks.segmenter else name)
 
     def student(self, cell: Cell) -> Path:
         """The weights that are tested; in a dry run a file that will be there, or a word for it."""

@@ -6,8 +6,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from sapd_plugin.experiments.catalogue import Catalogue, Table, Yardstick
-from sapd_plugin.experiments.cells import all_cells
+from sapd_plugin.experiments.catalogue import Catalogue
+from sapd_plugin.experiments.definitions import Table, Yardstick
 from sapd_plugin.experiments.results import Results
 from sapd_plugin.experiments.statistics import Estimate, estimate, paired
 
@@ -52,7 +52,7 @@ def rows(catalogue: Catalogue, table: Table, framework: str, found: Sequence[Res
     """
     mine = [r for r in found if r.cell.table == table.name and r.cell.framework == framework]
     seen = set()
-    for cell in all_cells(catalogue, table, framework):
+    for cell in catalogue.cells(table, framework):
         place = (cell.model, cell.size)
         if place not in seen:
             seen.add(place)

@@ -7,7 +7,7 @@ from pathlib import Path
 from statistics import fmean
 
 from sapd_plugin.experiments import results
-from sapd_plugin.experiments.cells import Cell
+from sapd_plugin.experiments.catalogue import Cell
 from sapd_plugin.experiments.checkpoints import read_published
 from sapd_plugin.experiments.files import same, write
 from sapd_plugin.experiments.run import Recipes

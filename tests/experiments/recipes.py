@@ -7,8 +7,7 @@ from typing import Any
 
 import yaml
 
-from sapd_plugin.experiments.catalogue import CONFIGS, Catalogue, read_catalogue
-from sapd_plugin.experiments.cells import Cell
+from sapd_plugin.experiments.catalogue import Catalogue, Cell, read_catalogue
 from sapd_plugin.experiments.results import Results
 
 MODELS = {
@@ -47,9 +46,8 @@ TABLE = {
 
 
 def definitions(folder: Path, table: dict[str, Any] | None = None) -> Path:
-    """Write a table ``trial`` with its models and the project's own arms."""
+    """Write a table ``trial`` with its models; the arms are the shipped ones."""
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / 'arms.yml').write_text((CONFIGS / 'tables/arms.yml').read_text())
     (folder / 'models.yml').write_text(yaml.safe_dump(MODELS))
     (folder / 'trial.yml').write_text(yaml.safe_dump(table or TABLE))
     return folder

@@ -7,7 +7,7 @@ import csv
 import pytest
 
 from sapd_plugin.errors import SAPDError
-from sapd_plugin.experiments.cells import Cell
+from sapd_plugin.experiments.catalogue import Cell
 from sapd_plugin.experiments.collected import COLUMNS, finished, merge, read, write
 from sapd_plugin.experiments.results import Results
 from sapd_plugin.experiments.summary import rows

@@ -6,26 +6,24 @@ import pytest
 import yaml
 
 from sapd_plugin.errors import SAPDError
-from sapd_plugin.experiments.catalogue import CONFIGS, read_catalogue
-from sapd_plugin.experiments.cells import Cell, all_cells, select_cells
+from sapd_plugin.experiments.catalogue import Cell, read_catalogue, select_cells
+from sapd_plugin.paths import configs
 from tests.experiments.recipes import TABLE, catalogue, definitions
 
-SHIPPED = read_catalogue(CONFIGS / 'tables')
+SHIPPED = read_catalogue()
 
 
 @pytest.mark.parametrize('name', SHIPPED.tables)
 def test_a_shipped_table_has_all_it_needs(name):
     table = SHIPPED.tables[name]
     assert table.tests
-    assert table.made_by == ('tools/prepare_study.py' if table.group else 'tools/prepare_dataset.py')
-    assert (CONFIGS.parent / table.made_by).is_file()
-    needed = {'stock', 'spd_sgr'} if table.group else {'stock', 'cascade', 'spd', 'spd_sgr', 'shuffled'}
-    assert needed <= set(table.arms)
-    assert len(table.seeds) >= (2 if table.group == 'explore' else 3)
+    assert {'stock', 'cascade', 'spd', 'spd_sgr', 'shuffled'} <= set(table.arms) or table.group
+    assert len(table.seeds) >= (2 if table.group else 3)
     for model, entry in table.entries.items():
         assert entry.configs, model
         for framework, config in entry.configs.items():
-            assert (CONFIGS / framework / config).is_file()
+            assert config.is_file()
+            assert config.is_relative_to(configs() / framework)
         for overrides in SHIPPED.models[model].sizes.values():
             assert overrides.keys() == entry.configs.keys()
     assert table.group or any('tiny' in SHIPPED.models[model].sizes for model in table.entries)
@@ -40,11 +38,11 @@ def test_a_shipped_table_has_all_it_needs(name):
     [
         ({'protcol': 'y'}, r"trial.yml: unknown key 'protcol'.*Did you mean 'protocol'"),
         ({'arms': ['stok']}, r"trial.yml arms: found 'stok'.*Did you mean 'stock'"),
-        ({'sizes': ['huge']}, r"trial.yml sizes: found 'huge'"),
+        ({'sizes': ['huge']}, r"trial.yml.sizes\[0\]: found 'huge', expected one of full, small, tiny"),
         ({'quantise': 'ceil'}, r"trial.yml.quantise: found 'ceil'"),
         ({'models': {'RCAM': {}}}, r"trial.yml models: found 'RCAM'.*Did you mean 'RCAN'"),
         ({'models': {'RCAN': {'basicsr': 'derain/absent.yml'}}}, r'models.RCAN.basicsr: no file .*absent.yml'),
-        ({'models': {'RCAN': {'basicrs': 'x'}}}, r"models.RCAN: unknown key 'basicrs'"),
+        ({'models': {'RCAN': {'basicrs': 'x'}}}, r"models.RCAN: unknown key 'basicrs'.*Did you mean 'basicsr'"),
         ({'yardsticks': [{'model': 'RCAN', 'test': 'Rain100L', 'psnr': 1}]}, r'yardsticks\[0\].*source'),
         ({'yardsticks': [{'model': 'RCAN', 'test': 'Rain100', 'psnr': 1, 'source': 'x'}]}, r'yardsticks\[0\].test'),
     ],
@@ -60,22 +58,42 @@ def test_a_file_that_is_no_table_is_named(tmp_path):
     with pytest.raises(SAPDError, match=r'other\.yml: not YAML'):
         read_catalogue(tmp_path)
     (tmp_path / 'other.yml').write_text(yaml.safe_dump({k: v for k, v in TABLE.items() if k != 'protocol'}))
-    with pytest.raises(SAPDError, match=r'other\.yml\.protocol: found None'):
+    with pytest.raises(SAPDError, match=r"other\.yml: found no key 'protocol'"):
         read_catalogue(tmp_path)
 
 
 def test_an_unknown_table_is_named(tmp_path):
     with pytest.raises(SAPDError, match="TABLE: found 'trail'.*Did you mean 'trial'"):
-        catalogue(tmp_path).table('trail')
+        catalogue(tmp_path).select('trail')
+
+
+def test_definitions_of_ones_own_extend_the_shipped_ones(tmp_path):
+    folder = definitions(tmp_path)
+    (folder / 'arms.yml').write_text(yaml.safe_dump({'strong': {'label': 'SPD x 10', 'spf': {}, 'spd': {}}}))
+    stock = folder / 'configs/basicsr/derain/mine.yml'
+    stock.parent.mkdir(parents=True)
+    stock.write_text((configs() / 'basicsr/derain/rcan_rain13k_stock.yml').read_text())
+    for name, config in (('mine', 'derain/mine.yml'), ('theirs', 'derain/rcan_rain13k_stock.yml')):
+        (folder / f'{name}.yml').write_text(
+            yaml.safe_dump({**TABLE, 'models': {'RCAN': {'basicsr': config}}, 'yardsticks': []})
+        )
+    found = read_catalogue(folder)
+    assert found.tables.keys() == SHIPPED.tables.keys() | {'trial', 'mine', 'theirs'}
+    assert found.models.keys() == SHIPPED.models.keys() | {'RCAN', 'Restormer'}
+    assert found.models['Restormer'].paper == 'its paper'  # in place of the shipped one
+    assert found.tables['mine'].arms == (*SHIPPED.tables['gopro'].arms, 'strong')
+    assert found.tables['gopro'] == SHIPPED.tables['gopro']
+    assert found.tables['mine'].entries['RCAN'].configs == {'basicsr': stock}
+    assert found.tables['theirs'].entries['RCAN'].configs['basicsr'].is_relative_to(configs())
 
 
 def test_cells_come_in_an_order_in_which_they_can_be_run(tmp_path):
     found = catalogue(tmp_path)
-    cells = [str(cell) for cell in all_cells(found, found.tables['trial'], 'basicsr')]
+    cells = [str(cell) for cell in found.cells(found.tables['trial'], 'basicsr')]
     assert len(cells) == 2 * 5 * 3  # RCAN publishes no checkpoint here
     assert cells[0] == 'RCAN/full/stock/0'
     assert cells.index('RCAN/tiny/stock/2') < cells.index('RCAN/tiny/spd/0')
-    restormer = [str(cell) for cell in all_cells(found, found.tables['trial'], 'mmagic')]
+    restormer = [str(cell) for cell in found.cells(found.tables['trial'], 'mmagic')]
     assert [cell for cell in restormer if 'published' in cell] == ['Restormer/full/published/0']
 
 
@@ -92,7 +110,7 @@ def test_cells_come_in_an_order_in_which_they_can_be_run(tmp_path):
 )
 def test_patterns_select_cells(tmp_path, patterns, expected):
     found = catalogue(tmp_path)
-    cells = list(all_cells(found, found.tables['trial'], 'basicsr'))
+    cells = list(found.cells(found.tables['trial'], 'basicsr'))
     chosen = select_cells(cells, patterns)
     assert len(chosen) == expected
     assert chosen == [cell for cell in cells if cell in chosen]
@@ -102,10 +120,10 @@ def test_patterns_select_cells(tmp_path, patterns, expected):
 def test_a_pattern_that_fits_nothing_is_named(tmp_path, pattern):
     found = catalogue(tmp_path)
     with pytest.raises(SAPDError, match=f"CELL: '{pattern}' fits none of 30 cells"):
-        select_cells(list(all_cells(found, found.tables['trial'], 'basicsr')), [pattern])
+        select_cells(list(found.cells(found.tables['trial'], 'basicsr')), [pattern])
 
 
 def test_a_cell_is_written_as_its_pattern_and_its_folder():
     cell = Cell('mmagic', 'gopro', 'NAFNet', 'small', 'spd', 2)
     assert str(cell) == 'NAFNet/small/spd/2'
-    assert cell.folder(CONFIGS).relative_to(CONFIGS).as_posix() == 'mmagic/gopro/NAFNet/small/spd/2'
+    assert cell.folder(configs()).relative_to(configs()).as_posix() == 'mmagic/gopro/NAFNet/small/spd/2'

@@ -9,8 +9,8 @@ import yaml
 from mmengine.config import Config
 
 from sapd_plugin.experiments.basicsr import BasicSR
-from sapd_plugin.experiments.catalogue import CONFIGS, FRAMEWORKS, PRETRAINING, read_catalogue
-from sapd_plugin.experiments.cells import Cell, all_cells
+from sapd_plugin.experiments.catalogue import Cell, read_catalogue
+from sapd_plugin.experiments.definitions import FRAMEWORKS, PRETRAINING
 from sapd_plugin.experiments.framework import Evaluation, Launch
 from sapd_plugin.experiments.mmagic import MMagic
 from sapd_plugin.experiments.plan import chain
@@ -18,7 +18,7 @@ from sapd_plugin.experiments.run import Recipes
 from sapd_plugin.experiments.settings import Settings
 from tests.experiments.recipes import catalogue
 
-CATALOGUE = read_catalogue(CONFIGS / 'tables')
+CATALOGUE = read_catalogue()
 SIDES = {'basicsr': BasicSR(), 'mmagic': MMagic()}
 PLACES = [
     (framework, table.name, model)
@@ -44,7 +44,7 @@ def read(framework: str, text: str) -> dict:
 def test_training_and_test_of_each_size(framework, name, model, tmp_path):
     table, side = CATALOGUE.tables[name], SIDES[framework]
     recipes = recipes_of(framework, name, tmp_path)
-    cells = [c for c in all_cells(CATALOGUE, table, framework) if (c.model, c.seed) == (model, 1)]
+    cells = [c for c in CATALOGUE.cells(table, framework) if (c.model, c.seed) == (model, 1)]
     for cell in (c for c in cells if c.arm in ('stock', 'shuffled')):
         training = recipes.training(cell)
         text = side.training(training)
@@ -84,7 +84,7 @@ def test_floor_is_kept_apart_from_round(tmp_path):
     for name, expected in (('rain100l', 'floor'), ('rain13k', 'round')):
         for framework, side in SIDES.items():
             recipes = recipes_of(framework, name, tmp_path)
-            cell = next(iter(all_cells(CATALOGUE, CATALOGUE.tables[name], framework)))
+            cell = next(iter(CATALOGUE.cells(CATALOGUE.tables[name], framework)))
             path = tmp_path / f'{name}{side.suffix}'
             path.write_text(side.training(recipes.training(cell)))
             config = read(framework, side.testing(path, Evaluation(recipes.test_sets[0], Path('student.pth'))))
@@ -114,7 +114,7 @@ def test_a_shortened_training_keeps_the_shape_of_its_schedule(framework, tmp_pat
 
 def test_all_arms_start_from_one_pretrained_student(tmp_path):
     recipes = recipes_of('basicsr', 'mini_denoise', tmp_path)
-    cells = list(all_cells(CATALOGUE, recipes.table, 'basicsr'))
+    cells = list(CATALOGUE.cells(recipes.table, 'basicsr'))
     own = [cell for cell in cells if cell.model == 'HINet-w8']
     assert [cell.seed for cell in own if cell.arm == PRETRAINING] == [0]
     assert [cell.seed for cell in own if cell.arm == 'stock'] == [0, 1, 2]
@@ -173,7 +173,7 @@ def test_mmagic_starts_from_the_pretrained_student(tmp_path):
 @pytest.mark.parametrize(('table', 'resumes'), [('rain100l', True), ('mini_derain', False)])
 def test_where_seeds_are_paired_an_interrupted_training_begins_anew(table, resumes, tmp_path):
     recipes = recipes_of('basicsr', table, tmp_path)
-    cell = next(c for c in all_cells(CATALOGUE, recipes.table, 'basicsr') if c.arm == 'stock')
+    cell = next(c for c in CATALOGUE.cells(recipes.table, 'basicsr') if c.arm == 'stock')
     (task,) = (t for t in chain(recipes, cell) if t.title == f'train {recipes.name(cell)}')
     task.prepare()
     assert '--auto_resume' not in task.command()

@@ -12,7 +12,7 @@ from scipy import stats
 
 from sapd_plugin.errors import SAPDError
 from sapd_plugin.experiments import report
-from sapd_plugin.experiments.cells import Cell
+from sapd_plugin.experiments.catalogue import Cell
 from sapd_plugin.experiments.plots import draw_cost, draw_curves
 from sapd_plugin.experiments.results import iter_results, load
 from sapd_plugin.experiments.statistics import estimate, paired

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from sapd_plugin.experiments.cells import Cell
+from sapd_plugin.experiments.catalogue import Cell
 from sapd_plugin.experiments.results import Results
 
 

@@ -1,8 +1,10 @@
 """TinyViT-5M as MobileSAM's image encoder: (N,3,1024,1024) -> (N,256,64,64).
 
-Architecture after Wu et al., "TinyViT", ECCV 2022 (the blocks), and Zhang et al., "Faster Segment Anything",
-arXiv 2306.14289 (1024 input, last stage without stride, SAM's neck). Parameter names are those of MobileSAM's
-checkpoint.
+Architecture after Wu et al., "TinyViT: Fast Pretraining Distillation for Small Vision Transformers", ECCV 2022 (the
+blocks), and Zhang et al., "Faster Segment Anything: Towards Lightweight SAM for Mobile Applications", arXiv 2306.14289
+(1024 input, last stage without stride, SAM's neck). Parameter names are those of MobileSAM's checkpoint.
+
+Independent implementation. Licence of the authors' weights (ChaoningZhang/MobileSAM): Apache-2.0.
 """
 
 from __future__ import annotations
