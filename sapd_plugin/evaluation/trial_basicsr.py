@@ -109,11 +109,12 @@ class BasicSRTrial:
 
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
-    """Keep BasicSR's listing of options and networks off the terminal."""
+    """Keep BasicSR's listing of options, networks and second names off the terminal."""
     logger = get_root_logger(log_level=logging.ERROR)
     level = logger.level
     logger.setLevel(logging.ERROR)
     try:
-        yield
+        with contextlib.redirect_stdout(io.StringIO()):
+            yield
     finally:
         logger.setLevel(level)

@@ -11,7 +11,6 @@ from mmengine.config import Config
 
 from sapd_plugin.core.delta import LOSSES, branch_block
 from sapd_plugin.errors import SAPDError
-from sapd_plugin.mmagic.model import SAPDModel
 from sapd_plugin.mmagic.options import base_model_class
 
 PLUGIN = 'sapd_plugin.mmagic'
@@ -53,7 +52,8 @@ def is_sapd(config: Config) -> bool:
 
 def stock_model(model: Mapping[str, Any]) -> dict[str, Any]:
     """Return the stock model's config that a SAPD model's was made from."""
-    ours = [key for key in inspect.signature(SAPDModel).parameters if key != 'base']
+    parameters = inspect.signature(MODELS.get('SAPDModel')).parameters.values()
+    ours = [p.name for p in parameters if p.kind is not inspect.Parameter.VAR_KEYWORD]
     return {'type': model.get('base_model_type', 'BaseEditModel')} | {
         key: value for key, value in model.items() if key not in ('type', *ours)
     }

@@ -250,7 +250,7 @@ def lose_one(pairs):
         ),
         (None, ['--degraded', 'absent'], '--degraded: found no folder absent'),
         (None, ['--human', 'absent'], '--human: found no .mat file in absent'),
-        (None, ['--limit', '0'], '--limit: found 0, expected 1 or more'),
+        (None, ['--limit', '0'], '--limit: found 0, expected an integer >= 1'),
         (None, ['--name-template', 'stok={}_1'], "--name-template: unknown key 'stok'.*Did you mean 'stock'"),
         (None, ['--preset', 'fast'], "segmenter 'felzenszwalb': unknown key 'preset'"),
     ],
