@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 from mmagic.registry import MODELS
+from mmengine.logging import MMLogger
 from mmengine.registry import init_default_scope
 from mmengine.runner import IterBasedTrainLoop, Runner
 
@@ -22,6 +23,7 @@ class _ReadyLoop(IterBasedTrainLoop):
 
     def run(self) -> Any:
         self.runner.call_hook('before_train')
+        self.runner.call_hook('before_train_epoch')  # MMEngine's timer starts with it
         return self.runner.model
 
 
@@ -39,6 +41,7 @@ class MMagicTrial:
 
     def __init__(self, config: Path, folder: Path, batch: int | None) -> None:
         init_default_scope('mmagic')
+        MMLogger.get_instance('sapd_check', log_level='ERROR')  # the listing of all initial weights goes there
         self._config, self._folder = read_config(str(config)), folder
         self.sapd = is_sapd(self._config)
         self.device = torch.device('cuda' if torch.cuda.is_available() else 'cpu')

@@ -142,4 +142,6 @@ def _second_network(generator: Mapping[str, Any]) -> dict[str, Any] | None:
         return None
     if generator['type'] == 'SwinIRNet' and 'upsampler' not in generator:
         return None  # its default does not upscale
-    return {**generator, key: 1} if generator['type'] == 'EDSRNet' else dict(SMALL_NETWORK)
+    if generator['type'] != 'EDSRNet':
+        return dict(SMALL_NETWORK)
+    return {**{name: value for name, value in generator.items() if name != '_scope_'}, key: 1}
