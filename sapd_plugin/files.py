@@ -17,13 +17,13 @@ def write_atomically(path: Path, data: str | bytes) -> None:
     """Write a file that is either complete or absent, even after a crash or a power failure.
 
     Args:
-        path: the file; its folder exists.
+        path: the file; its folder exists, and no other process writes the same file meanwhile.
         data: text is encoded as UTF-8, with line ends as they are.
 
     Raises:
         OSError: the file cannot be written; an earlier version stays.
     """
-    draft = path.with_name(f'.{path.name}.{os.getpid()}.draft')
+    draft = path.with_name(f'.{path.name}.draft')
     with draft.open('wb') as file:
         file.write(data.encode() if isinstance(data, str) else data)
         file.flush()

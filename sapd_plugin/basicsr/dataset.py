@@ -16,10 +16,11 @@ from torch import Tensor
 from torchvision.transforms.functional import normalize
 
 from sapd_plugin.errors import check_keys
+from sapd_plugin.files import image_size
 from sapd_plugin.priors.shuffled import ShuffledMasks
 from sapd_plugin.priors.store import MaskStore, mask_key
 from sapd_plugin.priors.store.keys import template_key
-from sapd_plugin.priors.training import MASK_KEYS, Target, check_size, image_size, open_training_store
+from sapd_plugin.priors.training import MASK_KEYS, Target, check_size, open_training_store
 
 WHERE = 'datasets.train'
 
@@ -31,7 +32,7 @@ class PairedImageMaskDataset(PairedImageDataset):
 
     Args:
         opt: as PairedImageDataset, and
-            mask_store: folder of a mask store made by ``tools/extract_masks.py``; needed for training.
+            mask_store: folder of a mask store made by ``sapd extract-masks``; needed for training.
             mask_filename_tmpl: how the store names an image whose ground truth is named '{}'; default '{}'.
             mask_fingerprint: refuse a store whose settings' fingerprint is another one; optional.
             mask_shuffle: a seed; each image gets another one's mask. A control, not a feature.

@@ -89,7 +89,7 @@ def check_options(opt: Mapping[str, Any]) -> None:
             "'mask_store'."
         )
     if dataset.get('type') == 'GaussianNoiseDataset' and needs_store and not dataset.get('mask_store'):
-        raise SAPDError("datasets.train.mask_store: missing, expected a folder made by 'tools/extract_masks.py'.")
+        raise SAPDError('datasets.train.mask_store: missing, expected a folder made by `sapd extract-masks`.')
 
 
 def _check_type(key: str, name: object, registry: Any) -> None:

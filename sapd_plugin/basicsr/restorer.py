@@ -21,8 +21,8 @@ from basicsr.utils.registry import MODEL_REGISTRY
 from torchvision.transforms.functional import normalize
 
 from sapd_plugin.errors import SAPDError, nearest
+from sapd_plugin.files import digest
 from sapd_plugin.metrics import grey
-from sapd_plugin.priors.segmenters.checkpoints import sha256
 
 _PROBE = 64
 """Side of the image that a student has to restore before the run begins."""
@@ -53,7 +53,7 @@ def build_restorer(config: Path, checkpoint: Path, device: str) -> BasicSRRestor
     opt = {'scale': 1, **opt, **state, 'path': path}
     try:
         with _quiet():
-            restorer = BasicSRRestorer(opt, sha256(checkpoint))
+            restorer = BasicSRRestorer(opt, digest(checkpoint))
         restorer(np.zeros((_PROBE, _PROBE, 3), np.uint8))
     except SAPDError:
         raise

@@ -14,12 +14,12 @@ from sapd_plugin.errors import SAPDError
 from sapd_plugin.evaluation.agreement import against_clean, against_people, recoloured
 from sapd_plugin.evaluation.arms import CLEAN, DEGRADED
 from sapd_plugin.evaluation.people import People
+from sapd_plugin.files import digest
 from sapd_plugin.priors.extraction.job import extract_masks
 from sapd_plugin.priors.extraction.sources import Photos
 from sapd_plugin.priors.inspection.overlays import arrange
 from sapd_plugin.priors.inspection.pictures import overlay
 from sapd_plugin.priors.segmenters import Segmenter
-from sapd_plugin.priors.segmenters.checkpoints import sha256
 from sapd_plugin.priors.store import MaskStore
 
 
@@ -65,7 +65,7 @@ def cut_masks(arms: Mapping[str, Photos], output: Path, segmenter: Segmenter) ->
 def _record_images(record: Path, name: str, photos: Photos) -> None:
     """Remember which files the masks are of: a store knows names alone, and arms are trained anew."""
     known = json.loads(record.read_text(encoding='utf-8')) if record.is_file() else {}
-    now = {key: sha256(Path(path)) for key, path in tqdm(photos.named, f'files of {name}', leave=False, disable=None)}
+    now = {key: digest(Path(path)) for key, path in tqdm(photos.named, f'files of {name}', leave=False, disable=None)}
     other = [key for key, digest in now.items() if known.get(key, digest) != digest]
     if other:
         raise SAPDError(

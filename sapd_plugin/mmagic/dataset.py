@@ -11,11 +11,12 @@ from mmengine.dataset import BaseDataset, Compose
 from mmengine.fileio import get_file_backend
 
 from sapd_plugin.errors import SAPDError, check_keys, nearest
+from sapd_plugin.files import image_size
 from sapd_plugin.mmagic.transforms import GT, WHERE, with_masks
 from sapd_plugin.priors.shuffled import ShuffledMasks
 from sapd_plugin.priors.store import MaskStore
 from sapd_plugin.priors.store.keys import template_key
-from sapd_plugin.priors.training import MASK_KEYS, Target, image_size, open_training_store
+from sapd_plugin.priors.training import MASK_KEYS, Target, open_training_store
 
 
 def PairedImageMaskDataset(base_dataset_type: str | type = 'BasicImageDataset', **config: Any) -> Any:
@@ -27,7 +28,7 @@ def PairedImageMaskDataset(base_dataset_type: str | type = 'BasicImageDataset', 
     Args:
         base_dataset_type: BasicImageDataset, or any dataset whose samples have a ``key`` and a ``gt_path``.
         **config: the base dataset's own config, and
-            mask_store: folder of a mask store made by ``tools/extract_masks.py``; needed for training.
+            mask_store: folder of a mask store made by ``sapd extract-masks``; needed for training.
             mask_filename_tmpl: how the store names an image whose key is '{}'; default '{}'.
             mask_fingerprint: refuse a store whose settings' fingerprint is another one; optional.
             mask_shuffle: a seed; each image gets another one's mask. A control, not a feature.

@@ -19,7 +19,7 @@ from mmengine.registry import init_default_scope
 from mmengine.runner import load_checkpoint
 
 from sapd_plugin.errors import SAPDError
-from sapd_plugin.priors.segmenters.checkpoints import sha256
+from sapd_plugin.files import digest
 
 _PROBE = 64
 """Side of the image that a student has to restore before the run begins."""
@@ -81,7 +81,7 @@ class MMagicRestorer:
             'framework': 'mmagic',
             'network': str(student['generator'].get('type')),
             'config_sha256': hashlib.sha256(text.encode()).hexdigest(),
-            'checkpoint_sha256': sha256(checkpoint),
+            'checkpoint_sha256': digest(checkpoint),
         }
 
     @torch.no_grad()

@@ -1,24 +1,18 @@
-"""A mask store held against the images of a training set, before the first step."""
+"""Checks of a mask store against the images of a training set, before the first step."""
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping, Sequence
-from io import BytesIO
 from pathlib import Path
 from typing import Any, NamedTuple
-
-from PIL import Image
 
 from sapd_plugin.errors import SAPDError, nearest
 from sapd_plugin.priors.shuffled import ShuffledMasks
 from sapd_plugin.priors.store import MaskStore
 from sapd_plugin.priors.store.codec import RecordError
 
+# What the config of a training dataset says about masks.
 MASK_KEYS = ('mask_store', 'mask_filename_tmpl', 'mask_fingerprint', 'mask_shuffle')
-"""What a training data set's config says about masks."""
-
-_EXIF_ORIENTATION = 0x0112
 
 
 class Target(NamedTuple):
@@ -30,7 +24,7 @@ class Target(NamedTuple):
 
 
 def open_training_store(where: str, config: Mapping[str, Any], targets: Sequence[Target]) -> MaskStore | ShuffledMasks:
-    """Open a store and check that it has a whole mask of the right size for every image.
+    """Open a store and check that it has a complete mask of the right size for every image.
 
     Args:
         where: the config key that holds the dataset, for messages.
@@ -39,13 +33,13 @@ def open_training_store(where: str, config: Mapping[str, Any], targets: Sequence
         targets: the ground truth images.
 
     Raises:
-        SAPDError: no store, another fingerprint, a missing, damaged or wrong-sized mask, or a seed that is none.
+        SAPDError: no store, a different fingerprint, a missing, damaged or wrong-sized mask, or an invalid seed.
     """
     folder, fingerprint, seed = (config.get(key) for key in ('mask_store', 'mask_fingerprint', 'mask_shuffle'))
     if seed is not None and (not isinstance(seed, int) or isinstance(seed, bool)):
-        raise SAPDError(f'{where}.mask_shuffle: found {seed!r}, expected a whole number, the seed, or nothing.')
+        raise SAPDError(f'{where}.mask_shuffle: found {seed!r}, expected an integer seed or nothing.')
     if not folder:
-        raise SAPDError(f"{where}.mask_store: missing, expected a folder made by 'tools/extract_masks.py'.")
+        raise SAPDError(f'{where}.mask_store: missing, expected a folder made by `sapd extract-masks`.')
     store = MaskStore(Path(folder).expanduser())
     if fingerprint and fingerprint != store.fingerprint:
         raise SAPDError(
@@ -56,7 +50,7 @@ def open_training_store(where: str, config: Mapping[str, Any], targets: Sequence
     if missing:
         raise SAPDError(
             f'{where}.mask_store: {folder} has no masks for {len(missing)} of {len(targets)} images, '
-            f"among them '{missing[0]}'.{nearest(missing[0], store.keys())} Run tools/extract_masks.py again, "
+            f"among them '{missing[0]}'.{nearest(missing[0], store.keys())} Run `sapd extract-masks` again, "
             'or set mask_filename_tmpl where the names differ.'
         )
     for target in targets:
@@ -66,7 +60,7 @@ def open_training_store(where: str, config: Mapping[str, Any], targets: Sequence
         except RecordError as error:
             raise SAPDError(
                 f"{where}.mask_store: {folder}, mask '{target.key}': {error} Delete the store and run "
-                'tools/extract_masks.py again.'
+                '`sapd extract-masks` again.'
             ) from error
         if target.size is not None:
             check_size(where, target.name, record.shape[:2], target.size)
@@ -74,7 +68,7 @@ def open_training_store(where: str, config: Mapping[str, Any], targets: Sequence
 
 
 def check_size(where: str, image: str, mask_size: tuple[int, int], image_size: tuple[int, int]) -> None:
-    """Refuse a mask of another size (H, W) than its image.
+    """Refuse a mask whose size (H, W) differs from that of its image.
 
     Raises:
         SAPDError: naming both.
@@ -82,12 +76,6 @@ def check_size(where: str, image: str, mask_size: tuple[int, int], image_size: t
     if tuple(mask_size) != tuple(image_size):
         raise SAPDError(
             f'{where}.mask_store: the mask of {image} is {mask_size[0]}x{mask_size[1]}, the image '
-            f"{image_size[0]}x{image_size[1]} (height x width). Cut the masks on images of the ground truth's size."
+            f'{image_size[0]}x{image_size[1]} (height x width). Extract the masks from images '
+            'that have the size of the ground truth.'
         )
-
-
-def image_size(image: str | os.PathLike[str] | bytes) -> tuple[int, int]:
-    """Read an image's (H, W) from its header, turned as its EXIF entry says, which OpenCV does when it loads it."""
-    with Image.open(BytesIO(image) if isinstance(image, bytes) else image) as opened:
-        turned = opened.getexif().get(_EXIF_ORIENTATION, 1) >= 5
-        return opened.size if turned else opened.size[::-1]

@@ -89,7 +89,7 @@ def build_training_set(pairs, store, tmp_path, **changes):
 
 def test_no_store(pairs, store, tmp_path):
     with pytest.raises(
-        SAPDError, match=r"datasets.train.mask_store: missing, expected a folder made by 'tools/extract"
+        SAPDError, match=r'datasets.train.mask_store: missing, expected a folder made by `sapd extract-masks`'
     ):
         build_training_set(pairs, store, tmp_path, **{'datasets:train:mask_store': DELETE})
     with pytest.raises(SAPDError, match=r'absent'):

@@ -1,4 +1,4 @@
-"""The extraction job: photos in, mask store out. It can be stopped at any moment and started again."""
+"""The extraction job: images in, mask store out. It can be interrupted at any time and resumed."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from sapd_plugin.priors.store import MaskStoreWriter
 
 
 class Restorer(Protocol):
-    """A pre-trained student that restores each photo before it is segmented.
+    """A pre-trained student that restores each image before it is segmented.
 
     Attributes:
         settings: JSON values that name the network and its weights; they go into the store's fingerprint.
@@ -36,16 +36,16 @@ class Restorer(Protocol):
 
 @dataclass
 class Report:
-    """What an extraction did.
+    """The outcome of an extraction.
 
     Attributes:
-        written: masks made in this run.
-        kept: masks that were there before.
+        written: masks extracted in this run.
+        kept: masks that the store held before.
         left: images of this rank that were not reached.
         failed: (file, reason) of each image without a mask.
         interrupted: whether the user stopped it.
         seconds: time from the first image to the last.
-        pixels, covered, regions: sums over the masks made in this run.
+        pixels, covered, regions: sums over the masks of this run.
     """
 
     written: int = 0
@@ -60,15 +60,15 @@ class Report:
 
     @property
     def exit_status(self) -> int:
-        """130 where the user stopped it, 1 where an image has no mask, else 0."""
+        """130 if the user interrupted it, 1 if an image has no mask, else 0."""
         return 130 if self.interrupted else 1 if self.failed else 0
 
     def lines(self) -> Iterable[str]:
-        """Say it to the user: counts, rates, coverage; then each image that failed, with its reason."""
+        """Yield the lines of the summary: counts, rates, coverage, then each image that failed with its reason."""
         yield f'{self.written} masks written, {self.kept} kept, {len(self.failed)} failed, {self.left} left'
         if self.written:
             yield (
-                f'{self.seconds / self.written:.3f} s an image, {self.regions / self.written:.1f} regions an image, '
+                f'{self.seconds / self.written:.3f} s per image, {self.regions / self.written:.1f} regions per image, '
                 f'{100 * self.covered / self.pixels:.1f} % of the pixels covered'
             )
         for path, reason in self.failed:
@@ -86,16 +86,16 @@ def extract_masks(
     rank: Rank = Rank(),  # noqa: B008  (it is frozen)
     progress: bool = True,
 ) -> Report:
-    """Segment the images of a folder, list or LMDB into a store. Images that are in the store already are skipped.
+    """Segment the images of a folder, list or LMDB into a store; images that the store already holds are skipped.
 
-    A file that cannot be read or segmented is noted and the rest is done. Ctrl-C ends the run after the mask in work
-    is dropped; everything before is in the store.
+    A file that cannot be read or segmented is reported, and the other images are processed. Ctrl-C drops the mask
+    being extracted and ends the run; everything before is in the store.
 
     Args:
-        images: see `open_photos`; or photos that are listed already, with keys of the caller's choice.
+        images: see `open_photos`; or photos already listed, with keys of the caller's choice.
         output: the store's folder, new or begun with the same settings.
         segmenter: see `build_segmenter`.
-        restorer: segment what it makes of the images; the restored images are not kept.
+        restorer: restores each image before it is segmented; the restored images are not kept.
         root: the folder that a list's paths and the keys are relative to.
         source: what kind of images are segmented (restored, clean, degraded); part of the fingerprint. By default
             'restored' with a restorer, else 'images'.
@@ -103,13 +103,13 @@ def extract_masks(
         progress: show a progress bar on stderr: rank, rate and estimate.
 
     Raises:
-        SAPDError: where nothing can be done: no images, a store with other settings, a full disk.
+        SAPDError: no images, a store with different settings, or a full disk.
     """
     output = Path(output)
     photos = images if isinstance(images, Photos) else open_photos(Path(images), None if root is None else Path(root))
     place = photos.place
     if place.is_dir() and output.resolve().is_relative_to(place.resolve()):
-        raise SAPDError(f'--output: found {output} inside of the image folder {place}, expected it elsewhere.')
+        raise SAPDError(f'--output: found {output} inside the image folder {place}, expected a folder outside it.')
     settings = {**segmenter.settings, 'source': source or ('images' if restorer is None else 'restored')}
     if restorer is not None:
         settings['restored_by'] = restorer.settings
@@ -132,7 +132,7 @@ def extract_masks(
 
 
 def _bar(todo: list[tuple[str, str]], kept: int, rank: Rank, show: bool) -> tqdm:
-    # In a log file each refresh is a line.
+    # In a log file each refresh is a line of its own.
     every = 0.2 if sys.stderr.isatty() else 30.0
     total = kept + len(todo)
     return tqdm(
@@ -149,18 +149,18 @@ def _extract_one(
     writer: MaskStoreWriter,
     report: Report,
 ) -> None:
-    at_work = 'restorer' if restorer is not None else 'segmenter'
+    stage = 'restorer' if restorer is not None else 'segmenter'
     try:
         image = photos.read(name)
         if restorer is not None:
-            image, at_work = restorer(image), 'segmenter'
+            image, stage = restorer(image), 'segmenter'
         label_map = segmenter(image)
     except ImageError as error:
         report.failed.append((name, str(error).removeprefix(f'{name}: ')))
         return
     except Exception as error:
-        # One image that a segmenter trips over must not cost a night's run; it is named at the end.
-        report.failed.append((name, f'the {at_work} failed: {type(error).__name__}: {error}'))
+        # One image that a segmenter trips over must not end a long run; it is named at the end.
+        report.failed.append((name, f'the {stage} failed: {type(error).__name__}: {error}'))
         return
     writer.put(key, label_map)
     report.written += 1

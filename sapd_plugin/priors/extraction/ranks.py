@@ -1,4 +1,4 @@
-"""Which part of the images this process does: --shard, torchrun's environment, or a SLURM array's."""
+"""The part of the images that this process segments: by --shard, torchrun's environment or a SLURM array."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ class Rank:
 
 
 def find_rank(shard: str | None, environment: Mapping[str, str]) -> Rank:
-    """Tell this process's part.
+    """Return the part of this process.
 
     Args:
         shard: 'i/n', 'slurm' for the task of a SLURM job array, or None: torchrun's RANK of WORLD_SIZE, else all.
         environment: the process's environment variables.
 
     Raises:
-        SAPDError: for another text, a broken environment, or --shard beside torchrun.
+        SAPDError: an invalid --shard, a broken environment, or --shard under torchrun.
 
     >>> find_rank('1/4', {})
     Rank(index=1, count=4, local=None)
@@ -47,7 +47,7 @@ def find_rank(shard: str | None, environment: Mapping[str, str]) -> Rank:
     if launched and environment['WORLD_SIZE'] != '1':
         raise SAPDError(
             f"--shard: found {shard!r} beside torchrun's RANK {environment['RANK']} of WORLD_SIZE "
-            f'{environment["WORLD_SIZE"]}, expected one of them: torchrun shares the images by itself.'
+            f'{environment["WORLD_SIZE"]}, expected only one of them: torchrun itself divides the images.'
         )
     if shard == 'slurm':
         return _slurm(environment)
@@ -62,11 +62,11 @@ def rank_device(device: str, rank: Rank, gpus: int) -> str:
 
     Args:
         device: as the user named it.
-        rank: this process's.
-        gpus: how many this machine has.
+        rank: of this process.
+        gpus: number of GPUs of this machine.
 
     Raises:
-        SAPDError: for more ranks than GPUs.
+        SAPDError: this machine has more ranks than GPUs.
 
     >>> rank_device('cuda', Rank(5, 8, 1), 4), rank_device('cpu', Rank(5, 8, 1), 4), rank_device('cuda', Rank(), 4)
     ('cuda:1', 'cpu', 'cuda')
@@ -75,7 +75,7 @@ def rank_device(device: str, rank: Rank, gpus: int) -> str:
         return device
     if rank.local >= gpus:
         raise SAPDError(
-            f'LOCAL_RANK: found {rank.local} on a machine with {gpus} GPUs, expected a smaller number: start '
+            f'LOCAL_RANK: found {rank.local} on a machine with {gpus} GPUs, expected a smaller number: start with '
             f'--nproc-per-node {gpus}.'
         )
     return f'cuda:{rank.local}'
@@ -92,7 +92,7 @@ def _torchrun(environment: Mapping[str, str]) -> Rank:
 def _slurm(environment: Mapping[str, str]) -> Rank:
     names = ('SLURM_ARRAY_TASK_ID', 'SLURM_ARRAY_TASK_MIN', 'SLURM_ARRAY_TASK_MAX', 'SLURM_ARRAY_TASK_COUNT')
     task, low, high, count = (_number(environment, name) for name in names)
-    # An array may count in steps (--array=0-12:4); one with gaps gives its tasks no number that we could tell.
+    # An array may count in steps (--array=0-12:4); one with gaps gives its tasks no consecutive numbers.
     step, rest = divmod(high - low, max(count - 1, 1))
     if rest or (task - low) % max(step, 1):
         raise SAPDError(
@@ -105,5 +105,5 @@ def _slurm(environment: Mapping[str, str]) -> Rank:
 def _number(environment: Mapping[str, str], name: str) -> int:
     text = environment.get(name, '')
     if not text.isdecimal():
-        raise SAPDError(f'environment variable {name}: found {text!r}, expected a whole number of 0 or more.')
+        raise SAPDError(f'environment variable {name}: found {text!r}, expected an integer >= 0.')
     return int(text)

@@ -1,4 +1,4 @@
-"""Where an extraction's photos come from: a folder, a list, or an LMDB folder as BasicSR and MMagic make them."""
+"""The images of an extraction: a folder, a list, or an LMDB folder as BasicSR and MMagic make them."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from sapd_plugin.priors.store.meta_info import META_INFO
 
 @dataclass
 class Photos:
-    """Photos by the keys of their masks, in an order that depends on their names alone.
+    """Images by the keys of their masks, in an order that depends on their names alone.
 
     Attributes:
         place: folder, list or LMDB folder, as the user named it.
         named: (key, name) of each photo; the name is its path, or its key in an LMDB.
-        read: gives the photo of a name, (H,W,3) uint8 RGB, or raises `ImageError`.
-        failed: (name, reason) of each photo that can have no mask: no valid key, or another's.
+        read: returns the image of a name, (H,W,3) uint8 RGB, or raises `ImageError`.
+        failed: (name, reason) of each image that cannot have a mask: its key is invalid or taken.
     """
 
     place: Path
@@ -34,20 +34,20 @@ class Photos:
 
     @cached_property
     def names(self) -> dict[str, str]:
-        """Key -> name."""
+        """Names by key."""
         return dict(self.named)
 
 
 def open_photos(images: Path, root: Path | None = None) -> Photos:
-    """List the photos of a folder (with its sub-folders), of a text file with a path a line, or of an LMDB folder.
+    """List the photos of a folder (with its sub-folders), of a text file with one path per line, or of an LMDB folder.
 
     Args:
-        images: a folder that holds ``data.mdb`` is taken for an LMDB. Its keys are those that its meta_info.txt names,
-            cut at the first dot as BasicSR does; without meta_info.txt (MMagic), all there are.
+        images: a folder that holds ``data.mdb`` is read as an LMDB. Its keys are those that its meta_info.txt names,
+            cut at the first dot as BasicSR does; without meta_info.txt (MMagic), all keys are used.
         root: for a list alone: the folder that its paths and the keys are relative to.
 
     Raises:
-        SAPDError: where there is nothing to segment.
+        SAPDError: there is nothing to segment.
     """
     if (images / 'data.mdb').is_file():
         if root is not None:
@@ -71,7 +71,7 @@ def _name(
             failed.append((name, str(error)))
             continue
         if key in named:
-            failed.append((name, f"has the key '{key}' of {named[key]}, expected one image a key."))
+            failed.append((name, f"has the key '{key}' of {named[key]}, expected one image per key."))
         else:
             named[key] = name
     return Photos(place, list(named.items()), read, failed)

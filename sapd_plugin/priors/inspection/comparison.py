@@ -1,4 +1,4 @@
-"""Two stores of the same images side by side: how far their regions agree."""
+"""Comparison of two stores of the same images: how far their regions agree."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _SHOWN = 5
 
 
 class MapAgreement(NamedTuple):
-    """How far two label maps agree.
+    """Agreement of two label maps.
 
     Attributes:
         matched_iou: sum of the IoU of matched regions over the larger count of regions; 1 for equal maps, 0 where
@@ -40,7 +40,7 @@ def compare_maps(first: np.ndarray, second: np.ndarray) -> MapAgreement:
         second: the same size.
 
     Raises:
-        SAPDError: for other sizes.
+        SAPDError: the sizes differ.
 
     >>> compare_maps(np.array([[1, 1, 2, 0]]), np.array([[3, 3, 3, 0]])).matched_iou
     0.3333333333333333
@@ -69,11 +69,11 @@ def compare_maps(first: np.ndarray, second: np.ndarray) -> MapAgreement:
 
 @dataclass
 class Comparison:
-    """What `compare_stores` found.
+    """The result of `compare_stores`.
 
     Attributes:
         stores: the two folders.
-        settings: what their masks were made with differently, one line each.
+        settings: the settings in which the stores differ, one line each.
         common: keys in both and of one size.
         missing: keys that the first or the second lacks.
         other_size: keys whose masks differ in size.
@@ -104,7 +104,7 @@ class Comparison:
         return values if self.common else {**values, 'matched_iou': None, 'coverage': None, 'regions': None}
 
     def lines(self) -> Iterable[str]:
-        """Say it to the user."""
+        """Yield the lines of the summary."""
         yield f'first         {self.stores[0]}'
         yield f'second        {self.stores[1]}'
         lacking = ', '.join(f'{name} {len(keys)}' for name, keys in zip(('first', 'second'), self.missing))
@@ -125,11 +125,11 @@ def compare_stores(
 
     Args:
         first: one store.
-        second: the other; may be made with other settings.
+        second: the other; its settings may differ.
         progress: called with (keys compared, keys in all) after each key.
 
     Raises:
-        RecordError: for a damaged record.
+        RecordError: a record is damaged.
     """
     keys = set(first.keys()), set(second.keys())
     both = sorted(keys[0] & keys[1])

@@ -1,4 +1,4 @@
-"""What is in a mask store: counts, coverage, sizes, settings, and whatever is wrong with it."""
+"""Report on a mask store: counts, coverage, sizes, settings, and everything that is wrong with it."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from sapd_plugin.priors.store import MaskStore
 from sapd_plugin.priors.store.codec import Record, RecordError
 from sapd_plugin.priors.store.meta_info import META_INFO, read_lines
 
+# Lines of a list before it is cut short.
 _SHOWN = 10
-"""Lines of a list before it is cut short."""
 
 
 class Spread(NamedTuple):
-    """How a number is spread over the images."""
+    """Spread of a number over the images."""
 
     least: float
     median: float
@@ -29,7 +29,7 @@ class Spread(NamedTuple):
 
     @classmethod
     def of(cls, values: Sequence[float]) -> Spread:
-        """Summarise values; NaN where there is none."""
+        """Summarise values; NaN if there are none."""
         if not values:
             return cls(*[float('nan')] * 4)
         return cls(min(values), statistics.median(values), statistics.fmean(values), max(values))
@@ -42,19 +42,19 @@ class Spread(NamedTuple):
 
 @dataclass
 class Inspection:
-    """What `inspect_store` found.
+    """The result of `inspect_store`.
 
     Attributes:
-        store, fingerprint, settings: which store, and what its masks were made with.
+        store, fingerprint, settings: the store, and what its masks were extracted with.
         masks: records in all shards.
         shards: name -> records.
-        disk_bytes: of the folder's files, as far as they take room; record_bytes: of the records alone.
+        disk_bytes: space that the folder's files take; record_bytes: of the records alone.
         regions, coverage, megapixels, bytes_each: spread over the images; coverage is 0..1.
         sizes: (H, W) -> images, the most frequent first.
         without_regions: keys of images in which nothing was found.
-        problems: what is wrong, one line each: damage, other settings, a key in two shards, a stale meta_info.txt.
-        missing: keys that were expected and are not there; None where nobody said what to expect.
-        extra: keys that are there and were not expected.
+        problems: one line each: damage, different settings, a key in two shards, a stale meta_info.txt.
+        missing: expected keys that the store lacks; None if no keys were expected.
+        extra: keys that were not expected.
     """
 
     store: str
@@ -76,7 +76,7 @@ class Inspection:
 
     @property
     def whole(self) -> bool:
-        """Whether nothing is wrong and no expected mask is missing."""
+        """True if nothing is wrong and no expected mask is missing."""
         return not self.problems and not self.missing
 
     def to_json(self) -> dict[str, Any]:
@@ -88,7 +88,7 @@ class Inspection:
         return values
 
     def lines(self) -> Iterable[str]:
-        """Say it to the user: an aligned table, then lists of what is wrong or missing."""
+        """Yield the lines of the summary: an aligned table, then what is wrong or missing."""
         sizes = [f'{h}x{w} ({count})' for (h, w), count in self.sizes[:4]]
         more = len(self.sizes) - len(sizes)
         rows: dict[str, str] = {
@@ -98,8 +98,8 @@ class Inspection:
             'size': f'{self.disk_bytes:,} bytes on disk, {self.record_bytes:,} of records',
         }
         if self.masks:
-            rows['bytes a mask'] = self.bytes_each.text(0)
-            rows['regions a mask'] = self.regions.text()
+            rows['bytes per mask'] = self.bytes_each.text(0)
+            rows['regions per mask'] = self.regions.text()
             rows['coverage'] = self.coverage.text(1, 100, ' %')
             rows['megapixels'] = self.megapixels.text(2)
             rows['sizes'] = ', '.join(sizes) + (f' and {more} more' if more > 0 else '')
@@ -120,11 +120,11 @@ def inspect_store(
     expected: Collection[str] | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> Inspection:
-    """Read every record whole, verify it, and count.
+    """Read and verify every record, and count.
 
     Args:
         store: the masks.
-        expected: the keys that there should be, or None.
+        expected: the keys that the store should hold, or None.
         progress: called with (records read, records in all) after each record.
     """
     problems: list[str] = []
@@ -156,7 +156,7 @@ def inspect_store(
             progress(read, total)
     stated = read_lines(store.path).count('\n')
     if stated != total:
-        problems.append(f'{META_INFO}: has {stated} lines for {total} masks; run the extraction again to mend it.')
+        problems.append(f'{META_INFO}: has {stated} lines for {total} masks; rerun the extraction to repair it.')
     columns: list[list[float]] = [list(column) for column in zip(*numbers)] or [[], [], [], []]
     regions, coverage, megapixels, bytes_each = map(Spread.of, columns)
     return Inspection(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 from collections.abc import Collection, Mapping
 from pathlib import Path
@@ -90,15 +89,6 @@ def load_state(path: Path) -> dict[str, Any]:
     if not isinstance(state, dict) or not all(isinstance(key, str) for key in state):
         raise SAPDError(f'{path}: found {type(state).__name__}, expected a SAM state dict.')
     return state
-
-
-def sha256(path: Path) -> str:
-    """Return the file's SHA-256, hex."""
-    digest = hashlib.sha256()
-    with path.open('rb') as file:
-        while chunk := file.read(1 << 20):
-            digest.update(chunk)
-    return digest.hexdigest()
 
 
 def _files(variant: str | None) -> list[str]:

@@ -1,9 +1,10 @@
-"""The table of segmenters, open to a user's own."""
+"""The registry of segmenters, which is open to a user's own."""
 
 from __future__ import annotations
 
 import inspect
 from collections.abc import Callable
+from importlib.metadata import entry_points
 from typing import Any, Protocol, TypeVar
 
 import numpy as np
@@ -29,20 +30,22 @@ class Segmenter(Protocol):
 
 Factory = TypeVar('Factory', bound=Callable[..., Segmenter])
 
+# Name -> class or function that builds the segmenter; its keyword arguments are the settings.
 SEGMENTERS: dict[str, Callable[..., Segmenter]] = {}
-"""Name -> class or function that builds the segmenter; its keyword arguments are the settings."""
+# An installed package that declares an entry point of this group needs no import line to be found.
+ENTRY_POINT_GROUP = 'sapd_plugin.segmenters'
 
 
 def register_segmenter(name: str) -> Callable[[Factory], Factory]:
-    """Decorate a class or function, so that `build_segmenter` and the tools know it by ``name``.
+    """Register the decorated class or function under ``name``.
 
     Raises:
-        SAPDError: for a name that is taken.
+        SAPDError: the name is taken.
     """
 
     def register(factory: Factory) -> Factory:
         if name in SEGMENTERS:
-            raise SAPDError(f"segmenter '{name}': registered already, expected a name that is free.")
+            raise SAPDError(f"segmenter '{name}': is already registered, expected a free name.")
         SEGMENTERS[name] = factory
         return factory
 
@@ -50,12 +53,19 @@ def register_segmenter(name: str) -> Callable[[Factory], Factory]:
 
 
 def build_segmenter(name: str, **settings: Any) -> Segmenter:
-    """Build a segmenter by its name.
+    """Build a segmenter by its name: a registered one, or an installed package's entry point of that name.
+
+    Args:
+        name: a name in `SEGMENTERS`, or of the entry point group ``sapd_plugin.segmenters``.
+        **settings: keyword arguments of the segmenter.
 
     Raises:
-        SAPDError: for an unknown name or setting, naming the nearest; and whatever the segmenter refuses.
+        SAPDError: an unknown name or setting, naming the nearest; and whatever the segmenter refuses.
     """
-    check_choice('segmenter', name, SEGMENTERS)
-    factory = SEGMENTERS[name]
+    factory = SEGMENTERS.get(name)
+    if factory is None:
+        installed = {point.name: point for point in entry_points(group=ENTRY_POINT_GROUP)}
+        check_choice('segmenter', name, [*SEGMENTERS, *installed])
+        factory = SEGMENTERS[name] = installed[name].load()
     check_keys(f"segmenter '{name}'", settings, inspect.signature(factory).parameters)
     return factory(**settings)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from sapd_plugin.errors import SAPDError, check_choice, check_keys
+from sapd_plugin.files import digest
 from sapd_plugin.priors.labels import LabelMap
 from sapd_plugin.priors.segmenters import checkpoints
 from sapd_plugin.priors.segmenters.registry import register_segmenter
@@ -151,7 +152,7 @@ class SamSegmenter:
             'preset': preset,
             'generator_version': GENERATOR_VERSION,
             'parameters': {'dtype': dtype, **decisive},
-            'checkpoint_sha256': checkpoints.sha256(path),
+            'checkpoint_sha256': digest(path),
             'device': device,
             'versions': _versions(),
         }

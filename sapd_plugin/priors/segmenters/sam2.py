@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from sapd_plugin.errors import SAPDError
+from sapd_plugin.files import digest
 from sapd_plugin.priors.labels import LabelMap
 from sapd_plugin.priors.segmenters import checkpoints
 from sapd_plugin.priors.segmenters.registry import register_segmenter
@@ -75,7 +76,7 @@ class Sam2Segmenter:
         self.settings: dict[str, Any] = {
             'segmenter': variant,
             'parameters': parameters,
-            'checkpoint_sha256': checkpoints.sha256(path),
+            'checkpoint_sha256': digest(path),
             'device': device,
             'versions': installed,
         }

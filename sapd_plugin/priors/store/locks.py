@@ -1,10 +1,11 @@
-"""Files that survive a kill: locks that end with their holder, writing whole or not at all, a disk that says no."""
+"""Lock files that are released with their process, and readable errors of the disk.
+
+Reading a store takes no lock, so this module is the writers' alone; it can be imported where ``fcntl`` is absent.
+"""
 
 from __future__ import annotations
 
 import contextlib
-import fcntl
-import os
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,10 +15,15 @@ import lmdb
 
 from sapd_plugin.errors import SAPDError
 
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None  # type: ignore[assignment]
+
 _RANKS = '.ranks-'
+# A reader that probes a lock holds it for an instant itself; seconds between attempts, and their number.
 _PATIENCE = 0.05
-"""Seconds between tries for a lock: a reader that looks whether it is held holds it for an instant itself."""
-_TRIES = 10
+_ATTEMPTS = 10
 
 
 class BusyError(SAPDError):
@@ -25,7 +31,7 @@ class BusyError(SAPDError):
 
 
 @contextlib.contextmanager
-def says_disk(path: Path) -> Iterator[None]:
+def disk_errors_named(path: Path) -> Iterator[None]:
     """Turn what the disk refuses into the user's error.
 
     Raises:
@@ -35,18 +41,21 @@ def says_disk(path: Path) -> Iterator[None]:
         yield
     except (lmdb.Error, OSError) as error:
         raise SAPDError(
-            f'mask store {path}: cannot be written ({error}). What was written before is whole: make room or mend the '
-            'permissions, then run again to go on.'
+            f'mask store {path}: cannot be written ({error}). Nothing that was written before is lost: make room or '
+            'repair the permissions, then rerun the same command to resume.'
         ) from error
 
 
 @contextlib.contextmanager
 def locked(lock: Path, what: Path, wait: bool = False) -> Iterator[None]:
-    """Hold a lock file. The kernel lets go of it when the process ends, however it ends.
+    """Hold a lock file; the kernel releases it when the process ends, however it ends.
 
     Raises:
-        BusyError: where another holds it and we do not ``wait``.
+        BusyError: where another process holds it and we do not ``wait``.
+        SAPDError: this system has no such locks (Windows).
     """
+    if fcntl is None:
+        raise SAPDError(f'{what}: cannot be written on this system, which lacks fcntl. Use Linux, macOS or WSL.')
     with lock.open('a') as file:
         if wait:
             _take(file, fcntl.LOCK_EX)
@@ -56,7 +65,9 @@ def locked(lock: Path, what: Path, wait: bool = False) -> Iterator[None]:
 
 
 def is_held(lock: Path) -> bool:
-    """Tell whether a process holds a lock file now; one that is not there or not to be read is not held."""
+    """Tell whether a process holds a lock file now; one that is absent or cannot be read is not held."""
+    if fcntl is None:
+        return False
     try:
         with lock.open() as file:
             return not _take(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
@@ -79,9 +90,9 @@ def agreed_on_ranks(store: Path, ranks: int) -> Iterator[None]:
             with other.open('a') as file:
                 if not _take(file, fcntl.LOCK_EX | fcntl.LOCK_NB):
                     raise BusyError(
-                        f'mask store {store}: a run is at work that shares the images among '
-                        f'{other.name.removeprefix(_RANKS)}, found {ranks} for this one. Expected the same number: '
-                        'stop that run, or wait for its end.'
+                        f'mask store {store}: a running extraction shares the images among '
+                        f'{other.name.removeprefix(_RANKS)} ranks, found {ranks} for this one. Expected the same '
+                        'number: stop that run, or wait for its end.'
                     )
                 other.unlink()
     with ours.open('a') as file:
@@ -89,28 +100,8 @@ def agreed_on_ranks(store: Path, ranks: int) -> Iterator[None]:
         yield
 
 
-def write_whole(path: Path, text: str) -> None:
-    """Write a file that is either whole or not there, whenever we are killed or the machine is lost."""
-    draft = path.with_name(f'.{path.name}.draft')
-    with draft.open('w', encoding='utf-8', newline='\n') as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    rename(draft, path)
-
-
-def rename(source: Path, target: Path) -> None:
-    """Rename within one folder, durably: a lost machine does not undo it."""
-    source.replace(target)
-    folder = os.open(target.parent, os.O_RDONLY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
-
-
 def _take_soon(file: IO[str]) -> bool:
-    for _ in range(_TRIES):
+    for _ in range(_ATTEMPTS):
         if _take(file, fcntl.LOCK_EX | fcntl.LOCK_NB):
             return True
         time.sleep(_PATIENCE)

@@ -68,7 +68,7 @@ def read_settings(store: Path) -> dict[str, Any]:
     except OSError as error:
         raise SAPDError(
             f'mask store {store}: found no readable {MANIFEST} ({error.strerror}), expected the folder that '
-            'tools/extract_masks.py wrote.'
+            '`sapd extract-masks` wrote.'
         ) from error
     return from_json(text, store / MANIFEST)
 

@@ -1,4 +1,4 @@
-"""meta_info.txt: a line a mask, as BasicSR users know it from its LMDB folders; one a shard and one a store."""
+"""meta_info.txt: one line per mask, as in BasicSR's LMDB folders; one file per shard and one per store."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ import contextlib
 from collections.abc import Iterator
 from pathlib import Path
 
+from sapd_plugin.files import write_atomically
 from sapd_plugin.priors.store.codec import Record
-from sapd_plugin.priors.store.locks import write_whole
 from sapd_plugin.priors.store.shards import ShardReader
 
 META_INFO = 'meta_info.txt'
@@ -19,7 +19,7 @@ def meta_line(key: str, shape: tuple[int, ...]) -> str:
 
 
 def read_lines(folder: Path) -> str:
-    """Return the whole lines of a folder's meta_info.txt, without a last one that is still being written."""
+    """Return the complete lines of a folder's meta_info.txt, without a last one that is still being written."""
     path = folder / META_INFO
     text = path.read_text(encoding='utf-8') if path.exists() else ''
     return text[: text.rfind('\n') + 1]
@@ -32,8 +32,8 @@ def read_keys(folder: Path) -> Iterator[str]:
         yield line.rsplit(' ', 2)[0].removesuffix('.png')
 
 
-def mend(shard: Path) -> None:
-    """Write a shard's meta_info.txt anew where a kill came between a mask and its line.
+def repair(shard: Path) -> None:
+    """Rewrite a shard's meta_info.txt where a crash came between a mask and its line.
 
     To be called by the process that holds the shard's lock.
 
@@ -45,4 +45,4 @@ def mend(shard: Path) -> None:
         whole = path.exists() and path.read_bytes().endswith(b'\n')
         if len(reader) != read_lines(shard).count('\n') or (len(reader) and not whole) or not path.exists():
             sizes = ((name.decode('utf-8'), Record(value).shape) for name, value in reader.items())
-            write_whole(path, ''.join(meta_line(key, shape[:2]) for key, shape in sizes))
+            write_atomically(path, ''.join(meta_line(key, shape[:2]) for key, shape in sizes))

@@ -22,27 +22,27 @@ from sapd_plugin.errors import SAPDError
 from sapd_plugin.priors.store import manifest
 from sapd_plugin.priors.store.codec import Record, RecordError
 from sapd_plugin.priors.store.keys import key_bytes, nearest_keys
-from sapd_plugin.priors.store.shards import ShardReader, find_shards
+from sapd_plugin.priors.store.locks import is_held
+from sapd_plugin.priors.store.shards import ShardReader, find_shards, lock_of
 
 
 class MaskStore:
     """Read label maps by key, in any process: it opens its shards anew after a fork and can be pickled for a spawn.
 
-    Reads of a finished store take no lock and write nothing, so a read-only file system will do. One that is being
-    written is read as it was when it was opened. Not safe are two cases: reading from another machine than the
-    writer's, and going on with a store that was opened before its writer began (open it anew).
+    Reading takes no lock and writes nothing, so a read-only file system is enough. A store that is still being
+    written is refused; one that is written to after it was opened has to be opened again.
 
     Args:
         path: the store's folder.
 
     Raises:
-        SAPDError: where the folder is no store, is damaged, or mixes shards of other settings.
+        SAPDError: the folder is not a store, is damaged, is being written, or mixes shards of different settings.
     """
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self.path = Path(path)
+        # What the masks were made with: segmenter, its parameters, checkpoint hash, source of the images, ...
         self.settings: dict[str, Any] = manifest.read_settings(self.path)
-        """What the masks were made with: segmenter, its parameters, checkpoint hash, source of the images, ..."""
         self._fingerprint = manifest.fingerprint(self.settings)
         self._shards: list[ShardReader] = []
         self._pid = -1
@@ -144,7 +144,14 @@ class MaskStore:
         if self._pid == os.getpid():
             return self._shards
         # An LMDB environment must not be used across a fork: leave the parent's alone, open our own.
-        shards = [ShardReader(path) for path in find_shards(self.path)]
+        paths = find_shards(self.path)
+        for path in paths:
+            if is_held(lock_of(path)):
+                raise SAPDError(
+                    f'mask store {self.path}: {path.name} is being written, expected a finished store. Wait for the '
+                    'extraction to end, or stop it.'
+                )
+        shards = [ShardReader(path) for path in paths]
         for shard in shards:
             shard.check_settings(self.settings)
         self._shards, self._pid = shards, os.getpid()

@@ -7,7 +7,6 @@ in), and written by one process at a time.
 from __future__ import annotations
 
 import contextlib
-import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -16,12 +15,10 @@ import lmdb
 
 from sapd_plugin.errors import SAPDError
 from sapd_plugin.priors.store import manifest
-from sapd_plugin.priors.store.locks import is_held
 
-_LOCKED_HERE: set[tuple[int, str]] = set()
-"""Process and shard. LMDB's locks belong to the process: a second handle would let go of the first one's."""
+# No file name holds a NUL, so no image's key can collide; and it sorts before all keys.
 MANIFEST_KEY = b'\0manifest'
-"""No file name holds a NUL, so no image's key can collide; and it sorts before all keys."""
+_FIRST_KEY = MANIFEST_KEY + b'\0'
 
 
 def shard_name(index: int) -> str:
@@ -34,23 +31,9 @@ def lock_of(shard: Path) -> Path:
     return shard.with_name(f'.{shard.name}.lock')
 
 
-@contextlib.contextmanager
-def lmdb_locks(shard: Path) -> Iterator[None]:
-    """Note that this process has the shard open with LMDB's locks; other handles of it here must do without."""
-    _LOCKED_HERE.add(_names(shard))
-    try:
-        yield
-    finally:
-        _LOCKED_HERE.discard(_names(shard))
-
-
 def find_shards(store: Path) -> list[Path]:
     """Return the shard folders of a store, in order."""
     return sorted(store.glob('shard-*.lmdb'))
-
-
-_TRIES = (False, False, True)
-"""Whether this is the last try of a read."""
 
 
 class ShardReader:
@@ -65,21 +48,10 @@ class ShardReader:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self._open()
-
-    def _open(self) -> None:
-        path = self.path
-        # Without LMDB's locks, which would write to the folder, unless a writer is at work: it may use a page again
-        # that a reader it does not know of still reads.
-        self._exit = contextlib.ExitStack()
-        locks = is_held(lock_of(path)) and _names(path) not in _LOCKED_HERE and os.access(path / 'lock.mdb', os.W_OK)
-        if locks:
-            self._exit.enter_context(lmdb_locks(path))
         try:
-            # Without read-ahead: training reads at random.
-            self._env = lmdb.open(str(path), readonly=True, create=False, lock=locks, readahead=False)
+            # Without LMDB's locks, which would write to the folder; without read-ahead, as training reads at random.
+            self._env = lmdb.open(str(path), readonly=True, create=False, lock=False, readahead=False)
         except lmdb.Error as error:
-            self._exit.close()
             raise SAPDError(f'mask store shard {path}: cannot be opened ({error}).') from error
         self._check_size()
 
@@ -102,27 +74,14 @@ class ShardReader:
             raise SAPDError(f'mask store shard {self.path}: found no manifest, expected a shard of a mask store.')
         manifest.check_same(self.path, manifest.from_json(text, self.path), expected)
 
-    def _begin(self) -> lmdb.Transaction:
-        try:
-            return self._env.begin()
-        except lmdb.MapResizedError:
-            # A writer grew it since.
-            self._env.set_mapsize(0)
-            return self._env.begin()
-
     def get(self, key: bytes) -> bytes | None:
         """Return a copy of the value, None where the key is missing.
 
         Raises:
             SAPDError: for a damaged shard.
         """
-        for last_try in _TRIES:
-            try:
-                with self._begin() as transaction:
-                    return transaction.get(key)
-            except lmdb.Error as error:
-                self._recover(error, last_try)
-        raise AssertionError('unreachable')
+        with self._reading(), self._env.begin() as transaction:
+            return transaction.get(key)
 
     def items(self) -> Iterator[tuple[bytes, bytes]]:
         """Yield all keys and values, the manifest left out, in the keys' byte order.
@@ -130,34 +89,27 @@ class ShardReader:
         Raises:
             SAPDError: for a damaged shard.
         """
-        yield from self._entries(values=True)
+        with self._reading(), self._env.begin() as transaction, transaction.cursor() as cursor:
+            if cursor.set_range(_FIRST_KEY):
+                yield from cursor.iternext()
 
     def iter_keys(self) -> Iterator[str]:
-        """Yield all image keys, in byte order."""
-        return (key.decode('utf-8') for key, _ in self._entries(values=False))
+        """Yield all image keys, in byte order, without reading their values.
 
-    def _entries(self, values: bool) -> Iterator[tuple[bytes, bytes]]:
-        """Yield (key, value); without ``values`` the values are empty, and are not read."""
-        done = MANIFEST_KEY  # it sorts before all keys
-        for last_try in _TRIES:
-            try:
-                with self._begin() as transaction, transaction.cursor() as cursor:
-                    if not cursor.set_range(done + b'\0'):
-                        return
-                    for entry in cursor.iternext(keys=True, values=values):
-                        key, value = entry if values else (entry, b'')
-                        yield key, value
-                        done = key
-                return
-            except lmdb.Error as error:
-                self._recover(error, last_try)
+        Raises:
+            SAPDError: for a damaged shard.
+        """
+        with self._reading(), self._env.begin() as transaction, transaction.cursor() as cursor:
+            if cursor.set_range(_FIRST_KEY):
+                for key in cursor.iternext(values=False):
+                    yield key.decode('utf-8')
 
-    def _recover(self, error: lmdb.Error, last_try: bool) -> None:
-        """Open the shard anew: a writer that began after us may have used a page again that we were reading."""
-        if last_try:
+    @contextlib.contextmanager
+    def _reading(self) -> Iterator[None]:
+        try:
+            yield
+        except lmdb.Error as error:
             raise SAPDError(f'mask store shard {self.path}: cannot be read ({error}).') from error
-        self.close()
-        self._open()
 
     def __len__(self) -> int:
         """Return the number of masks."""
@@ -166,8 +118,3 @@ class ShardReader:
     def close(self) -> None:
         """Release the environment."""
         self._env.close()
-        self._exit.close()
-
-
-def _names(shard: Path) -> tuple[int, str]:
-    return os.getpid(), os.path.realpath(shard)

@@ -1,4 +1,7 @@
-"""Writing a mask store: one writer a shard, a transaction a mask, so that a kill loses the mask in work at most."""
+"""Writing a mask store: one writer per shard, one transaction per mask.
+
+A crash loses at most the mask being written.
+"""
 
 from __future__ import annotations
 
@@ -13,13 +16,14 @@ from typing import IO, Any
 import lmdb
 
 from sapd_plugin.errors import SAPDError
+from sapd_plugin.files import rename_durably, write_atomically
 from sapd_plugin.priors.labels import LabelMap
 from sapd_plugin.priors.store import manifest
 from sapd_plugin.priors.store.codec import encode
 from sapd_plugin.priors.store.keys import key_bytes
-from sapd_plugin.priors.store.locks import BusyError, agreed_on_ranks, locked, rename, says_disk, write_whole
-from sapd_plugin.priors.store.meta_info import META_INFO, mend, meta_line, read_keys, read_lines
-from sapd_plugin.priors.store.shards import MANIFEST_KEY, ShardReader, find_shards, lmdb_locks, lock_of, shard_name
+from sapd_plugin.priors.store.locks import BusyError, agreed_on_ranks, disk_errors_named, locked
+from sapd_plugin.priors.store.meta_info import META_INFO, meta_line, read_keys, read_lines, repair
+from sapd_plugin.priors.store.shards import MANIFEST_KEY, ShardReader, find_shards, lock_of, shard_name
 
 _STORE_LOCK = '.lock'
 
@@ -53,17 +57,16 @@ class MaskStoreWriter:
         self.settings = dict(settings)
         self._fingerprint = manifest.fingerprint(self.settings)
         self._exit = contextlib.ExitStack()
-        with self._exit, says_disk(self.path):
+        with self._exit, disk_errors_named(self.path):
             self._begin_store()
-            # Under the store's lock, a shard that another process holds has its meta_info.txt mended already; what
+            # Under the store's lock, a shard that another process holds has its meta_info.txt repaired already; what
             # that process adds from now on are images of its own part.
             with locked(self.path / _STORE_LOCK, self.path, wait=True):
                 if ranks is not None:
                     self._exit.enter_context(agreed_on_ranks(self.path, ranks))
                 self._exit.enter_context(locked(lock_of(self.shard), self.shard))
-                self._exit.enter_context(lmdb_locks(self.shard))
                 self._begin_shard(map_size)
-                mend(self.shard)
+                repair(self.shard)
                 self._elsewhere = self._keys_of_others()
             self._env = lmdb.open(str(self.shard), map_size=map_size, create=False)
             self._exit.callback(self._env.close)
@@ -78,7 +81,7 @@ class MaskStoreWriter:
             SAPDError: for a bad key, or a full disk; what was written before stays whole.
         """
         name, record = key_bytes(key), encode(label_map, self._fingerprint)
-        with says_disk(self.path):
+        with disk_errors_named(self.path):
             new = self._write(name, record)
             if new:
                 self._meta.write(meta_line(key, label_map.shape))
@@ -102,11 +105,11 @@ class MaskStoreWriter:
 
     def close(self) -> None:
         """Release the shard and bring the store's meta_info.txt up to date."""
-        with says_disk(self.path):
+        with disk_errors_named(self.path):
             self._exit.close()
-        with says_disk(self.path), locked(self.path / _STORE_LOCK, self.path, wait=True):
+        with disk_errors_named(self.path), locked(self.path / _STORE_LOCK, self.path, wait=True):
             lines = ''.join(read_lines(shard) for shard in find_shards(self.path))
-            write_whole(self.path / META_INFO, lines)
+            write_atomically(self.path / META_INFO, lines)
 
     def __enter__(self) -> MaskStoreWriter:
         return self
@@ -127,23 +130,23 @@ class MaskStoreWriter:
             if (self.path / manifest.MANIFEST).exists():
                 manifest.check_same(f'mask store {self.path}', manifest.read_settings(self.path), self.settings)
                 return
-            strangers = sorted(p.name for p in self.path.iterdir() if not p.name.startswith('.'))
-            if strangers:
+            foreign = sorted(p.name for p in self.path.iterdir() if not p.name.startswith('.'))
+            if foreign:
                 raise SAPDError(
-                    f"mask store {self.path}: found '{strangers[0]}' and no {manifest.MANIFEST}, expected "
+                    f"mask store {self.path}: found '{foreign[0]}' and no {manifest.MANIFEST}, expected "
                     'a mask store, an empty folder or nothing.'
                 )
-            write_whole(self.path / manifest.MANIFEST, manifest.to_json(self.settings))
+            write_atomically(self.path / manifest.MANIFEST, manifest.to_json(self.settings))
 
     def _begin_shard(self, map_size: int) -> None:
         if self.shard.exists():
             self._check_shard(self.shard)
             return
-        unborn = self.path / f'.{self.shard.name}.unborn'
-        shutil.rmtree(unborn, ignore_errors=True)
-        with lmdb.open(str(unborn), map_size=max(map_size, 1 << 20)) as env, env.begin(write=True) as transaction:
+        draft = self.path / f'.{self.shard.name}.unborn'
+        shutil.rmtree(draft, ignore_errors=True)
+        with lmdb.open(str(draft), map_size=max(map_size, 1 << 20)) as env, env.begin(write=True) as transaction:
             transaction.put(MANIFEST_KEY, manifest.to_json(self.settings).encode())
-        rename(unborn, self.shard)
+        rename_durably(draft, self.shard)
 
     def _keys_of_others(self) -> set[str]:
         keys: set[str] = set()
@@ -151,7 +154,7 @@ class MaskStoreWriter:
             if shard != self.shard:
                 with contextlib.suppress(BusyError), locked(lock_of(shard), shard):
                     self._check_shard(shard)
-                    mend(shard)
+                    repair(shard)
                 keys.update(read_keys(shard))
         return keys
 

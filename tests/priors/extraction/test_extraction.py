@@ -171,7 +171,7 @@ def test_a_full_disk_stops_the_tool_with_one_line(photos: Path, tmp_path: Path) 
     done = subprocess.run(command, capture_output=True, text=True, check=False, preexec_fn=small_files)
     assert done.returncode == 2
     assert 'error: mask store' in done.stderr
-    assert 'make room or mend the permissions, then run again to go on' in done.stderr
+    assert 'make room or repair the permissions, then rerun the same command to resume' in done.stderr
     assert 'Traceback' not in done.stderr
 
 

@@ -51,7 +51,7 @@ def test_felzenszwalb_covers_a_photo(photo: np.ndarray) -> None:
 def test_an_unknown_name_or_setting_is_refused_with_the_nearest() -> None:
     with pytest.raises(SAPDError, match=r"found 'felzenswalb', .* Did you mean 'felzenszwalb'\?"):
         build_segmenter('felzenswalb')
-    with pytest.raises(SAPDError, match=r"'felzenszwalb': unknown key 'minsize', .* Did you mean 'min_size'\?"):
+    with pytest.raises(SAPDError, match=r"'felzenszwalb': unknown key 'minsize'\. .* Did you mean 'min_size'\?"):
         build_segmenter('felzenszwalb', minsize=3)
     with pytest.raises(SAPDError, match=r"'sam_vit_b': unknown key 'variant'"):
         build_segmenter('sam_vit_b', variant='sam_vit_h')
@@ -75,8 +75,28 @@ def test_users_register_their_own(monkeypatch: pytest.MonkeyPatch) -> None:
             return LabelMap.from_labels(np.arange(image.shape[1]) // (image.shape[1] // 2) + image[..., 0] * 0 + 1)
 
     assert len(build_segmenter('halves', left=2)(np.zeros((4, 6, 3), np.uint8))) == 2
-    with pytest.raises(SAPDError, match="'halves': registered already"):
+    with pytest.raises(SAPDError, match="'halves': is already registered"):
         register_segmenter('halves')(Halves)
+
+
+class Whole:
+    def __init__(self) -> None:
+        self.settings = {'segmenter': 'whole', 'parameters': {}}
+
+    def __call__(self, image: np.ndarray) -> LabelMap:
+        return LabelMap.from_labels(np.ones(image.shape[:2], int))
+
+
+def test_an_installed_package_offers_a_segmenter(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    information = tmp_path / 'offer-1.0.dist-info'
+    information.mkdir()
+    (information / 'METADATA').write_text('Metadata-Version: 2.1\nName: offer\nVersion: 1.0\n')
+    (information / 'entry_points.txt').write_text(f'[sapd_plugin.segmenters]\nwhole = {__name__}:Whole\n')
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setattr('sapd_plugin.priors.segmenters.registry.SEGMENTERS', dict(SEGMENTERS))
+    assert len(build_segmenter('whole')(np.zeros((4, 6, 3), np.uint8))) == 1
+    with pytest.raises(SAPDError, match="Did you mean 'whole'"):
+        build_segmenter('whol')
 
 
 def test_mobile_sam_gives_the_reference_outputs(photo: np.ndarray, checkpoint: Path, shared_data: Path) -> None:

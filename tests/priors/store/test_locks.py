@@ -97,3 +97,26 @@ def test_a_read_only_file_system_is_read(mounted: tuple[Path, list[str]]) -> Non
     masks = MaskStore(place / 'store')
     assert masks.verify() == []
     assert masks.record('a')[10:20, 30:50].shape == (10, 20, 1)
+
+
+WITHOUT_FCNTL = """
+import sys
+sys.modules['fcntl'] = None  # as on Windows
+from sapd_plugin.errors import SAPDError
+from sapd_plugin.priors import MaskStore, MaskStoreWriter
+print(MaskStore(sys.argv[1]).record('a')[10:20, 30:50].shape)
+try:
+    MaskStoreWriter(sys.argv[1], {'segmenter': 'test'})
+except SAPDError as error:
+    print(error)
+"""
+
+
+def test_a_store_is_read_where_there_is_no_fcntl_and_writing_says_what_is_missing(tmp_path: Path) -> None:
+    with MaskStoreWriter(tmp_path / 'store', SETTINGS) as writer:
+        writer.put('a', LabelMap.from_labels(np.ones((150, 150), int)))
+    command = [sys.executable, '-c', WITHOUT_FCNTL, str(tmp_path / 'store')]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    shape, message = done.stdout.splitlines()
+    assert shape == '(10, 20, 1)'
+    assert 'lacks fcntl' in message

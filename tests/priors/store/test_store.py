@@ -216,7 +216,7 @@ def test_a_full_disk_stops_cleanly(store: Path, monkeypatch: pytest.MonkeyPatch)
 
         with monkeypatch.context() as patch:
             patch.setattr(writer, '_write', full)
-            with pytest.raises(SAPDError, match='No space left on device.* run again to go on'):
+            with pytest.raises(SAPDError, match='No space left on device.* rerun the same command to resume'):
                 writer.put('z', label_map(1))
     assert MaskStore(store).verify() == []
 

@@ -140,7 +140,7 @@ def test_half_precision_gives_much_the_same_map(
         ({'dtype': 'bf16'}, r"dtype: found 'bf16', .* Did you mean 'bfloat16'\?"),
         ({'points_per_side': 12}, "preset 'fast': unknown key 'points_per_side'"),
         ({'crop_n_layers': 1}, "preset 'fast': unknown key 'crop_n_layers'"),
-        ({'preset': 'stock', 'mask_nms_thresh': 0.7}, r"'stock': unknown key 'mask_nms_thresh', .*'box_nms_thresh'\?"),
+        ({'preset': 'stock', 'mask_nms_thresh': 0.7}, r"'stock': unknown key 'mask_nms_thresh'\. .*'box_nms_thresh'\?"),
         ({'mask_nms_thresh': 7}, 'mask_nms_thresh: found 7, expected a number from 0 to 1'),
         ({'points_per_batch': 0}, 'points_per_batch: found 0, expected a whole number of 1 or more'),
     ],
