@@ -90,7 +90,7 @@ def add_delta(
     options, document = read_options(text), YamlText(text)
     if is_sapd(options):
         raise SAPDError('model_type: trains with SAM priors already, expected the config of a stock training.')
-    dataset = (options.get('datasets') or {}).get('train')
+    dataset = (options.get('datasets') or {}).get('train') or {}
     for key, value in (
         ('model_type', options.get('model_type')),
         ('network_g', options.get('network_g')),

@@ -15,8 +15,9 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from sapd_plugin.cli.common import check_counts, run_command
 from sapd_plugin.datasets.finishing import Finish
@@ -28,7 +29,7 @@ from sapd_plugin.datasets.synthetic.settings import read_settings
 from sapd_plugin.errors import SAPDError, check_choice
 
 # Degradation -> presets, the default first.
-SYNTHETIC = {'rain': rain.PRESETS, 'noise': noise.PRESETS, 'blur': blur.PRESETS}
+SYNTHETIC: dict[str, Mapping[str, Any]] = {'rain': rain.PRESETS, 'noise': noise.PRESETS, 'blur': blur.PRESETS}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -71,7 +71,9 @@ def open_trial(config: Path, folder: Path, batch: int | None) -> Trial:
 
 def from_the_start(block: Mapping[str, Any] | None) -> dict[str, Any] | None:
     """Return a loss block without its schedule, so that the first step costs what later ones do."""
-    return block and {key: value for key, value in block.items() if key not in ('start', 'ramp', 'stop')}
+    return (
+        None if block is None else {key: value for key, value in block.items() if key not in ('start', 'ramp', 'stop')}
+    )
 
 
 def check_training(config: Path, repeats: int, batch: int | None = None) -> Iterator[Finding]:

@@ -91,7 +91,7 @@ def delta_of(
         raise SAPDError("model.type: found a class, expected a name: a config with 'read_base' cannot be a base here.")
     base_model = base_model or config.model.type
     base_model_class(base_model)
-    model = {'type': 'SAPDModel'}
+    model: dict[str, Any] = {'type': 'SAPDModel'}
     if base_model != 'BaseEditModel':
         model['base_model_type'] = base_model
     model['network_spf'] = branch_block(_second_network(config.model.get('generator', {})), spf or {})
