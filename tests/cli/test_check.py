@@ -109,7 +109,7 @@ def test_what_training_would_stop_at_is_an_error(
         (basicsr_config, {'network_g:type': 'EDRS'}, 'EDRS'),
         (mmagic_config, {'model:spd_loss:gate': 'pixle'}, "Did you mean 'pixel'"),
         (mmagic_config, {'model:base_model_type': 'SRGAN'}, 'SRGAN cannot be used'),
-        (mmagic_config, {'default_hooks:sapd': None}, 'SAPDHook is missing'),
+        (mmagic_config, {'default_hooks:sapd': mmagic.DELETE}, 'SAPDHook is missing'),
     ],
 )
 def test_mistakes_in_the_wiring_are_told_before_or_at_the_first_step(
