@@ -19,7 +19,7 @@ import numpy as np
 
 from sapd_plugin.errors import SAPDError
 from sapd_plugin.evaluation.people import INDEX, People
-from sapd_plugin.priors.inspection.covering import covering
+from sapd_plugin.priors.inspection.overlap import covering
 from sapd_plugin.priors.labels import LabelMap
 
 GENERATORS = ('upstream', 'stock', 'fast')

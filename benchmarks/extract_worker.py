@@ -15,7 +15,7 @@ import sapd_plugin.priors.segmenters.fast  # noqa: F401  (its imports are no par
 from sapd_plugin.evaluation.memory import resident
 from sapd_plugin.priors.extraction.images import read_image
 from sapd_plugin.priors.segmenters import build_segmenter
-from sapd_plugin.priors.segmenters.checkpoints import load_state, tell_variant
+from sapd_plugin.priors.segmenters.checkpoints import detect_variant, load_state
 from sapd_plugin.priors.segmenters.sam import THRESHOLDS, build_sam
 
 Generator = Callable[[np.ndarray], np.ndarray]
@@ -26,7 +26,7 @@ def upstream(checkpoint: Path, points: int) -> Generator:
     from segment_anything import SamAutomaticMaskGenerator
 
     state = load_state(checkpoint)
-    iou, stability = THRESHOLDS[tell_variant(state, checkpoint)]
+    iou, stability = THRESHOLDS[detect_variant(state, checkpoint)]
     generator = SamAutomaticMaskGenerator(
         build_sam(state, str(checkpoint)),
         points_per_side=points,

@@ -10,6 +10,8 @@ from pathlib import Path
 from PIL import Image
 
 _EXIF_ORIENTATION = 0x0112
+# The formats whose EXIF orientation OpenCV applies when it decodes; MPO is Pillow's name for some JPEG files.
+_ROTATED_FORMATS = ('JPEG', 'MPO', 'PNG')
 _CHUNK = 1 << 20
 
 
@@ -57,9 +59,9 @@ def digest(path: Path, algorithm: str = 'sha256') -> str:
 
 
 def image_size(image: str | os.PathLike[str] | bytes) -> tuple[int, int]:
-    """Return (H, W) in pixels from an image's header, after the rotation that its EXIF entry asks for.
+    """Return (H, W) in pixels of an image as OpenCV decodes it, from its header alone.
 
-    OpenCV applies that rotation when it decodes an image, so this is the size of the decoded array.
+    OpenCV applies the EXIF orientation of JPEG and PNG files, and ignores it in other formats.
 
     Args:
         image: a path, or the encoded bytes.
@@ -68,5 +70,6 @@ def image_size(image: str | os.PathLike[str] | bytes) -> tuple[int, int]:
         OSError: there is no such file, or it is not an image.
     """
     with Image.open(BytesIO(image) if isinstance(image, bytes) else image) as opened:
-        rotated = 5 <= opened.getexif().get(_EXIF_ORIENTATION, 1) <= 8
-        return opened.size if rotated else opened.size[::-1]
+        rotated = opened.format in _ROTATED_FORMATS and 5 <= opened.getexif().get(_EXIF_ORIENTATION, 1) <= 8
+        width, height = opened.size
+    return (width, height) if rotated else (height, width)

@@ -16,7 +16,7 @@ T = TypeVar('T')
 
 
 class Record(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Base of the records that YAML files of the project are read into.
+    """Base of the records that YAML files of the project are read into; subclasses repeat ``frozen=True`` for mypy.
 
     A field whose YAML key is a builtin's name or not an identifier is declared with ``msgspec.field(name=KEY)``.
     """

@@ -17,8 +17,8 @@ MODELS: dict[str, dict[str, Any]] = yaml.safe_load((ROOT / 'configs/tables/model
 def tiny(framework: str, network: str) -> dict[str, Any] | None:
     """What makes a full-size network block of that type small enough for a test; None: no table has it."""
     for model in MODELS.values():
-        if network in model['type'][framework]:
-            return model['sizes'].get('tiny', {framework: {}})[framework]
+        if network in model['type'].get(framework, ()):
+            return model.get('sizes', {}).get('tiny', {framework: {}})[framework]
     return None
 
 

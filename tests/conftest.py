@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,9 @@ alias_functional_tensor()
 # Before anything imports torch, and for the processes that tests start as well: with more threads than free cores,
 # small tensors take many times as long.
 os.environ.setdefault('OMP_NUM_THREADS', str(min(2, os.cpu_count() or 1)))
+# A background job of a shell (`nohup bash tools/test.sh &`) ignores Ctrl-C, and so would every process that tests start
+# and interrupt: what is ignored stays so in children, a handler becomes the default.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope='session')

@@ -3,8 +3,8 @@
 #
 #   tools/build_mmcv.sh PYTHON VERSION
 #
-# There is no ready wheel for a recent torch, and mmcv's own build takes a quarter of an hour on two cores, nearly all of
-# it spent parsing torch's headers anew for each of 77 small files. This one takes two to three minutes on busy cores: the
+# The package index has mmcv 2 as source only, and its own build takes a quarter of an hour on two cores, nearly all of it
+# spent parsing torch's headers again for each of 77 small files. This one takes two to three minutes on busy cores: the
 # 56 files that only pass calls on become one, the others share precompiled headers (tools/mmcv_cxx.sh). The operators are
 # the same.
 #
@@ -45,6 +45,8 @@ if ! compgen -G "$kept/*.whl" >/dev/null; then
     mv "$work/dispatch.cpp" .
 
     cd "$work/mmcv-$version"
+    # Without a C++ standard of mmcv's, torch sets the one that its headers need: C++17 in torch 2.1, C++20 in 2.14.
+    sed -i "s/'-std=c++1[47]'//" setup.py
     mkdir "$work/pch" "$work/wheel"
     # No device is shown to setup.py, or it would go looking for nvcc.
     SAPD_PCH=$work/pch CXX=$tools/mmcv_cxx.sh MAX_JOBS=${MAX_JOBS:-$(nproc)} \

@@ -1,13 +1,15 @@
 #!/usr/bin/env bash
-# Make the environment that requirements/*.lock describes, or make it anew where they have changed since.
+# Make an environment that requirements/*.lock describes, or make it again where the lock file has changed since.
 #
 #   tools/environment.sh basicsr [DIR]    BasicSR and this project; DIR is .venv in the project root by default
 #   tools/environment.sh full [DIR]       MMagic and the tools that check the project as well; .venv-full by default
+#   tools/environment.sh golden [DIR]     BasicSR, MMagic and pytest beside torch 2.1, which most users of MMagic have;
+#                                         .venv-golden by default; needs Python 3.11
 #
 #   PYTHON=python3.12    the interpreter to use; by default python3.11 or else python3
-#   SAPD_SKIP_MMCV=1     full: do not compile mmcv. For a machine with a GPU where MMagic's models need mmcv's CUDA
-#                        operators: the ones made here run on the CPU only. Install your own mmcv (>= 2.0, < 2.2) into
-#                        DIR afterwards. To change your mind, remove DIR.
+#   SAPD_SKIP_MMCV=1     full, golden: do not compile mmcv. For a machine with a GPU where MMagic's models need mmcv's
+#                        CUDA operators: the ones made here run on the CPU only. Install your own mmcv (>= 2.0, < 2.2)
+#                        into DIR afterwards. To change your mind, remove DIR.
 set -euo pipefail
 
 say() { printf '[%4d s] %s\n' "$SECONDS" "$*"; }
@@ -15,22 +17,27 @@ fail() { printf 'environment.sh: %s\n' "$*" >&2; exit 1; }
 
 kind=${1:-}
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+# Not before 3.11, which packages in the lock files ask for; not after 3.12, for which there is no numpy 1.
+versions='3.11 3.12'
 case $kind in
-    basicsr) dir=$root/.venv locks=(basicsr.lock) recipe=(environment.sh) ;;
-    full) dir=$root/.venv-full locks=(basicsr.lock full.lock) recipe=(environment.sh build_mmcv.sh mmcv_cxx.sh) ;;
-    *) fail "found '$kind', expected: tools/environment.sh basicsr|full [DIR]" ;;
+    basicsr) dir=$root/.venv locks=(basicsr.lock) ;;
+    full) dir=$root/.venv-full locks=(basicsr.lock full.lock) ;;
+    golden) dir=$root/.venv-golden locks=(golden.lock) versions=3.11 ;;
+    *) fail "found '$kind', expected: tools/environment.sh basicsr|full|golden [DIR]" ;;
 esac
 dir=$(realpath -m "${2:-$dir}")
 cd "$root"
 
-# Not before 3.11, which packages in the lock files ask for; not after 3.12, for which there is no numpy 1.
+mmcv=$(cd requirements && sed -n 's/^mmcv==//p' "${locks[@]}")
+recipe=(environment.sh ${mmcv:+build_mmcv.sh mmcv_cxx.sh})
+
 version=''
 for candidate in ${PYTHON:-python3.11 python3}; do
     version=$("$candidate" -c 'import sys; print("%d.%d" % sys.version_info[:2])' 2>/dev/null) || continue
-    [[ $version == 3.11 || $version == 3.12 ]] && python=$candidate && break
+    [[ " $versions " == *" $version "* ]] && python=$candidate && break
 done
 [ "${python:-}" ] ||
-    fail "needs Python 3.11 or 3.12, found ${version:-none} as ${PYTHON:-python3.11 or python3}. Name one: PYTHON=/path/to/python3.11"
+    fail "needs Python ${versions/ / or }, found ${version:-none} as ${PYTHON:-python3.11 or python3}. Name one: PYTHON=/path/to/python3.11"
 "$python" -c 'import ensurepip, venv' 2>/dev/null ||
     fail "$python cannot make virtual environments: install its venv module (package python$version-venv)."
 
@@ -58,8 +65,8 @@ if [ "$(cat "$stamp" 2>/dev/null)" = "$key" ] && "$dir/bin/python" -c '' 2>/dev/
     exit
 fi
 
-say "Making the $kind environment in $dir with Python $version."
-trap '[ $? = 0 ] || echo "environment.sh: stopped before the end. Run it again: it starts afresh." >&2' EXIT
+say "Making the $kind environment in $dir with Python $version: about 6 GB on disk."
+trap '[ $? = 0 ] || echo "environment.sh: stopped before the end. Run it again: it starts from the beginning." >&2' EXIT
 find "$dir" -mindepth 1 -delete
 # The key is written last, so that an environment left half-made is told from a whole one.
 echo unfinished >"$stamp"
@@ -69,21 +76,16 @@ echo unfinished >"$stamp"
 # compiles what it imports, a small part of what is here. -qq: errors only.
 install() { "$dir/bin/python" -m pip install -qq --disable-pip-version-check --no-deps --no-compile "$@"; }
 # The packages that come as source are built with the pinned setuptools, not with the newest.
-pinned() { grep -E "^($1)==" requirements/basicsr.lock; }
-
-say 'Installing torch and BasicSR: about 5 GB on disk.'
-install $(pinned 'setuptools|wheel')
-install --no-build-isolation -r requirements/basicsr.lock
-
-if [ "$kind" = full ]; then
-    say 'Installing MMagic and the tools that check the project.'
-    grep -vE '^(mmcv==|-r )' requirements/full.lock | install --no-build-isolation -r /dev/stdin
-    if [ "${SAPD_SKIP_MMCV:-}" ]; then
-        say 'Leaving out mmcv: SAPD_SKIP_MMCV is set. MMagic does not import until you have installed one.'
-    else
-        say 'Installing mmcv. Where no earlier run has kept it, it is compiled first: two to three minutes on two cores.'
-        tools/build_mmcv.sh "$dir/bin/python" "$(sed -n 's/^mmcv==//p' requirements/full.lock)"
-    fi
+install $(grep -E '^(setuptools|wheel)==' "requirements/${locks[0]}")
+for lock in "${locks[@]}"; do
+    say "Installing requirements/$lock."
+    grep -vE '^(mmcv==|-r )' "requirements/$lock" | install --no-build-isolation -r /dev/stdin
+done
+if [ "$mmcv" ] && [ "${SAPD_SKIP_MMCV:-}" ]; then
+    say 'Leaving out mmcv: SAPD_SKIP_MMCV is set. MMagic does not import until you have installed one.'
+elif [ "$mmcv" ]; then
+    say 'Installing mmcv. Where no earlier run has kept it, it is compiled first: two to three minutes on two cores.'
+    tools/build_mmcv.sh "$dir/bin/python" "$mmcv"
 fi
 
 say 'Installing the project itself.'

@@ -1,7 +1,6 @@
 #!/usr/bin/env bash
 # The C++ compiler that tools/build_mmcv.sh hands to mmcv's setup.py; not for use on its own. It calls g++ with
-# - C++20, which torch's headers need; setup.py has C++17 written into it;
-# - light optimisation and no debug information, which take most of the rest of the time;
+# - light optimisation and no debug information, which take most of the time;
 # - torch's headers precompiled into the folder $SAPD_PCH. The first call makes them, as only here are the flags known
 #   that they must share with every unit. Calls that come before they are there do without rather than wait.
 set -euo pipefail
@@ -9,7 +8,6 @@ set -euo pipefail
 args=() flags=() compiles='' before=''
 for arg in "$@"; do
     case $arg in
-        -std=*) arg=-std=c++20 ;;
         -O* | -g) continue ;;
         -c) compiles=yes ;;
     esac

@@ -1,12 +1,22 @@
 #!/usr/bin/env bash
-# Check everything: lint, format, import contracts, types, tests. All run even where one fails.
+# Check everything: lint, format, spelling, import contracts, types, documentation, tests. All run even where one fails.
 #
-#   tools/test.sh                                 all tests, the slow ones as well
-#   tools/test.sh -m 'not slow' tests/core        arguments go to pytest in place of the whole selection
+#   tools/test.sh                                     all tests, the slow ones as well
+#   tools/test.sh -m 'not slow' tests/core            arguments go to pytest in place of the whole selection
+#   tools/test.sh --environment golden [ARGUMENT...]  the tests alone, beside torch 2.1; `full` is the default
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
-tools/environment.sh full
-PATH=$PWD/.venv-full/bin:$PATH
+environment=full
+if [ "${1:-}" = --environment ]; then
+    environment=${2:-}
+    [[ $environment == full || $environment == golden ]] || {
+        echo "test.sh: --environment: found '$environment', expected full or golden" >&2
+        exit 2
+    }
+    shift 2
+fi
+tools/environment.sh "$environment"
+PATH=$PWD/.venv-$environment/bin:$PATH
 
 # The tensors of the tests are small: more threads than this cost time, most of all on a shared machine.
 export OMP_NUM_THREADS=${OMP_NUM_THREADS:-2}
@@ -16,10 +26,14 @@ check() {
     printf '\n== %s\n' "$*"
     "$@" || failed+=("$1")
 }
-check ruff check .
-check ruff format --check .
-check lint-imports
-check mypy
+if [ "$environment" = full ]; then
+    check ruff check .
+    check ruff format --check .
+    check codespell
+    check lint-imports
+    check mypy
+    check mkdocs build --strict --quiet --site-dir build/site
+fi
 check pytest "$@"
 
 # Under pytest's own closing line.

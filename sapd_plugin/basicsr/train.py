@@ -6,16 +6,40 @@ python -m sapd_plugin.basicsr.train -opt OPTIONS.yml [--auto_resume] [--launcher
 from __future__ import annotations
 
 import os
+from typing import Any
 
-from basicsr.train import train_pipeline
+import basicsr.train
 
-from sapd_plugin.basicsr.resume import allow_cpu_resume
+from sapd_plugin.basicsr.patches import allow_cpu_resume
+from sapd_plugin.progress import ProgressFile
+
+
+def report_progress(progress: ProgressFile) -> None:
+    """Let the models that BasicSR's train module builds write how many iterations are finished."""
+    build_model = basicsr.train.build_model
+
+    def build_reporting_model(opt: dict[str, Any]) -> Any:
+        model = build_model(opt)
+        update_learning_rate = model.update_learning_rate  # BasicSR calls it at the beginning of each iteration
+
+        def update_and_report(current_iter: int, *args: Any, **kwargs: Any) -> None:
+            if opt['rank'] == 0:
+                progress.write(current_iter - 1)
+            update_learning_rate(current_iter, *args, **kwargs)
+
+        model.update_learning_rate = update_and_report
+        return model
+
+    basicsr.train.build_model = build_reporting_model
 
 
 def main() -> None:
     """Run the train command with this process's command line."""
     allow_cpu_resume()  # now that the module is loaded whose function it replaces
-    train_pipeline(os.getcwd())
+    progress = ProgressFile.from_environment()
+    if progress is not None:
+        report_progress(progress)
+    basicsr.train.train_pipeline(os.getcwd())
 
 
 if __name__ == '__main__':

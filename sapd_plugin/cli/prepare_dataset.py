@@ -97,7 +97,7 @@ def read_cut(options: argparse.Namespace) -> SubImages | bool:
     step = options.step or options.crop_size
     if not 0 < step <= options.crop_size:
         raise SAPDError(f'--step: found {step}, expected 1 to --crop-size, which is {options.crop_size}.')
-    return SubImages(options.crop_size, step)
+    return SubImages(size=options.crop_size, step=step)
 
 
 def build_degradation(options: argparse.Namespace) -> Degradation:

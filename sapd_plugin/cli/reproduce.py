@@ -1,15 +1,15 @@
 """The tables of papers: show them, run or resume their cells through the frameworks' own tools, report.
 
-python tools/reproduce.py list [TABLE ...]
-python tools/reproduce.py run TABLE [CELL ...] --framework basicsr|mmagic [--dry-run] [--gpus 8 [--slurm '-p gpu ...']]
-python tools/reproduce.py report [TABLE ...]
+sapd reproduce list [TABLE ...]
+sapd reproduce run TABLE [CELL ...] --framework basicsr|mmagic [--dry-run] [--gpus 8 [--slurm '-p gpu ...']]
+sapd reproduce report [TABLE ...]
 
 A CELL is MODEL/SIZE/ARM/SEED, parts with wildcards or left out: 'Restormer/small', '*/full/stock', 'NAFNet/tiny/spd*'.
 TABLE may be a group of tables; then a CELL begins with its table, and cells are run seed by seed. The same command in
 several terminals shares the work.
-Data lie below --data as the tool that a table names (made_by) makes them. A run may be stopped at any time; the same
-command goes on.
-Exit status: 0 done, 2 a mistake in the command, the data or a config, 130 stopped.
+Data lie below --data as the command that a table names (made_by) makes them. A run can be interrupted at any time;
+rerun the same command to resume.
+Exit status: 0 done, 2 a mistake in the command, the data or a config, 130 interrupted.
 """
 
 from __future__ import annotations
@@ -18,50 +18,38 @@ import argparse
 import shlex
 import signal
 import sys
-import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
-from sapd_plugin.errors import SAPDError, check_choice
-from sapd_plugin.experiments import listing
+from sapd_plugin.errors import SAPDError, check_choice, check_count
 from sapd_plugin.experiments.catalogue import Catalogue, Cell, read_catalogue, select_cells
-from sapd_plugin.experiments.collected import finished
 from sapd_plugin.experiments.definitions import FRAMEWORKS, MASK_SOURCES, Table
-from sapd_plugin.experiments.framework import Launch
-from sapd_plugin.experiments.frameworks import load_framework
-from sapd_plugin.experiments.plan import chain
+from sapd_plugin.experiments.framework import Launch, load_framework
+from sapd_plugin.experiments.plan import plan
 from sapd_plugin.experiments.preflight import check
-from sapd_plugin.experiments.reporting import write_reports
-from sapd_plugin.experiments.results import iter_results
-from sapd_plugin.experiments.run import Recipes
+from sapd_plugin.experiments.report import print_tables, write_reports
+from sapd_plugin.experiments.results import iter_results, read_finished
+from sapd_plugin.experiments.run import Resolver, Settings
 from sapd_plugin.experiments.runner import run_chains, unique
-from sapd_plugin.experiments.settings import Settings
-
-warnings.filterwarnings('ignore', message='pkg_resources is deprecated')  # MMEngine asks for it
 
 
-def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespace:
-    """Read the command line."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
-    )
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the arguments of the three commands."""
     commands = parser.add_subparsers(dest='command', required=True)
     show = commands.add_parser('list', help='the tables, their yardsticks, and what has been measured so far')
     run = commands.add_parser('run', help='run or resume cells', allow_abbrev=False)
-    tell = commands.add_parser('report', help='Markdown, CSV, LaTeX and pictures')
-    for command in (show, tell):
+    report = commands.add_parser('report', help='Markdown, CSV, LaTeX and pictures')
+    for command in (show, report):
         command.add_argument('tables', nargs='*', metavar='TABLE', help='tables or groups (default: all)')
-    for command in (show, run, tell):
+    for command in (show, run, report):
         command.add_argument('--output', type=Path, default=Path('runs/tables'), help='results (default: %(default)s)')
         command.add_argument(
-            '--definitions',
-            type=Path,
-            help='folder with tables, models and arms of your own, beside the shipped ones',
+            '--definitions', type=Path, help='folder with tables, models and arms of your own, beside the shipped ones'
         )
     run.add_argument('table', metavar='TABLE')
     run.add_argument('cells', nargs='*', metavar='CELL', help='default: all of the table')
     run.add_argument('--framework', required=True, help=' or '.join(FRAMEWORKS))
-    run.add_argument('--done', type=Path, metavar='CSV', help='leave out cells whose results tools/study.py collected')
+    run.add_argument('--done', type=Path, metavar='CSV', help='leave out cells whose collected results it holds')
     run.add_argument('--dry-run', action='store_true', help='print the commands and run none')
     run.add_argument('--gpus', type=int, default=1, help='processes of a training, a GPU each; the batch is shared')
     run.add_argument('--slurm', metavar='ARGUMENTS', help='start trainings with srun and these arguments of it')
@@ -70,47 +58,68 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
     run.add_argument('--tests', nargs='+', default=[], metavar='SET', help='test on these only')
     run.add_argument('--iterations', type=int, help='of the training, its schedule stretched; default: as published')
     run.add_argument('--batch', type=int, help='of all processes together; default: as published')
-    run.add_argument('--masks', type=Path, help='a finished mask store; default: masks are cut')
+    run.add_argument('--masks', type=Path, help='a finished mask store; default: masks are extracted')
     run.add_argument(
-        '--masks-of', default='restored', help='what is cut: restored by the stock student (default), target, input'
+        '--masks-of',
+        default='restored',
+        help='images that masks are extracted from: restored by the stock student (default), target, input',
     )
     run.add_argument('--segmenter', default='sam')
     run.add_argument('--sam-checkpoint', type=Path, help='any SAM or MobileSAM checkpoint')
     run.add_argument('--preset', help='SAM: fast (default) or stock')
     run.add_argument('--vgg-checkpoint', type=Path, help='VGG-19 weights, for SGR')
     run.add_argument('--save-images', action='store_true', help='keep the restored test images')
-    return parser.parse_args(arguments)
 
 
-def run(options: argparse.Namespace, catalogue: Catalogue) -> None:
+def run(options: argparse.Namespace) -> None:
+    """Run one of the three commands."""
+    commands = {'list': list_tables, 'run': run_cells, 'report': report_tables}
+    commands[options.command](options, read_catalogue(options.definitions))
+
+
+def list_tables(options: argparse.Namespace, catalogue: Catalogue) -> None:
+    """Print the tables that are named, or all."""
+    tables = [table for name in options.tables or catalogue.tables for table in catalogue.select(name)]
+    print_tables(catalogue, tables, list(iter_results(options.output.resolve())))
+
+
+def report_tables(options: argparse.Namespace, catalogue: Catalogue) -> None:
+    """Write the reports of the tables that are named, or of those that have results."""
+    root = options.output.resolve()
+    results = list(iter_results(root))
+    measured = dict.fromkeys(r.cell.table for r in results if r.cell.table in catalogue.tables)
+    tables = [table for name in options.tables or measured for table in catalogue.select(name)]
+    write_reports(catalogue, tables, results, root)
+
+
+def run_cells(options: argparse.Namespace, catalogue: Catalogue) -> None:
     """Run or resume cells."""
     tables, framework = catalogue.select(options.table), load_framework(options.framework)
-    settings = _settings(options, tables)
-    recipes = {table.name: Recipes(catalogue, table, framework, settings) for table in tables}
-    cells = [cell for table in tables for cell in catalogue.cells(table, framework.name)]
+    resolver = Resolver(catalogue, framework, _settings(options, tables))
+    cells = [cell for table in tables for cell in catalogue.cells(table, framework.framework)]
     if not cells:
-        raise SAPDError(f'--framework: no model of {options.table} has a config of {framework.name}.')
-    if options.table not in recipes:
-        # Whenever it is stopped, as many seeds as possible are whole.
-        cells.sort(key=lambda cell: cell.seed)
-    cells = select_cells(cells, options.cells, grouped=options.table not in recipes)
+        raise SAPDError(f'--framework: no model of {options.table} has a config of {framework.framework}.')
+    grouped = options.table not in {table.name for table in tables}
+    if grouped:
+        cells.sort(key=lambda cell: cell.seed)  # wherever it is interrupted, as many seeds as possible are complete
+    cells = select_cells(cells, options.cells, grouped)
     if options.done is not None:
-        cells = _left(options.done, recipes, cells)
+        cells = _without_done(options.done, resolver, cells)
+    chains = [plan(resolver, cell) for cell in cells]
     if options.dry_run:
-        print('\n'.join(task.show() for task in unique([chain(recipes[cell.table], cell) for cell in cells])))
+        print('\n'.join(task.show() for task in unique(chains)))
         return
     for name in dict.fromkeys(cell.table for cell in cells):
-        check(recipes[name], [cell for cell in cells if cell.table == name])
-    run_chains([chain(recipes[cell.table], cell) for cell in cells])
+        check([resolver.run(cell) for cell in cells if cell.table == name])
+    run_chains(chains)
 
 
-def _left(done: Path, recipes: Mapping[str, Recipes], cells: Sequence[Cell]) -> list[Cell]:
+def _without_done(done: Path, resolver: Resolver, cells: Sequence[Cell]) -> list[Cell]:
     """Drop cells that a CSV has with all their tests."""
-    measured, left = finished(done), []
+    measured, left = read_finished(done), []
     for cell in cells:
-        own = recipes[cell.table]
-        found = measured.get(cell)
-        if found is None or not all(found.holds(test_set.name, own.table) for test_set in own.test_sets):
+        run, results = resolver.run(cell), measured.get(cell)
+        if results is None or not all(results.holds(test_set.name, run.table) for test_set in run.test_sets):
             left.append(cell)
     print(f'{len(cells) - len(left)} of {len(cells)} cells are in {done}', flush=True)
     return left
@@ -124,9 +133,8 @@ def _settings(options: argparse.Namespace, tables: Sequence[Table]) -> Settings:
         for test in options.tests:
             check_choice('--tests', test, table.tests)
     for flag in ('gpus', 'iterations', 'batch'):
-        value = getattr(options, flag)
-        if value is not None and value < 1:
-            raise SAPDError(f'--{flag}: found {value}, expected a whole number of at least 1.')
+        if getattr(options, flag) is not None:
+            check_count(f'--{flag}', getattr(options, flag))
     for flag in ('masks', 'sam_checkpoint', 'vgg_checkpoint'):
         path = getattr(options, flag)
         if path is not None and not path.exists():
@@ -153,38 +161,26 @@ def _settings(options: argparse.Namespace, tables: Sequence[Table]) -> Settings:
     )
 
 
-def show(options: argparse.Namespace, catalogue: Catalogue) -> None:
-    """Print the tables that are named, or all."""
-    tables = [table for name in options.tables for table in catalogue.select(name)] or catalogue.tables.values()
-    listing.show(catalogue, tables, list(iter_results(options.output.resolve())))
-
-
-def tell(options: argparse.Namespace, catalogue: Catalogue) -> None:
-    """Write the reports of the tables that are named, or of those that have results."""
-    root = options.output.resolve()
-    found = list(iter_results(root))
-    measured = dict.fromkeys(r.cell.table for r in found if r.cell.table in catalogue.tables)
-    tables = [table for name in options.tables or measured for table in catalogue.select(name)]
-    write_reports(catalogue, tables, found, root)
-
-
-def stop(*_: object) -> None:
-    """Treat SIGTERM, which clusters send, as Ctrl-C."""
+def _interrupt(*_: object) -> None:
     raise KeyboardInterrupt
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command and return its exit status."""
-    options = parse_arguments(arguments)
-    signal.signal(signal.SIGTERM, stop)
+    parser = argparse.ArgumentParser(
+        prog='sapd reproduce', description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    add_arguments(parser)
+    options = parser.parse_args(arguments)
+    signal.signal(signal.SIGTERM, _interrupt)  # clusters send it
     try:
-        {'list': show, 'run': run, 'report': tell}[options.command](options, read_catalogue(options.definitions))
+        run(options)
     except SAPDError as error:
         print(f'error: {error}', file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         again = shlex.join(['python', *sys.argv]) if arguments is None else 'the same command'
-        print(f'Stopped. What is finished is kept; go on with: {again}', file=sys.stderr)
+        print(f'Interrupted. Finished work is kept; rerun to resume: {again}', file=sys.stderr)
         return 130
     return 0
 

@@ -1,4 +1,4 @@
-"""What is wrong with a downloaded dataset: counts, counterparts, names, sizes, unreadable images."""
+"""Checks of a downloaded dataset: counts, counterparts, names, sizes, unreadable images."""
 
 from __future__ import annotations
 
@@ -14,21 +14,20 @@ from sapd_plugin.datasets.manifest import Manifest, Part, Split
 from sapd_plugin.datasets.progress import run_jobs
 from sapd_plugin.datasets.scan import Block, Entry, Scan, Source, blocks_header, scan_part
 from sapd_plugin.errors import SAPDError
+from sapd_plugin.files import image_size
 from sapd_plugin.priors.extraction.images import ImageError, read_image
 
-SHOWN = 10
-"""Names shown of a long list."""
-_ORIENTATION = 0x0112
+SHOWN = 10  # names of a long list
 Shape = tuple[int, int, int]
 
 
 @dataclass
 class CheckedSplit:
-    """A split whose images are all there.
+    """A split whose images are complete.
 
     Attributes:
-        split: of the manifest.
-        scans: one a part.
+        split: as in the manifest.
+        scans: one per part.
         entries: of all parts, sorted by name.
         shapes: (H, W, channels) of each entry's target, by name.
     """
@@ -42,18 +41,18 @@ class CheckedSplit:
 def check_dataset(
     manifest: Manifest, splits: list[str], source: Path, any_count: bool, verify: bool, workers: int
 ) -> list[CheckedSplit]:
-    """Look for the splits in the source folder and check all there is to check.
+    """Find the splits in the source folder and check them completely.
 
     Args:
         manifest: the dataset.
         splits: names of the splits wanted.
         source: the downloaded folder.
-        any_count: a part of a dataset will do.
-        verify: decode every image and find inputs that are there twice, instead of reading the headers alone.
-        workers: threads.
+        any_count: accept a part of the dataset.
+        verify: decode every image and find duplicates, instead of reading the headers alone.
+        workers: number of threads.
 
     Raises:
-        SAPDError: one message with all that is wrong, and the dataset's page.
+        SAPDError: one message with all problems, and the page of the dataset.
     """
     if not source.is_dir():
         raise SAPDError(f'--source: found no folder {source}, expected the downloaded dataset ({manifest.page}).')
@@ -74,7 +73,7 @@ def check_dataset(
     if problems:
         missing = [result.split.name for result in checked if not result.entries]
         complete = [result.split.name for result in checked if result.entries]
-        hint = f'\n--split {" ".join(complete)} prepares what is there.' if missing and complete else ''
+        hint = f'\n--split {" ".join(complete)} prepares the complete ones.' if missing and complete else ''
         lines = '\n'.join(f'- {problem}' for problem in problems)
         raise SAPDError(
             f"{source} is not {manifest.folder} as expected:\n{lines}\nThe dataset's page: {manifest.page}{hint}"
@@ -86,7 +85,7 @@ def _problems(where: str, part: Part, scan: Scan, source: Path, any_count: bool)
     counts = ' or '.join(map(str, part.counts))
     if not scan.inputs + scan.targets:
         known = '; '.join(
-            ' + '.join(str(place) for place in (layout.input, layout.target, layout.list) if place is not None)
+            ' + '.join(str(place) for place in (layout.input, layout.target, layout.pairs_file) if place is not None)
             for layout in part.layouts
         )
         inside = sorted(path.name + ('/' if path.is_dir() else '') for path in source.iterdir())
@@ -98,7 +97,7 @@ def _problems(where: str, part: Part, scan: Scan, source: Path, any_count: bool)
         problems.append(f'{where}: two files for one image: {some(scan.repeated)}.')
     found = len(scan.entries)
     if found not in part.counts and not (any_count and found):
-        advice = 'no pair can be made of them' if not found else '--any-count takes what is there'
+        advice = 'no pair matches' if not found else '--any-count accepts them'
         problems.append(f'{where}: found {found} (in {scan.describe()}), expected {counts}; {advice}.')
     return problems
 
@@ -138,38 +137,35 @@ def _read_shapes(result: CheckedSplit, verify: bool, workers: int) -> list[str]:
         problems.append(f'{name}: input and target of different sizes: {some(unequal)}.')
     twins = [' = '.join(names) for names in same.values() if len(names) > 1]
     if twins:
-        # Some published sets repeat an image: worth knowing, and no mistake of the user's.
+        # Some published sets repeat an image: worth knowing, and not an error of the user's.
         print(f'{name}: the same image under two names: {some(twins)}.')
     return problems
 
 
 def source_shape(source: Source) -> Shape:
-    """Give (H, W, channels) of an image as OpenCV decodes it, from its header alone.
+    """Return (H, W, channels) of an image as OpenCV decodes it, from its header alone.
 
     Raises:
-        ImageError: for what is no image.
+        ImageError: the file is not an image.
     """
     if isinstance(source, Block):
         shape = blocks_header(source.path)[1]
         return shape[2], shape[3], shape[4]
     try:
         with Image.open(source) as image:
-            width, height = image.size
             channels = 3 if image.mode == 'P' else len(image.getbands())
-            if image.format == 'JPEG' and image.getexif().get(_ORIENTATION, 1) > 4:
-                width, height = height, width
+        return (*image_size(source), channels)
     except (OSError, SyntaxError, ValueError) as error:
-        raise ImageError(f'{source}: no image, or a truncated one ({error}).') from error
-    return height, width, channels
+        raise ImageError(f'{source}: not an image, or truncated ({error}).') from error
 
 
 def some(names: Iterable[object]) -> str:
-    """Join the first names of a list and say how many more there are."""
+    """Join the first names of a list and the number of the others."""
     texts = [str(name) for name in names]
     more = f' and {len(texts) - SHOWN} more' if len(texts) > SHOWN else ''
     return (', '.join(texts[:SHOWN]) or 'nothing') + more
 
 
 def relative(paths: Iterable[Path], root: Path) -> list[str]:
-    """Name paths below a folder."""
+    """Return paths relative to a folder, as text."""
     return [str(path.relative_to(root)) for path in paths]

@@ -1,7 +1,7 @@
 """LMDBs that BasicSR and MMagic both read, made by BasicSR's own maker.
 
-A key is the file's name without suffix: what BasicSR takes from meta_info.txt, and what MMagic makes of a path. The
-value is the file's bytes; nothing is encoded again.
+A key is the file's name without suffix: what BasicSR reads from meta_info.txt, and what MMagic derives from a path. The
+value is the file's bytes; nothing is re-encoded.
 """
 
 from __future__ import annotations
@@ -23,10 +23,10 @@ _PAGE = 4096
 
 
 def is_made(database: Path, images: Sequence[Path]) -> bool:
-    """Tell whether an LMDB is there.
+    """Return whether the LMDB exists.
 
     Raises:
-        SAPDError: where it is, but with other images.
+        SAPDError: it holds different images.
     """
     if not database.exists():
         return False
@@ -36,8 +36,8 @@ def is_made(database: Path, images: Sequence[Path]) -> bool:
     if found != expected:
         differing = sorted(found ^ expected)
         raise SAPDError(
-            f'{database}: found {len(found)} images, expected {len(expected)}; {differing[0]} is in one of the two '
-            'alone. Remove the LMDB to have it made anew.'
+            f'{database}: found {len(found)} images, expected {len(expected)}; {differing[0]} is in only one of '
+            'the two. Remove the LMDB to make it again.'
         )
     return True
 
@@ -46,10 +46,10 @@ def is_made(database: Path, images: Sequence[Path]) -> bool:
 def lmdb_maker() -> Any:
     """Load the class ``basicsr.utils.lmdb_util.LmdbMaker``.
 
-    Its file alone: the package imports all networks and metrics, which takes many seconds.
+    Only its file is imported: the package imports all networks and metrics, which takes many seconds.
 
     Raises:
-        SAPDError: where BasicSR is not installed.
+        SAPDError: BasicSR is not installed.
     """
     package = importlib.util.find_spec('basicsr')
     if package is None or not package.submodule_search_locations:
@@ -64,13 +64,13 @@ def lmdb_maker() -> Any:
 
 
 def make_database(database: Path, images: Sequence[Path], shapes: Mapping[str, Shape], workshop: Workshop) -> None:
-    """Write images to an LMDB; it appears at its place when it is whole.
+    """Write images to an LMDB, which appears once it is complete.
 
     Args:
-        database: its folder, ``*.lmdb``.
+        database: the folder of the LMDB, ``*.lmdb``.
         images: the files.
         shapes: (H, W, channels) by name without suffix, for meta_info.txt.
-        workshop: where it is made.
+        workshop: the folder in which it is made.
     """
     # Each record takes whole pages; the maker's own estimate, ten times the first image, is at times too small.
     room = sum(os.path.getsize(image) + 2 * _PAGE for image in images) * 5 // 4 + (1 << 26)

@@ -1,4 +1,4 @@
-"""Files that are there whole or not at all, however the process ends."""
+"""Files that are either complete or absent, however the process ends."""
 
 from __future__ import annotations
 
@@ -19,42 +19,42 @@ PNG_COMPRESSION = 3
 
 
 class Workshop:
-    """A hidden folder beside the results in which files are made before they are moved to their place."""
+    """A hidden folder in which files are made before they are moved to their place."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
 
     def path(self, name: str) -> Path:
-        """Name a file that is to be made; each thread has its own."""
+        """Return the path of a file to make; each thread has its own."""
         return self._folder / f'{threading.get_ident()}-{name}'
 
     def write(self, path: Path, data: bytes) -> None:
-        """Write a file, whole."""
+        """Write a file atomically."""
         temporary = self.path(path.name)
         temporary.write_bytes(data)
         os.replace(temporary, path)
 
     def write_text(self, path: Path, text: str) -> None:
-        """Write a text file, whole, unless it holds that text already."""
+        """Write a text file atomically, unless it already holds that text."""
         if not (path.is_file() and path.read_text(encoding='utf-8') == text):
             self.write(path, text.encode('utf-8'))
 
     def write_image(self, path: Path, image: np.ndarray) -> None:
-        """Write (H,W,3) uint8 RGB, whole, in the format of the path's suffix."""
+        """Write (H,W,3) uint8 RGB atomically, in the format of the path's suffix."""
         self.write(path, encode_image(image, path.suffix))
 
     def copy(self, source: Path, path: Path) -> None:
-        """Copy a file with its time, whole."""
+        """Copy a file with its modification time, atomically."""
         temporary = self.path(path.name)
         shutil.copy2(source, temporary)
         os.replace(temporary, path)
 
     def link(self, source: Path, path: Path, hard: bool) -> None:
-        """Link to a file; the link appears at once."""
+        """Link to a file."""
         try:
             (os.link if hard else os.symlink)(source, path)
         except OSError as error:
-            advice = 'expected a file system that can; --copy copies.'
+            advice = 'expected a file system that supports it; --copy copies instead.'
             raise SAPDError(f'{path}: cannot be linked to {source} ({error.strerror}), {advice}') from error
 
 
@@ -67,10 +67,10 @@ def encode_image(image: np.ndarray, suffix: str = '.png') -> bytes:
 
 @contextlib.contextmanager
 def open_workshop(dataset: Path) -> Iterator[Workshop]:
-    """Make the folder of a dataset the caller's alone, and clear away what a killed run left unfinished.
+    """Lock the folder of a dataset, and remove what a killed run left unfinished.
 
     Raises:
-        SAPDError: where another process is at work on it.
+        SAPDError: another process is preparing it.
     """
     dataset.mkdir(parents=True, exist_ok=True)
     folder = dataset / '.unfinished'

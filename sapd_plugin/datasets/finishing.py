@@ -1,4 +1,4 @@
-"""What follows on a split's input/ and target/: sub-images, LMDBs, meta files, and the list for the masks."""
+"""The steps after input/ and target/: sub-images, LMDBs, meta files, and the list of images to mask."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ MASK_IMAGES = 'mask_images.txt'
 
 @dataclass(frozen=True)
 class Finish:
-    """What is made of a split.
+    """What to make of a split.
 
     Attributes:
         cut: size and step of sub-images, or None.
-        lmdb: write LMDBs.
-        workers: threads.
+        lmdb: whether to write LMDBs.
+        workers: number of threads.
     """
 
     cut: SubImages | None
@@ -33,14 +33,14 @@ class Finish:
 def finish_split(
     folder: Path, placements: list[Placement], shapes: dict[str, Shape], finish: Finish, workshop: Workshop | None
 ) -> None:
-    """Make what is missing, or with no workshop say what would be made.
+    """Make what is missing; without a workshop, print what would be made.
 
     Args:
-        folder: of the split.
+        folder: folder of the split.
         placements: its files.
         shapes: (H, W, channels) of its images, by name.
-        finish: what is wanted.
-        workshop: where files are made; None for a dry run.
+        finish: what to make.
+        workshop: the folder in which files are made; None for a dry run.
     """
     label = '/'.join(folder.parts[-2:])
     sides = _by_side([placement.path for placement in placements])
@@ -69,7 +69,7 @@ def finish_split(
 
 
 def say(what: str, left: int, workshop: Workshop | None) -> None:
-    """Print one line of the plan: what there is to be, and how much of it is left to do."""
+    """Print one line of the plan: the result, and how much of it is left to do."""
     todo = 'done' if not left else f'{left} to do' if workshop is not None else f'would make {left}'
     print(f'{what}: {todo}')
 
@@ -82,7 +82,7 @@ def _by_side(paths: list[Path]) -> dict[str, list[Path]]:
 
 
 def _write_meta(path: Path, images: list[Path], shapes: dict[str, Shape], workshop: Workshop | None) -> None:
-    """Write BasicSR's meta file, ``name.png (h,w,c)`` a line; it is MMagic's ann_file as well."""
+    """Write BasicSR's meta file, one line ``name.png (h,w,c)`` per image; it is MMagic's ann_file as well."""
     if workshop is not None:
         lines = ['{} ({},{},{})\n'.format(image.name, *shapes[image.stem]) for image in images]
         workshop.write_text(path, ''.join(lines))
@@ -96,7 +96,7 @@ def _announce_masks(folder: Path, images: list[Path], workshop: Workshop | None)
     degraded = images[0].parent.name.startswith('input')
     how = '--restored-by STOCK_CONFIG STOCK_WEIGHTS' if degraded else '--source clean'
     print(
-        'masks, next:\n'
-        f'python tools/extract_masks.py --images {listed} --root {images[0].parent} --output {store} \\\n'
+        'Extract the masks next:\n'
+        f'sapd extract-masks --images {listed} --root {images[0].parent} --output {store} \\\n'
         f'    --segmenter sam --checkpoint SAM_WEIGHTS {how}'
     )

@@ -1,53 +1,62 @@
-"""Manifests: what a dataset consists of, and the layouts in which it is found. Data, in configs/datasets/*.yml."""
+"""Manifests: what a dataset consists of, and the layouts in which it is found. They are data: manifests/*.yml."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-import yaml
+import msgspec
 
 from sapd_plugin.datasets.patterns import Pattern
-from sapd_plugin.errors import SAPDError, check_choice, check_keys
+from sapd_plugin.errors import SAPDError, check_choice
+from sapd_plugin.structs import Record, convert, read_struct
 
 FOLDER = Path(__file__).parent / 'manifests'
 
 
-@dataclass(frozen=True)
-class Layout:
-    """Where the images of a part lie below the source folder.
+class Layout(Record):
+    """Where the images of a part are, below the source folder.
 
     Attributes:
-        target: pattern of the ground truth.
-        input: pattern of the degraded images; None where there are none. An input and a target of equal fields are a
-            pair.
-        name: of the prepared image, from the fields: ``'{scene}-{frame}'``; by default all fields, joined by '-'.
-        list: a text file with a line a pair; only the pairs whose two paths are in a line belong to the part.
+        target_path: pattern of the ground truth.
+        input_path: pattern of the degraded images; None if there are none. An input and a target with equal fields
+            are a pair.
+        name: name of the prepared image, from the fields: ``'{scene}-{frame}'``; by default all fields, joined by '-'.
+        pairs_file: a text file with one line per pair; only pairs whose two paths are in a line belong to the part.
         blocks: the patterns name two MATLAB files with arrays (scenes, blocks, H, W, 3).
-        spare_targets: targets without an input are no mistake (they belong to another split).
-        bare: a layout that names no split, such as input/ and target/: taken only where the count is right, or where
-            the user asks for this split alone.
+        spare_targets: targets without an input are not an error (they belong to another split).
+        bare: a layout that names no split, such as input/ and target/: used only if the count is right, or if the
+            user asks for this split alone.
     """
 
-    target: Pattern
-    input: Pattern | None = None
+    target_path: str = msgspec.field(name='target')
+    input_path: str | None = msgspec.field(name='input', default=None)
     name: str | None = None
-    list: str | None = None
+    pairs_file: str | None = msgspec.field(name='list', default=None)
     blocks: bool = False
     spare_targets: bool = False
     bare: bool = False
 
+    @property
+    def target(self) -> Pattern:
+        """Pattern of the ground truth."""
+        return Pattern(self.target_path)
+
+    @property
+    def input(self) -> Pattern | None:
+        """Pattern of the degraded images, if there are any."""
+        return None if self.input_path is None else Pattern(self.input_path)
+
 
 @dataclass(frozen=True)
 class Part:
-    """A set of images with a known count; most splits have one.
+    """A set of images with a known count; most splits have one part.
 
     Attributes:
-        prefix: put before the prepared names, where a split has several parts.
-        counts: the numbers of images that are right, the usual one first.
-        layouts: those known; the one that fits best is taken.
+        prefix: put before the prepared names, if a split has several parts.
+        counts: the valid numbers of images, the usual one first.
+        layouts: the known ones; the one that fits best is used.
     """
 
     prefix: str
@@ -55,13 +64,12 @@ class Part:
     layouts: tuple[Layout, ...]
 
 
-@dataclass(frozen=True)
-class SubImages:
-    """How images are cut for training.
+class SubImages(Record):
+    """Settings of the sub-images that images are cut into for training.
 
     Attributes:
         size: side of a sub-image, pixels.
-        step: from one to the next, pixels.
+        step: distance from one to the next, pixels.
         above: an image with a side of at most this many pixels is kept whole.
     """
 
@@ -72,12 +80,12 @@ class SubImages:
 
 @dataclass(frozen=True)
 class Split:
-    """One split.
+    """One split of a dataset.
 
     Attributes:
         name: ``train``, ``test``, ``val`` or ``test/NAME``: its folder below the dataset's.
-        parts: whose images are brought together.
-        sub_images: how the authors cut them, or None.
+        parts: their images are brought together.
+        sub_images: the settings of its authors, or None.
     """
 
     name: str
@@ -86,7 +94,7 @@ class Split:
 
     @property
     def paired(self) -> bool:
-        """Tell whether there are degraded images; by the manifest, all layouts agree on that."""
+        """True if there are degraded images; all layouts of a manifest agree on that."""
         return self.parts[0].layouts[0].input is not None
 
 
@@ -95,11 +103,11 @@ class Manifest:
     """A dataset.
 
     Attributes:
-        name: on the command line.
-        folder: of the prepared dataset, below the output folder.
-        title: what it is, with its paper.
-        page: where its authors give it away.
-        notes: what one has to know of its counts and versions.
+        name: its name on the command line.
+        folder: the folder of the prepared dataset, below the output folder.
+        title: the dataset and its paper.
+        page: where its authors publish it.
+        notes: remarks on its counts and versions.
         splits: by name.
     """
 
@@ -111,6 +119,39 @@ class Manifest:
     splits: Mapping[str, Split]
 
 
+class _PartRecord(Record):
+    count: int | tuple[int, ...]
+    layouts: tuple[Layout, ...]
+
+    def part(self, prefix: str = '') -> Part:
+        counts = (self.count,) if isinstance(self.count, int) else self.count
+        return Part(prefix, counts, self.layouts)
+
+
+class _SplitOfParts(Record):
+    parts: dict[str, _PartRecord]
+    sub_images: SubImages | None = None
+
+    def split(self, name: str) -> Split:
+        parts = tuple(part.part(f'{prefix}-') for prefix, part in self.parts.items())
+        return Split(name, parts, self.sub_images)
+
+
+class _SplitOfOne(_PartRecord):
+    sub_images: SubImages | None = None
+
+    def split(self, name: str) -> Split:
+        return Split(name, (self.part(),), self.sub_images)
+
+
+class _ManifestRecord(Record):
+    folder: str
+    title: str
+    page: str
+    splits: dict[str, dict]
+    notes: str = ''
+
+
 def dataset_names() -> list[str]:
     """List the datasets that have a manifest."""
     return sorted(path.stem for path in FOLDER.glob('*.yml'))
@@ -120,7 +161,7 @@ def load_manifest(name: str) -> Manifest:
     """Read the manifest of a dataset.
 
     Raises:
-        SAPDError: for an unknown name, naming the nearest one, or a manifest that is not well formed.
+        SAPDError: an unknown name, with the nearest one, or an invalid manifest.
     """
     check_choice('dataset', name, dataset_names())
     return read_manifest(FOLDER / f'{name}.yml')
@@ -130,52 +171,21 @@ def read_manifest(path: Path) -> Manifest:
     """Read a manifest file.
 
     Raises:
-        SAPDError: for what is not well formed, naming file and key.
+        SAPDError: an invalid manifest, naming file and key.
     """
-    data = yaml.safe_load(path.read_text(encoding='utf-8'))
-    where = str(path)
-    _check(where, data, ['folder', 'title', 'page', 'splits'], ['notes'])
-    splits = {name: _split(f'{where}: splits.{name}', name, split) for name, split in data['splits'].items()}
-    return Manifest(path.stem, data['folder'], data['title'], data['page'], data.get('notes', ''), splits)
+    record = read_struct(path, _ManifestRecord)
+    splits = {}
+    for name, value in record.splits.items():
+        where = f'{path.name}.splits.{name}'
+        split = convert(value, _SplitOfParts if 'parts' in value else _SplitOfOne, where).split(name)
+        _check_layouts(where, split)
+        splits[name] = split
+    return Manifest(path.stem, record.folder, record.title, record.page, record.notes, splits)
 
 
-def _split(where: str, name: str, data: dict[str, Any]) -> Split:
-    if 'parts' in data:
-        _check(where, data, ['parts'], ['sub_images'])
-        parts = [_part(f'{where}.parts.{prefix}', f'{prefix}-', part) for prefix, part in data['parts'].items()]
-    else:
-        _check(where, data, ['count', 'layouts'], ['sub_images'])
-        parts = [_part(where, '', {key: value for key, value in data.items() if key != 'sub_images'})]
-    cut = data.get('sub_images')
-    if cut is not None:
-        _check(f'{where}.sub_images', cut, ['size', 'step'], ['above'])
-    split = Split(name, tuple(parts), SubImages(**cut) if cut else None)
-    if any((layout.input is not None) != split.paired for part in parts for layout in part.layouts):
-        raise SAPDError(f'{where}: found layouts with and without input, expected all alike.')
-    return split
-
-
-def _part(where: str, prefix: str, data: dict[str, Any]) -> Part:
-    _check(where, data, ['count', 'layouts'], [])
-    counts = data['count'] if isinstance(data['count'], list) else [data['count']]
-    layouts = [_layout(f'{where}.layouts[{index}]', layout) for index, layout in enumerate(data['layouts'])]
-    return Part(prefix, tuple(counts), tuple(layouts))
-
-
-def _layout(where: str, data: dict[str, Any]) -> Layout:
-    optional = [field for field in Layout.__dataclass_fields__ if field != 'target']
-    _check(where, data, ['target'], optional)
-    values = dict(data, target=Pattern(data['target']), input=Pattern(data['input']) if 'input' in data else None)
-    layout = Layout(**values)
-    if layout.input is not None and not set(layout.target.fields) <= set(layout.input.fields):
-        raise SAPDError(f'{where}: found a field of the target that the input lacks, expected pairs by equal fields.')
-    return layout
-
-
-def _check(where: str, data: object, required: list[str], optional: list[str]) -> None:
-    if not isinstance(data, dict):
-        raise SAPDError(f'{where}: found {type(data).__name__}, expected keys and values.')
-    check_keys(where, data, [*required, *optional])
-    for key in required:
-        if key not in data:
-            raise SAPDError(f"{where}: the key '{key}' is missing.")
+def _check_layouts(where: str, split: Split) -> None:
+    for layout in (layout for part in split.parts for layout in part.layouts):
+        if (layout.input is not None) != split.paired:
+            raise SAPDError(f'{where}: found layouts with and without input, expected all alike.')
+        if layout.input is not None and not set(layout.target.fields) <= set(layout.input.fields):
+            raise SAPDError(f'{where}: a field of the target is missing in the input, expected pairs by equal fields.')

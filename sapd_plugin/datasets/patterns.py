@@ -8,8 +8,8 @@ from collections.abc import Iterator
 from functools import cached_property
 from pathlib import Path
 
+# Suffixes of image files, in any case; patterns leave them out.
 SUFFIXES = ('.png', '.jpg', '.jpeg', '.bmp', '.tif', '.tiff')
-"""Of image files, in any case; patterns leave the suffix out."""
 _FIELD = re.compile(r'\{(\w+)(?::([^{}]*))?\}')
 
 
@@ -17,8 +17,8 @@ class Pattern:
     """A path below the source folder, without its suffix.
 
     ``{field}`` stands for any text within one name, ``{field:expression}`` for what the regular expression matches. A
-    field whose name begins with '_' is for choices, such as ``{_:input|lq}``: it is no part of an image's name. Hidden
-    files and folders are passed over.
+    field whose name begins with '_' is for choices, such as ``{_:input|lq}``: it is not part of an image's name. Hidden
+    files and folders are skipped.
     """
 
     def __init__(self, text: str) -> None:
@@ -28,7 +28,7 @@ class Pattern:
         return f'Pattern({self.text!r})'
 
     def __str__(self) -> str:
-        """Write it as a user reads it: ``train/(input|lq)/*``."""
+        """Return it as a user reads it: ``train/(input|lq)/*``."""
         choice = re.compile(r'[\w|-]+')
         return _FIELD.sub(lambda field: f'({field[2]})' if choice.fullmatch(field[2] or '') else '*', self.text)
 
@@ -42,7 +42,7 @@ class Pattern:
         return re.split(r'/(?![^{]*\})', self.text)
 
     def find(self, root: Path) -> Iterator[tuple[dict[str, str], Path]]:
-        """Give (fields, path) of each image that matches, sorted by name."""
+        """Yield (fields, path) of each matching image, sorted by name."""
         yield from self._search(root, 0, {})
 
     def _search(self, folder: Path, level: int, fields: dict[str, str]) -> Iterator[tuple[dict[str, str], Path]]:
@@ -68,7 +68,7 @@ class Pattern:
 
 
 def _expression(text: str, fields: dict[str, str]) -> re.Pattern[str]:
-    """A name's regular expression; a field that is known already stands for its value."""
+    """Return the regular expression of a name; a known field stands for its value."""
     parts, end, known = [], 0, set(fields)
     for field in _FIELD.finditer(text):
         name = field[1]

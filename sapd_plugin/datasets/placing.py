@@ -22,7 +22,7 @@ WAYS = ('symlink', 'hardlink', 'copy')
 
 @dataclass(frozen=True)
 class Placement:
-    """One file of the prepared layout: where it comes from, and whether it is decoded and written anew as PNG."""
+    """One file of the prepared layout: its source, and whether it is decoded and re-encoded as PNG."""
 
     source: Source
     path: Path
@@ -32,8 +32,8 @@ class Placement:
 def plan_placements(entries: list[Entry], folder: Path) -> list[Placement]:
     """List the files of a split's folder.
 
-    Both sides of a pair keep their suffix, in small letters, where it is the same: the frameworks look for equal names.
-    Else, and for blocks of a MATLAB file, both are PNG.
+    Both sides of a pair keep their suffix, in lower case, if it is the same: the frameworks look for equal names.
+    Otherwise, and for blocks of a MATLAB file, both are PNG.
     """
     placements = []
     for entry in entries:
@@ -50,18 +50,18 @@ def plan_placements(entries: list[Entry], folder: Path) -> list[Placement]:
 
 
 def missing_placements(placements: list[Placement], way: str) -> list[Placement]:
-    """Leave out what is there, and refuse what is there but of another source.
+    """Return the files that are still missing, and refuse those that come from another source.
 
     Raises:
-        SAPDError: for a file that is not the one expected, or that no image of the dataset has the name of.
+        SAPDError: a file is not the expected one, or no image of the dataset has its name.
     """
     check_choice('way', way, WAYS)
-    refuse_strangers({placement.path for placement in placements})
+    refuse_foreign_files({placement.path for placement in placements})
     return [placement for placement in placements if not _is_done(placement, way)]
 
 
-def refuse_strangers(paths: set[Path]) -> None:
-    """Refuse files beside ``paths`` that are not of them: a training would read them, too.
+def refuse_foreign_files(paths: set[Path]) -> None:
+    """Refuse other files in the folders of ``paths``: a training would read them, too.
 
     Raises:
         SAPDError: naming the folder and the files.
@@ -69,10 +69,10 @@ def refuse_strangers(paths: set[Path]) -> None:
     for folder in sorted({path.parent for path in paths}):
         names = {path.name for path in paths if path.parent == folder}
         if folder.is_dir():
-            strangers = sorted(n for n in os.listdir(folder) if n not in names and not n.startswith('.'))
-            if strangers:
+            foreign = sorted(n for n in os.listdir(folder) if n not in names and not n.startswith('.'))
+            if foreign:
                 raise SAPDError(
-                    f'{folder}: found {some(strangers)}, which this dataset, prepared like this, does not have; '
+                    f'{folder}: found {some(foreign)}, which this dataset does not hold with these options; '
                     'remove them, or choose another --output.'
                 )
 
@@ -97,7 +97,7 @@ def _is_done(placement: Placement, way: str) -> bool:
 
 
 def place(placements: list[Placement], way: str, workshop: Workshop, workers: int, label: str) -> None:
-    """Make the files that `missing_placements` left."""
+    """Make the files of `missing_placements`."""
     for folder in {placement.path.parent for placement in placements}:
         folder.mkdir(parents=True, exist_ok=True)
 

@@ -1,4 +1,4 @@
-"""Many small jobs on some threads, with a progress bar."""
+"""Many small jobs on a pool of threads, with a progress bar."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ Result = TypeVar('Result')
 
 
 def run_jobs(function: Callable[[Job], Result], jobs: Sequence[Job], workers: int, label: str) -> list[Result]:
-    """Do ``function(job)`` for each job and return the results in the jobs' order.
+    """Call ``function(job)`` for each job and return the results in the order of the jobs.
 
-    Threads, because decoding and encoding images releases Python's lock; and threads end with their process, whatever
-    kills it. The first error stops the rest.
+    Threads suffice, because decoding and encoding images releases the GIL, and they end with their process. The first
+    error stops the rest.
     """
     results: dict[int, Result] = {}
     bar = tqdm(total=len(jobs), desc=label, unit='image', disable=not jobs, mininterval=0.5)

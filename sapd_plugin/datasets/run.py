@@ -1,4 +1,4 @@
-"""The whole of a dataset: check, link, cut, LMDBs, meta files."""
+"""Preparation of a dataset: check, link, cut, LMDBs, meta files."""
 
 from __future__ import annotations
 
@@ -25,22 +25,22 @@ def prepare(
     verify: bool,
     dry_run: bool,
 ) -> None:
-    """Prepare a dataset, or go on where a run was stopped.
+    """Prepare a dataset, or resume an interrupted run.
 
     Args:
         manifest: the dataset.
         source: the downloaded folder.
-        output: folder of all prepared datasets.
-        splits: names of those wanted; None for all.
+        output: the folder of all prepared datasets.
+        splits: names of the splits to prepare; None prepares all.
         way: symlink, hardlink or copy.
-        finish: LMDBs and threads; its ``cut`` is not looked at.
-        cut: sub-images of the training split: True as the authors cut them, False none, or other settings.
-        any_count: a part of the dataset will do.
+        finish: LMDBs and threads; its ``cut`` is ignored.
+        cut: sub-images of the training split: True for the settings of the authors, False for none, or settings.
+        any_count: accept a part of the dataset.
         verify: decode every image.
         dry_run: check, and print what would be done.
 
     Raises:
-        SAPDError: for all that is wrong with the source, before anything is written.
+        SAPDError: all problems of the source, before anything is written.
     """
     for name in splits or []:
         check_choice('--split', name, manifest.splits)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import cv2
@@ -25,7 +26,7 @@ IMAGES = ('.png', '.jpg', '.jpeg', '.bmp')
 
 
 def embedded_photos() -> dict[str, dict[str, np.ndarray]]:
-    """Photographs that scikit-image ships, RGB uint8, by phase and name."""
+    """Return photographs that scikit-image ships, RGB uint8, by phase and name."""
     return {
         'train': {
             'coffee': skimage.data.coffee(),
@@ -38,7 +39,7 @@ def embedded_photos() -> dict[str, dict[str, np.ndarray]]:
 
 
 def make_pairs(output: Path, data: Path | None, seed: int) -> str:
-    """Write output/{train,test}/{degraded,clean}/name.png.
+    """Write output/{train,test}/{input,target}/NAME.png.
 
     Args:
         output: folder to write to.
@@ -50,10 +51,23 @@ def make_pairs(output: Path, data: Path | None, seed: int) -> str:
         One line that says what the pairs are.
 
     Raises:
-        SAPDError: no such folders, fewer than two pairs, or names without a counterpart.
+        SAPDError: no such folders, fewer than two pairs, names without a counterpart, or other pairs in ``output``.
     """
-    if data is not None:
-        return _copy_pairs(output, data)
+    source, record = {'data': data and str(data.resolve()), 'seed': seed}, output / 'source.json'
+    if record.is_file():
+        found = json.loads(record.read_text(encoding='utf-8'))
+        for key, value in source.items():
+            if found.get(key) != value:
+                raise SAPDError(
+                    f'--output: {output} holds pairs with {key} = {found.get(key)}, expected {value}. Name another '
+                    'folder, or delete it.'
+                )
+    description = _embedded_pairs(output, seed) if data is None else _copy_pairs(output, data)
+    record.write_text(json.dumps(source), encoding='utf-8')
+    return description
+
+
+def _embedded_pairs(output: Path, seed: int) -> str:
     for phase, photos in embedded_photos().items():
         for number, (name, photo) in enumerate(photos.items()):
             clean = _middle(photo[..., ::-1])
@@ -94,6 +108,6 @@ def _middle(image: np.ndarray) -> np.ndarray:
 
 
 def _write(folder: Path, name: str, degraded: np.ndarray, clean: np.ndarray) -> None:
-    for side, image in (('degraded', degraded), ('clean', clean)):
+    for side, image in (('input', degraded), ('target', clean)):
         (folder / side).mkdir(parents=True, exist_ok=True)
         cv2.imwrite(str(folder / side / f'{name}.png'), image)

@@ -1,4 +1,4 @@
-"""Finding a part's images in the source folder, in whichever of its layouts they lie."""
+"""Search for the images of a part in the source folder, in any of its layouts."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ Source = Path | Block
 
 @dataclass(frozen=True)
 class Entry:
-    """An image that will be prepared under a name, without suffix, and where its two sides come from."""
+    """An image that is prepared under a name (without suffix), and the sources of its two sides."""
 
     name: str
     input: Source | None
@@ -38,21 +38,21 @@ class Entry:
 
     @property
     def sides(self) -> dict[str, Source]:
-        """Folder name -> source."""
+        """Sources by folder name."""
         return {'target': self.target} if self.input is None else {'input': self.input, 'target': self.target}
 
 
 @dataclass
 class Scan:
-    """What a layout found.
+    """The images that were found by a layout.
 
     Attributes:
         layout: the layout.
-        entries: pairs, or targets where there is no input; sorted by name.
+        entries: pairs, or targets if there is no input; sorted by name.
         inputs: number of inputs found.
         targets: number of targets found.
         alone: files without a counterpart.
-        repeated: messages about files that would have one name.
+        repeated: messages about files that would get the same name.
     """
 
     layout: Layout
@@ -63,18 +63,18 @@ class Scan:
     repeated: list[str] = field(default_factory=list)
 
     def describe(self) -> str:
-        """Say which folders were looked into and what was in them."""
+        """Return the patterns that were searched, and how many files each found."""
         target = f'{self.layout.target}: {self.targets}'
         return target if self.layout.input is None else f'{self.layout.input}: {self.inputs}, {target}'
 
 
 def scan_part(part: Part, source: Path, only: bool) -> Scan:
-    """Try a part's layouts and return the one that fits best: the right count first, then the most pairs.
+    """Try the layouts of a part and return the best match: a valid count first, then the most pairs.
 
     Args:
-        part: what is looked for.
+        part: the part to find.
         source: the downloaded folder.
-        only: this split alone was asked for, so that bare layouts are taken with any count.
+        only: the user asked for this split alone, so bare layouts match with any count.
     """
     scans = [_scan(layout, source) for layout in part.layouts]
     fitting = [
@@ -89,7 +89,7 @@ def scan_part(part: Part, source: Path, only: bool) -> Scan:
 
 
 def prepared_name(name: str) -> str:
-    """Make a name that every reader takes.
+    """Return a name that every reader accepts.
 
     BasicSR and MMagic cut meta-file lines at a space, and BasicSR cuts LMDB keys, which are ASCII, at the first dot.
 
@@ -102,7 +102,7 @@ def prepared_name(name: str) -> str:
 def _scan(layout: Layout, source: Path) -> Scan:
     if layout.blocks:
         return _scan_blocks(layout, source)
-    listed = _listed(source / layout.list, source) if layout.list is not None else None
+    listed = _listed(source / layout.pairs_file, source) if layout.pairs_file is not None else None
     targets = _group(layout.target, layout.target.fields, source, listed)
     scan = Scan(layout, targets=sum(map(len, targets.values())))
     if layout.input is None:
@@ -154,7 +154,7 @@ def _find_repeated(scan: Scan) -> None:
 
 
 def _listed(file: Path, source: Path) -> set[Path]:
-    """Read a list of pairs: two paths a line, relative to the source folder."""
+    """Read a list of pairs: two paths per line, relative to the source folder."""
     if not file.is_file():
         return set()
     return {source / path for line in file.read_text(encoding='utf-8').splitlines() for path in line.split()}
@@ -181,7 +181,7 @@ def block_names(path: Path) -> dict[str, Block]:
     """Name the blocks of a MATLAB file ``scene-block``, both counted from 0, by its header alone.
 
     Raises:
-        SAPDError: for a file that cannot be read, or holds something else.
+        SAPDError: the file cannot be read, or holds something else.
     """
     _, shape = blocks_header(path)
     return {
@@ -190,7 +190,7 @@ def block_names(path: Path) -> dict[str, Block]:
 
 
 def blocks_header(path: Path) -> tuple[str, tuple[int, ...]]:
-    """Give the name and the shape of the one array in a MATLAB file, without reading it."""
+    """Return the name and the shape of the only array in a MATLAB file, without reading it."""
     try:
         variables = scipy.io.whosmat(path)
     except (ValueError, OSError, NotImplementedError) as error:

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
+
+import msgspec
 
 from sapd_plugin.datasets.checks import Shape
 from sapd_plugin.datasets.files import Workshop
 from sapd_plugin.datasets.manifest import SubImages
-from sapd_plugin.datasets.placing import Placement, refuse_strangers
+from sapd_plugin.datasets.placing import Placement, refuse_foreign_files
 from sapd_plugin.datasets.progress import run_jobs
 from sapd_plugin.errors import SAPDError
 from sapd_plugin.priors.extraction.images import read_image
@@ -27,7 +29,7 @@ class Cut:
 
 
 def positions(length: int, size: int, step: int) -> list[int]:
-    """Begin of each sub-image along a side; the last one ends with the image.
+    """Return the start of each sub-image along a side; the last one ends with the image.
 
     >>> positions(1280, 512, 256), positions(720, 512, 256), positions(300, 512, 256)
     ([0, 256, 512, 768], [0, 208], [0])
@@ -72,34 +74,34 @@ def plan_cuts(placements: list[Placement], shapes: Mapping[str, Shape], cut: Sub
 
 
 def missing_cuts(cuts: list[Cut], folder: Path, cut: SubImages) -> list[Cut]:
-    """Leave out what is there.
+    """Return the sub-images that are still missing.
 
     Args:
         cuts: all of the split.
         folder: of the split.
-        cut: size and step; what was cut with others is refused.
+        cut: size and step.
 
     Raises:
-        SAPDError: for sub-images of other settings, or of images that the split does not have.
+        SAPDError: the folder holds sub-images with different settings, or of images that the split lacks.
     """
     record = folder / RECORD
     if record.is_file():
-        found = json.loads(record.read_text(encoding='utf-8'))
-        if found != asdict(cut):
+        found, expected = json.loads(record.read_text(encoding='utf-8')), msgspec.structs.asdict(cut)
+        if found != expected:
             raise SAPDError(
-                f'{record}: found sub-images of {found}, asked for {asdict(cut)}; remove input_sub, target_sub and '
-                'this file, or ask for the same.'
+                f'{record}: found sub-images of {found}, expected {expected}; remove input_sub, target_sub and this '
+                'file, or use the same settings.'
             )
     paths = {path for one in cuts for path, _ in one.parts}
-    refuse_strangers(paths)
+    refuse_foreign_files(paths)
     there = {path for place in {path.parent for path in paths} if place.is_dir() for path in place.iterdir()}
     left = [Cut(one.image, tuple(part for part in one.parts if part[0] not in there)) for one in cuts]
     return [one for one in left if one.parts]
 
 
 def cut_images(cuts: list[Cut], folder: Path, cut: SubImages, workshop: Workshop, workers: int, label: str) -> None:
-    """Cut what `missing_cuts` left, as 8-bit RGB PNG."""
-    workshop.write_text(folder / RECORD, json.dumps(asdict(cut)) + '\n')
+    """Cut the sub-images of `missing_cuts`, as 8-bit RGB PNG."""
+    workshop.write_text(folder / RECORD, json.dumps(msgspec.structs.asdict(cut)) + '\n')
     for place in {path.parent for one in cuts for path, _ in one.parts}:
         place.mkdir(exist_ok=True)
 

@@ -8,26 +8,23 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-from PIL import Image, UnidentifiedImageError
 
 from sapd_plugin.errors import SAPDError
+from sapd_plugin.files import image_size
 from sapd_plugin.priors.extraction.images import list_images, read_image
 from sapd_plugin.priors.extraction.sources import Photos
 from sapd_plugin.priors.store.keys import mask_key, nearest_keys, template_key
 
+# Names of the two arms that are not restored.
 CLEAN, DEGRADED = 'clean', 'degraded'
-"""Names of the two arms that are not restored."""
 
+# (H, W) in pixels.
 Size = tuple[int, int]
-"""(H, W) in pixels."""
-
-_TURNED = (5, 6, 7, 8)  # EXIF orientations that swap the sides
-_ORIENTATION = 0x0112
 
 
 @dataclass(frozen=True)
 class Clean:
-    """The clean images: by key, file and size."""
+    """The clean images: files and sizes by key."""
 
     folder: Path
     files: dict[str, Path]
@@ -38,38 +35,38 @@ class Clean:
         """List a folder's images, the first ``limit`` of them by name.
 
         Raises:
-            SAPDError: for a folder without images, or a file that is none.
+            SAPDError: the folder holds no images, or a file that is not an image.
         """
         files = dict(list(_by_key(f'--{CLEAN}', folder).items())[:limit])
-        return cls(folder, files, {key: image_size(path) for key, path in files.items()})
+        return cls(folder, files, {key: _size(path) for key, path in files.items()})
 
 
 def arm_photos(
     name: str, folder: Path, clean: Clean, template: str | None = None, side_by_side: bool = False, scaled: bool = False
 ) -> Photos:
-    """Match an arm's images with the clean ones.
+    """Match the images of an arm with the clean ones.
 
     Args:
-        name: of the arm, for messages.
-        folder: of its images, searched with its sub-folders.
-        clean: what they have to match.
-        template: name of an arm's image, without extension, by that of the clean one: '{}_stock', or '{0}/{0}_5000'.
-            By default the same name, or else the one ending that all images share: BasicSR's test saves NAME_SUFFIX or
-            NAME_EXPERIMENT, MMagic's NAME_STEP.
-        side_by_side: where an image is wider than the clean one and as high, take its right end: MMagic's default
+        name: name of the arm, for messages.
+        folder: folder of its images, searched with its sub-folders.
+        clean: the images to match.
+        template: name of an image of the arm, without extension, from that of the clean one: '{}_stock' or
+            '{0}/{0}_5000'. By default the same name, or the one ending that all images share: BasicSR's test
+            saves NAME_SUFFIX or NAME_EXPERIMENT, MMagic's NAME_STEP.
+        side_by_side: use the right end of an image that is wider than the clean one and as high: MMagic's default
             picture has the ground truth, the input and the restored image from left to right.
-        scaled: bring a smaller image to the clean one's size, bicubic: degraded ones of super-resolution.
+        scaled: resize a smaller image to the size of the clean one, bicubic: degraded images of super-resolution.
 
     Returns:
         Photos by the clean images' keys; they are read at the clean image's size.
 
     Raises:
-        SAPDError: for images that are missing, names that fit several ways, or other sizes.
+        SAPDError: images are missing, names match in several ways, or sizes differ.
     """
     option = f'--{name}' if name in (CLEAN, DEGRADED) else f'--restored {name}'
     files = match_names(name, _by_key(option, folder), list(clean.files), template)
     for key, path in files.items():
-        found, expected = image_size(path), clean.sizes[key]
+        found, expected = _size(path), clean.sizes[key]
         cut = side_by_side and found[0] == expected[0] and found[1] > expected[1]
         if found != expected and not cut and not scaled:
             hint = ''
@@ -93,7 +90,7 @@ def arm_photos(
 
 
 def match_names(arm: str, found: Mapping[str, Path], keys: Sequence[str], template: str | None) -> dict[str, Path]:
-    """Give each clean image's key the arm's file. See `arm_photos`."""
+    """Return the file of the arm for each key of a clean image, see `arm_photos`."""
     templates = _templates(found, keys[0]) if template is None else [template]
     fitting = [t for t in templates if all(_named(key, t) in found for key in keys)]
     if len(fitting) > 1 and fitting[0] != '{}':
@@ -113,25 +110,17 @@ def match_names(arm: str, found: Mapping[str, Path], keys: Sequence[str], templa
     )
 
 
-def image_size(path: Path) -> Size:
-    """(H, W) as the image is decoded, from its header.
-
-    Raises:
-        SAPDError: for what is no image.
-    """
+def _size(path: Path) -> Size:
     try:
-        with Image.open(path) as image:
-            width, height = image.size
-            turned = image.getexif().get(_ORIENTATION) in _TURNED
-    except (OSError, UnidentifiedImageError) as error:
-        raise SAPDError(f'{path}: found no image ({error}), expected one.') from error
-    return (width, height) if turned else (height, width)
+        return image_size(path)
+    except OSError as error:
+        raise SAPDError(f'{path}: found {error}, expected an image.') from error
 
 
 def _templates(found: Mapping[str, Path], key: str) -> list[str]:
-    """The templates by which an arm may name the image ``key``: the same name first, then each ending there is."""
+    """Return templates by which an arm may name the image ``key``: the same name first, then each ending."""
     endings = [_literal(other.removeprefix(key)) for other in found if other.startswith(key) and other != key]
-    # While training, BasicSR saves a folder an image.
+    # While training, BasicSR saves one folder per image.
     inner = f'{key}/{key.rpartition("/")[2]}'
     nested = [_literal(other.removeprefix(inner)) for other in found if other.startswith(inner)]
     return ['{}', *('{}' + ending for ending in endings if '/' not in ending), *('{0}/{0}' + end for end in nested)]
@@ -156,5 +145,5 @@ def _by_key(option: str, folder: Path) -> dict[str, Path]:
     for path in files:
         key = mask_key(path, root)
         if images.setdefault(key, path) != path:
-            raise SAPDError(f'{option}: found {images[key].name} and {path.name}, expected one image a name.')
+            raise SAPDError(f'{option}: found {images[key].name} and {path.name}, expected one image per name.')
     return images

@@ -1,4 +1,4 @@
-"""People's segmentations of photos, as the Berkeley Segmentation Data Set holds them."""
+"""Annotators' segmentations of photos, as the Berkeley Segmentation Data Set holds them."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ class People:
     Args:
         folder: ``NAME.mat`` for each image; or with an index.csv whose columns ``image`` (file name) and ``bsds_id``
             say which file belongs to which image, and ``set``, where there is one, to which data set.
-        subset: the rows of that ``set`` alone.
+        subset: use only the rows of that ``set``.
 
     Raises:
-        SAPDError: for a folder without such files, an unknown set, or an image in several sets.
+        SAPDError: the folder has no such files, the set is unknown, or an image is in several sets.
     """
 
     def __init__(self, folder: Path, subset: str | None = None) -> None:
@@ -53,10 +53,10 @@ class People:
                             f'{", ".join(sets)}.'
                         )
         if not self._files:
-            raise SAPDError(f'--human: found no .mat file in {folder}, expected one an image.')
+            raise SAPDError(f'--human: found no .mat file in {folder}, expected one per image.')
 
     def check(self, keys: Iterable[str]) -> None:
-        """Refuse images that nobody segmented.
+        """Refuse images without a segmentation.
 
         Raises:
             SAPDError: naming the first, and the nearest names.
@@ -66,14 +66,14 @@ class People:
             near = nearest_keys(lacking[0], self._files)
             raise SAPDError(
                 f'--human: found no segmentation of {len(lacking)} images in {self.folder}, the first is '
-                f"'{lacking[0]}'; expected one of each. Nearest: {near}."
+                f"'{lacking[0]}'; expected one per image. Nearest: {near}."
             )
 
     def annotators(self, key: str) -> list[np.ndarray]:
-        """What each person drew of an image: (H,W) int64 each, every value a region.
+        """Return the segmentation of each annotator: (H,W) int64, one value per region.
 
         Raises:
-            SAPDError: for a file that is none of BSDS.
+            SAPDError: the file is not a BSDS file.
         """
         path = self._path(key)
         try:

@@ -5,17 +5,17 @@ from __future__ import annotations
 import numpy as np
 from scipy.ndimage import maximum_filter, minimum_filter
 
+# Pixels from a boundary that count as at it.
 REACH = 2
-"""Pixels from a boundary that count as at it."""
+# A region below this share of the image is small.
 SMALL = 0.01
-"""A region below this share of the image is small."""
+# Kinds and what they are. Each pixel is of one kind.
 KINDS = {
     'boundary': f'within {REACH} pixels of a boundary between two regions, or of a region and what has no mask',
     'small': f'farther inside of regions below {SMALL:.0%} of the image',
     'large': 'farther inside of larger regions',
     'unmasked': 'without a mask, farther from any',
 }
-"""Kinds and what they are. Each pixel is of one kind."""
 
 
 def region_kinds(labels: np.ndarray) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""Downstream segmentation: masks of restored images against those of clean images and what people drew."""
+"""Downstream segmentation: masks of restored images against those of clean images and of annotators."""
 
 from __future__ import annotations
 
@@ -31,21 +31,21 @@ class Masks:
     store: MaskStore
 
     def labels(self, key: str) -> np.ndarray:
-        """The label map of an image, (H,W) integers."""
+        """Return the label map of an image, (H,W) integers."""
         return self.store.record(key).labels()
 
 
 def cut_masks(arms: Mapping[str, Photos], output: Path, segmenter: Segmenter) -> dict[str, Masks]:
-    """Cut each arm's masks into ``output/ARM``, or take those that are there.
+    """Extract the masks of each arm into ``output/ARM``, or use those already there.
 
     Args:
         arms: photos by the clean images' keys.
         output: folder of the stores.
-        segmenter: the same for all.
+        segmenter: the segmenter of all arms.
 
     Raises:
-        SAPDError: where an image gets no mask, or a store holds masks of other images or settings.
-        KeyboardInterrupt: the user stopped it; the same call goes on.
+        SAPDError: an image gets no mask, or a store holds masks of different images or settings.
+        KeyboardInterrupt: the user interrupted it; the same call resumes.
     """
     found = {}
     for name, photos in arms.items():
@@ -63,13 +63,13 @@ def cut_masks(arms: Mapping[str, Photos], output: Path, segmenter: Segmenter) ->
 
 
 def _record_images(record: Path, name: str, photos: Photos) -> None:
-    """Remember which files the masks are of: a store knows names alone, and arms are trained anew."""
+    """Record the digests of the segmented files: a store knows only names, and an arm may be trained again."""
     known = json.loads(record.read_text(encoding='utf-8')) if record.is_file() else {}
     now = {key: digest(Path(path)) for key, path in tqdm(photos.named, f'files of {name}', leave=False, disable=None)}
     other = [key for key, digest in now.items() if known.get(key, digest) != digest]
     if other:
         raise SAPDError(
-            f'{name}: found {len(other)} images other than those whose masks are in {record.parent}, the first is '
+            f'{name}: found {len(other)} images that differ from those segmented in {record.parent}, the first is '
             f"'{other[0]}' of {photos.place}; expected the same. Name another --output, or delete "
             f'{record.with_name(name)} and {record.name}.'
         )
@@ -83,13 +83,13 @@ def score(masks: Mapping[str, Masks], keys: Sequence[str], people: People | None
     Args:
         masks: of each arm, `CLEAN` among them.
         keys: of the images.
-        people: their segmentations, or None.
+        people: annotators' segmentations, or None.
 
     Returns:
-        Arm -> measure -> a number an image. The clean arm is measured against people alone.
+        Arm -> measure -> one number per image. The clean arm is measured against annotators alone.
 
     Raises:
-        SAPDError: for a damaged record, or a segmentation of another size.
+        SAPDError: a record is damaged, or a segmentation has a different size.
     """
     scores: dict[str, dict[str, list[float]]] = {arm: {} for arm in masks}
     for key in tqdm(keys, 'scores', unit='image', leave=False, disable=None):
@@ -115,10 +115,9 @@ def _against_people(key: str, labels: np.ndarray, drawn: Sequence[np.ndarray]) -
 
 
 def sheet(masks: Mapping[str, Masks], keys: Sequence[str], count: int, side: int = 320) -> np.ndarray:
-    """Show some images, evenly spread: a column an arm, the photos above their masks.
+    """Show some images, evenly spread: one column per arm, the photos above their masks.
 
-    A region has the colour of the clean image's region that it shares more than half with; what the clean image has no
-    such region for has a colour of its own.
+    A region has the color of the clean region whose IoU with it is above 0.5, or else a color of its own.
 
     Args:
         masks: of each arm, `CLEAN` among them.

@@ -10,8 +10,20 @@ from typing import NamedTuple
 import numpy as np
 from scipy import stats
 
+# Arm -> measure -> one number an image, in the same order in all arms. An arm may lack measures.
 Scores = Mapping[str, Mapping[str, Sequence[float]]]
-"""Arm -> measure -> one number an image, in the same order in all arms. An arm may lack measures."""
+
+
+def half_width(values: Sequence[float]) -> float:
+    """Return half the width of the 95 % confidence interval of a mean (Student's t); NaN for fewer than two values.
+
+    >>> round(half_width([1.0, 2.0, 3.0]), 3)
+    2.484
+    """
+    numbers = np.asarray(values, dtype=np.float64)
+    if len(numbers) < 2:
+        return float('nan')
+    return float(stats.t.ppf(0.975, len(numbers) - 1) * numbers.std(ddof=1) / len(numbers) ** 0.5)
 
 
 class Interval(NamedTuple):
@@ -28,11 +40,7 @@ class Interval(NamedTuple):
         >>> [round(number, 3) for number in Interval.of([1.0, 2.0, 3.0])]
         [2.0, -0.484, 4.484]
         """
-        numbers = np.asarray(values, dtype=np.float64)
-        mean = float(numbers.mean())
-        if len(numbers) < 2:
-            return cls(mean, float('nan'), float('nan'))
-        half = float(stats.t.ppf(0.975, len(numbers) - 1) * numbers.std(ddof=1) / len(numbers) ** 0.5)
+        mean, half = float(np.mean(values)), half_width(values)
         return cls(mean, mean - half, mean + half)
 
     def text(self, digits: int, sign: str = '') -> str:

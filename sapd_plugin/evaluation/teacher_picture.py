@@ -10,8 +10,8 @@ import numpy as np
 
 from sapd_plugin.priors.inspection.overlays import arrange
 
+# Side of a crop, pixels.
 CROP = 96
-"""Side of a crop, pixels."""
 SHOWN = ('input', 'stock', 'y', 'z', 'target')
 
 

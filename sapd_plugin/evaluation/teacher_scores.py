@@ -13,6 +13,7 @@ from sapd_plugin.evaluation.region_kinds import KINDS, region_kinds
 from sapd_plugin.evaluation.statistics import Interval
 
 WHOLE = 'whole'
+# Restored images, and what they are.
 ARMS = {
     'input': 'the degraded image',
     'stock': 'the stock student (--reference)',
@@ -21,9 +22,8 @@ ARMS = {
     'z_shuffled': "SPF of y with another image's masks",
     'z_empty': 'SPF of y without masks',
 }
-"""Restored images, and what they are."""
+# Differences of PSNR that the table shows.
 GAINS = (('z', 'y'), ('z', 'z_shuffled'), ('z', 'z_empty'), ('y', 'stock'))
-"""Differences of PSNR that the table shows."""
 
 
 @dataclass(frozen=True)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from copy import deepcopy
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
 
@@ -11,148 +13,150 @@ import torch
 import yaml
 from basicsr.utils.options import ordered_yaml
 
+from sapd_plugin.experiments.config_changes import interval, move_data, set_keys, stretched
 from sapd_plugin.experiments.definitions import Table
-from sapd_plugin.experiments.framework import (
-    EvalSet,
-    Evaluation,
-    Launch,
-    Training,
-    interval,
-    move_data,
-    set_keys,
-    stretched,
-)
+from sapd_plugin.experiments.framework import EvalSet, FrameworkRun, Launch, Log
+from sapd_plugin.metrics import canonical_color
 
 
-class BasicSR:
-    """Implements :class:`tables.runs.Framework`."""
+class BasicSRRun(FrameworkRun):
+    """One training in BasicSR, which works below the folder that it is started in."""
 
-    name, suffix = 'basicsr', '.yml'
+    framework, suffix = 'basicsr', '.yml'
 
-    def training(self, training: Training) -> str:
-        """The YAML of the training."""
-        opt = read(training.stock)
+    @cached_property
+    def options(self) -> dict[str, Any]:
+        """The training's options: the stock YAML with what the training changes."""
+        training, opt = self.training, deepcopy(self._stock)
         set_keys(opt, training.changes, str(training.stock))
         opt = move_data(opt, training.data)
         opt.update(name=training.name, manual_seed=training.seed, num_gpu=training.gpus)
         opt['network_g'].update(training.network)
         if training.sigma is not None and isinstance(opt['datasets']['train'].get('sigma'), (int, float)):
             opt['datasets']['train']['sigma'] = training.sigma
-        if training.batch is not None:
-            opt['datasets']['train']['batch_size_per_gpu'] = training.batch
-        if training.iterations is not None:
-            _stretch(opt, training.iterations)
+        opt['datasets']['train']['batch_size_per_gpu'] = self.batch_per_process
+        if self.asked_iterations is not None:
+            _stretch(opt, self.asked_iterations)
         opt['datasets'] = {'train': opt['datasets']['train'], 'val': _dataset(training.validation)}
         opt['val'].update(save_img=False, metrics=_metrics(training.validation.table))
         blocks = training.blocks()
         if blocks:
             add_priors(opt, blocks)
         if training.start is not None:
-            ema = opt['train'].get('ema_decay', 0) > 0
-            opt['path'].update(pretrain_network_g=str(training.start), param_key_g='params_ema' if ema else 'params')
+            opt['path'].update(pretrain_network_g=str(training.start), param_key_g=_weights_key(opt))
             if blocks:
                 opt['train']['sapd_opt'] = {'stage': 'two_stage'}
-        return _dump(opt)
+        return opt
 
-    def train_command(self, config: Path, folder: Path, launch: Launch, resume: bool) -> list[str]:
-        """``tools/basicsr_train.py``; it works below the folder it is started in."""
-        return launch.command('sapd_plugin.basicsr.train', '-opt', str(config), *(['--auto_resume'] if resume else []))
+    @property
+    def text(self) -> str:
+        """The YAML of the training."""
+        return _dump(self.options)
 
-    def begun(self, config: Path, folder: Path) -> bool:
-        """Whether a training state was saved."""
-        return any((self._experiment(config, folder) / 'training_states').glob('*.state'))
+    @property
+    def _stock(self) -> dict[str, Any]:
+        return read(self.training.stock)
 
-    def trained(self, config: Path, folder: Path) -> Path | None:
-        """``net_g_latest.pth``, which BasicSR writes after the last iteration."""
-        path = self._experiment(config, folder) / 'models/net_g_latest.pth'
-        return path if path.is_file() else None
+    @property
+    def published_iterations(self) -> int:
+        """``train.total_iter`` of the stock YAML."""
+        return int(self._stock['train']['total_iter'])
 
-    def iteration(self, line: str) -> int | None:
-        """Read BasicSR's log."""
-        found = re.search(r'\biter:\s*([\d,]+)', line)
-        return int(found[1].replace(',', '')) if found else None
+    @property
+    def published_batch(self) -> int:
+        """``batch_size_per_gpu`` of the stock YAML."""
+        return int(self._stock['datasets']['train']['batch_size_per_gpu'])
 
-    def iterations(self, config: Path) -> int:
+    @property
+    def iterations(self) -> int:
         """``train.total_iter``."""
-        return int(read(config)['train']['total_iter'])
+        return int(self.options['train']['total_iter'])
 
-    def batch(self, stock: Path) -> int:
-        """``batch_size_per_gpu``."""
-        return int(read(stock)['datasets']['train']['batch_size_per_gpu'])
-
-    def training_inputs(self, config: Path) -> Path:
-        """``dataroot_lq``, or where noise is added ``dataroot_gt``."""
-        dataset = read(config)['datasets']['train']
+    @property
+    def inputs(self) -> Path:
+        """``dataroot_lq``; where noise is added, ``dataroot_gt``."""
+        dataset = self.options['datasets']['train']
         return Path(dataset.get('dataroot_lq') or dataset['dataroot_gt'])
 
-    def training_targets(self, config: Path) -> Path:
+    @property
+    def targets(self) -> Path:
         """``dataroot_gt``."""
-        return Path(read(config)['datasets']['train']['dataroot_gt'])
+        return Path(self.options['datasets']['train']['dataroot_gt'])
 
-    def testing(self, config: Path, testing: Evaluation) -> str:
-        """The YAML of a test, stock but for the metrics' protocol."""
-        opt = read(config)
-        table = testing.test_set.table
+    @property
+    def experiment(self) -> Path:
+        """The folder that BasicSR makes for the training."""
+        return self.folder / 'experiments' / self.training.name
+
+    @property
+    def checkpoint(self) -> Path:
+        """``net_g_latest.pth``, which BasicSR writes after the last iteration."""
+        return self.experiment / 'models/net_g_latest.pth'
+
+    @property
+    def resumable(self) -> bool:
+        """Whether a training state was saved."""
+        return any((self.experiment / 'training_states').glob('*.state'))
+
+    def train_command(self, launch: Launch, resume: bool) -> list[str]:
+        """Return the command that trains, or resumes."""
+        options = ['-opt', str(self.config), *(['--auto_resume'] if resume else [])]
+        return launch.command('sapd_plugin.basicsr.train', *options)
+
+    def test_text(self, test_set: EvalSet, student: Path, save_images: bool) -> str:
+        """Return the YAML of a test, stock but for the metrics' protocol."""
+        opt, table = self.options, test_set.table
         model = opt.get('base_model_type', 'SRModel') if opt['model_type'] == 'SAPDModel' else opt['model_type']
-        ema = opt['train'].get('ema_decay', 0) > 0
         return _dump(
             {
-                'name': f'test_{testing.test_set.name}',
+                'name': f'test_{test_set.name}',
                 'model_type': 'FloorSRModel' if table.quantise == 'floor' else model,
                 'scale': opt['scale'],
                 'num_gpu': min(1, torch.cuda.device_count()),
                 'manual_seed': 0,
-                'datasets': {'test': _dataset(testing.test_set)},
+                'datasets': {'test': _dataset(test_set)},
                 'network_g': opt['network_g'],
                 'path': {
-                    'pretrain_network_g': str(testing.checkpoint),
-                    'param_key_g': 'params_ema' if ema else 'params',
+                    'pretrain_network_g': str(student),
+                    'param_key_g': _weights_key(opt),
                     'strict_load_g': True,
                 },
-                'val': {'save_img': testing.save_images, 'suffix': None, 'metrics': _metrics(table)},
+                'val': {'save_img': save_images, 'suffix': None, 'metrics': _metrics(table)},
             }
         )
 
-    def test_command(self, config: Path, folder: Path, testing: Evaluation) -> list[str]:
-        """``tools/basicsr_test.py``."""
+    def test_command(self, config: Path, test_set: EvalSet, student: Path) -> list[str]:
+        """Return the command that tests."""
         return Launch().command('sapd_plugin.basicsr.test', '-opt', str(config))
 
-    def metrics(self, folder: Path, output: str) -> dict[str, float]:
-        """What BasicSR printed, four decimals."""
-        return {name: float(value) for name, value in re.findall(r'# (\w+): (-?[\d.]+)', output)}
+    def read_metrics(self, test_set: EvalSet, output: str) -> dict[str, float]:
+        """Read what BasicSR printed after the test, four decimals."""
+        return {name: float(value) for name, value in re.findall(r'^\s+# (\w+): (-?[\d.]+)', output, re.MULTILINE)}
 
     def save_student(self, state: Mapping[str, Any], path: Path) -> None:
-        """Under both names that BasicSR uses, for a config with an EMA and one without."""
+        """Write it under both names that BasicSR uses, for a config with an EMA and one without."""
         torch.save({'params': dict(state), 'params_ema': dict(state)}, path)
 
-    def curve(self, config: Path, folder: Path) -> list[tuple[int, float]]:
-        """From the training's logs; a resumed training has several."""
-        points = {}
-        for log in sorted(self._experiment(config, folder).glob('train_*.log')):
+    @classmethod
+    def read_log(cls, folder: Path, name: str) -> Log:
+        """Read the log files of BasicSR."""
+        log = Log()
+        for path in sorted((folder / 'experiments' / name).glob('train_*.log')):
             iteration = 0
-            for line in log.read_text(encoding='utf-8').splitlines():
-                iteration = self.iteration(line) or iteration
-                found = re.search(r'# psnr: (-?[\d.]+)', line)
-                if found:
-                    points[iteration] = float(found[1])
-        return sorted(points.items())
-
-    def logged(self, config: Path, folder: Path) -> dict[int, dict[str, float]]:
-        """From the training's logs."""
-        found = {}
-        for log in sorted(self._experiment(config, folder).glob('train_*.log')):
-            for line in log.read_text(encoding='utf-8').splitlines():
-                values = re.findall(r'\b(l_\w+|psnr_restored|psnr_refined): (\S+)', line)
-                if values:
-                    found[self.iteration(line) or 0] = {key: float(value) for key, value in values}
-        return found
-
-    def _experiment(self, config: Path, folder: Path) -> Path:
-        return folder / 'experiments' / read(config)['name']
+            for line in path.read_text(encoding='utf-8').splitlines():
+                if step := re.search(r'\[epoch:.*?, iter:\s*([\d,]+)', line):
+                    iteration = int(step[1].replace(',', ''))
+                    values = re.findall(r'\b(l_\w+|psnr_restored|psnr_refined): (\S+)', line)
+                    if values:
+                        log.losses[iteration] = {key: float(value) for key, value in values}
+                elif psnr := re.match(r'\s+# psnr: (-?[\d.]+)', line):
+                    log.curve[iteration] = float(psnr[1])
+        return log
 
 
+@cache
 def read(path: Path) -> dict[str, Any]:
-    """Read options as BasicSR does, as plain dicts."""
+    """Read options as BasicSR does, as plain dicts, which are not to be changed."""
     with open(path, encoding='utf-8') as file:
         return _plain(yaml.load(file, Loader=ordered_yaml()[0]))  # BasicSR's loader: its configs may call a function
 
@@ -180,7 +184,7 @@ def _dataset(test_set: EvalSet) -> dict[str, Any]:
     block = {'name': test_set.name, 'dataroot_gt': str(test_set.folder / 'target'), 'io_backend': {'type': 'disk'}}
     if test_set.table.sigma is None:
         return {**block, 'type': 'PairedImageDataset', 'dataroot_lq': str(test_set.folder / 'input')}
-    colour = 'grey' if test_set.table.protocol == 'grey' else 'rgb'
+    colour = 'grey' if canonical_color(test_set.table.protocol) == 'gray' else 'rgb'
     return {**block, 'type': 'GaussianNoiseDataset', 'sigma': test_set.table.sigma, 'color': colour}
 
 
@@ -189,6 +193,10 @@ def _metrics(table: Table) -> dict[str, Any]:
         name: {'type': f'calculate_protocol_{name}', 'protocol': table.protocol, 'crop_border': 0}
         for name in ('psnr', 'ssim')
     }
+
+
+def _weights_key(opt: Mapping[str, Any]) -> str:
+    return 'params_ema' if opt['train'].get('ema_decay', 0) > 0 else 'params'
 
 
 def _stretch(opt: dict[str, Any], iterations: int) -> None:

@@ -4,20 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 from msgspec import field
 
 from sapd_plugin.structs import Record
 
 FRAMEWORKS = ('basicsr', 'mmagic')
-SIZES = ('full', 'small', 'tiny')
 MASK_SOURCES = ('restored', 'target', 'input')
 PRETRAINING = 'pretraining'  # the arm whose student the others start from, where an entry says how it is trained
 PerFramework = Mapping[Literal['basicsr', 'mmagic'], Any]
 
 
-class Masks(Record):
+class Masks(Record, frozen=True):
     """Where an arm's masks come from; what is None is said by the command line.
 
     Attributes:
@@ -31,7 +30,7 @@ class Masks(Record):
     store: str | None = None
 
 
-class Arm(Record):
+class Arm(Record, frozen=True):
     """What is added to a stock config.
 
     Attributes:
@@ -64,7 +63,7 @@ class Arm(Record):
         return self.spf is not None
 
 
-class Model(Record):
+class Model(Record, frozen=True):
     """A network.
 
     Attributes:
@@ -84,10 +83,10 @@ class Model(Record):
 
     def overrides(self, size: str, framework: str) -> Mapping[str, Any]:
         """Return the overrides of a size; the full size has none."""
-        return {} if size == 'full' else self.sizes[size][framework]
+        return {} if size == 'full' else cast('Mapping[str, Any]', self.sizes)[size][framework]
 
 
-class Entry(Record):
+class Entry(Record, frozen=True):
     """A model's place in a table.
 
     Attributes:
@@ -116,7 +115,7 @@ class Entry(Record):
         return {name: Path(path) for name in FRAMEWORKS if (path := getattr(self, name)) is not None}
 
 
-class Yardstick(Record):
+class Yardstick(Record, frozen=True):
     """A number that somebody else published, with its source."""
 
     model: str
@@ -128,7 +127,7 @@ class Yardstick(Record):
     note: str = ''
 
 
-class Table(Record):
+class Table(Record, frozen=True):
     """A table of a paper.
 
     Attributes:
@@ -169,7 +168,7 @@ class Table(Record):
     made_by: str = 'tools/prepare_dataset.py'
     resume: bool = True
     arms: tuple[str, ...] = ()
-    sizes: tuple[Literal['full', 'small', 'tiny'], ...] = SIZES
+    sizes: tuple[Literal['full', 'small', 'tiny'], ...] = ('full', 'small', 'tiny')
     seeds: tuple[int, ...] = (0, 1, 2)
     yardsticks: tuple[Yardstick, ...] = ()
     note: str = ''

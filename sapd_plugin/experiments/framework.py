@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import importlib
 import shlex
 import sys
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, ClassVar
 
-from sapd_plugin.errors import SAPDError, nearest
-from sapd_plugin.experiments.catalogue import Cell
+from sapd_plugin.compat import alias_functional_tensor
+from sapd_plugin.errors import SAPDError, check_choice
 from sapd_plugin.experiments.definitions import Arm, Table
 
-DATA = 'datasets/'
-"""What paths of data begin with in the configs."""
+_SIDES = {'basicsr': 'BasicSRRun', 'mmagic': 'MMagicRun'}
 
 
 @dataclass(frozen=True)
@@ -25,7 +27,7 @@ class Launch:
     slurm: str | None = None
 
     def command(self, module: str, *arguments: str) -> list[str]:
-        """The command that starts a training module of an adapter, which knows ``--launcher``."""
+        """Return the command that starts a training module of an adapter, which knows ``--launcher``."""
         if self.slurm is not None:
             srun = ['srun', *shlex.split(self.slurm), f'--ntasks={self.gpus}', '--kill-on-bad-exit=1']
             return [*srun, sys.executable, '-m', module, *arguments, '--launcher', 'slurm']
@@ -37,7 +39,7 @@ class Launch:
 
 @dataclass(frozen=True)
 class EvalSet:
-    """A test set of a table: its folder holds ``input`` (none where noise is added) and ``target``."""
+    """A test set of a table: its folder holds ``input`` (unless the test adds the noise) and ``target``."""
 
     name: str
     folder: Path
@@ -58,16 +60,19 @@ class Training:
         name: of the experiment.
         arm: what is added.
         seed: of the framework.
-        validation: what the curve is measured on; no choice is made by it, for the last iteration is tested.
+        validation: what the curve is measured on. Nothing is chosen by it: the last iteration is tested.
         network: overrides of the network's block.
         changes: dotted config keys of the stock config, and their values.
         start: checkpoint of the student that the training starts from; None: from scratch.
         data: the folder that ``datasets/`` stands for.
         masks: the mask store, where the arm has priors.
         vgg: VGG-19's weights for SGR; None: SGRLoss looks for them.
-        iterations: a shorter or longer training, its schedule stretched with it; None: as published.
-        batch: images a process and step; None: as the stock config has it.
-        gpus: processes; 0: on the CPU.
+        iterations: of a shorter or longer training, whose schedule is stretched; None: as the config has it.
+        time_factor: the iterations are multiplied by it; None: they are not.
+        batch: images per step in all processes; None: the stock config's, by ``published_gpus``.
+        published_gpus: number of GPUs that the stock config's batch was published for.
+        processes: that share the batch.
+        gpus: of the training; 0: on the CPU.
         sigma: of the noise that the training adds, where it is one level; None: as the stock config has it.
     """
 
@@ -83,133 +88,166 @@ class Training:
     masks: Path | None = None
     vgg: Path | None = None
     iterations: int | None = None
+    time_factor: float | None = None
     batch: int | None = None
+    published_gpus: int = 1
+    processes: int = 1
     gpus: int = 0
     sigma: float | None = None
 
     def blocks(self) -> dict[str, dict[str, Any]]:
-        """The arm's blocks, typed, by the names ``spf``, ``spd``, ``sgr`` and ``dataset``; none for a stock run."""
+        """Return the arm's typed blocks by the names ``spf``, ``spd``, ``sgr``, ``dataset``; none for a stock run."""
         if not self.arm.has_priors:
             return {}
-        found: dict[str, dict[str, Any]] = {'spf': {'type': 'SPF', **(self.arm.spf or {})}}
+        blocks: dict[str, dict[str, Any]] = {'spf': {'type': 'SPF', **(self.arm.spf or {})}}
         if self.arm.spd is not None:
-            found['spd'] = {'type': 'SPDLoss', 'loss_weight': 0.1, **self.arm.spd}
+            blocks['spd'] = {'type': 'SPDLoss', 'loss_weight': 0.1, **self.arm.spd}
         if self.arm.sgr is not None:
             weights = {'weights': str(self.vgg)} if self.vgg else {}
-            found['sgr'] = {'type': 'SGRLoss', 'loss_weight': 0.1, **weights, **self.arm.sgr}
-        found['dataset'] = {'type': 'PairedImageMaskDataset', 'mask_store': str(self.masks), **self.arm.dataset}
-        return found
+            blocks['sgr'] = {'type': 'SGRLoss', 'loss_weight': 0.1, **weights, **self.arm.sgr}
+        blocks['dataset'] = {'type': 'PairedImageMaskDataset', 'mask_store': str(self.masks), **self.arm.dataset}
+        return blocks
 
 
 @dataclass(frozen=True)
-class Evaluation:
-    """The test of a student on one set."""
+class Log:
+    """What a training logged, by iteration.
 
-    test_set: EvalSet
-    checkpoint: Path
-    save_images: bool = False
+    Attributes:
+        curve: validation PSNR.
+        losses: losses by the names ``l_NAME``, and ``psnr_restored`` and ``psnr_refined``.
+    """
+
+    curve: dict[int, float] = field(default_factory=dict)
+    losses: dict[int, dict[str, float]] = field(default_factory=dict)
 
 
-class Framework(Protocol):
-    """What the tool asks of a framework; one class in ``basicsr_runs`` and in ``mmagic_runs``."""
+class FrameworkRun(ABC):
+    """One training in a framework: its config, its commands, and the files that it leaves.
 
-    name: str
-    suffix: str
+    Args:
+        training: what the config is made of.
+        folder: of the cell; the framework works in it.
+    """
 
-    def training(self, training: Training) -> str:
-        """The text of the training config."""
+    framework: ClassVar[str]
+    suffix: ClassVar[str]
 
-    def train_command(self, config: Path, folder: Path, launch: Launch, resume: bool) -> list[str]:
-        """Train below ``folder``, or go on."""
+    def __init__(self, training: Training, folder: Path) -> None:
+        self.training, self.folder = training, folder
+        self.config = folder / f'train{self.suffix}'
 
-    def begun(self, config: Path, folder: Path) -> bool:
-        """Tell whether there is something to go on with."""
+    @cached_property
+    @abstractmethod
+    def options(self) -> dict[str, Any]:
+        """The training config as nested dicts."""
 
-    def trained(self, config: Path, folder: Path) -> Path | None:
-        """The final checkpoint, once training is through."""
+    @property
+    @abstractmethod
+    def text(self) -> str:
+        """The training config as a file."""
 
-    def iteration(self, line: str) -> int | None:
-        """The iteration that a line of the training's output tells of."""
+    @property
+    @abstractmethod
+    def published_iterations(self) -> int:
+        """Iterations of the stock config."""
 
-    def iterations(self, config: Path) -> int:
-        """How many iterations a training config asks for."""
+    @property
+    @abstractmethod
+    def published_batch(self) -> int:
+        """Images per process and step of the stock config."""
 
-    def batch(self, stock: Path) -> int:
-        """Images a process and step."""
+    @property
+    @abstractmethod
+    def iterations(self) -> int:
+        """Iterations of this training."""
 
-    def training_inputs(self, config: Path) -> Path:
-        """The folder of the degraded training images."""
+    @property
+    @abstractmethod
+    def inputs(self) -> Path:
+        """The folder of the degraded training images; where noise is added, of the clean ones."""
 
-    def training_targets(self, config: Path) -> Path:
-        """The folder of the clean ones."""
+    @property
+    @abstractmethod
+    def targets(self) -> Path:
+        """The folder of the clean training images."""
 
-    def testing(self, config: Path, testing: Evaluation) -> str:
-        """The text of a test config, made from the training config."""
+    @property
+    @abstractmethod
+    def checkpoint(self) -> Path:
+        """The student after the last iteration; the file is there once the training is finished."""
 
-    def test_command(self, config: Path, folder: Path, testing: Evaluation) -> list[str]:
-        """Test, results below ``folder``."""
+    @property
+    @abstractmethod
+    def resumable(self) -> bool:
+        """Whether a state was saved that the training can be resumed from."""
 
-    def metrics(self, folder: Path, output: str) -> dict[str, float]:
-        """PSNR and SSIM of a finished test."""
+    @abstractmethod
+    def train_command(self, launch: Launch, resume: bool) -> list[str]:
+        """Return the command that trains, or resumes."""
 
+    @abstractmethod
+    def test_text(self, test_set: EvalSet, student: Path, save_images: bool) -> str:
+        """Return the config of a test of ``student``, made from the training config, as a file."""
+
+    @abstractmethod
+    def test_command(self, config: Path, test_set: EvalSet, student: Path) -> list[str]:
+        """Return the command that tests, with results below the folder."""
+
+    @abstractmethod
+    def read_metrics(self, test_set: EvalSet, output: str) -> dict[str, float]:
+        """Read PSNR and SSIM of a finished test, whose printed text is ``output``."""
+
+    @abstractmethod
     def save_student(self, state: Mapping[str, Any], path: Path) -> None:
-        """Write a plain state dict as a checkpoint of the framework's own."""
+        """Write a plain state dict as a checkpoint of the framework."""
 
-    def curve(self, config: Path, folder: Path) -> list[tuple[int, float]]:
-        """(iteration, validation PSNR) of the training so far."""
+    @classmethod
+    @abstractmethod
+    def read_log(cls, folder: Path, name: str) -> Log:
+        """Read the logs of the training called ``name`` in a cell's folder; a resumed training has several."""
 
-    def logged(self, config: Path, folder: Path) -> dict[int, dict[str, float]]:
-        """Losses, ``l_NAME``, and ``psnr_restored`` and ``psnr_refined`` that the training logged, by iteration."""
+    def log(self) -> Log:
+        """Read what this training has logged so far."""
+        return self.read_log(self.folder, self.training.name)
 
+    @property
+    def batch(self) -> int:
+        """Images per step in all processes."""
+        return self.training.batch or self.published_batch * self.training.published_gpus
 
-def set_keys(config: Any, changes: Mapping[str, Any], where: str) -> None:
-    """Set dotted keys of a nested config that are there.
+    @property
+    def batch_per_process(self) -> int:
+        """Images per process and step.
 
-    Raises:
-        SAPDError: a key that the config does not have.
-    """
-    for path, value in changes.items():
-        node, keys = config, path.split('.')
-        for i, key in enumerate(keys):
-            step: Any = int(key) if isinstance(node, (list, tuple)) and key.isdigit() else key
-            try:
-                node[step]
-            except (KeyError, IndexError, TypeError) as error:
-                names = list(node) if isinstance(node, Mapping) else []
-                raise SAPDError(f"{where}: has no key '{'.'.join(keys[: i + 1])}'.{nearest(key, names)}") from error
-            if i + 1 < len(keys):
-                node = node[step]
-            else:
-                node[step] = value
+        Raises:
+            SAPDError: the batch cannot be shared evenly.
+        """
+        if self.batch % self.training.processes:
+            raise SAPDError(
+                f'--gpus: {self.training.name} trains on batches of {self.batch}, which {self.training.processes} '
+                'processes cannot share evenly.'
+            )
+        return self.batch // self.training.processes
 
-
-def move_data(config: Any, data: Path) -> Any:
-    """Return a config in which every path that begins with ``datasets/`` leads into ``data``."""
-    if isinstance(config, Mapping):
-        return {key: move_data(value, data) for key, value in config.items()}
-    if isinstance(config, (list, tuple)):
-        return type(config)(move_data(value, data) for value in config)
-    if isinstance(config, str) and config.removeprefix('./').startswith(DATA):
-        return str(data / config.removeprefix('./')[len(DATA) :])
-    return config
+    @property
+    def asked_iterations(self) -> int | None:
+        """Iterations that the schedule is stretched to; None: it stays."""
+        asked = self.training.iterations
+        if self.training.time_factor is None:
+            return asked
+        return round((asked or self.published_iterations) * self.training.time_factor)
 
 
-def stretched(value: int | float, factor: float) -> int:
-    """An iteration of a schedule that became shorter or longer by a factor; at least 1."""
-    return max(1, round(value * factor))
-
-
-def interval(published: float, iterations: int, factor: float) -> int:
-    """How often a stretched training validates, saves or prints: in proportion, ten times at most in a short one."""
-    return min(max(stretched(published, factor), iterations // 10, 1), iterations)
-
-
-def batch_per_process(total: int, gpus: int, cell: Cell) -> int:
-    """Share a published batch among the processes.
+def load_framework(name: str) -> type[FrameworkRun]:
+    """Import a framework's side of the tables.
 
     Raises:
-        SAPDError: it does not divide.
+        SAPDError: no such framework, or one that is not installed.
     """
-    if total % max(gpus, 1):
-        raise SAPDError(f'--gpus: {cell} trains on batches of {total}, which {gpus} processes cannot share evenly.')
-    return total // max(gpus, 1)
+    check_choice('--framework', name, _SIDES)
+    alias_functional_tensor()
+    try:
+        return getattr(importlib.import_module(f'sapd_plugin.experiments.{name}'), _SIDES[name])
+    except ModuleNotFoundError as error:
+        raise SAPDError(f'--framework: {name} cannot be imported here: {error}.') from error

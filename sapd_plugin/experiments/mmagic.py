@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
-import re
-from collections.abc import Iterator, Mapping
+import warnings
+from collections.abc import Mapping
+from functools import cache, cached_property
 from pathlib import Path
 from pprint import pformat
 from typing import Any
@@ -12,29 +13,25 @@ from typing import Any
 import torch
 from mmengine.config import Config
 
+from sapd_plugin.experiments.config_changes import interval, move_data, set_keys, stretched
 from sapd_plugin.experiments.definitions import Table
-from sapd_plugin.experiments.framework import (
-    EvalSet,
-    Evaluation,
-    Launch,
-    Training,
-    interval,
-    move_data,
-    set_keys,
-    stretched,
-)
+from sapd_plugin.experiments.framework import EvalSet, FrameworkRun, Launch, Log
+from sapd_plugin.metrics import canonical_color
 
 PLUGIN = 'sapd_plugin.mmagic'
 
+warnings.filterwarnings('ignore', message='pkg_resources is deprecated')  # MMEngine imports it for each config
 
-class MMagic:
-    """Implements :class:`tables.runs.Framework`."""
 
-    name, suffix = 'mmagic', '.py'
+class MMagicRun(FrameworkRun):
+    """One training in MMagic, which works in ``work`` below the folder."""
 
-    def training(self, training: Training) -> str:
+    framework, suffix = 'mmagic', '.py'
+
+    @cached_property
+    def options(self) -> dict[str, Any]:
         """The config of the training, with all bases merged into it."""
-        config = _plain(Config.fromfile(training.stock))
+        training, config = self.training, self._stock.to_dict()
         set_keys(config, training.changes, str(training.stock))
         config = move_data(config, training.data)
         _load_plugin(config)
@@ -48,10 +45,9 @@ class MMagic:
         for transform in config['train_dataloader']['dataset']['pipeline']:
             if training.sigma is not None and isinstance(transform.get('sigma'), (int, float)):
                 transform['sigma'] = training.sigma
-        if training.batch is not None:
-            config['train_dataloader']['batch_size'] = training.batch
-        if training.iterations is not None:
-            _stretch(config, training.iterations)
+        config['train_dataloader']['batch_size'] = self.batch_per_process
+        if self.asked_iterations is not None:
+            _stretch(config, self.asked_iterations)
         config.update(
             val_dataloader=_dataloader(training.validation),
             val_evaluator=_metrics(training.validation.table),
@@ -68,47 +64,65 @@ class MMagic:
             config['load_from'] = str(training.start)
             if blocks:
                 config['model']['stage'] = 'two_stage'
-        return _text(config)
+        return config
 
-    def train_command(self, config: Path, folder: Path, launch: Launch, resume: bool) -> list[str]:
-        """``tools/mmagic_train.py``."""
-        work = ['--work-dir', str(folder / 'work')]
-        return launch.command('sapd_plugin.mmagic.train', str(config), *work, *(['--resume'] if resume else []))
+    @property
+    def text(self) -> str:
+        """The config of the training as a file."""
+        return _text(self.options)
 
-    def begun(self, config: Path, folder: Path) -> bool:
-        """Whether a checkpoint was saved."""
-        return (folder / 'work/last_checkpoint').is_file()
+    @property
+    def _stock(self) -> Config:
+        return _read(self.training.stock)
 
-    def trained(self, config: Path, folder: Path) -> Path | None:
-        """The checkpoint of the last iteration."""
-        path = folder / 'work' / f'iter_{self.iterations(config)}.pth'
-        return path if path.is_file() else None
+    @property
+    def published_iterations(self) -> int:
+        """``train_cfg.max_iters`` of the stock config."""
+        return int(self._stock.train_cfg.max_iters)
 
-    def iteration(self, line: str) -> int | None:
-        """Read MMEngine's log."""
-        found = re.search(r'Iter\(train\)\s*\[\s*(\d+)/', line)
-        return int(found[1]) if found else None
+    @property
+    def published_batch(self) -> int:
+        """``train_dataloader.batch_size`` of the stock config."""
+        return int(self._stock.train_dataloader.batch_size)
 
-    def iterations(self, config: Path) -> int:
+    @property
+    def iterations(self) -> int:
         """``train_cfg.max_iters``."""
-        return int(Config.fromfile(config).train_cfg.max_iters)
+        return int(self.options['train_cfg']['max_iters'])
 
-    def batch(self, stock: Path) -> int:
-        """``train_dataloader.batch_size``."""
-        return int(Config.fromfile(stock).train_dataloader.batch_size)
-
-    def training_inputs(self, config: Path) -> Path:
+    @property
+    def inputs(self) -> Path:
         """``data_prefix.img`` below ``data_root``; where there is none, ``data_prefix.gt``."""
-        return _folder(config, 'img')
+        return self._training_images('img')
 
-    def training_targets(self, config: Path) -> Path:
+    @property
+    def targets(self) -> Path:
         """``data_prefix.gt`` below ``data_root``."""
-        return _folder(config, 'gt')
+        return self._training_images('gt')
 
-    def testing(self, config: Path, testing: Evaluation) -> str:
-        """The config of a test, stock but for the metrics' protocol."""
-        found = _plain(Config.fromfile(config))
-        table, model = testing.test_set.table, dict(found['model'])
+    def _training_images(self, key: str) -> Path:
+        dataset = self.options['train_dataloader']['dataset']
+        prefix = dataset['data_prefix']
+        return Path(dataset.get('data_root') or '') / (prefix.get(key) or prefix.get('gt') or '')
+
+    @property
+    def checkpoint(self) -> Path:
+        """The checkpoint of the last iteration."""
+        return self.folder / 'work' / f'iter_{self.iterations}.pth'
+
+    @property
+    def resumable(self) -> bool:
+        """Whether a checkpoint was saved."""
+        return (self.folder / 'work/last_checkpoint').is_file()
+
+    def train_command(self, launch: Launch, resume: bool) -> list[str]:
+        """Return the command that trains, or resumes."""
+        options = ['--work-dir', str(self.folder / 'work'), *(['--resume'] if resume else [])]
+        return launch.command('sapd_plugin.mmagic.train', str(self.config), *options)
+
+    def test_text(self, test_set: EvalSet, student: Path, save_images: bool) -> str:
+        """Return the config of a test, stock but for the metrics' protocol."""
+        model = dict(self.options['model'])
         if model['type'] == 'SAPDModel':
             stock = ('generator', 'pixel_loss', 'data_preprocessor', 'train_cfg', 'test_cfg')
             model = {
@@ -119,12 +133,12 @@ class MMagic:
             'default_scope': 'mmagic',
             'custom_imports': {'imports': [PLUGIN], 'allow_failed_imports': False},
             'model': model,
-            'test_dataloader': _dataloader(testing.test_set),
-            'test_evaluator': _metrics(table),
+            'test_dataloader': _dataloader(test_set),
+            'test_evaluator': _metrics(test_set.table),
             'test_cfg': {'type': 'MultiTestLoop'},
-            'env_cfg': found.get('env_cfg', {}),
+            'env_cfg': self.options.get('env_cfg', {}),
         }
-        if testing.save_images:
+        if save_images:
             test['visualizer'] = {
                 'type': 'ConcatImageVisualizer',
                 'vis_backends': [{'type': 'LocalVisBackend'}],
@@ -135,41 +149,48 @@ class MMagic:
             test['custom_hooks'] = [{'type': 'BasicVisualizationHook', 'interval': 1}]
         return _text(test)
 
-    def test_command(self, config: Path, folder: Path, testing: Evaluation) -> list[str]:
-        """``tools/mmagic_test.py``."""
-        work = folder / f'test_{testing.test_set.name}'
-        out = ['--work-dir', str(work), '--out', str(work / 'metrics.json')]
-        return Launch().command('sapd_plugin.mmagic.test', str(config), str(testing.checkpoint), *out)
+    def test_command(self, config: Path, test_set: EvalSet, student: Path) -> list[str]:
+        """Return the command that tests."""
+        work = self.folder / f'test_{test_set.name}'
+        options = ['--work-dir', str(work), '--out', str(work / 'metrics.json')]
+        return Launch().command('sapd_plugin.mmagic.test', str(config), str(student), *options)
 
-    def metrics(self, folder: Path, output: str) -> dict[str, float]:
-        """What MMagic wrote, at full precision."""
-        found = json.loads((folder / 'metrics.json').read_text(encoding='utf-8'))
-        return {key.rsplit('/')[-1].lower().removeprefix('protocol'): float(value) for key, value in found.items()}
+    def read_metrics(self, test_set: EvalSet, output: str) -> dict[str, float]:
+        """Read what MMagic wrote, at full precision."""
+        path = self.folder / f'test_{test_set.name}' / 'metrics.json'
+        metrics = json.loads(path.read_text(encoding='utf-8'))
+        return {key.rsplit('/')[-1].lower().removeprefix('protocol'): float(value) for key, value in metrics.items()}
 
     def save_student(self, state: Mapping[str, Any], path: Path) -> None:
-        """As BaseEditModel's state dict."""
+        """Write it as BaseEditModel's state dict."""
         torch.save({'meta': {}, 'state_dict': {f'generator.{key}': value for key, value in state.items()}}, path)
 
-    def curve(self, config: Path, folder: Path) -> list[tuple[int, float]]:
-        """From MMEngine's scalars; a resumed training has several files."""
-        points = {}
-        for scalars in _scalars(folder):
-            for key, value in scalars.items():
-                if key.rsplit('/')[-1] in ('PSNR', 'ProtocolPSNR') and 'step' in scalars:
-                    points[int(scalars['step'])] = float(value)
-        return sorted(points.items())
+    @classmethod
+    def read_log(cls, folder: Path, name: str) -> Log:
+        """Read MMEngine's scalars. ``loss`` is the sum of losses, unless a model gives its own loss that name."""
+        log = Log()
+        for path in sorted((folder / 'work').glob('*/vis_data/scalars.json')):
+            for scalars in map(json.loads, path.read_text(encoding='utf-8').splitlines()):
+                for key in ('PSNR', 'ProtocolPSNR'):
+                    values = [scalars[name] for name in scalars if name.rsplit('/')[-1] == key]
+                    if values and 'step' in scalars:
+                        log.curve[int(scalars['step'])] = float(values[-1])
+                if 'psnr_refined' in scalars:
+                    log.losses[int(scalars['step'])] = _losses(scalars)
+        return log
 
-    def logged(self, config: Path, folder: Path) -> dict[int, dict[str, float]]:
-        """From MMEngine's scalars; ``loss`` is their sum, but where a model calls its own loss so, which hides it."""
-        found = {}
-        for scalars in _scalars(folder):
-            losses = {key.replace('loss_', 'l_', 1): float(scalars[key]) for key in scalars if key.startswith('loss_')}
-            if losses.keys() == {'l_spf', 'l_spd', 'l_sgr'} & losses.keys() and 'loss' in scalars:
-                losses['l_base'] = float(scalars['loss'])
-            if 'psnr_refined' in scalars:
-                psnrs = {key: float(scalars[key]) for key in ('psnr_restored', 'psnr_refined')}
-                found[int(scalars['step'])] = losses | psnrs
-        return found
+
+@cache
+def _read(path: Path) -> Config:
+    """Read a config; it is not to be changed."""
+    return Config.fromfile(path)
+
+
+def _losses(scalars: Mapping[str, Any]) -> dict[str, float]:
+    losses = {key.replace('loss_', 'l_', 1): float(scalars[key]) for key in scalars if key.startswith('loss_')}
+    if losses.keys() == {'l_spf', 'l_spd', 'l_sgr'} & losses.keys() and 'loss' in scalars:
+        losses['l_base'] = float(scalars['loss'])
+    return losses | {key: float(scalars[key]) for key in ('psnr_restored', 'psnr_refined')}
 
 
 def add_priors(config: dict[str, Any], blocks: Mapping[str, Mapping[str, Any]]) -> None:
@@ -193,16 +214,10 @@ def add_priors(config: dict[str, Any], blocks: Mapping[str, Mapping[str, Any]]) 
     config['default_hooks']['sapd'] = {'type': 'SAPDHook'}
 
 
-def _scalars(folder: Path) -> Iterator[dict[str, Any]]:
-    for path in sorted((folder / 'work').glob('*/vis_data/scalars.json')):
-        for line in path.read_text(encoding='utf-8').splitlines():
-            yield json.loads(line)
-
-
 def _dataloader(test_set: EvalSet) -> dict[str, Any]:
     table = test_set.table
     load = [{'type': 'LoadImageFromFile', 'key': key, 'channel_order': 'rgb'} for key in ('img', 'gt')]
-    grey = [{'type': 'MATLABGrey'}] if table.protocol == 'grey' else []
+    grey = [{'type': 'MATLABGrey'}] if canonical_color(table.protocol) == 'gray' else []
     noise = [] if table.sigma is None else [{'type': 'GaussianNoise', 'sigma': table.sigma, 'seed': 0}]
     return {
         'num_workers': 1,
@@ -254,16 +269,6 @@ def _stretch(config: dict[str, Any], iterations: int) -> None:
             block[key] = interval(block[key], iterations, factor)
 
 
-def _folder(config: Path, key: str) -> Path:
-    dataset = Config.fromfile(config).train_dataloader.dataset
-    prefix = dataset.data_prefix
-    return Path(dataset.get('data_root') or '') / (prefix.get(key) or prefix.get('gt') or '')
-
-
 def _text(config: Mapping[str, Any]) -> str:
     """A config file. MMEngine's own writer formats with yapf, which takes seconds."""
     return '\n'.join(f'{key} = {pformat(value, width=110, sort_dicts=False)}' for key, value in config.items()) + '\n'
-
-
-def _plain(config: Config) -> dict[str, Any]:
-    return config.to_dict()

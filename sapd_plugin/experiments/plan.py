@@ -5,30 +5,26 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from sapd_plugin.experiments.catalogue import Cell
-from sapd_plugin.experiments.mask_tasks import mask_task
-from sapd_plugin.experiments.measuring_tasks import cost_task, test_task
-from sapd_plugin.experiments.run import Recipes
-from sapd_plugin.experiments.tasks import Task
-from sapd_plugin.experiments.training_tasks import log_task, published_task, train_task
+from sapd_plugin.experiments.measuring import CostTask, TestTask
+from sapd_plugin.experiments.run import Resolver
+from sapd_plugin.experiments.runner import Task
+from sapd_plugin.experiments.tasks import MaskTask, PublishedTask, TrainTask
 
 
-def chain(recipes: Recipes, cell: Cell) -> Iterator[Task]:
+def plan(resolver: Resolver, cell: Cell) -> Iterator[Task]:
     """Yield what has to be done for one cell, each task after those that it needs."""
-    arm = recipes.arm(cell)
-    if arm.published:
-        yield published_task(recipes, cell)
+    run = resolver.run(cell)
+    if run.arm.published:
+        yield PublishedTask(run)
     else:
-        if arm.has_priors and recipes.settings.masks is None and arm.masks.store is None:
-            if recipes.mask_source(arm) == 'restored':
-                yield train_task(recipes, recipes.giver(cell))
-            yield mask_task(recipes, cell)
-        start = recipes.start(cell)
-        if start is not None:
-            yield train_task(recipes, start)
-        yield train_task(recipes, cell)
-        if arm.has_priors:
-            yield log_task(recipes, cell)
-    for test_set in recipes.test_sets:
-        yield test_task(recipes, cell, test_set)
-    if arm.published or cell.seed == recipes.table.seeds[0]:
-        yield cost_task(recipes, cell)  # other seeds cost the same
+        if run.mask_provider is not None:
+            if run.mask_source == 'restored':
+                yield TrainTask(run.mask_provider)
+            yield MaskTask(run)
+        if run.start is not None:
+            yield TrainTask(run.start)
+        yield TrainTask(run)
+    for test_set in run.test_sets:
+        yield TestTask(run, test_set)
+    if run.arm.published or cell.seed == run.table.seeds[0]:
+        yield CostTask(run, resolver.run(resolver.stock_cell(cell)))  # other seeds cost the same

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import matplotlib as mpl
+import pandas as pd
 
 mpl.use('Agg')  # no display where tables are made
 
@@ -13,65 +14,78 @@ from matplotlib import pyplot as plt
 
 from sapd_plugin.experiments.catalogue import Catalogue, Cell
 from sapd_plugin.experiments.definitions import Table
-from sapd_plugin.experiments.summary import Row
+from sapd_plugin.experiments.framework import FrameworkRun
 
 
 def draw_curves(
-    path: Path, catalogue: Catalogue, title: str, curves: Mapping[Cell, Sequence[tuple[int, float]]]
-) -> None:
-    """Draw validation PSNR over iterations, a colour an arm, a line a seed.
+    base: Path, catalogue: Catalogue, framework: type[FrameworkRun], cells: Sequence[Cell], root: Path
+) -> Iterator[Path]:
+    """Draw validation PSNR over iterations, one colour per arm, one line per seed, one picture per model and size.
 
     Args:
-        path: of the PNG.
+        base: path of the pictures, without the end of their names.
         catalogue: for the arms' labels.
-        title: above the picture.
-        curves: (iteration, PSNR) of each cell; cells of one model and size.
+        framework: whose logs are read.
+        cells: of one table and framework.
+        root: of results.
+
+    Yields:
+        The path of each picture.
     """
-    figure, axes = plt.subplots(figsize=(7, 4.5), layout='constrained')
-    arms = list(dict.fromkeys(cell.arm for cell in curves))
-    for cell, points in curves.items():
-        first = next(other for other in curves if other.arm == cell.arm) == cell
-        label = catalogue.arms[cell.arm].label if first else None
-        axes.plot(*zip(*points), color=f'C{arms.index(cell.arm)}', marker='.', linewidth=1, label=label)
-    axes.set(xlabel='iteration', ylabel='validation PSNR (dB)', title=title)
-    axes.grid(alpha=0.3)
-    axes.legend()
-    _save(figure, path)
+    for model, size in dict.fromkeys((cell.model, cell.size) for cell in cells):
+        mine = [cell for cell in cells if (cell.model, cell.size) == (model, size)]
+        curves = {cell: framework.read_log(cell.folder(root), cell.name).curve for cell in mine}
+        arms = list(dict.fromkeys(cell.arm for cell, curve in curves.items() if curve))
+        if not arms:
+            continue
+        figure, axes = plt.subplots(figsize=(7, 4.5), layout='constrained')
+        labels = {arm: catalogue.arms[arm].label for arm in arms}
+        for cell, curve in curves.items():
+            if curve:
+                points, colour = sorted(curve.items()), f'C{arms.index(cell.arm)}'
+                label = labels.pop(cell.arm, None)  # once in the legend
+                axes.plot(*zip(*points), color=colour, marker='.', linewidth=1, label=label)
+        title = f'{model} {size}, {framework.framework}'
+        axes.set(xlabel='iteration', ylabel='validation PSNR (dB)', title=title)
+        axes.grid(alpha=0.3)
+        axes.legend()
+        yield _save(figure, base.with_name(f'{base.name}_{model}_{size}_curves.png'))
 
 
-def draw_cost(path: Path, table: Table, rows: Sequence[Row]) -> None:
-    """Draw PSNR against multiply-accumulates, a picture a test set, a colour an arm, whiskers for the interval.
+def draw_cost(path: Path, table: Table, frame: pd.DataFrame) -> Path | None:
+    """Draw PSNR against multiply-accumulates, one picture per test set, one colour per arm, whiskers for the interval.
 
     Args:
         path: of the PNG.
         table: whose test sets are drawn.
-        rows: of the report; those with a cost and a PSNR count.
+        frame: the table's summary; rows with a cost and a PSNR count.
+
+    Returns:
+        The path; None where no cost was measured.
     """
-    measured = [row for row in rows if row.cost.get('macs') and row.arm != 'quoted']
-    labels = list(dict.fromkeys(row.label for row in measured))
-    figure, grid = plt.subplots(
-        1, len(table.tests), figsize=(5 * len(table.tests), 4.5), layout='constrained', squeeze=False
-    )
-    for axes, test in zip(grid[0], table.tests):
-        for row in measured:
-            value = row.values.get((test, 'psnr'))
-            if value is None:
-                continue
-            colour = f'C{labels.index(row.label)}'
-            macs = row.cost['macs'] / 1e9
-            axes.errorbar(macs, value.mean, yerr=value.half, fmt='o', color=colour, capsize=3, label=row.label)
+    frame = frame[(frame['metric'] == 'psnr') & frame['macs'].notna()]
+    if frame.empty:
+        return None
+    labels, tests = list(frame['label'].unique()), list(table.tests)
+    figure, grid = plt.subplots(1, len(tests), figsize=(5 * len(tests), 4.5), layout='constrained', squeeze=False)
+    for axes, test in zip(grid[0], tests):
+        for row in frame[frame['test'] == test].itertuples():
+            half = None if pd.isna(row.half_width_95) else row.half_width_95
+            colour, macs = f'C{labels.index(row.label)}', row.macs / 1e9
+            axes.errorbar(macs, row.mean, yerr=half, fmt='o', color=colour, capsize=3, label=row.label)
             if row.arm in ('stock', 'published'):
                 name = row.model if row.size == 'full' else f'{row.model} {row.size}'
-                axes.annotate(name, (macs, value.mean), textcoords='offset points', xytext=(6, -10), fontsize=8)
+                axes.annotate(name, (macs, row.mean), textcoords='offset points', xytext=(6, -10), fontsize=8)
         axes.set(xscale='log', xlabel='GMACs of one image', ylabel='PSNR (dB)', title=test)
         axes.grid(alpha=0.3)
         handles = dict(zip(*reversed(axes.get_legend_handles_labels())))
         if handles:
             axes.legend(handles.values(), handles.keys(), fontsize=8)
-    _save(figure, path)
+    return _save(figure, path)
 
 
-def _save(figure: plt.Figure, path: Path) -> None:
+def _save(figure: plt.Figure, path: Path) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, dpi=120)
     plt.close(figure)
+    return path

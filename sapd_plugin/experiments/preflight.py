@@ -1,4 +1,4 @@
-"""What cells need, looked for before anything begins."""
+"""What runs need, checked before any of them begins."""
 
 from __future__ import annotations
 
@@ -7,76 +7,69 @@ from pathlib import Path
 
 from sapd_plugin.core import find_vgg
 from sapd_plugin.errors import SAPDError
-from sapd_plugin.experiments.catalogue import Cell
-from sapd_plugin.experiments.checkpoints import read_published
-from sapd_plugin.experiments.run import Recipes
+from sapd_plugin.experiments.run import Run, Settings
+from sapd_plugin.experiments.tasks import read_published
 from sapd_plugin.priors.segmenters import find_sam_checkpoint
 from sapd_plugin.priors.store import MaskStore
 
 
-def check(recipes: Recipes, cells: Sequence[Cell]) -> None:
-    """Refuse to begin what cannot end.
+def check(runs: Sequence[Run]) -> None:
+    """Check that every input of the runs of one table exists, before any of them is started.
 
     Raises:
-        SAPDError: a store of other masks than an arm asks for was given; or images, weights of VGG-19 or SAM, or a
-            published checkpoint that the cells need are absent.
+        SAPDError: a given store has other masks than an arm asks for; or images, weights of VGG-19 or SAM, or a
+            published checkpoint that the runs need are missing.
     """
-    _check_store(recipes, cells)
-    missing = _missing_data(recipes, cells)
+    settings, table = runs[0].settings, runs[0].table
+    if settings.masks is not None:
+        _check_store(settings.masks, runs)
+    missing = _missing_images(runs)
     if missing:
         raise SAPDError(
-            f'--data: {recipes.table.name} needs images in {", ".join(map(str, missing))}, found none there. '
-            f'{recipes.table.made_by} makes these folders from the downloaded data sets.'
+            f'--data: {table.name} needs images in {", ".join(map(str, missing))}, found none there. '
+            f'{table.made_by} makes these folders from the downloaded data sets.'
         )
-    settings = recipes.settings
-    arms = [recipes.arm(cell) for cell in cells]
-    if any(arm.sgr is not None for arm in arms) and find_vgg(settings.vgg) is None:
+    if any(run.arm.sgr is not None for run in runs) and find_vgg(settings.vgg) is None:
         raise SAPDError(
             '--vgg-checkpoint: SGR needs VGG-19 weights, found none, neither at $SAPD_VGG_CHECKPOINT nor in '
             "torch hub's cache. tools/weights.py says where they come from."
         )
-    cut = [arm for arm in arms if arm.has_priors and settings.masks is None and arm.masks.store is None]
-    if any('sam' in recipes.segmenter(arm) for arm in cut):
-        named = dict(zip(settings.segmenter[::2], settings.segmenter[1::2])).get('--checkpoint')
-        if find_sam_checkpoint(named) is None:
-            raise SAPDError(
-                "--sam-checkpoint: found no SAM weights, neither at $SAPD_SAM_CHECKPOINT nor in torch hub's cache. "
-                'tools/weights.py says where they come from; --segmenter felzenszwalb needs none.'
-            )
-    for cell, arm in zip(cells, arms):
-        if arm.published:
-            read_published(recipes.checkpoint(cell))
+    if any(run.mask_provider is not None and 'sam' in run.segmenter for run in runs):
+        _check_sam(settings)
+    for run in runs:
+        if run.published is not None:
+            read_published(run.published)
 
 
-def _check_store(recipes: Recipes, cells: Sequence[Cell]) -> None:
-    """Refuse a finished store that says that its masks are others than an arm names."""
-    path = recipes.settings.masks
-    if path is None:
-        return
-    for cell in cells:
-        named = {key: value for key, value in recipes.arm(cell).masks.items() if key in ('source', 'segmenter')}
-        found = MaskStore(path).settings if named else {}
-        for key, value in named.items():
-            if found.get(key) != value:
+def _check_store(path: Path, runs: Sequence[Run]) -> None:
+    found = MaskStore(path).settings
+    for run in runs:
+        for key, value in (('source', run.arm.masks.source), ('segmenter', run.arm.masks.segmenter)):
+            if value is not None and found.get(key) != value:
                 raise SAPDError(
-                    f'--masks: {cell.arm} needs masks with {key} {value}, found {found.get(key)} in {path}. '
-                    'Give theirs in a command of its own, or leave --masks out, and they are cut.'
+                    f'--masks: {run.cell.arm} needs masks with {key} {value}, found {found.get(key)} in {path}. '
+                    'Give theirs in a command of its own, or leave --masks out, and they are extracted.'
                 )
 
 
-def _missing_data(recipes: Recipes, cells: Sequence[Cell]) -> list[Path]:
-    """List the folders of images that the cells need and that are absent or empty."""
-    table, data = recipes.table, recipes.settings.data
-    folders = [
-        test_set.folder / kind for test_set in [*recipes.test_sets, recipes.validation] for kind in test_set.kinds
-    ]
-    for cell in cells:
-        if not recipes.arm(cell).published:
-            folders += recipes.training_folders(cell)
-            arm = recipes.arm(cell)
-            if table.mask_images and arm.has_priors:
-                folders.append(data / table.mask_images)
-            if arm.has_priors and arm.masks.store is not None:
-                folders.append(data / arm.masks.store)
-    # An LMDB of BasicSR's is a folder, too.
+def _check_sam(settings: Settings) -> None:
+    named = dict(zip(settings.segmenter[::2], settings.segmenter[1::2])).get('--checkpoint')
+    if find_sam_checkpoint(named) is None:
+        raise SAPDError(
+            "--sam-checkpoint: found no SAM weights, neither at $SAPD_SAM_CHECKPOINT nor in torch hub's cache. "
+            'tools/weights.py says where they come from; --segmenter felzenszwalb needs none.'
+        )
+
+
+def _missing_images(runs: Sequence[Run]) -> list[Path]:
+    """Return the folders of images that are absent or empty; an LMDB of BasicSR is a folder, too."""
+    sets = [*runs[0].test_sets, runs[0].training.training.validation]
+    folders = [test_set.folder / kind for test_set in sets for kind in test_set.kinds]
+    for run in runs:
+        if not run.arm.published:
+            folders += [run.training.inputs, run.training.targets]
+            if run.mask_provider is not None:
+                folders.append(run.mask_images)
+            if run.store is not None and run.arm.masks.store is not None:
+                folders.append(run.store)
     return [folder for folder in dict.fromkeys(folders) if not folder.is_dir() or not any(folder.iterdir())]

@@ -1,85 +1,172 @@
-"""A table in Markdown, LaTeX and CSV. What was not measured is empty; what is quoted names its source."""
+"""A table on the terminal and as Markdown, LaTeX and CSV: what was measured, and what is quoted with its source."""
 
 from __future__ import annotations
 
-import csv
-import io
-from collections.abc import Sequence
+import importlib.util
+import sys
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
 
-from sapd_plugin.experiments.definitions import Table
-from sapd_plugin.experiments.statistics import Estimate
-from sapd_plugin.experiments.summary import METRICS, Row
+import pandas as pd
+
+from sapd_plugin.evaluation.statistics import half_width
+from sapd_plugin.experiments.catalogue import Catalogue
+from sapd_plugin.experiments.definitions import FRAMEWORKS, Table
+from sapd_plugin.experiments.framework import load_framework
+from sapd_plugin.experiments.results import Results
 
 DIGITS = {'psnr': 2, 'ssim': 4}
-COST = ('parameters', 'macs', 'milliseconds', 'memory', 'over_stock')
-PLACE = ('table', 'framework', 'model', 'size', 'arm', 'label', 'test', 'metric')
-NUMBERS = ('mean', 'half_width_95', 'seeds', 'gain', 'gain_half_width_95', 'gain_seeds')
-HOW = ('masks', 'iterations', 'as_published', 'protocol', 'quantise', 'sigma', 'images')
+PLACE = ['model', 'size', 'arm']
+NUMBERS = ['mean', 'half_width_95', 'seeds', 'gain', 'gain_half_width_95', 'gain_seeds']
+COST = ['parameters', 'macs', 'milliseconds', 'memory', 'over_stock']
+HOW = ['masks', 'iterations', 'as_published', 'protocol', 'quantise', 'sigma', 'images']
+COLUMNS = ['table', 'framework', *PLACE, 'label', 'test', 'metric', *NUMBERS, *HOW, *COST]
+_INTEGERS = ['seeds', 'gain_seeds', 'iterations', 'parameters', 'macs', 'memory']
 
 
-def markdown(table: Table, rows: Sequence[Row]) -> str:
-    """The table with a head line that says how it was measured."""
-    head, body = _head(table), [_line(table, row) for row in rows]
-    lines = [head, ['---'] * len(head), *body]
-    text = '\n'.join(f'| {" | ".join(line)} |' for line in lines)
-    return f'## {table.title}\n\n{_caption(table, rows)}\n\n{text}\n'
+def summarise(catalogue: Catalogue, table: Table, framework: str, results: Iterable[Results]) -> pd.DataFrame:
+    """Bring the results of a table together over seeds.
+
+    Only results by the table's protocol count, and runs of different lengths are kept apart.
+
+    Returns:
+        A row per arm, length of training, test set and metric, yardsticks (arm 'quoted') first; an arm without results
+        has one row, whose ``test`` is missing. Gains are over the stock arm of the same length, paired by seed.
+    """
+    cells = list(catalogue.cells(table, framework))
+    arms = pd.DataFrame(list(dict.fromkeys((c.model, c.size, c.arm) for c in cells)), columns=PLACE, dtype='object')
+    arms['label'] = [catalogue.arms[arm].label for arm in arms['arm']]
+    measured = arms.merge(_means(_values(table, framework, results)), how='left', on=PLACE)
+    quoted = pd.DataFrame(
+        {
+            'model': yardstick.model,
+            'size': yardstick.size,
+            'arm': 'quoted',
+            'label': f'quoted: {"; ".join(filter(None, (yardstick.source, yardstick.note)))}',
+            'test': yardstick.test,
+            'metric': metric,
+            'mean': value,
+        }
+        for yardstick in table.yardsticks
+        for metric in DIGITS
+        if (value := getattr(yardstick, metric)) is not None
+    )
+    places = list(dict.fromkeys((cell.model, cell.size) for cell in cells))
+    frame = pd.concat([part.astype('object') for part in (quoted, measured)], ignore_index=True)
+    frame['place'] = [places.index(place) if (place := tuple(p)) in places else -1 for p in frame[PLACE[:2]].values]
+    frame = frame[frame['place'] >= 0].sort_values('place', kind='stable', ignore_index=True)
+    constants = {'table': table.name, 'framework': framework}
+    constants |= {key: getattr(table, key) for key in ('protocol', 'quantise', 'sigma')}
+    frame = frame.assign(**constants).reindex(columns=COLUMNS)
+    return frame.astype(dict.fromkeys(_INTEGERS, 'Int64'))
 
 
-def latex(table: Table, rows: Sequence[Row]) -> str:
-    """A tabular environment with a caption; needs no package."""
-    head = [_escape(text) for text in _head(table)]
-    lines = [' & '.join(head) + r' \\', r'\hline']
-    lines += [' & '.join(_escape(text) for text in _line(table, row)) + r' \\' for row in rows]
-    body = '\n'.join(lines)
-    columns = 'l' * 4 + 'r' * (len(head) - 4)
-    return (
-        f'\\begin{{table}}\n\\caption{{{_escape(table.title)}. {_escape(_caption(table, rows))}}}\n'
-        f'\\begin{{tabular}}{{{columns}}}\n{body}\n\\end{{tabular}}\n\\end{{table}}\n'
+def _values(table: Table, framework: str, results: Iterable[Results]) -> pd.DataFrame:
+    """Return a row per cell, test set and metric."""
+    rows = [
+        {
+            **{key: getattr(r.cell, key) for key in (*PLACE, 'seed')},
+            'test': test,
+            'metric': metric,
+            'value': r.tests[test][metric],
+            'iterations': r.training.get('iterations') or 0,
+            'as_published': r.training.get('as_published', True),
+            'masks': r.training.get('masks') or '',
+            'images': r.tests[test]['images'],
+            **{key: r.cost.get(key) for key in COST},
+        }
+        for r in results
+        if (r.cell.table, r.cell.framework) == (table.name, framework)
+        for test in table.tests
+        if r.holds(test, table)
+        for metric in DIGITS
+    ]
+    columns = [*PLACE, 'seed', 'test', 'metric', 'value', 'iterations', 'as_published', 'masks', 'images', *COST]
+    return pd.DataFrame(rows, columns=columns).sort_values('iterations', kind='stable')
+
+
+def _means(values: pd.DataFrame) -> pd.DataFrame:
+    """Return means over seeds with their 95 % intervals, and gains paired by seed."""
+    pairs = ['model', 'size', 'seed', 'iterations', 'test', 'metric']
+    stock = values.loc[values['arm'] == 'stock', [*pairs, 'value']]
+    values = values.merge(stock, how='left', on=pairs, suffixes=('', '_stock'))
+    gain = (values['value'] - values['value_stock']).where(~values['arm'].isin(['stock', 'published']))
+    rows = values.assign(gain=gain).groupby([*PLACE, 'iterations', 'test', 'metric'], sort=False)
+    means = rows.agg(
+        mean=('value', 'mean'),
+        half_width_95=('value', half_width),
+        seeds=('value', 'count'),
+        gain=('gain', 'mean'),
+        gain_half_width_95=('gain', lambda gains: half_width(gains.dropna())),
+        gain_seeds=('gain', 'count'),
+        as_published=('as_published', 'all'),
+        masks=('masks', lambda masks: ', '.join(sorted(set(masks)))),
+        images=('images', lambda images: ' or '.join(map(str, sorted(set(images))))),
+        **{key: (key, 'first') for key in COST},
+    ).reset_index()
+    trained = means['iterations'] > 0
+    return means.assign(
+        iterations=means['iterations'].where(trained), as_published=means['as_published'].where(trained)
     )
 
 
-def csv_text(table: Table, rows: Sequence[Row]) -> str:
-    """One line a row, test set and metric, at full precision."""
-    file = io.StringIO()
-    writer = csv.DictWriter(file, [*PLACE, *NUMBERS, *HOW, *COST], lineterminator='\n')
-    writer.writeheader()
-    for row in rows:
-        for (test, metric), value in row.values.items():
-            gain = row.gains.get((test, metric))
-            writer.writerow(
-                {
-                    'table': table.name,
-                    'framework': row.framework,
-                    'model': row.model,
-                    'size': row.size,
-                    'arm': row.arm,
-                    'label': row.label,
-                    'test': test,
-                    'metric': metric,
-                    'mean': value.mean,
-                    'half_width_95': value.half,
-                    'seeds': value.count or None,
-                    'gain': gain and gain.mean,
-                    'gain_half_width_95': gain and gain.half,
-                    'gain_seeds': gain and gain.count,
-                    'masks': row.masks,
-                    'iterations': row.iterations,
-                    'as_published': row.as_published if row.iterations else None,
-                    'protocol': table.protocol,
-                    'quantise': table.quantise,
-                    'sigma': table.sigma,
-                    'images': ' or '.join(map(str, row.images.get(test, []))),
-                    **{key: row.cost.get(key) for key in COST},
-                }
-            )
-    return file.getvalue()
+def text_frame(table: Table, frame: pd.DataFrame) -> pd.DataFrame:
+    """Return the rows of a summary as a reader sees them, a row per arm."""
+    rows = []
+    for place, part in frame.groupby([*PLACE, 'label', 'iterations'], sort=False, dropna=False):
+        model, size, _, label, iterations = place
+        first = part.iloc[0]
+        over_stock = _number(first['over_stock'], '.2f', ' ({} x stock)')
+        shortened = '' if first['as_published'] is True or pd.isna(iterations) else ' (shortened)'
+        numbers = {(row.test, row.metric): _value(row) for row in part.itertuples()}
+        rows.append(
+            {
+                'model': model if size == 'full' else f'{model} {size}',
+                'arm': label,
+                'masks': '' if pd.isna(first['masks']) else first['masks'],
+                'iterations': '' if pd.isna(iterations) else f'{iterations:,}{shortened}',
+                **{
+                    f'{test} {metric.upper()}': numbers.get((test, metric), '')
+                    for test in table.tests
+                    for metric in DIGITS
+                },
+                'parameters': _number(first['parameters'], ',d'),
+                'GMACs': _number(first['macs'] * 1e-9, '.3g'),
+                'time (ms)': _number(first['milliseconds'], '.1f') + over_stock,
+                'memory (MB)': _number(first['memory'] * 2**-20, '.0f'),
+            }
+        )
+    return pd.DataFrame(rows)
 
 
-def _caption(table: Table, rows: Sequence[Row]) -> str:
+def markdown(table: Table, frame: pd.DataFrame) -> str:
+    """Return the table with a line that says how it was measured."""
+    text = text_frame(table, frame).to_markdown(index=False, disable_numparse=True)
+    return f'## {table.title}\n\n{_caption(table, frame)}\n\n{text}\n'
+
+
+def latex(table: Table, frame: pd.DataFrame) -> str:
+    """Return a table environment with a caption; it needs the package booktabs."""
+    text = text_frame(table, frame).replace('([&%_#])', r'\\\1', regex=True)
+    caption = f'{table.title}. {_caption(table, frame)}'
+    for mark in '&%_#':
+        caption = caption.replace(mark, f'\\{mark}')
+    text.columns = [name.replace('_', r'\_') for name in text.columns]
+    columns = 'l' * 4 + 'r' * (len(text.columns) - 4)
+    return text.to_latex(index=False, caption=caption, column_format=columns).replace('±', r'$\pm$')
+
+
+def csv_text(frame: pd.DataFrame) -> str:
+    """Return a line per row of the summary with a test set, at full precision."""
+    return frame.dropna(subset='test').to_csv(index=False, lineterminator='\n')
+
+
+def _caption(table: Table, frame: pd.DataFrame) -> str:
     noise = f', Gaussian noise of sigma {table.sigma:g}' if table.sigma is not None else ''
     note = f' {table.note}' if table.note else ''
-    counts = {test: sorted({n for row in rows for n in row.images.get(test, [])}) for test in table.tests}
-    images = '; '.join(f'{test} {" or ".join(map(str, n))}' for test, n in counts.items() if n)
+    counts = frame.dropna(subset='images').groupby('test', sort=False)['images'].unique()
+    images = '; '.join(f'{test} {" or ".join(counts[test])}' for test in table.tests if test in counts)
     images = f' Test images: {images}.' if images else ''
     return (
         f'PSNR (dB) and SSIM by protocol {table.protocol}, 8 bits by {table.quantise}{noise}; mean over seeds ± half '
@@ -87,42 +174,68 @@ def _caption(table: Table, rows: Sequence[Row]) -> str:
     )
 
 
-def _head(table: Table) -> list[str]:
-    tests = [f'{test} {metric.upper()}' for test in table.tests for metric in METRICS]
-    return ['model', 'arm', 'masks', 'iterations', *tests, 'parameters', 'GMACs', 'time (ms)', 'memory (MB)']
+def _value(row: Any) -> str:
+    digits = DIGITS.get(row.metric, 0)
+    text = _number(row.mean, f'.{digits}f') + _number(row.half_width_95, f'.{digits}f', ' ± {}')
+    if pd.isna(row.gain):
+        return text
+    gain = _number(row.gain, f'+.{digits}f') + _number(row.gain_half_width_95, f'.{digits}f', ' ± {}')
+    return f'{text} ({gain})'
 
 
-def _line(table: Table, row: Row) -> list[str]:
-    name = row.model if row.size == 'full' else f'{row.model} {row.size}'
-    iterations = '' if row.iterations is None else f'{row.iterations:,}{"" if row.as_published else " (shortened)"}'
-    cells = []
-    for test in table.tests:
-        for metric in METRICS:
-            value, gain = row.values.get((test, metric)), row.gains.get((test, metric))
-            text = _number(value, DIGITS[metric])
-            cells.append(f'{text} ({_number(gain, DIGITS[metric], signed=True)})' if gain else text)
-    cost = [
-        _cost(row, 'parameters', 1, '{:,.0f}'),
-        _cost(row, 'macs', 1e-9, '{:.3g}'),
-        _cost(row, 'milliseconds', 1, '{:.1f}') + _cost(row, 'over_stock', 1, ' ({:.2f} x stock)'),
-        _cost(row, 'memory', 2**-20, '{:.0f}'),
-    ]
-    return [name, row.label, row.masks, iterations, *cells, *cost]
+def _number(value: Any, form: str, frame: str = '{}') -> str:
+    return '' if pd.isna(value) else frame.format(format(value, form))
 
 
-def _number(value: Estimate | None, digits: int, signed: bool = False) -> str:
-    if value is None:
-        return ''
-    text = f'{value.mean:{"+" if signed else ""}.{digits}f}'
-    return text if value.half is None else f'{text} ± {value.half:.{digits}f}'
+def print_tables(catalogue: Catalogue, tables: Iterable[Table], results: Sequence[Results]) -> None:
+    """Print what is in tables, and what was measured of them."""
+    for table in tables:
+        noise = '' if table.sigma is None else f', noise of sigma {table.sigma:g}'
+        print(f'{table.name}: {table.title}')
+        print(f'  task {table.task}, tests {", ".join(table.tests)}')
+        print(f'  protocol {table.protocol}, 8 bits by {table.quantise}{noise}')
+        seeds = ', '.join(map(str, table.seeds))
+        print(f'  arms {", ".join(table.arms)}; sizes {", ".join(table.sizes)}; seeds {seeds}')
+        if table.note:
+            print(f'  note: {table.note}')
+        measured = pd.concat([summarise(catalogue, table, framework, results) for framework in FRAMEWORKS])
+        measured = measured[(measured['arm'] != 'quoted') & (measured['metric'] == 'psnr')]
+        for model, entry in table.entries.items():
+            configs = ', '.join(f'{side}: {path.parent.name}/{path.name}' for side, path in entry.configs.items())
+            checkpoint = table.published(catalogue.models[model])
+            print(f'  {model}  {configs}{f"; published checkpoint: {checkpoint}" if checkpoint else ""}')
+            for y in (y for y in table.yardsticks if y.model == model):
+                ssim = '' if y.ssim is None else f' / {y.ssim}'
+                print(f'    quoted {y.size} {y.test}: {y.psnr}{ssim} ({y.source}{"; " if y.note else ""}{y.note})')
+            for row in measured[measured['model'] == model].itertuples():
+                half = _number(row.half_width_95, '.3f', ' ± {}')
+                place = f'{row.framework} {row.size} {row.arm} {row.test}'
+                print(f'    measured {place}: {row.mean:.3f}{half}, seeds: {row.seeds}, images: {row.images}')
+        print()
 
 
-def _cost(row: Row, key: str, factor: float, form: str) -> str:
-    value = row.cost.get(key)
-    return '' if value is None else form.format(value * factor)
+def write_reports(catalogue: Catalogue, tables: Iterable[Table], results: Sequence[Results], root: Path) -> None:
+    """Write Markdown, LaTeX, CSV and pictures of tables below ``root/reports``, and print their paths."""
+    drawn = importlib.util.find_spec('matplotlib') is not None
+    if not drawn:
+        print('no pictures: matplotlib is not installed', file=sys.stderr)
+    for table in tables:
+        for framework in FRAMEWORKS:
+            if not any(framework in entry.configs for entry in table.entries.values()):
+                continue
+            frame = summarise(catalogue, table, framework, results)
+            base = root / 'reports' / f'{table.name}_{framework}'
+            base.parent.mkdir(parents=True, exist_ok=True)
+            texts = {'.md': markdown(table, frame), '.tex': latex(table, frame), '.csv': csv_text(frame)}
+            for suffix, text in texts.items():
+                base.with_suffix(suffix).write_text(text, encoding='utf-8')
+                print(base.with_suffix(suffix))
+            if drawn:
+                from sapd_plugin.experiments.plots import draw_cost, draw_curves
 
-
-def _escape(text: str) -> str:
-    for mark in '&%_#':
-        text = text.replace(mark, f'\\{mark}')
-    return text.replace('±', r'$\pm$')
+                cells = [r.cell for r in results if (r.cell.table, r.cell.framework) == (table.name, framework)]
+                cells.sort(key=lambda cell: (list(catalogue.arms).index(cell.arm), cell.seed))
+                paths = [draw_cost(base.with_name(f'{base.name}_cost.png'), table, frame)]
+                if cells:
+                    paths += draw_curves(base, catalogue, load_framework(framework), cells, root)
+                print(*filter(None, paths), sep='\n')

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import csv
 import json
-import os
 import subprocess
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
@@ -14,10 +14,14 @@ from typing import Any
 from sapd_plugin.errors import SAPDError
 from sapd_plugin.experiments.catalogue import Cell
 from sapd_plugin.experiments.definitions import Table
+from sapd_plugin.files import write_atomically
 
 FILE = 'results.json'
-PROTOCOL = ('protocol', 'quantise', 'sigma')
-"""What numbers have to share to be compared."""
+PROTOCOL = ('protocol', 'quantise', 'sigma')  # what numbers have to share to be compared
+_COLUMNS = (
+    *('framework', 'table', 'model', 'size', 'arm', 'seed', 'test', 'metric', 'value'),
+    *(*PROTOCOL, 'images', 'finished'),
+)
 _PACKAGES = ('torch', 'basicsr', 'mmagic', 'mmengine', 'mmcv')
 
 
@@ -26,7 +30,7 @@ class Results:
     """Measurements of one cell.
 
     Attributes:
-        cell: which.
+        cell: what was run.
         training: iterations, whether they are the published number, and seconds of wall time; empty: not trained.
         tests: by test set: psnr, ssim, and the protocol, quantisation, sigma and number of images they hold for.
         cost: parameters, MACs, time and memory of the student.
@@ -45,25 +49,23 @@ class Results:
         return all(found.get(key, ...) == getattr(table, key) for key in PROTOCOL)
 
     def save(self, folder: Path, measured: bool = True) -> None:
-        """Write the file whole or not at all.
+        """Write the file atomically.
 
         Args:
             folder: of the cell.
-            measured: just now, by the code as it is; otherwise ``made_with`` stays.
+            measured: whether it was measured just now, by the code as it is; otherwise ``made_with`` stays.
         """
         folder.mkdir(parents=True, exist_ok=True)
         if measured:
             self.made_with = made_with()
-        draft = folder / f'{FILE}.tmp'
-        draft.write_text(json.dumps(asdict(self), indent=1) + '\n', encoding='utf-8')
-        os.replace(draft, folder / FILE)
+        write_atomically(folder / FILE, json.dumps(asdict(self), indent=1) + '\n')
 
 
 def load(cell: Cell, root: Path) -> Results:
-    """Read a cell's results; empty ones where there are none yet.
+    """Read a cell's results; empty ones where nothing was measured yet.
 
     Raises:
-        SAPDError: the file is no results file.
+        SAPDError: the file is not a results file.
     """
     path = cell.folder(root) / FILE
     if not path.is_file():
@@ -82,8 +84,37 @@ def iter_results(root: Path) -> Iterator[Results]:
         yield load(Cell(framework, table, model, size, arm, int(seed)), root)
 
 
+def read_finished(path: Path) -> dict[Cell, Results]:
+    """Read the finished cells of a CSV of collected results, which has a row per cell, test set and metric.
+
+    Raises:
+        SAPDError: no such file, a column that is missing, or a value of another type.
+    """
+    if not path.is_file():
+        raise SAPDError(f'--done: found no file {path}.')
+    results: dict[Cell, Results] = {}
+    with path.open(encoding='utf-8', newline='') as file:
+        rows = csv.DictReader(file)
+        missing = [column for column in _COLUMNS if column not in (rows.fieldnames or [])]
+        if missing:
+            raise SAPDError(f'--done: {path} has no column {", ".join(missing)}, expected {", ".join(_COLUMNS)}.')
+        for row in rows:
+            try:
+                framework, table, model, size, arm = (row[key] for key in _COLUMNS[:5])
+                cell = Cell(framework, table, model, size, arm, int(row['seed']))
+                about = {'protocol': row['protocol'], 'quantise': row['quantise'], 'images': int(row['images'])}
+                about |= {'sigma': float(row['sigma']) if row['sigma'] else None}
+                value = float(row['value'])
+            except (ValueError, TypeError) as error:
+                raise SAPDError(f'--done: {path} line {rows.line_num}: {error}.') from error
+            if row['finished'] != 'False':  # a published checkpoint was not trained, and has no entry there
+                test = results.setdefault(cell, Results(cell)).tests.setdefault(row['test'], about)
+                test[row['metric']] = value
+    return results
+
+
 def made_with() -> dict[str, str]:
-    """The project's commit (with '+' where files differ from it) and the packages' versions."""
+    """Return the project's commit (with '+' where files differ from it) and the packages' versions."""
     found = {}
     for package in _PACKAGES:
         try:

@@ -1,19 +1,66 @@
-"""Runs the tasks of many cells, shared with other runs of the same command: a task belongs to the one that locks it."""
+"""Tasks, and the runner that shares them with other processes of the same command: a task is locked while it runs."""
 
 from __future__ import annotations
 
-import fcntl
 import os
 import re
+import shlex
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from sapd_plugin.experiments.tasks import Task
+try:
+    import fcntl
+except ModuleNotFoundError:  # Windows: the work cannot be shared
+    fcntl = None  # type: ignore[assignment]
 
-WAIT = 2.0
-"""Seconds after which tasks that others are at work on are looked at again."""
+WAIT = 2.0  # seconds after which tasks that other processes work on are looked at again
+
+
+class Task(ABC):
+    """Something to do once.
+
+    Attributes:
+        title: what a user reads; unique in ``folder``.
+        folder: working folder; made when needed.
+    """
+
+    title: str
+    folder: Path
+
+    @abstractmethod
+    def done(self) -> bool:
+        """Whether nothing is left to do."""
+
+    @abstractmethod
+    def command(self) -> Sequence[str] | None:
+        """Return the command that does it, as a user would run it; None where there is none."""
+
+    @abstractmethod
+    def work(self) -> None:
+        """Do it.
+
+        Raises:
+            SAPDError: it failed, or its files cannot be written.
+        """
+
+    def show(self) -> str:
+        """Return the task as lines for a dry run."""
+        if self.done():
+            return f'# {self.title}: done'
+        command = self.command()
+        if command is None:
+            return f'# {self.title}: no command'
+        return f'# {self.title}\n(cd {shlex.quote(str(self.folder))} && {shlex.join(command)})'
+
+    def run(self) -> None:
+        """Do it, unless it is done."""
+        if not self.done():
+            self.folder.mkdir(parents=True, exist_ok=True)
+            self.work()
+        print(f'{self.title}: done', flush=True)
 
 
 def run_chains(chains: Iterable[Iterable[Task]]) -> None:
@@ -30,15 +77,15 @@ def run_chains(chains: Iterable[Iterable[Task]]) -> None:
     while waiting:
         lengths = [len(chain) for chain in waiting]
         for chain in waiting:
-            _go_on(chain, done)
+            _advance(chain, done)
         moved = lengths != [len(chain) for chain in waiting]
         waiting = [chain for chain in waiting if chain]
         if waiting and not moved:
             time.sleep(WAIT)
 
 
-def _go_on(chain: list[Task], done: set[Path]) -> None:
-    """Run a chain's tasks up to the first one that somebody else is at work on; those that are done leave it."""
+def _advance(chain: list[Task], done: set[Path]) -> None:
+    """Run a chain's tasks up to the first one that another process works on; those that are done leave the chain."""
     while chain:
         task = chain[0]
         if lock_file(task) not in done:
@@ -52,13 +99,16 @@ def _go_on(chain: list[Task], done: set[Path]) -> None:
 
 @contextmanager
 def locked(task: Task) -> Iterator[bool]:
-    """Give whether the task is this process's.
+    """Yield whether this process has locked the task.
 
-    The lock goes with the process and the command that it has started: where the process is killed and its command goes
-    on, nobody else begins beside it.
+    The lock ends with the process and with the command that it has started: where the process is killed and its command
+    keeps running, nobody else begins the same task.
     """
     path = lock_file(task)
     path.parent.mkdir(parents=True, exist_ok=True)
+    if fcntl is None:
+        yield True
+        return
     with path.open('w') as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -73,13 +123,13 @@ def locked(task: Task) -> Iterator[bool]:
 
 
 def lock_file(task: Task) -> Path:
-    """The file that is locked, which no other task has."""
+    """Return the file that is locked; no other task has the same."""
     name = re.sub(r'[^\w.-]+', '_', task.title)
     return task.folder / f'.{name}.lock'
 
 
 def unique(chains: Sequence[Iterable[Task]]) -> Iterator[Task]:
-    """Yield the chains' tasks, each once."""
+    """Yield the tasks of the chains, each once."""
     seen: set[Path] = set()
     for chain in chains:
         for task in chain:

@@ -1,79 +1,235 @@
-"""One command of a plan: what it is for, whether it is done, how it is run and shown."""
+"""Tasks that give a run its student: train, extract masks, convert a published checkpoint."""
 
 from __future__ import annotations
 
 import shlex
-from collections.abc import Callable, Sequence
+import sys
+import time
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
+from statistics import fmean
 
-from tqdm import tqdm
+import torch
 
-from sapd_plugin.experiments.commands import output_lines
+from sapd_plugin.archs.weights import network_weights
+from sapd_plugin.errors import SAPDError
+from sapd_plugin.experiments import results
+from sapd_plugin.experiments.commands import execute
+from sapd_plugin.experiments.run import Run
+from sapd_plugin.experiments.runner import Task
+from sapd_plugin.files import digest
+from sapd_plugin.priors.extraction.sources import open_photos
+from sapd_plugin.priors.store import MaskStore
 
 
 @dataclass(frozen=True)
-class Task:
-    """A command to run once.
+class RunTask(Task):
+    """A task of one run, in its folder.
 
     Attributes:
-        title: what a user reads.
-        folder: working folder; made when needed.
-        done: whether nothing is left to do.
-        command: called when the task's turn has come, so that it can see what is there already; None: ``prepare`` is
-            all there is to do.
-        prepare: writes the files that the command reads.
-        finish: gets the whole output, and keeps what was measured.
-        stopped: gets the seconds that the command ran, also when it failed or was interrupted.
-        log: file for the output.
-        total: iterations, for the progress bar; None: read out of the output.
-        progress: reads what is done, and the total where it is told, out of a line of output.
-        unit: of both.
+        of: the run.
     """
 
-    title: str
-    folder: Path
-    done: Callable[[], bool]
-    command: Callable[[], Sequence[str]] | None = None
-    prepare: Callable[[], None] = lambda: None
-    finish: Callable[[str], None] = lambda output: None
-    stopped: Callable[[float], None] = lambda seconds: None
-    log: Path | None = None
-    total: int | None = None
-    progress: Callable[[str], tuple[int, int | None] | None] = lambda line: None
-    unit: str = 'it'
+    of: Run
 
-    def show(self) -> str:
-        """The task as a line for a dry run."""
-        if self.done():
-            return f'# {self.title}: done'
-        if self.command is None:
-            return f'# {self.title}: no command'
-        return f'# {self.title}\n(cd {shlex.quote(str(self.folder))} && {shlex.join(self.command())})'
+    @property
+    def folder(self) -> Path:  # type: ignore[override]
+        """The run's."""
+        return self.of.folder
 
-    def run(self) -> None:
-        """Run the command, unless it is done.
+    @property
+    def results(self) -> results.Results:
+        """What was measured of the run so far."""
+        return results.load(self.of.cell, self.of.settings.root)
 
-        Raises:
-            SAPDError: it failed, or its files cannot be written.
-        """
-        if self.done():
-            print(f'{self.title}: done', flush=True)
-            return
-        self.folder.mkdir(parents=True, exist_ok=True)
-        self.prepare()
-        if self.command is None:
-            print(f'{self.title}: done', flush=True)
-            return
-        output = []
-        with tqdm(total=self.total, unit=self.unit, desc=self.title, mininterval=1) as bar:
+
+class TrainTask(RunTask):
+    """Train through the framework's own tool, or resume where the table lets it; then keep the means of the log."""
+
+    @property
+    def title(self) -> str:  # type: ignore[override]
+        """What a user reads."""
+        return f'train {self.of.name}'
+
+    def done(self) -> bool:
+        """Whether the training is finished with this config, and its log is kept."""
+        return self._trained() and (not self.of.arm.has_priors or 'logged' in self.results.training)
+
+    def _trained(self) -> bool:
+        training = self.of.training
+        return training.checkpoint.is_file() and _holds(training.config, training.text)
+
+    def command(self) -> Sequence[str]:
+        """Return the command that trains, or resumes what was begun."""
+        training = self.of.training
+        resume = self.of.table.resume and training.config.is_file() and training.resumable
+        return training.train_command(self.of.settings.launch, resume)
+
+    def work(self) -> None:
+        """Train, and keep how long it took, also where it fails or is interrupted."""
+        training = self.of.training
+        if not self._trained():
+            write_once(training.config, training.text)
+            begun = time.monotonic()
             try:
-                for line in output_lines(self.command(), self.folder, self.log):
-                    output.append(line)
-                    found = self.progress(line)
-                    if found is not None:
-                        bar.total = self.total or found[1]
-                        bar.update(found[0] - bar.n)
+                execute(
+                    self.command(), self.folder, self.folder / 'train.txt', title=self.title, total=training.iterations
+                )
             finally:
-                self.stopped(bar.format_dict['elapsed'])
-        self.finish(''.join(output))
+                self._keep(time.monotonic() - begun)
+        if self.of.arm.has_priors:
+            self._keep_log()
+
+    def _keep(self, seconds: float) -> None:
+        training, found = self.of.training, self.results
+        before = found.training.get('seconds', 0.0) if self.of.table.resume else 0.0
+        found.training = {
+            'iterations': training.iterations,
+            'as_published': training.iterations == training.published_iterations,
+            'batch': training.batch,
+            'seconds': round(before + seconds, 1),
+            'masks': _describe_masks(self.of.store) if self.of.store is not None else None,
+            'finished': training.checkpoint.is_file(),
+        }
+        found.save(self.folder)
+
+    def _keep_log(self) -> None:
+        """Keep means over the second half of the training, when z has had time to get ahead of y."""
+        logged = sorted(self.of.training.log().losses.items())
+        late = [values for _, values in logged[len(logged) // 2 :]]
+        means = {key: fmean(values[key] for values in late) for key in (late[0] if late else ())}
+        found = self.results
+        found.training['logged'] = {'steps': len(late), **means}
+        found.save(self.folder, measured=False)
+
+
+@dataclass(frozen=True)
+class MaskTask(Task):
+    """Extract masks of a run's training images, or resume extracting them.
+
+    Attributes:
+        of: a run that has a mask provider; runs of other seeds and arms share the store.
+    """
+
+    of: Run
+
+    @cached_property
+    def store(self) -> Path:
+        """The mask store."""
+        assert self.of.store is not None
+        return self.of.store
+
+    @property
+    def title(self) -> str:  # type: ignore[override]
+        """What a user reads."""
+        return f'masks {self.of.table.name}/{self.store.name}' if self.of.table.group else f'masks {self.store.name}'
+
+    @property
+    def folder(self) -> Path:  # type: ignore[override]
+        """The folder of the table's mask stores."""
+        return self.store.parent
+
+    @property
+    def _finished(self) -> Path:
+        return self.store.with_name(f'{self.store.name}.done')
+
+    def done(self) -> bool:
+        """Whether this command has finished."""
+        return _holds(self._finished, shlex.join(self.command()))
+
+    def command(self) -> Sequence[str]:
+        """Return the command that extracts."""
+        run, provider = self.of, self.of.mask_provider
+        assert provider is not None
+        arguments = ['--images', str(run.mask_images), '--output', str(self.store), *run.segmenter]
+        if run.mask_source == 'restored':
+            arguments += ['--restored-by', str(provider.training.config), str(provider.student)]
+        else:
+            arguments += ['--source', run.mask_source]
+        return [sys.executable, '-m', 'sapd_plugin.cli.extract_masks', *arguments]
+
+    def work(self) -> None:
+        """Extract, and note the command that has finished."""
+        total = len(open_photos(self.of.mask_images).named)
+        log = self.store.with_name(f'{self.store.name}.txt')
+        execute(
+            self.command(), self.folder, log, title=self.title, total=total, unit='image', progress=self._count_masks
+        )
+        self._finished.write_text(shlex.join(self.command()), encoding='utf-8')
+
+    def _count_masks(self) -> int:
+        """Count the masks of all shards; each has a line a mask."""
+        return sum(path.read_bytes().count(b'\n') for path in self.store.glob('*/meta_info.txt'))
+
+
+class PublishedTask(RunTask):
+    """Convert the authors' checkpoint to the framework's form."""
+
+    @property
+    def title(self) -> str:  # type: ignore[override]
+        """What a user reads."""
+        return f'checkpoint {self.of.name}'
+
+    def done(self) -> bool:
+        """Whether the student is there."""
+        return self.of.student.is_file()
+
+    def command(self) -> None:
+        """Return None: there is no such command."""
+
+    def work(self) -> None:
+        """Convert it, and keep its digest."""
+        training, source = self.of.training, self.of.published
+        assert source is not None
+        write_once(training.config, training.text)
+        training.save_student(read_published(source), self.of.student)
+        found = self.results
+        found.training = {'checkpoint': source.name, 'sha256': digest(source)}
+        found.save(self.folder)
+
+
+def read_published(path: Path) -> dict[str, torch.Tensor]:
+    """Read the weights of a network from a file as its authors publish it.
+
+    Returns:
+        The state dict, on the CPU.
+
+    Raises:
+        SAPDError: no such file, or no weights in it.
+    """
+    if not path.is_file():
+        raise SAPDError(f'--checkpoints: no file {path}, expected the checkpoint that the authors publish.')
+    try:
+        return network_weights(torch.load(path, map_location='cpu', weights_only=True))
+    except SAPDError as error:
+        raise SAPDError(f'{path}: {error}') from error
+    except Exception as error:
+        reason = ' '.join(str(error).split())[:300]
+        raise SAPDError(f'{path}: cannot be read as a file of tensors: {type(error).__name__}: {reason}') from error
+
+
+def write_once(path: Path, text: str) -> None:
+    """Write a file, unless it is there with this text.
+
+    Raises:
+        SAPDError: it is there with another text.
+    """
+    if path.is_file() and not _holds(path, text):
+        raise SAPDError(
+            f'--output: {path.parent} holds a run of other settings ({path.name} differs from what this command would '
+            'write). Name another folder, or delete it.'
+        )
+    path.write_text(text, encoding='utf-8')
+
+
+def _holds(path: Path, text: str) -> bool:
+    return path.is_file() and path.read_text(encoding='utf-8') == text
+
+
+def _describe_masks(store: Path) -> str:
+    """Name segmenter and source of a store's masks for a reader."""
+    settings = MaskStore(store).settings
+    preset = f' {settings["preset"]}' if 'preset' in settings else ''
+    return f'{settings["segmenter"]}{preset}, {settings.get("source", "unknown source")}'

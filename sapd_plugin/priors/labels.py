@@ -1,6 +1,6 @@
 """Label maps: one integer image that names each pixel's region, and a table of the regions.
 
-There is one label-map type in the project; segmenters make it, the store keeps it, training reads crops of it.
+There is one label-map type in the project; segmenters make it, the store keeps it and training reads crops of it.
 """
 
 from __future__ import annotations
@@ -13,14 +13,13 @@ import numpy as np
 
 from sapd_plugin.errors import SAPDError
 
+# One region: visible pixels; box (x0, y0, x1, y1) in pixels, x1 and y1 exclusive; scores, NaN if none is given.
+#
+# Scores are half precision: steps of 0.0005 near 1, finer than any threshold in use, and the store keeps them exactly.
 REGION_DTYPE = np.dtype([('area', '<u4'), ('box', '<u4', (4,)), ('predicted_iou', '<f2'), ('stability', '<f2')])
-"""One region: visible pixels; box (x0, y0, x1, y1) in pixels, x1 and y1 exclusive; scores, NaN = none given.
 
-Scores are half precision: steps of 0.0005 near 1, finer than any threshold in use, and the store keeps them whole.
-"""
-
+# Also the largest number of regions: a crop is passed to OpenCV, whose widest label type is int32.
 MAX_PIXELS = 2**31 - 1
-"""Hence the most regions, too: a crop is handed to OpenCV, whose widest label type is int32."""
 
 
 class Runs(NamedTuple):
@@ -35,7 +34,7 @@ class Runs(NamedTuple):
 
 
 def row_runs(labels: np.ndarray) -> Runs:
-    """Cut a (H,W) label image into its runs. Each row begins a new run.
+    """Split a (H,W) label image into its runs; each row begins a new run.
 
     >>> row_runs(np.array([[4, 4, 0], [0, 0, 0]])).length.tolist()
     [2, 1, 3]
@@ -50,7 +49,7 @@ def smallest_dtype(regions: int) -> np.dtype:
     """Return the smallest unsigned dtype that holds the labels 0..``regions``.
 
     Raises:
-        SAPDError: for more than 2,147,483,647 regions.
+        SAPDError: there are more than 2,147,483,647 regions.
     """
     if regions > MAX_PIXELS:
         raise SAPDError(f'label map: found {regions} regions, expected at most {MAX_PIXELS}.')
@@ -89,7 +88,7 @@ class LabelMap:
             stability: the same.
 
         Raises:
-            SAPDError: for another shape or dtype, an empty image or a negative label.
+            SAPDError: a different shape or dtype, an empty image or a negative label.
         """
         labels = _checked(labels)
         runs = row_runs(labels)
@@ -122,17 +121,17 @@ class LabelMap:
     ) -> LabelMap:
         """Paint overlapping masks from the largest to the smallest, so that small parts stay visible.
 
-        Areas are counted again after painting, masks that are covered wholly are dropped. Of masks of equal area the
+        Areas are counted again after painting; masks that are completely covered are dropped. Of equal areas the
         one whose first pixel comes first is painted first; of those, the earlier in the list.
 
         Args:
-            masks: (N,H,W), or N arrays (H,W), bool (any other value than 0 counts as inside).
+            masks: (N,H,W), or N arrays (H,W), bool (any value but 0 counts as inside).
             predicted_iou: N scores, or None.
             stability: N scores, or None.
-            shape: (H,W), needed for an empty list alone.
+            shape: (H,W), only needed for an empty list.
 
         Raises:
-            SAPDError: for masks of unequal sizes, scores of another count, or an empty list without ``shape``.
+            SAPDError: unequal sizes, a different number of scores, or an empty list without ``shape``.
         """
         masks = [np.asarray(mask) != 0 for mask in masks]
         if shape is None and not masks:

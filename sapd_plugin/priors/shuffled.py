@@ -1,4 +1,4 @@
-"""Masks shuffled between images: the control that tells whether it matters whose masks they are."""
+"""Masks shuffled between images: the control experiment for whether an image needs its own masks."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from sapd_plugin.priors.store.codec import Record
 
 
 class ShuffledMasks:
-    """A store's reader that answers for each image with the mask of another one, always the same.
+    """Reader of a store that gives each image the mask of another one, always the same.
 
     The images stand in one circle, in an order that the seed draws, and each takes its neighbour's mask.
 
@@ -23,7 +23,7 @@ class ShuffledMasks:
         seed: draws the order.
 
     Raises:
-        SAPDError: fewer than two images.
+        SAPDError: there are fewer than two images.
     """
 
     def __init__(self, store: MaskStore, keys: Iterable[str], seed: int) -> None:
@@ -36,7 +36,7 @@ class ShuffledMasks:
 
     @property
     def fingerprint(self) -> str:
-        """The store's."""
+        """Fingerprint of the store."""
         return self.store.fingerprint
 
     def record(self, key: str) -> StretchedMask:
@@ -49,7 +49,7 @@ class ShuffledMasks:
 
 
 class StretchedMask:
-    """A record as an image (H,W,1) of another size, by nearest pixel; of its own size, the record itself.
+    """A record resized to an image (H,W,1) of a different size, by nearest pixel; at its own size, unchanged.
 
     >>> from sapd_plugin.priors.store.codec import encode
     >>> from sapd_plugin.priors.labels import LabelMap

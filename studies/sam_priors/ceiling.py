@@ -1,20 +1,19 @@
 """How much could any refined image teach a student? A ceiling for SPD, with a teacher that needs no masks.
 
-D=datasets/MiniNoise; python tools/distillation_ceiling.py --photos $D/train/target --validation $D/val/target --teacher
-ffdnet_color.pth --start STUDENT.pth [--output docs/study/ceiling.csv]
+D=datasets/MiniNoise; python -m studies.sam_priors.ceiling --photos $D/train/target --validation $D/val/target \
+    --teacher ffdnet_color.pth --start STUDENT.pth
 
 The student, NAFNet of width 8, starts as all of mini_denoise do and learns to remove Gaussian noise of sigma 25: L1 to
 the clean image and, times a weight, SPD's L1 to what a published network of ten times its size restores. Weight 0 is
-stock; 'alone' leaves the clean image out. All weights see the same patches and the same noise. This teacher is far
-ahead of the student from the first step to the last, as no SPF is: what SPD cannot take over from it, SPD cannot take
-over from SPF. A line of the CSV is a run; those that are in it are not run again.
-Exit status: 0 done, 2 a mistake, 130 stopped.
+stock; 'alone' leaves the clean image out. All weights see the same patches and the same noise. Unlike any SPF, this
+teacher is far ahead of the student from the first step to the last: what SPD cannot take over from it, SPD cannot take
+over from SPF. Each row of the CSV is one run; runs that it holds are skipped.
+Exit status: 0 done, 2 a mistake, 130 interrupted.
 """
 
 from __future__ import annotations
 
 import argparse
-import csv
 import math
 import sys
 from collections.abc import Iterator, Sequence
@@ -23,20 +22,26 @@ from pathlib import Path
 from statistics import fmean
 
 import numpy as np
+import pandas as pd
 import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
 from sapd_plugin.archs import FFDNet, NAFNet
 from sapd_plugin.archs.weights import network_weights
+from sapd_plugin.cli.command import exit_status
 from sapd_plugin.core.spd import spd_loss
 from sapd_plugin.errors import SAPDError
 from sapd_plugin.experiments.results import made_with
+from sapd_plugin.files import write_atomically
 from sapd_plugin.priors.extraction.images import list_images, read_image
+from studies.sam_priors.measurements import read
 
 SIGMA, PATCH, BATCH, RATE, WARMUP, DECAY = 25 / 255, 48, 4, 2e-3, 30, 0.99
 WEIGHTS = ('0', '0.1', '1', '10', 'alone')
-COLUMNS = ('weight', 'seed', 'psnr', 'psnr_teacher', 'iterations', 'images', 'command', 'commit')
+KEYS = ['weight', 'seed', 'iterations']
+COLUMNS = ['weight', 'seed', 'psnr', 'psnr_teacher', 'iterations', 'images', 'command', 'commit']
+RESULTS = Path(__file__).parent / 'results/ceiling.csv'
 
 
 def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespace:
@@ -48,7 +53,7 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
     parser.add_argument('--validation', type=Path, required=True, help='clean photos to measure on')
     parser.add_argument('--teacher', type=Path, required=True, help="FFDNet's published colour checkpoint")
     parser.add_argument('--start', type=Path, required=True, help="the study's pre-trained denoiser")
-    parser.add_argument('--output', type=Path, default=Path('docs/study/ceiling.csv'), help='(default: %(default)s)')
+    parser.add_argument('--output', type=Path, default=RESULTS, help='(default: %(default)s)')
     parser.add_argument('--weights', nargs='+', default=WEIGHTS, help='(default: %(default)s)')
     parser.add_argument('--seeds', nargs='+', type=int, default=(0, 1, 2), help='(default: %(default)s)')
     parser.add_argument('--iterations', type=int, default=1000, help='(default: %(default)s)')
@@ -56,10 +61,10 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
 
 
 def read_photos(folder: Path) -> list[np.ndarray]:
-    """Read all photos, (H,W,3) uint8, of a patch's size at least.
+    """Read all photos, (H,W,3) uint8.
 
     Raises:
-        SAPDError: there is none, or one that is smaller.
+        SAPDError: there is no photo, or one that is smaller than a patch.
     """
     photos = [read_image(path) for path in list_images(folder)[0]]
     if any(min(photo.shape[:2]) < PATCH for photo in photos):
@@ -71,7 +76,7 @@ def load(network: nn.Module, path: Path, flag: str) -> nn.Module:
     """Load a network's weights.
 
     Raises:
-        SAPDError: no such checkpoint, or one of another network.
+        SAPDError: there is no such checkpoint, or it is one of another network.
     """
     if not path.is_file():
         raise SAPDError(f'{flag}: found no file {path}.')
@@ -83,7 +88,7 @@ def load(network: nn.Module, path: Path, flag: str) -> nn.Module:
 
 
 def patches(photos: Sequence[np.ndarray], seed: int) -> Iterator[tuple[Tensor, Tensor]]:
-    """Yield batches of noisy and clean patches without end, (N,3,P,P) in [0, 1]; the noise is not cut off."""
+    """Yield batches of noisy and clean patches without end, (N,3,P,P) in [0, 1]; the noise is not clipped."""
     random, noise = np.random.default_rng(seed), torch.Generator().manual_seed(seed)
     while True:
         cut = []
@@ -96,7 +101,7 @@ def patches(photos: Sequence[np.ndarray], seed: int) -> Iterator[tuple[Tensor, T
 
 
 def as_tensor(photos: np.ndarray) -> Tensor:
-    """(N,H,W,3) uint8 to (N,3,H,W) in [0, 1]."""
+    """Convert (N,H,W,3) uint8 to (N,3,H,W) in [0, 1]."""
     return torch.from_numpy(np.ascontiguousarray(photos.transpose(0, 3, 1, 2))).float() / 255
 
 
@@ -129,7 +134,7 @@ def train(
 
 @torch.no_grad()
 def psnr(network: nn.Module, photos: Sequence[np.ndarray]) -> float:
-    """Mean PSNR in dB over whole photos, RGB, 8 bits, each with noise of its own seed."""
+    """Return the mean PSNR in dB over whole photos, RGB, 8 bits, each with noise of its own seed."""
     values = []
     for number, photo in enumerate(photos):
         clean = as_tensor(photo[None])
@@ -140,47 +145,35 @@ def psnr(network: nn.Module, photos: Sequence[np.ndarray]) -> float:
 
 
 def run(options: argparse.Namespace) -> None:
-    """Run what is not in the CSV yet."""
+    """Run what the CSV does not hold yet."""
     for weight in options.weights:
         if weight not in WEIGHTS and not weight.replace('.', '', 1).isdigit():
             raise SAPDError(f"--weights: found '{weight}', expected numbers, or 'alone'.")
-    rows: list[dict[str, str]] = []
+    rows = pd.DataFrame(columns=COLUMNS)
     if options.output.is_file():
-        with options.output.open(encoding='utf-8', newline='') as file:
-            rows = list(csv.DictReader(file))
-    there = {(row['weight'], row['seed'], row['iterations']) for row in rows}
+        rows = read(options.output, KEYS, [], texts=COLUMNS)
     student = NAFNet(width=8, enc_blk_nums=[1, 1, 2], middle_blk_num=1, dec_blk_nums=[1, 1, 1])
     start = load(student, options.start, '--start')
     teacher = load(FFDNet(3, 3, 96, 12, sigma=255 * SIGMA), options.teacher, '--teacher').eval()
     photos, validation = read_photos(options.photos), read_photos(options.validation)
     ahead = psnr(teacher, validation)
-    command = f'python tools/distillation_ceiling.py --iterations {options.iterations}'
+    command = f'python -m studies.sam_priors.ceiling --iterations {options.iterations}'
     for seed in options.seeds:
         for weight in options.weights:
-            if (weight, str(seed), str(options.iterations)) in there:
+            if (rows[KEYS] == [weight, str(seed), str(options.iterations)]).all(axis=1).any():
                 continue
-            found = psnr(train(start, photos, teacher, weight, seed, options.iterations), validation)
-            values = (weight, seed, found, ahead, options.iterations, len(validation), command)
-            rows.append(dict(zip(COLUMNS, [*map(str, values), made_with().get('commit', 'unknown')])))
+            reached = psnr(train(start, photos, teacher, weight, seed, options.iterations), validation)
+            values = (weight, seed, reached, ahead, options.iterations, len(validation), command)
+            rows.loc[len(rows)] = [*map(str, values), made_with().get('commit', 'unknown')]
             options.output.parent.mkdir(parents=True, exist_ok=True)
-            with options.output.open('w', encoding='utf-8', newline='') as file:
-                writer = csv.DictWriter(file, COLUMNS, lineterminator='\n')
-                writer.writeheader()
-                writer.writerows(rows)
-            print(f'weight {weight}, seed {seed}: {found:.4f} dB; teacher {ahead:.4f} dB', flush=True)
+            write_atomically(options.output, rows.to_csv(index=False, lineterminator='\n'))
+            print(f'weight {weight}, seed {seed}: {reached:.4f} dB; teacher {ahead:.4f} dB', flush=True)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command and return its exit status."""
-    try:
-        run(parse_arguments(arguments))
-    except SAPDError as error:
-        print(f'error: {error}', file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        print('Stopped. The same command goes on.', file=sys.stderr)
-        return 130
-    return 0
+    options = parse_arguments(arguments)
+    return exit_status(lambda: run(options))
 
 
 if __name__ == '__main__':

@@ -32,7 +32,7 @@ STOCK, SAPD, CPU, TEST = (
     sorted(str(p.relative_to(CONFIGS))[: -len(end)] for p in CONFIGS.glob(f'*/*{end}'))
     for end in ('_stock.yml', '_sapd.yml', '_sapd_cpu.yml', '_test.yml')
 )
-FULL = [name for name in STOCK if not name.startswith('mini/')]  # the study's students are small as they are
+FULL = [name for name in STOCK if not name.startswith('quickstart/')]  # these are small as they are
 PATCH = 48
 NAMES = ['one', 'two']
 DELTA = {
@@ -84,7 +84,7 @@ def test_every_config_is_run():
     found = {str(path.relative_to(CONFIGS)) for path in CONFIGS.rglob('*.yml')}
     kinds = {'stock': STOCK, 'sapd': SAPD, 'sapd_cpu': CPU, 'test': TEST}
     assert found == {f'{name}_{kind}.yml' for kind, names in kinds.items() for name in names}
-    assert {name.split('/')[0] for name in STOCK} == {'mini', 'sr', 'derain', 'deblur', 'denoise'}
+    assert {name.split('/')[0] for name in STOCK} == {'quickstart', 'sr', 'derain', 'deblur', 'denoise'}
     assert len(STOCK) >= 29
     assert SAPD == CPU
     assert set(SAPD) <= set(STOCK) & set(TEST)

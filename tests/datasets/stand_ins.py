@@ -49,8 +49,8 @@ def make_part(root: Path, layout: Layout, count: int, size: tuple[int, int] = (2
         for path in paths:
             write(root / f'{path}.png', size)
         lines.append(' '.join(f'{path}.png' for path in reversed(paths)) + '\n')
-    if layout.list is not None:
-        (root / layout.list).write_text(''.join(lines), encoding='utf-8')
+    if layout.pairs_file is not None:
+        (root / layout.pairs_file).write_text(''.join(lines), encoding='utf-8')
     if layout.blocks:
         make_blocks(root / layout.input.text, root / layout.target.text, count)
 

@@ -67,7 +67,7 @@ def test_each_layout_is_prepared(name: str, split: str, layout: int, tmp_path: P
 @pytest.mark.parametrize(
     ('text', 'message'),
     [
-        ('folder: X\ntitle: x\npage: x\n', "the key 'splits' is missing"),
+        ('folder: X\ntitle: x\npage: x\n', "found no key 'splits'"),
         ('folder: X\ntitle: x\npage: x\nsplit: {}\nsplits: {}\n', "unknown key 'split'.*Did you mean 'splits'"),
         (
             'folder: X\ntitle: x\npage: x\nsplits:\n  test:\n    count: 1\n    layouts:\n      - {targets: y}\n',
@@ -76,7 +76,7 @@ def test_each_layout_is_prepared(name: str, split: str, layout: int, tmp_path: P
         (
             'folder: X\ntitle: x\npage: x\nsplits:\n  test:\n    count: 1\n    layouts:\n'
             "      - {input: 'a/{n}', target: 'b/{m}'}\n",
-            'a field of the target that the input lacks',
+            'a field of the target is missing in the input',
         ),
     ],
 )

@@ -44,7 +44,7 @@ def test_the_right_count_passes_and_another_is_refused(
     assert prepare_dataset.main([*command, '--verify']) == 0
     (mcmaster / 'McMaster/7.png').unlink()
     error = refused(capsys, *command[:-1], tmp_path / 'other')
-    assert 'test: found 17 (in (McMaster|McM|mcmaster)/*: 17), expected 18; --any-count takes what is there' in error
+    assert 'test: found 17 (in (McMaster|McM|mcmaster)/*: 17), expected 18; --any-count accepts them' in error
     assert 'https://www4.comp.polyu.edu.hk/~cslzhang/CDM_Dataset.htm' in error
     assert not (tmp_path / 'other').exists()
 
@@ -61,7 +61,7 @@ def test_one_split_alone_is_offered(gopro: Path, tmp_path: Path, capsys: pytest.
     for path in (gopro / 'train').rglob('*.png'):
         path.unlink()
     error = refused(capsys, 'gopro', '--source', gopro, '--output', tmp_path / 'out', '--any-count')
-    assert '--split test prepares what is there' in error
+    assert '--split test prepares the complete ones' in error
     command = ['gopro', '--source', str(gopro), '--output', str(tmp_path / 'out'), '--any-count', '--split', 'test']
     assert prepare_dataset.main(command) == 0
 

@@ -101,7 +101,7 @@ def test_other_settings_in_a_folder_begun_are_refused(
     make(photos, tmp_path, 'noise')
     command = ['--synthetic', 'noise', '--source', str(photos), '--output', str(tmp_path), '--name', 'made']
     assert prepare_dataset.main([*command, '--set', 'sigma=50']) == 2
-    assert "settings: found {'sigma': [15, 15]}, asked for {'sigma': [50.0, 50.0]}" in capsys.readouterr().err
+    assert "settings: found {'sigma': [15, 15]}, expected {'sigma': [50.0, 50.0]}" in capsys.readouterr().err
 
 
 def test_the_noise_has_its_sigma(shared_data: Path) -> None:
@@ -199,7 +199,7 @@ def test_a_share_of_the_photos_takes_a_kernel(
     assert kinds == {str, dict}
     command = ['--synthetic', 'blur', '--source', str(photos), '--output', str(tmp_path / 'half'), '--name', 'made']
     assert prepare_dataset.main([*command, *kernels, '--seed', '1']) == 2
-    assert 'kernel_share: found 0.5, asked for 1' in capsys.readouterr().err
+    assert 'kernel_share: found 0.5, expected 1' in capsys.readouterr().err
     assert prepare_dataset.main([*command, '--kernel-share', '0.5']) == 2
     assert '--kernel-share: expected with --kernels' in capsys.readouterr().err
     whole = json.loads((make(photos, tmp_path / 'whole', 'blur', *kernels) / 'parameters.json').read_text())

@@ -135,7 +135,7 @@ def test_masks_of_other_images_are_not_taken(pairs, capsys):
     image = pairs / 'stock/002_stock.png'
     cv2.imwrite(str(image), 255 - cv2.imread(str(image)))
     assert run(pairs, arms=['stock']) == 2
-    assert 'stock: found 1 images other than those whose masks are in' in capsys.readouterr().err
+    assert 'stock: found 1 images that differ from those segmented in' in capsys.readouterr().err
 
 
 def test_people_and_the_clean_images(shared_data, tmp_path, capsys):

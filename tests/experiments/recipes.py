@@ -1,7 +1,9 @@
-"""A small folder of table definitions for tests, and results to put into it."""
+"""A small folder of table definitions for tests, results to put into it, and tasks that note what they do."""
 
 from __future__ import annotations
 
+import time
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +11,7 @@ import yaml
 
 from sapd_plugin.experiments.catalogue import Catalogue, Cell, read_catalogue
 from sapd_plugin.experiments.results import Results
+from sapd_plugin.experiments.runner import Task
 
 MODELS = {
     'RCAN': {
@@ -75,3 +78,24 @@ def result(root: Path, arm: str, seed: int, psnr: float, model: str = 'RCAN', **
     )
     found.save(cell.folder(root))
     return found
+
+
+@dataclass
+class Note(Task):
+    """Appends its title to a log file; it is done once the title is there."""
+
+    title: str
+    folder: Path
+    log: Path
+    seconds: float = 0.0
+
+    def done(self) -> bool:
+        return self.log.is_file() and self.title in self.log.read_text().splitlines()
+
+    def command(self) -> None:
+        return None
+
+    def work(self) -> None:
+        time.sleep(self.seconds)
+        with self.log.open('a') as file:
+            file.write(f'{self.title}\n')

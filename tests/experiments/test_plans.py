@@ -8,18 +8,15 @@ import pytest
 import yaml
 from mmengine.config import Config
 
-from sapd_plugin.experiments.basicsr import BasicSR
 from sapd_plugin.experiments.catalogue import Cell, read_catalogue
 from sapd_plugin.experiments.definitions import FRAMEWORKS, PRETRAINING
-from sapd_plugin.experiments.framework import Evaluation, Launch
-from sapd_plugin.experiments.mmagic import MMagic
-from sapd_plugin.experiments.plan import chain
-from sapd_plugin.experiments.run import Recipes
-from sapd_plugin.experiments.settings import Settings
-from tests.experiments.recipes import catalogue
+from sapd_plugin.experiments.framework import Launch, load_framework
+from sapd_plugin.experiments.plan import plan
+from sapd_plugin.experiments.run import Resolver, Settings
+from tests.experiments.recipes import TABLE, catalogue
+from tests.photos import ROOT
 
-CATALOGUE = read_catalogue()
-SIDES = {'basicsr': BasicSR(), 'mmagic': MMagic()}
+CATALOGUE = read_catalogue(ROOT / 'studies/sam_priors/tables')  # with the shipped ones
 PLACES = [
     (framework, table.name, model)
     for table in CATALOGUE.tables.values()
@@ -27,84 +24,86 @@ PLACES = [
     for framework in FRAMEWORKS
     if framework in entry.configs
 ]
+LONG = {'basicsr': {'train.total_iter': 2000, 'train.scheduler.periods': [2000]}, 'mmagic': {'train_cfg.max_iters': 8}}
+STARTED = {
+    'RCAN': {'basicsr': 'derain/rcan_rain13k_stock.yml', 'pretraining': LONG, 'time_factor': 4.5},
+    'Restormer': {
+        'basicsr': 'derain/restormer_rain13k_stock.yml',
+        'mmagic': 'derain/restormer_rain13k_stock.py',
+        'pretraining': LONG,
+    },
+}
 
 
-def recipes_of(framework: str, table: str, root: Path, **changes: object) -> Recipes:
+def resolver_of(framework: str, root: Path, found=CATALOGUE, **changes: object) -> Resolver:
     settings = Settings(
         root=root, data=Path('/photos'), checkpoints=Path('/authors'), launch=Launch(2), cuda=True, **changes
     )
-    return Recipes(CATALOGUE, CATALOGUE.tables[table], SIDES[framework], settings)
+    return Resolver(found, load_framework(framework), settings)
 
 
 def read(framework: str, text: str) -> dict:
     return yaml.safe_load(text) if framework == 'basicsr' else Config.fromstring(text, '.py').to_dict()
 
 
+def pretrained(framework: str, root: Path) -> Resolver:
+    """Of a table whose trainings start from a pretrained student, and whose masks are of what RCAN restores."""
+    arms = [PRETRAINING, 'stock', 'stock_longer', 'spd']
+    changes = {'arms': arms, 'models': STARTED, 'yardsticks': [], 'group': 'both'}
+    if framework == 'basicsr':
+        alone = {name: {key: entry[key] for key in entry if key != 'mmagic'} for name, entry in STARTED.items()}
+        changes |= {'mask_giver': 'RCAN', 'models': alone}
+    return resolver_of(framework, root, catalogue(root / 'tables', **changes))
+
+
 @pytest.mark.parametrize(('framework', 'name', 'model'), PLACES)
 def test_training_and_test_of_each_size(framework, name, model, tmp_path):
-    table, side = CATALOGUE.tables[name], SIDES[framework]
-    recipes = recipes_of(framework, name, tmp_path)
-    cells = [c for c in CATALOGUE.cells(table, framework) if (c.model, c.seed) == (model, 1)]
-    for cell in (c for c in cells if c.arm in ('stock', 'shuffled')):
-        training = recipes.training(cell)
-        text = side.training(training)
+    table, resolver, basicsr = CATALOGUE.tables[name], resolver_of(framework, tmp_path), framework == 'basicsr'
+    cells = [c for c in CATALOGUE.cells(table, framework) if (c.model, c.seed) == (model, table.seeds[-1])]
+    priors = 'shuffled' if 'shuffled' in table.arms else 'spd_sgr'
+    for run in (resolver.run(cell) for cell in cells if cell.arm in ('stock', priors)):
+        text = run.training.text
         config = read(framework, text)
-        basicsr = framework == 'basicsr'
         network = config['network_g'] if basicsr else config['model']['generator']
-        assert network['type'] in CATALOGUE.models[model].type[framework]
-        for key, value in CATALOGUE.models[model].overrides(cell.size, framework).items():
+        assert network['type'] in CATALOGUE.models[model].types[framework]
+        for key, value in CATALOGUE.models[model].overrides(run.cell.size, framework).items():
             assert network[key] == value
-        assert (config['manual_seed'] if basicsr else config['randomness']['seed']) == 1
+        assert (config['manual_seed'] if basicsr else config['randomness']['seed']) == table.seeds[-1]
         train = config['datasets']['train'] if basicsr else config['train_dataloader']
         batch = train['batch_size_per_gpu' if basicsr else 'batch_size']
-        assert batch * 2 == side.batch(training.stock) * table.entries[model].gpus
+        assert batch * 2 == run.training.published_batch * table.entries[model].gpus
         data = train if basicsr else train['dataset']
-        folder = data['dataroot_gt' if basicsr else 'data_root']
-        assert folder.startswith(f'/photos/{table.train}/')
-        assert ('mask_store' in data) == (cell.arm == 'shuffled')
-        assert data.get('mask_shuffle') == (1 if cell.arm == 'shuffled' else None)
+        assert data['dataroot_gt' if basicsr else 'data_root'].startswith(f'/photos/{table.train}/')
+        assert ('mask_store' in data) == run.arm.has_priors
+        assert data.get('mask_shuffle') == (1 if run.cell.arm == 'shuffled' else None)
         assert 'datasets/' not in text.replace('/photos', '')
         if table.sigma is not None:
             found = [data.get('sigma')] if basicsr else [t['sigma'] for t in data['pipeline'] if 'sigma' in t]
             assert len(found) == 1
             assert found[0] == table.sigma or list(found[0]) == [0, 55]  # the blind DnCNN
             assert network.get('sigma', table.sigma) == table.sigma
-        path = tmp_path / f'train{side.suffix}'
-        path.write_text(text)
-        for test_set in recipes.test_sets[:1]:
-            tested = read(framework, side.testing(path, Evaluation(test_set, Path('student.pth'))))
-            assert (tested['network_g'] if basicsr else tested['model']['generator']) == network
-            assert 'SAPD' not in (tested['model_type'] if basicsr else tested['model']['type'])
-            assert 'mask' not in str(tested)
-            metrics = list(tested['val']['metrics'].values()) if basicsr else tested['test_evaluator']
-            assert {metric['protocol'] for metric in metrics} == {table.protocol}
-
-
-def test_floor_is_kept_apart_from_round(tmp_path):
-    for name, expected in (('rain100l', 'floor'), ('rain13k', 'round')):
-        for framework, side in SIDES.items():
-            recipes = recipes_of(framework, name, tmp_path)
-            cell = next(iter(CATALOGUE.cells(CATALOGUE.tables[name], framework)))
-            path = tmp_path / f'{name}{side.suffix}'
-            path.write_text(side.training(recipes.training(cell)))
-            config = read(framework, side.testing(path, Evaluation(recipes.test_sets[0], Path('student.pth'))))
-            if framework == 'basicsr':
-                assert (config['model_type'] == 'FloorSRModel') == (expected == 'floor')
-            else:
-                assert {metric['quantise'] for metric in config['test_evaluator']} == {expected}
+        tested = read(framework, run.training.test_text(run.test_sets[0], Path('student.pth'), False))
+        assert (tested['network_g'] if basicsr else tested['model']['generator']) == network
+        assert 'SAPD' not in (tested['model_type'] if basicsr else tested['model']['type'])
+        assert 'mask' not in str(tested)
+        metrics = list(tested['val']['metrics'].values()) if basicsr else tested['test_evaluator']
+        assert {metric['protocol'] for metric in metrics} == {table.protocol}
+        if basicsr:
+            assert (tested['model_type'] == 'FloorSRModel') == (table.quantise == 'floor')
+        else:
+            assert {metric['quantise'] for metric in metrics} == {table.quantise}
 
 
 @pytest.mark.parametrize('framework', FRAMEWORKS)
 def test_a_shortened_training_keeps_the_shape_of_its_schedule(framework, tmp_path):
-    recipes = recipes_of(framework, 'rain100l', tmp_path, iterations=334)
-    config = read(
-        framework,
-        SIDES[framework].training(recipes.training(Cell(framework, 'rain100l', 'PReNet', 'full', 'stock', 0))),
+    run = resolver_of(framework, tmp_path, iterations=334).run(
+        Cell(framework, 'rain100l', 'PReNet', 'full', 'stock', 0)
     )
+    config = read(framework, run.training.text)
+    assert (run.training.iterations, run.training.published_iterations > 334) == (334, True)
     if framework == 'basicsr':
-        train = config['train']
-        assert train['total_iter'] == 334
-        assert train['scheduler']['milestones'] == [100, 167, 267]
+        assert config['train']['total_iter'] == 334
+        assert config['train']['scheduler']['milestones'] == [100, 167, 267]
         assert config['val']['val_freq'] == 50
     else:
         assert config['train_cfg']['max_iters'] == 334
@@ -113,71 +112,65 @@ def test_a_shortened_training_keeps_the_shape_of_its_schedule(framework, tmp_pat
 
 
 def test_all_arms_start_from_one_pretrained_student(tmp_path):
-    recipes = recipes_of('basicsr', 'mini_denoise', tmp_path)
-    cells = list(CATALOGUE.cells(recipes.table, 'basicsr'))
-    own = [cell for cell in cells if cell.model == 'HINet-w8']
+    resolver = pretrained('basicsr', tmp_path)
+    cells = list(resolver.catalogue.cells(resolver.catalogue.tables['trial'], 'basicsr'))
+    own = [cell for cell in cells if (cell.model, cell.size) == ('Restormer', 'full')]
     assert [cell.seed for cell in own if cell.arm == PRETRAINING] == [0]
     assert [cell.seed for cell in own if cell.arm == 'stock'] == [0, 1, 2]
-
-    first = read('basicsr', SIDES['basicsr'].training(recipes.training(own[0])))
     assert own[0].arm == PRETRAINING
+    first = read('basicsr', resolver.run(own[0]).training.text)
     assert first['path']['pretrain_network_g'] is None
-    assert (first['train']['total_iter'], first['train']['optim_g']['lr']) == (2000, 5e-3)
+    assert first['train']['total_iter'] == 2000
     for cell in own[1:]:
-        config = read('basicsr', SIDES['basicsr'].training(recipes.training(cell)))
-        start = own[0].folder(tmp_path) / 'CHECKPOINT'
-        assert (config['path']['pretrain_network_g'], config['path']['param_key_g']) == (str(start), 'params_ema')
-        assert (config['train']['total_iter'], config['train']['optim_g']['lr']) == (1000, 2e-3)
-        assert config['train'].get('sapd_opt') == (None if cell.arm == 'stock' else {'stage': 'two_stage'})
-
-    tasks = list(chain(recipes, own[-1]))
-    config = own[0].folder(tmp_path) / 'train.yml'
-    config.parent.mkdir(parents=True)
-    config.write_text(yaml.safe_dump(first))
-    student = config.parent / f'experiments/{first["name"]}/models/net_g_latest.pth'
-    student.parent.mkdir(parents=True)
-    student.touch()
-    (last,) = [task for task in tasks if task.title == f'train mini_denoise/{own[-1]}']
-    last.prepare()  # planned before the student was there
-    assert read('basicsr', (last.folder / 'train.yml').read_text())['path']['pretrain_network_g'] == str(student)
-
-    titles = [task.title for task in tasks]
-    assert [task.total for task in chain(recipes, own[-1]) if 'train' in task.title] == [2000, 2000, 1000]
-    assert [title.removeprefix('train mini_denoise/') for title in titles if 'train' in title] == [
-        'NAFNet-w8/full/pretraining/0',  # restores what is cut
-        'HINet-w8/full/pretraining/0',
-        f'HINet-w8/full/{own[-1].arm}/2',
+        config = read('basicsr', resolver.run(cell).training.text)
+        start = own[0].folder(tmp_path) / 'experiments' / own[0].name / 'models/net_g_latest.pth'
+        assert config['path']['pretrain_network_g'] == str(start)
+        assert config['train']['total_iter'] == 300000
+        assert config['train'].get('sapd_opt') == ({'stage': 'two_stage'} if cell.arm == 'spd' else None)
+    tasks = list(plan(resolver, own[-1]))
+    titles = [task.title for task in tasks if task.title.startswith('train')]
+    assert [title.removeprefix('train trial/') for title in titles] == [
+        'RCAN/full/pretraining/0',  # restores the images that masks are extracted from
+        'Restormer/full/pretraining/0',
+        'Restormer/full/spd/2',
     ]
+    (masks,) = (task for task in tasks if task.title.startswith('masks'))
+    command = list(masks.command())
+    assert masks.title == 'masks trial/RCAN-full'
+    assert command[command.index('--restored-by') + 1] == str(
+        tmp_path / 'basicsr/trial/RCAN/full/pretraining/0/train.yml'
+    )
+
+
+def test_an_arm_is_trained_longer_by_the_entrys_time_factor(tmp_path):
+    cell = Cell('basicsr', 'trial', 'RCAN', 'full', 'stock_longer', 0)
+    training = pretrained('basicsr', tmp_path).run(cell).training
+    assert training.iterations == round(4.5 * training.published_iterations)
+    assert read('basicsr', training.text)['train']['total_iter'] == training.iterations
 
 
 def test_mmagic_starts_from_the_pretrained_student(tmp_path):
-    entry = {'mmagic': 'derain/restormer_rain13k_stock.py', 'pretraining': {'mmagic': {'train_cfg.max_iters': 8}}}
-    found = catalogue(
-        tmp_path / 'tables', arms=[PRETRAINING, 'stock', 'spd'], models={'Restormer': entry}, yardsticks=[]
-    )
-    settings = Settings(root=tmp_path, data=Path('/photos'), checkpoints=Path('/authors'), launch=Launch())
-    recipes = Recipes(found, found.tables['trial'], SIDES['mmagic'], settings)
+    resolver = pretrained('mmagic', tmp_path)
     first, stock, spd = (
-        read('mmagic', SIDES['mmagic'].training(recipes.training(Cell('mmagic', 'trial', 'Restormer', 'tiny', arm, 0))))
+        read('mmagic', resolver.run(Cell('mmagic', 'trial', 'Restormer', 'tiny', arm, 0)).training.text)
         for arm in (PRETRAINING, 'stock', 'spd')
     )
     assert first['train_cfg']['max_iters'] == 8 != stock['train_cfg']['max_iters']
     assert first.get('load_from') is None
-    assert (
-        stock['load_from'] == spd['load_from'] == str(tmp_path / 'mmagic/trial/Restormer/tiny/pretraining/0/CHECKPOINT')
-    )
+    start = tmp_path / 'mmagic/trial/Restormer/tiny/pretraining/0/work/iter_8.pth'
+    assert stock['load_from'] == spd['load_from'] == str(start)
     assert spd['model']['stage'] == 'two_stage'
     assert 'stage' not in stock['model']
 
 
-@pytest.mark.parametrize(('table', 'resumes'), [('rain100l', True), ('mini_derain', False)])
-def test_where_seeds_are_paired_an_interrupted_training_begins_anew(table, resumes, tmp_path):
-    recipes = recipes_of('basicsr', table, tmp_path)
-    cell = next(c for c in CATALOGUE.cells(recipes.table, 'basicsr') if c.arm == 'stock')
-    (task,) = (t for t in chain(recipes, cell) if t.title == f'train {recipes.name(cell)}')
-    task.prepare()
+@pytest.mark.parametrize('resumes', [True, False])
+def test_where_seeds_are_paired_an_interrupted_training_begins_again(resumes, tmp_path):
+    found = catalogue(tmp_path / 'tables', models={'RCAN': TABLE['models']['RCAN']}, resume=resumes)
+    resolver = resolver_of('basicsr', tmp_path, found)
+    task = next(plan(resolver, Cell('basicsr', 'trial', 'RCAN', 'tiny', 'stock', 0)))
     assert '--auto_resume' not in task.command()
-    states = task.folder / 'experiments' / recipes.training(cell).name / 'training_states'
+    states = task.of.training.experiment / 'training_states'
     states.mkdir(parents=True)
     (states / '200.state').touch()
+    task.of.training.config.touch()
     assert ('--auto_resume' in task.command()) == resumes

@@ -17,9 +17,9 @@ import torch
 
 from sapd_plugin.cli import reproduce
 from sapd_plugin.experiments import plan
-from sapd_plugin.experiments.checkpoints import read_published
-from sapd_plugin.experiments.tasks import Task
-from tests.experiments.recipes import definitions
+from sapd_plugin.experiments.framework import load_framework
+from sapd_plugin.experiments.tasks import read_published
+from tests.experiments.recipes import TABLE, Note, definitions
 from tests.photos import make_store
 
 CELLS = {'basicsr': 'RCAN', 'mmagic': 'Restormer'}
@@ -74,8 +74,8 @@ def test_cells_run_once_and_are_reported(framework, arms, masks, data, vgg_weigh
         assert found['tests']['Rain100L']['images'] == 2
         assert found['cost']['macs'] > 1e6
         folder = tmp_path / 'runs' / framework / 'trial' / CELLS[framework] / f'tiny/{arm}/0'
-        side = reproduce.load_framework(framework)
-        ((iteration, psnr),) = side.curve(folder / f'train{side.suffix}', folder)[-1:]
+        curve = load_framework(framework).read_log(folder, f'trial_{CELLS[framework]}_tiny_{arm}_0').curve
+        iteration, psnr = max(curve.items())
         assert iteration == 4
         assert psnr == pytest.approx(found['tests']['Rain100L']['psnr'], abs=1e-3)  # the last one is what is tested
     training = results(tmp_path, framework, 'spd_sgr')['training']
@@ -88,7 +88,7 @@ def test_cells_run_once_and_are_reported(framework, arms, masks, data, vgg_weigh
 
     status, printed = call(capsys, *command)  # every task is done: nothing is started
     assert status == 0
-    assert len(printed.splitlines()) == 3 * len(arms) + 2  # masks, and the log of what has priors
+    assert len(printed.splitlines()) == 3 * len(arms) + 1  # and masks
     assert all(line.endswith(': done') for line in printed.splitlines())
 
     status, printed = call(capsys, *[word if word != '4' else '5' for word in command])
@@ -106,8 +106,8 @@ def test_cells_run_once_and_are_reported(framework, arms, masks, data, vgg_weigh
 @pytest.mark.slow
 @pytest.mark.parametrize('framework', CELLS)
 def test_a_stopped_run_goes_on(framework, data, tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr(plan, 'test_task', lambda *_: Task('no test', tmp_path, lambda: True))
-    monkeypatch.setattr(plan, 'cost_task', lambda *_: Task('no cost', tmp_path, lambda: True))
+    for name in ('TestTask', 'CostTask'):
+        monkeypatch.setattr(plan, name, lambda *_: Note('nothing', tmp_path, tmp_path / 'log'))
     command = ['run', 'trial', f'{CELLS[framework]}/tiny/stock/0', '--framework', framework]
     command += arguments(data, tmp_path, '--iterations', '40')
     cell = tmp_path / 'runs' / framework / 'trial' / CELLS[framework] / 'tiny/stock/0'
@@ -124,7 +124,7 @@ def test_a_stopped_run_goes_on(framework, data, tmp_path, capsys, monkeypatch):
     status, printed = call(capsys, *command)
     watcher.join()
     assert status == 130, printed
-    assert 'What is finished is kept' in printed
+    assert 'Finished work is kept' in printed
     stopped = json.loads((cell / 'results.json').read_text())['training']
     assert not stopped['finished']
 
@@ -146,7 +146,6 @@ def test_a_dry_run_prints_the_frameworks_own_commands_and_writes_nothing(data, t
         'train RCAN/tiny/stock/0',
         'masks RCAN-tiny',
         'train RCAN/tiny/shuffled/0',
-        'log RCAN/tiny/shuffled/0: no command',
         'test RCAN/tiny/shuffled/0 on Rain100L',
         'cost RCAN/tiny/shuffled/0',
     ]
@@ -183,26 +182,23 @@ def test_mistakes_are_named_before_anything_runs(data, tmp_path, vgg_weights, mo
 
 
 @pytest.mark.parametrize(
-    ('cell', 'message', 'right'),
+    ('arm', 'message', 'right'),
     [
+        ('target_masks', 'target_masks needs masks with source target, found restored in', {'source': 'target'}),
         (
-            'mini_explore_long/NAFNet-w8/full/target_masks_spd/0',
-            'target_masks_spd needs masks with source target, found restored in',
-            {'source': 'target'},
-        ),
-        (
-            'mini_derain/NAFNet-w8/full/felzenszwalb_masks/0',
+            'felzenszwalb_masks',
             'felzenszwalb_masks needs masks with segmenter felzenszwalb, found mobile_sam in',
             {'segmenter': 'felzenszwalb'},
         ),
     ],
 )
-def test_a_store_of_other_masks_than_an_arm_asks_for_is_refused(data, tmp_path, capsys, cell, message, right):
+def test_a_store_of_other_masks_than_an_arm_asks_for_is_refused(data, tmp_path, capsys, arm, message, right):
     found = {'segmenter': 'mobile_sam', 'source': 'restored'}
     images = data / 'Rain13K/train/input'
     stores = [make_store(tmp_path / name, images, settings=found | own) for name, own in (('a', {}), ('b', right))]
-    command = ['run', *cell.split('/', 1), '--framework', 'basicsr', '--data', str(tmp_path)]
-    command += ['--output', str(tmp_path / 'runs'), '--masks']
+    tables = definitions(tmp_path / 'definitions', {**TABLE, 'arms': ['stock', arm]})
+    command = ['run', 'trial', f'RCAN/tiny/{arm}/0', '--framework', 'basicsr', '--definitions', str(tables)]
+    command += ['--data', str(tmp_path), '--output', str(tmp_path / 'runs'), '--masks']
     status, printed = call(capsys, *command, str(stores[0]))
     assert (status, f'--masks: {message}' in printed) == (2, True), printed
     status, printed = call(capsys, *command, str(stores[1]))

@@ -29,8 +29,8 @@ from sapd_plugin.priors.inspection.report import inspect_store
 from sapd_plugin.priors.store import MaskStore
 from sapd_plugin.priors.store.meta_info import read_keys
 
+# Of the time to the next kill: of a start, of the first images, of steady work.
 MEAN_SECONDS = (0.01, 0.05, 0.2, 0.6)
-"""Of the time to the next kill: of a start, of the first images, of steady work."""
 
 
 @dataclass

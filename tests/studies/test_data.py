@@ -1,4 +1,4 @@
-"""The data of the controlled study, made of a handful of real photos."""
+"""The data of the study, made from a handful of photos: what is made, and that it is the same after an interruption."""
 
 from __future__ import annotations
 
@@ -9,47 +9,87 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-from scipy.io import loadmat
+from scipy.io import savemat
+from skimage import data
 
 from sapd_plugin.datasets.synthetic.blur import read_kernels
 from sapd_plugin.datasets.synthetic.job import render
 from sapd_plugin.errors import SAPDError
 from sapd_plugin.priors.extraction.images import read_image
-from sapd_plugin.priors.inspection.covering import segmentation_covering
+from sapd_plugin.priors.inspection.overlap import segmentation_covering
 from sapd_plugin.priors.store import MaskStore
-from studies.sam_priors import prepare_data as prepare_study
+from studies.sam_priors import prepare_data
 from studies.sam_priors.data.levin import align, find_shakes, overlap, study_kernels
-from studies.sam_priors.data.photos import list_photos, split_photos
 from studies.sam_priors.data.sets import study_blur
 
-pytestmark = pytest.mark.slow  # the sets are made twice
+SHIFT = (2, -3)
+PARTS = (9, 3, 2)  # segments of three annotators' drawings; the second covers the others best
+FOLDERS = {'--photos': 'train_photos', '--rain100l': 'rain100l', '--cbsd68': 'cbsd68', '--levin': 'levin_deblur'}
+
+
+def write(path: Path, image: np.ndarray) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    assert cv2.imwrite(str(path), image)
+
+
+def walk(seed: int) -> np.ndarray:
+    """Return a kernel without symmetry, (15,15) uint8."""
+    random, kernel, place = np.random.default_rng(seed), np.zeros((15, 15)), np.array([2, 3])
+    for _ in range(60):
+        kernel[tuple(place)] += 1
+        place = np.clip(place + random.choice([-1, 0, 1, 1], 2), 0, 14)
+    return np.rint(255 * kernel / kernel.max()).astype(np.uint8)
 
 
 @pytest.fixture(scope='module')
-def sources(shared_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Links to some photos of each kind: six to train on, three rainy ones of two scenes, two of CBSD68."""
-    folder = tmp_path_factory.mktemp('sources')
-    chosen = [f'train_photos/{path.name}' for path in sorted((shared_data / 'train_photos').glob('*.jpg'))[:6]]
-    chosen += [f'rain100l/{kind}/{name}.png' for kind in ('rainy', 'clean') for name in ('001', '003', '004')]
-    chosen += ['cbsd68/101085.png', 'cbsd68/101087.png', 'levin_deblur/sharp/im2.png']
-    chosen += [f'levin_deblur/blurred/im2_kernel{number}.png' for number in (4, 6)]
-    chosen += [f'levin_deblur/kernels/kernel{number}.png' for number in (4, 6)]
-    for name in chosen:
-        (folder / name).parent.mkdir(parents=True, exist_ok=True)
-        (folder / name).symlink_to(shared_data / name)
+def sources(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Six photos to train on, three rainy pairs of two scenes, two photos of CBSD68, two shakes, three segmentations."""
+    folder, photo, grey = tmp_path_factory.mktemp('sources'), data.astronaut()[..., ::-1], data.camera()
+    for number in range(6):
+        write(folder / f'train_photos/{number}.jpg', photo[32 * number :][:72, 40:136])
+    for name, left in (('001', 0), ('003', 120), ('004', 120)):
+        clean = photo[120:192, left : left + 96]
+        write(folder / f'rain100l/clean/{name}.png', clean)
+        write(folder / f'rain100l/rainy/{name}.png', cv2.add(clean, np.full_like(clean, 9)))
+    for name, left in (('101085', 0), ('101087', 256)):
+        write(folder / f'cbsd68/{name}.png', photo[:256, left : left + 256])
+    down, right = SHIFT
+    write(folder / 'levin_deblur/sharp/im2.png', grey[100:300, 100:300])
+    for number, rotated in ((4, False), (6, True)):
+        kernel = walk(number)
+        write(folder / f'levin_deblur/kernels/kernel{number}.png', np.rot90(kernel, 2) if rotated else kernel)
+        middle = np.argwhere(kernel).mean(axis=0)  # only to know that the kernels are not centred
+        assert abs(middle - 7).max() > 0.5
+        blurred = cv2.filter2D(grey.astype(float), -1, kernel[::-1, ::-1] / kernel.sum())
+        mass = [round(float(7 - (axis * kernel).sum() / kernel.sum())) for axis in np.indices(kernel.shape)]
+        top, left = 100 - down - mass[0], 100 - right - mass[1]
+        write(folder / f'levin_deblur/blurred/im2_kernel{number}.png', blurred[top : top + 200, left : left + 200])
+    rows = [
+        'set,image,bsds_id',
+        'rain100l,001.png,7',
+        'rain100l,003.png,8',
+        'rain100l,004.png,8',
+        'cbsd68,101085.png,9',
+    ]
+    (folder / 'segmentations').mkdir()
+    (folder / 'segmentations/index.csv').write_text('\n'.join(rows) + '\n')
+    for number, (height, width) in (('7', (72, 96)), ('8', (72, 96)), ('9', (256, 256))):
+        drawn = np.empty((1, 3), dtype=object)
+        for i, parts in enumerate(PARTS):
+            drawn[0, i] = {'Segmentation': np.tile(np.arange(width) * parts // width, (height, 1)).astype(np.uint16)}
+        savemat(folder / f'segmentations/{number}.mat', {'groundTruth': drawn})
     return folder
 
 
 def prepare(sources: Path, output: Path, *more: str) -> int:
-    places = {'--photos': 'train_photos', '--rain100l': 'rain100l', '--cbsd68': 'cbsd68', '--levin': 'levin_deblur'}
-    command = [part for option, place in places.items() for part in (option, str(sources / place))]
-    return prepare_study.main([*command, '--output', str(output), '--any-count', *more])
+    places = [part for option, place in FOLDERS.items() for part in (option, str(sources / place))]
+    return prepare_data.main([*places, '--output', str(output), '--workers', '1', '--any-count', *more])
 
 
 @pytest.fixture(scope='module')
-def made(sources: Path, shared_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def made(sources: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     output = tmp_path_factory.mktemp('made')
-    assert prepare(sources, output, '--segmentations', str(shared_data / 'segmentation_gt')) == 0
+    assert prepare(sources, output, '--segmentations', str(sources / 'segmentations')) == 0
     return output
 
 
@@ -59,26 +99,15 @@ def names(folder: Path) -> list[str]:
     return inputs
 
 
-def test_the_split_of_all_photos(shared_data: Path) -> None:
-    photos = list_photos('--photos', shared_data / 'train_photos', 365)
-    split = split_photos(photos)
-    assert (len(split['train']), len(split['val'])) == (325, 40)
-    assert not split['train'].keys() & split['val'].keys()
-    order = list(photos)
-    assert [order.index(name) for name in split['val']] == list(range(4, 364, 9))
-
-
-def test_all_sets_are_made_and_each_photo_once(made: Path, sources: Path) -> None:
-    photos = sorted(path.stem for path in (sources / 'train_photos').iterdir())
+def test_all_sets_are_made_and_each_photo_once(made, sources):
     for name in ('MiniRain', 'MiniNoise', 'MiniBlur'):
-        assert names(made / name / 'val') == [photos[4]]
-        assert names(made / name / 'train') == [*photos[:4], photos[5]]
+        assert names(made / name / 'val') == ['4']
+        assert names(made / name / 'train') == ['0', '1', '2', '3', '5']
     for name in ('CBSD68_sigma25', 'CBSD68_sigma50', 'CBSD68_blur', 'CBSD68_rain'):
         assert names(made / name / 'test') == ['101085', '101087']
     assert names(made / 'Rain100L/test') == ['001', '003', '004']
     assert (made / 'Rain100L/test/input/001.png').resolve() == (sources / 'rain100l/rainy/001.png').resolve()
-    # 003 and 004 are one photo.
-    assert names(made / 'MiniHuman/train') == ['100075', '101085', '101087', '182053']
+    assert names(made / 'MiniHuman/train') == ['7', '8', '9']  # 003 and 004 are one photo
     for sigma in (25, 50):
         noisy, clean = (
             read_image(made / f'CBSD68_sigma{sigma}/test/{side}/101085.png') for side in ('input', 'target')
@@ -87,23 +116,19 @@ def test_all_sets_are_made_and_each_photo_once(made: Path, sources: Path) -> Non
         assert (noisy.astype(float) - clean)[inner].std() == pytest.approx(sigma, rel=0.03)
 
 
-def test_the_same_command_does_nothing_and_after_a_loss_the_same(
-    made: Path, sources: Path, shared_data: Path, tmp_path: Path, capsys: pytest.CaptureFixture
-) -> None:
+def test_the_same_command_does_nothing_and_after_a_loss_the_same(made, sources, tmp_path, capsys):
     output = shutil.copytree(made, tmp_path / 'copy', symlinks=True)
     files = {path: path.read_bytes() for path in output.rglob('*.[pb][nm][gp]')}
-    lost = [output / 'MiniBlur/train/input', output / 'Levin/test/target']
-    removed = [sorted(folder.iterdir())[0] for folder in lost]
-    for path in removed:
-        path.unlink()
-    assert prepare(sources, output, '--segmentations', str(shared_data / 'segmentation_gt')) == 0
+    for folder in ('MiniBlur/train/input', 'Levin/test/target', 'kernels/Levin'):
+        sorted((output / folder).glob('*.[pb][nm][gp]'))[0].unlink()
+    assert prepare(sources, output, '--segmentations', str(sources / 'segmentations')) == 0
     assert {path: path.read_bytes() for path in output.rglob('*.[pb][nm][gp]')} == files
     lines = [line for line in capsys.readouterr().out.splitlines() if line.endswith('to do')]
-    assert [line.split(':')[0] for line in lines] == ['MiniBlur/train', 'Levin/test', 'masks/MiniHuman_people']
-    assert lines[-1].endswith('0 to do')
+    todo = {line.split(':')[0]: line.rsplit(':', 1)[1].split()[0] for line in lines}
+    assert todo == {'kernels/Levin': '1', 'MiniBlur/train': '1', 'Levin/test': '1', 'masks/MiniHuman_people': '0'}
 
 
-def test_blurred_images_are_made_again_from_what_is_on_record(made: Path) -> None:
+def test_blurred_images_are_made_again_from_their_recorded_parameters(made):
     record = json.loads((made / 'MiniBlur/train/parameters.json').read_text())
     assert record['kernel_share'] == 0.5
     blur = study_blur(read_kernels(made / 'kernels/Levin'))
@@ -112,92 +137,79 @@ def test_blurred_images_are_made_again_from_what_is_on_record(made: Path) -> Non
         assert np.array_equal(render(blur, target, parameters), read_image(made / f'MiniBlur/train/input/{name}.bmp'))
 
 
-def test_half_of_the_photos_take_a_kernel(shared_data: Path) -> None:
-    blur = study_blur(read_kernels(shared_data / 'levin_deblur/kernels'))
+def test_half_of_the_photos_take_a_kernel(made):
+    blur = study_blur(read_kernels(made / 'kernels/Levin'))
     drawn = [blur.draw(np.random.default_rng(seed))['kernel'] for seed in range(400)]
     named = [kernel for kernel in drawn if isinstance(kernel, str)]
-    # Three standard errors.
-    assert len(named) == pytest.approx(200, abs=30)
-    assert len(set(named)) == 8
+    assert len(named) == pytest.approx(200, abs=30)  # three standard errors
+    assert set(named) == {'kernel4', 'kernel6'}
     sizes = {kernel['size'] for kernel in drawn if not isinstance(kernel, str)}
     assert (min(sizes), max(sizes)) == (9, 25)
 
 
-def test_real_photos_are_their_sharp_image_blurred_and_in_line(made: Path, shared_data: Path) -> None:
-    folder = shared_data / 'levin_deblur'
-    shakes = {name: shake for name, shake in find_shakes(folder, False).items() if name.endswith(('4', '6'))}
+def test_kernels_are_rotated_as_the_photos_require_and_photos_aligned(made, sources):
+    folder = sources / 'levin_deblur'
+    shakes, stored = find_shakes(folder, True), read_kernels(folder / 'kernels')
     kernels = study_kernels(folder, shakes)
-    stored = read_kernels(folder / 'kernels')
-    turned = {name: kernel[::-1, ::-1] for name, kernel in stored.items()}
-    for name, right, wrong in (('kernel4', stored, turned), ('kernel6', turned, stored)):
-        shake = shakes[f'im1_{name}']
-        assert align(shake, right[name]).correlation > 0.99 > 0.985 > align(shake, wrong[name]).correlation
-        middle = (kernels[name].shape[0] - 1) / 2
-        assert all(abs((axis * kernels[name]).sum() - middle) <= 0.5 for axis in np.indices(kernels[name].shape))
-    for name in ('im2_kernel4', 'im2_kernel6'):
-        found = align(shakes[name], kernels[shakes[name].kernel])
+    for name, kernel in kernels.items():
+        wanted = stored[name] if name == 'kernel4' else stored[name][::-1, ::-1]
+        assert cv2.matchTemplate(np.float32(kernel), np.float32(wanted), cv2.TM_CCOEFF_NORMED).max() > 0.999
+        middle = (kernel.shape[0] - 1) / 2
+        assert all(abs((axis * kernel).sum() - middle) <= 0.5 for axis in np.indices(kernel.shape))
+    record = json.loads((made / 'Levin/test/parameters.json').read_text())['images']
+    for name, shake in shakes.items():
+        found = align(shake, kernels[shake.kernel])
+        assert found.shift == tuple(record[name]['shift']) == SHIFT
         assert found.correlation > 0.999
-        photo, sharp = overlap(shakes[name], found.shift)
-        assert photo.shape == sharp.shape == (255 - abs(found.shift[0]), 255 - abs(found.shift[1]), 3)
-        blurred = cv2.filter2D(sharp.astype(float), -1, kernels[shakes[name].kernel][::-1, ::-1])[30:-30, 30:-30]
-        errors = {}
-        for shift in [(0, 0), (1, 0), (0, 1), (-1, 0), (0, -1)]:
-            errors[shift] = np.abs(np.roll(photo, shift, (0, 1))[30:-30, 30:-30] - blurred).mean()
-        assert min(errors, key=errors.__getitem__) == (0, 0)
-        record = json.loads((made / 'Levin/test/parameters.json').read_text())['images'][name]
-        assert tuple(record['shift']) == found.shift
+        photo, sharp = overlap(shake, found.shift)
+        assert photo.shape == sharp.shape == (198, 197, 3)
+        blurred = cv2.filter2D(sharp.astype(float), -1, kernels[shake.kernel][::-1, ::-1])[20:-20, 20:-20]
+        assert np.abs(photo[20:-20, 20:-20] - blurred).mean() < 1
         assert np.array_equal(read_image(made / f'Levin/test/target/{name}.png'), sharp)
+        assert np.array_equal(read_image(made / f'Levin/test/input/{name}.png'), photo)
 
 
-def test_masks_are_the_segmentation_that_agrees_most(made: Path, shared_data: Path) -> None:
+def test_the_real_kernels_are_rotated_but_for_two(shared_data):
+    folder = shared_data / 'levin_deblur'
+    shakes = find_shakes(folder, False)
+    some = {name: shake for name, shake in shakes.items() if name in ('im1_kernel4', 'im1_kernel6')}
+    stored = read_kernels(folder / 'kernels')
+    for name, rotated in (('im1_kernel4', False), ('im1_kernel6', True)):
+        kernel = stored[some[name].kernel]
+        right, wrong = (kernel[::-1, ::-1], kernel) if rotated else (kernel, kernel[::-1, ::-1])
+        assert align(some[name], right).correlation > 0.99 > 0.985 > align(some[name], wrong).correlation
+
+
+def test_masks_are_the_segmentation_that_agrees_most(made):
     store = MaskStore(made / 'masks/MiniHuman_people')
-    assert store.keys() == names(made / 'MiniHuman/train')
-    truths = loadmat(shared_data / 'segmentation_gt/182053.mat')['groundTruth'][0]
-    drawn = [truth['Segmentation'][0, 0].astype(int) for truth in truths]
-    scores = [np.mean([segmentation_covering(a, b) for b in drawn if b is not a]) for a in drawn]
-    labels, chosen = store.record('182053').labels(), drawn[int(np.argmax(scores))]
+    assert store.keys() == ['7', '8', '9']
+    labels = store.record('9').labels()
+    drawn = [np.tile(np.arange(256) * parts // 256, (256, 1)) + 1 for parts in PARTS]
+    scores = [np.mean([segmentation_covering(own, other) for other in drawn if other is not own]) for own in drawn]
+    assert np.argmax(scores) == 1
+    chosen = drawn[1]
     assert segmentation_covering(labels, chosen) == segmentation_covering(chosen, labels) == 1
-    areas = np.bincount(labels.reshape(-1))
-    assert areas[0] == 0
-    assert (np.diff(areas[1:]) <= 0).all()
+    assert (labels > 0).all()
 
 
-def test_basicsr_trains_on_the_masks(made: Path) -> None:
+def test_basicsr_trains_on_the_masks(made):
     pytest.importorskip('basicsr')
     from sapd_plugin.basicsr.dataset import PairedImageMaskDataset
 
     folder = made / 'MiniHuman/train'
-    options = {
-        'phase': 'train',
-        'io_backend': {'type': 'disk'},
-        'dataroot_gt': str(folder / 'target'),
-        'dataroot_lq': str(folder / 'input'),
-        'gt_size': 64,
-        'scale': 1,
-        'use_hflip': True,
-        'use_rot': True,
-        'mask_store': str(made / 'masks/MiniHuman_people'),
-    }
-    dataset = PairedImageMaskDataset(options)
+    options = {'phase': 'train', 'io_backend': {'type': 'disk'}, 'scale': 1, 'use_hflip': True, 'use_rot': True}
+    options |= {'dataroot_gt': str(folder / 'target'), 'dataroot_lq': str(folder / 'input'), 'gt_size': 64}
+    dataset = PairedImageMaskDataset({**options, 'mask_store': str(made / 'masks/MiniHuman_people')})
     sample = dataset[0]
-    assert len(dataset) == 4
+    assert len(dataset) == 3
     assert sample['mask'].shape == (1, 64, 64)
     assert sample['mask'].min() >= 1
     assert (sample['lq'] >= sample['gt']).all()  # rain adds light
 
 
-def test_without_segmentations_that_part_is_left_out(
-    sources: Path, tmp_path: Path, capsys: pytest.CaptureFixture
-) -> None:
-    assert prepare(sources, tmp_path) == 0
-    assert 'MiniHuman: left out' in capsys.readouterr().out
-    assert not (tmp_path / 'MiniHuman').exists()
-
-
-def test_mistakes_are_named(sources: Path, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
-    command = ['--photos', 'train_photos', '--rain100l', 'rain100l', '--cbsd68', 'cbsd68', '--levin', 'levin_deblur']
-    command = [part if part.startswith('--') else str(sources / part) for part in command]
-    assert prepare_study.main([*command, '--output', str(tmp_path / 'out')]) == 2
+def test_mistakes_are_named_before_anything_is_made(sources, tmp_path, capsys):
+    command = [part for option, place in FOLDERS.items() for part in (option, str(sources / place))]
+    assert prepare_data.main([*command, '--output', str(tmp_path / 'out')]) == 2
     assert 'found 6 images in' in capsys.readouterr().err
     assert prepare(sources, tmp_path / 'out', '--segmentations', str(sources)) == 2
     assert 'index.csv, expected an index' in capsys.readouterr().err
@@ -207,3 +219,9 @@ def test_mistakes_are_named(sources: Path, tmp_path: Path, capsys: pytest.Captur
     with pytest.raises(SAPDError, match='found no file in'):
         find_shakes(tmp_path / 'levin', True)
     assert not (tmp_path / 'out').exists()
+
+
+def test_without_segmentations_that_part_is_left_out(sources, tmp_path, capsys):
+    assert prepare(sources, tmp_path) == 0
+    assert 'MiniHuman: left out' in capsys.readouterr().out
+    assert not (tmp_path / 'MiniHuman').exists()

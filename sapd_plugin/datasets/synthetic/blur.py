@@ -41,12 +41,12 @@ class BlurSettings:
 
 PRESETS = {'shake': BlurSettings((9, 31), (0.6, 0.9), (1, 6), (0.1, 0.7), (2.55, 2.55))}
 BOUNDS = {'size': (3, 255), 'extent': (0.1, 1), 'jerks': (0, 100), 'wander': (0, 3), 'sigma': (0, 255)}
+# Points of a trajectory.
 STEPS = 400
-"""Points of a trajectory."""
 
 
 class Blur:
-    """Draws an image's kernel and applies it.
+    """Draw the kernel of an image and apply it.
 
     Attributes:
         kernels: by name, those that are drawn from instead of random trajectories; empty for trajectories.
@@ -90,7 +90,7 @@ class Blur:
             random: of this image alone.
 
         Returns:
-            (H,W,3) uint8, cut off to 0-255.
+            (H,W,3) uint8, clipped to 0-255.
         """
         kernel = parameters['kernel']
         weights = self.kernels[kernel] if isinstance(kernel, str) else shake_kernel(**kernel)
@@ -125,10 +125,10 @@ def shake_kernel(size: int, extent: float, jerks: int, wander: float, seed: int)
 
 
 def read_kernels(place: Path) -> dict[str, np.ndarray]:
-    """Read kernels from a folder of grey pictures, or from one picture; each is brought to a sum of 1.
+    """Read kernels from a folder of gray pictures, or from one picture; each is scaled to a sum of 1.
 
     Raises:
-        SAPDError: where there is no picture, or one that is black.
+        SAPDError: there is no picture, or one is black.
     """
     files = [place] if place.is_file() else sorted(place.glob('*.png'))
     kernels = {}
@@ -138,5 +138,5 @@ def read_kernels(place: Path) -> dict[str, np.ndarray]:
             raise SAPDError(f'--kernels: {path} is black, expected a kernel.')
         kernels[path.stem] = weights / weights.sum()
     if not kernels:
-        raise SAPDError(f'--kernels: found no .png in {place}, expected one picture a kernel.')
+        raise SAPDError(f'--kernels: found no .png in {place}, expected one picture per kernel.')
     return kernels

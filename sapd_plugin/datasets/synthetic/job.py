@@ -16,7 +16,7 @@ import numpy as np
 from sapd_plugin.datasets.checks import source_shape
 from sapd_plugin.datasets.files import open_workshop
 from sapd_plugin.datasets.finishing import Finish, finish_split, say
-from sapd_plugin.datasets.placing import Placement, refuse_strangers
+from sapd_plugin.datasets.placing import Placement, refuse_foreign_files
 from sapd_plugin.datasets.progress import run_jobs
 from sapd_plugin.datasets.scan import prepared_name
 from sapd_plugin.datasets.synthetic.settings import plain
@@ -24,8 +24,8 @@ from sapd_plugin.errors import SAPDError
 from sapd_plugin.priors.extraction.images import list_images, read_image
 from sapd_plugin.priors.store.keys import mask_key
 
+# Keys that a record lacks where they have these values, as all records did before there were such keys.
 LATER_KEYS = {'kernel_share': 1}
-"""Keys that a record lacks where they have these values, as all records did before there were such keys."""
 
 
 class Degradation(Protocol):
@@ -35,7 +35,7 @@ class Degradation(Protocol):
     settings: Any
 
     def draw(self, random: np.random.Generator) -> dict[str, Any]:
-        """Draw an image's parameters, as JSON has them."""
+        """Draw the parameters of one image, as JSON values."""
 
     def render(self, photo: np.ndarray, parameters: dict[str, Any], random: np.random.Generator) -> np.ndarray:
         """Degrade (H,W,3) uint8 RGB."""
@@ -51,22 +51,22 @@ class Drawn:
 
 
 def streams(seed: int, kind: str, name: str, draw: int) -> tuple[np.random.Generator, int]:
-    """Give the stream that an image's parameters are drawn from, and the seed of the one that its pixels come from.
+    """Return the random stream of an image's parameters, and the seed of the stream of its pixels.
 
-    They follow from the seed, the degradation, the photo's name and the draw's number alone: one photo more changes no
-    other.
+    Both depend only on the seed, the degradation, the photo's name and the number of the draw, so adding a photo does
+    not change the others.
     """
     digest = hashlib.sha256(f'{seed}/{kind}/{name}/{draw}'.encode()).digest()
     return np.random.default_rng(int.from_bytes(digest[:16], 'big')), int.from_bytes(digest[16:20], 'big')
 
 
 def render(degradation: Degradation, photo: np.ndarray, parameters: dict[str, Any]) -> np.ndarray:
-    """Make the degraded image of recorded parameters: the same bytes each time.
+    """Make the degraded image of recorded parameters; the result is deterministic.
 
     Args:
         degradation: of the kind and, for kernels from files, with the kernels of the record.
         photo: (H,W,3) uint8 RGB.
-        parameters: one image's, from parameters.json.
+        parameters: of one image, from parameters.json.
     """
     return degradation.render(photo, parameters, np.random.default_rng(parameters['pixel_seed']))
 
@@ -78,10 +78,10 @@ def draw_pairs(degradation: Degradation, photos: Path | Mapping[str, Path], seed
         degradation: how photos are degraded.
         photos: as for `make_pairs`.
         seed: of all that is drawn.
-        draws: pairs made of each photo.
+        draws: pairs per photo.
 
     Raises:
-        SAPDError: where there is no photo, or two would have one name.
+        SAPDError: there is no photo, or two would get the same name.
     """
     pairs: dict[str, Drawn] = {}
     named = ((photo, name) for name, photo in photos.items()) if isinstance(photos, Mapping) else _photos(photos)
@@ -120,13 +120,13 @@ def make_pairs(
         photos: folder of clean photos, PNG or JPG, searched with its sub-folders; or the photos by name.
         folder: of the split.
         seed: another seed gives other parameters and other pixels.
-        draws: pairs made of each photo.
-        finish: what else is made.
+        draws: pairs per photo.
+        finish: what else to make.
         dry_run: print what would be done, write nothing.
-        suffix: of the images: '.png', or '.bmp', which is larger and read many times as fast.
+        suffix: of the images: '.png', or '.bmp', which is larger but much faster to read.
 
     Raises:
-        SAPDError: for an unreadable photo, or a folder made with other settings.
+        SAPDError: a photo cannot be read, or the folder was made with different settings.
     """
     pairs = draw_pairs(degradation, photos, seed, draws)
     shapes = {pair.name: (*source_shape(pair.photo)[:2], 3) for pair in pairs}
@@ -135,7 +135,7 @@ def make_pairs(
         for pair in pairs
         for side in ('input', 'target')
     ]
-    refuse_strangers({placement.path for placement in placements})
+    refuse_foreign_files({placement.path for placement in placements})
     record = {
         'degradation': degradation.name,
         'seed': seed,
@@ -171,7 +171,7 @@ def make_pairs(
 
 
 def check_record(path: Path, record: Mapping[str, Any]) -> None:
-    """Refuse a folder whose parameters.json, if there is one, says otherwise than ``record``.
+    """Refuse a folder whose parameters.json, if it exists, differs from ``record``.
 
     Raises:
         SAPDError: naming the first key that differs.
@@ -182,13 +182,13 @@ def check_record(path: Path, record: Mapping[str, Any]) -> None:
     for key, value in {**LATER_KEYS, **record}.items():
         if found.get(key) != value:
             raise SAPDError(
-                f'{path}: {key}: found {found.get(key)}, asked for {value}; ask for the same, or choose another --name '
-                'or --output.'
+                f'{path}: {key}: found {found.get(key)}, expected {value}; use the same settings, or another --name or '
+                '--output.'
             )
 
 
 def _table(images: dict[str, dict[str, Any]]) -> str:
-    """Flatten the parameters: a line an image, ``layers.0.angle``, ..."""
+    """Return a CSV table with one line per image and columns such as ``layers.0.angle``."""
     rows = [{'name': name, **dict(_flatten('', parameters))} for name, parameters in images.items()]
     columns = sorted({key for row in rows for key in row} - {'name', 'photo'})
     text = io.StringIO()

@@ -1,4 +1,4 @@
-"""White Gaussian noise of one sigma, or of a range of them, cut off and rounded to 8 bits."""
+"""White Gaussian noise of one sigma, or of a range of them, clipped and rounded to 8 bits."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ PRESETS = {
 
 
 class Noise:
-    """Draws an image's sigma and adds the noise."""
+    """Draw the sigma of an image and add the noise."""
 
     name = 'noise'
 
@@ -51,7 +51,7 @@ class Noise:
             random: of this image alone.
 
         Returns:
-            (H,W,3) uint8, cut off to 0-255.
+            (H,W,3) uint8, clipped to 0-255.
         """
         return add_noise(photo.astype(np.float64), parameters['sigma'], random)
 

@@ -22,7 +22,7 @@ class RainSettings:
         layers: number of layers.
         angle: of a layer, degrees from the vertical, positive to the right at the lower end.
         spread: standard deviation of a streak's angle about its layer's, degrees.
-        density: streaks of a layer for 10,000 pixels.
+        density: streaks of a layer per 10,000 pixels.
         length: median length of a layer's streaks, pixels; they vary by about a half.
         width: standard deviation of the cross section, pixels.
         brightness: median peak of a layer's streaks on the 0-255 scale; they vary by about a half.
@@ -50,12 +50,12 @@ BOUNDS = {
     'width': (0.2, 50),
     'brightness': (0, 255),
 }
+# Of a streak's length and brightness within its layer: the standard deviation of their logarithm.
 VARIATION = 0.45
-"""Of a streak's length and brightness within its layer: the standard deviation of their logarithm."""
 
 
 class Rain:
-    """Draws an image's rain and renders it."""
+    """Draw the rain of an image and render it."""
 
     name = 'rain'
 
@@ -80,7 +80,7 @@ class Rain:
             random: of this image alone.
 
         Returns:
-            (H,W,3) uint8: the photo plus grey streaks, cut off at 255.
+            (H,W,3) uint8: the photo plus gray streaks, clipped at 255.
         """
         rain = np.zeros(photo.shape[:2], dtype=np.float32)
         for layer in parameters['layers']:

@@ -13,19 +13,19 @@ from sapd_plugin.errors import SAPDError, check_keys
 
 S = TypeVar('S')
 
+# Lowest and highest value; a value is drawn uniformly between them, for each image (or layer) anew.
 Range = tuple[float, float]
-"""Lowest and highest value; a value is drawn uniformly between them, for each image (or layer) anew."""
 
 
 def read_settings(preset: S, given: Sequence[str]) -> S:
-    """Replace fields of a preset by what the command line gives.
+    """Replace fields of a preset by values of the command line.
 
     Args:
         preset: a frozen dataclass whose fields are `Range`.
         given: ``key=value`` or ``key=low,high``.
 
     Raises:
-        SAPDError: for an unknown key, what is no number, or a range whose ends are exchanged.
+        SAPDError: an unknown key, a value that is not a number, or a range whose ends are swapped.
     """
     fields = [field.name for field in dataclasses.fields(preset)]  # type: ignore[arg-type]
     changes: dict[str, Range] = {}
@@ -50,7 +50,7 @@ def read_range(where: str, text: str) -> Range:
 
 
 def check_bounds(settings: object, bounds: Mapping[str, Range]) -> None:
-    """Refuse a range that reaches beyond what its key can mean.
+    """Refuse a range that exceeds the bounds of its key.
 
     Raises:
         SAPDError: naming the key and both ranges.
@@ -67,10 +67,10 @@ def draw(random: np.random.Generator, limits: Range) -> float:
 
 
 def draw_integer(random: np.random.Generator, limits: Range) -> int:
-    """Draw a whole number from a range, both ends included."""
+    """Draw an integer from a range, both ends included."""
     return int(random.integers(round(limits[0]), round(limits[1]) + 1))
 
 
 def plain(settings: Any) -> dict[str, Any]:
-    """Write a dataclass as JSON has it: lists instead of tuples."""
+    """Return a dataclass as JSON values: lists instead of tuples."""
     return {key: list(value) if isinstance(value, tuple) else value for key, value in vars(settings).items()}

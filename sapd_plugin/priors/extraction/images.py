@@ -1,4 +1,4 @@
-"""The photos of an extraction: listing them, and reading them just as the training will."""
+"""List the photos of an extraction, and read them exactly as the training will."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ _PNG, _JPEG = b'\x89PNG\r\n\x1a\n', b'\xff\xd8\xff'
 
 
 class ImageError(SAPDError):
-    """A file that is no image, is truncated or cannot be read."""
+    """A file that is not an image, is truncated or cannot be read."""
 
 
 def read_image(path: str | os.PathLike[str]) -> np.ndarray:
     """Read a photo as (H,W,3) uint8 RGB, decoded by `decode_image`.
 
     Raises:
-        ImageError: for a file that cannot be read, is no image, or is truncated.
+        ImageError: the file cannot be read, is not an image, or is truncated.
     """
     try:
         data = Path(path).read_bytes()
@@ -35,14 +35,14 @@ def decode_image(data: bytes, where: str | os.PathLike[str]) -> np.ndarray:
     """Decode an image file's bytes to (H,W,3) uint8 RGB.
 
     Decoded by ``cv2.imdecode(..., IMREAD_COLOR)`` as BasicSR and MMagic do, so that the mask has the geometry of the
-    training image: turned as its EXIF entry says; grey made three channels, alpha dropped, 16 bits brought to 8.
+    training image: rotated as its EXIF entry says, grey as three channels, without alpha, 16 bits converted to 8.
 
     Args:
         data: the file's bytes.
         where: its name, for messages.
 
     Raises:
-        ImageError: for what is no image, or is truncated (which OpenCV fills with grey).
+        ImageError: it is not an image, or is truncated (OpenCV would fill the rest with grey).
     """
     if not data:
         raise ImageError(f'{where}: an empty file.')
@@ -65,23 +65,25 @@ def list_images(images: Path, root: Path | None = None) -> tuple[list[Path], Pat
 
     Args:
         images: a folder, searched with its sub-folders (hidden files and folders are left out), or a text file with a
-            path a line, relative to ``root``.
-        root: for a list alone; by default the list's own folder.
+            path per line, relative to ``root``.
+        root: only for a list; by default the list's own folder.
 
     Raises:
-        SAPDError: where there is nothing to segment, or a root beside a folder of images.
+        SAPDError: there is nothing to segment, or a root is given beside a folder of images.
     """
     if images.is_dir():
         if root is not None:
             raise SAPDError(f'--root: found {root} beside the folder {images}, expected it beside a list of images.')
-        # As the frameworks' own scans: every file that is not hidden. What is no image is reported, not passed over.
+        # As the frameworks' own scans: every file that is not hidden. What is not an image is reported, not skipped.
         files, root = sorted(_walk(images)), images
     elif images.is_file():
         root = images.parent if root is None else root
         try:
             lines = images.read_text(encoding='utf-8').split('\n')
         except UnicodeDecodeError as error:
-            raise SAPDError(f'--images: {images} is not UTF-8 text, expected a folder, or a path a line.') from error
+            raise SAPDError(
+                f'--images: {images} is not UTF-8 text, expected a folder, or one path per line.'
+            ) from error
         files = sorted({root / line.strip() for line in lines if line.strip()})
     else:
         raise SAPDError(f'--images: found no {images}, expected a folder of images or a text file that lists them.')
@@ -98,7 +100,7 @@ def _walk(folder: Path) -> Iterator[Path]:
     for place, folders, names in os.walk(folder, followlinks=True, onerror=refuse):
         status = os.stat(place)
         if (status.st_dev, status.st_ino) in seen:
-            # Symbolic links in a ring, or to a folder that is inside anyway.
+            # Symbolic links in a circle, or to a folder that is searched anyway.
             folders.clear()
             continue
         seen.add((status.st_dev, status.st_ino))

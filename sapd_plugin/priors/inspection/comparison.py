@@ -4,67 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
-from sapd_plugin.errors import SAPDError
+from sapd_plugin.priors.inspection.overlap import compare_maps
 from sapd_plugin.priors.inspection.report import Spread
 from sapd_plugin.priors.store import MaskStore, manifest
 
 _SHOWN = 5
-
-
-class MapAgreement(NamedTuple):
-    """Agreement of two label maps.
-
-    Attributes:
-        matched_iou: sum of the IoU of matched regions over the larger count of regions; 1 for equal maps, 0 where
-            nothing overlaps, 1 where neither has a region.
-        matched: pairs of regions.
-        coverage: of the first and of the second map, 0..1.
-        regions: of the first and of the second map.
-    """
-
-    matched_iou: float
-    matched: int
-    coverage: tuple[float, float]
-    regions: tuple[int, int]
-
-
-def compare_maps(first: np.ndarray, second: np.ndarray) -> MapAgreement:
-    """Match the regions of two label maps one to one, greedily by descending IoU.
-
-    Args:
-        first: (H,W) integers, 0 = no mask.
-        second: the same size.
-
-    Raises:
-        SAPDError: the sizes differ.
-
-    >>> compare_maps(np.array([[1, 1, 2, 0]]), np.array([[3, 3, 3, 0]])).matched_iou
-    0.3333333333333333
-    """
-    if first.shape != second.shape:
-        raise SAPDError(f'comparison: found label maps of {first.shape} and {second.shape}, expected one size.')
-    names = [np.unique(labels, return_inverse=True) for labels in (first, second)]
-    columns = len(names[1][0])
-    pairs, counts = np.unique(names[0][1].reshape(-1) * columns + names[1][1].reshape(-1), return_counts=True)
-    rows, cols = np.divmod(pairs, columns)
-    areas = np.bincount(rows, counts), np.bincount(cols, counts)
-    inside = (names[0][0][rows] != 0) & (names[1][0][cols] != 0)
-    rows, cols, shared = rows[inside], cols[inside], counts[inside]
-    iou = shared / (areas[0][rows] + areas[1][cols] - shared)
-    taken: tuple[set[int], set[int]] = (set(), set())
-    total = 0.0
-    for i in np.argsort(-iou, kind='stable'):
-        if rows[i] not in taken[0] and cols[i] not in taken[1]:
-            taken[0].add(rows[i])
-            taken[1].add(cols[i])
-            total += float(iou[i])
-    regions = int((names[0][0] != 0).sum()), int((names[1][0] != 0).sum())
-    coverage = float((first != 0).mean()), float((second != 0).mean())
-    return MapAgreement(total / max(regions) if max(regions) else 1.0, len(taken[0]), coverage, regions)
 
 
 @dataclass
@@ -77,7 +25,7 @@ class Comparison:
         common: keys in both and of one size.
         missing: keys that the first or the second lacks.
         other_size: keys whose masks differ in size.
-        matched_iou: spread over the common keys, see `MapAgreement`.
+        matched_iou: spread over the common keys, see `overlap.MapAgreement`.
         coverage, regions: mean of the first and of the second store over the common keys.
         worst: (key, matched IoU), the least first.
     """

@@ -1,4 +1,4 @@
-"""Pictures of a store's masks over their photos: single ones, and many on one sheet."""
+"""Overlays of a store's masks on their photos, and contact sheets of many."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ _CAPTION = 18
 
 
 def choose_keys(store: MaskStore, wanted: Sequence[str], seed: int = 0) -> list[str]:
-    """Return the keys that a user asked for: names as they are, or a number for so many random ones.
+    """Return the keys that a user asked for: by name, or that number of random ones.
 
     Raises:
-        SAPDError: for a name that the store has no mask of, naming the nearest.
+        SAPDError: the store has no mask of a name; the nearest are named.
     """
     keys = store.keys()
     if len(wanted) == 1 and wanted[0].isdecimal() and wanted[0] not in keys:
@@ -34,12 +34,12 @@ def choose_keys(store: MaskStore, wanted: Sequence[str], seed: int = 0) -> list[
 
 
 def draw(store: MaskStore, key: str, photos: Photos | None = None) -> np.ndarray:
-    """Show one mask: over its photo, or its colours alone without photos. Returns (H,W,3) uint8 RGB.
+    """Draw one mask over its photo, or its colours alone without photos, as (H,W,3) uint8 RGB.
 
-    A photo of another size, as the degraded one of super-resolution, is brought to the mask's.
+    A photo of a different size, such as the low-resolution one, is resized to the mask.
 
     Raises:
-        SAPDError: where the photo is missing or cannot be read.
+        SAPDError: the photo is missing or cannot be read.
     """
     labels = store.record(key).labels()
     if photos is None:
@@ -72,15 +72,15 @@ def contact_sheet(
     Args:
         store: the masks.
         keys: which of them, at least one.
-        photos: what lies below; without, colours alone.
-        columns: pictures a row.
+        photos: drawn below the masks; None draws the colours alone.
+        columns: pictures per row.
         side: pixels that a picture's longer side gets.
 
     Returns:
         (H,W,3) uint8 RGB.
 
     Raises:
-        SAPDError: for no key at all; and as `draw` does.
+        SAPDError: there is no key; and as `draw` does.
     """
     if not keys:
         raise SAPDError(f'contact sheet: found no key, expected some of the {len(store)} of {store.path}.')
@@ -91,9 +91,9 @@ def arrange(pictures: Iterable[tuple[str, np.ndarray]], columns: int, side: int)
     """Put pictures on one sheet, row by row, each with its caption below.
 
     Args:
-        pictures: (caption, (H,W,3) uint8 RGB) each, at least one, taken one by one; of a caption that is too long the
-            end is kept.
-        columns: pictures a row.
+        pictures: (caption, (H,W,3) uint8 RGB) each, at least one, taken one by one. A caption that is too
+            long keeps its end.
+        columns: pictures per row.
         side: pixels that a picture's longer side gets.
 
     Returns:
@@ -105,7 +105,7 @@ def arrange(pictures: Iterable[tuple[str, np.ndarray]], columns: int, side: int)
         width, height = (max(1, round(length * scale)) for length in picture.shape[1::-1])
         tile = np.full((height + _CAPTION, side, 3), 255, np.uint8)
         tile[:height, :width] = cv2.resize(picture, (width, height), interpolation=cv2.INTER_AREA)
-        # OpenCV's letters are ASCII only; the end of a path says most.
+        # OpenCV draws ASCII only; the end of a path says most.
         caption = caption.encode('ascii', 'replace').decode()[-side // 7 :]
         at = (2, height + _CAPTION - 5)
         cv2.putText(tile, caption, at, cv2.FONT_HERSHEY_SIMPLEX, 0.38, (0, 0, 0), 1, cv2.LINE_AA)

@@ -1,4 +1,4 @@
-"""Label maps for looking at."""
+"""Pictures of label maps: colours, boundaries, overlays."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ import numpy as np
 
 from sapd_plugin.errors import SAPDError
 
+# Multiples of it, modulo 1, spread evenly however many are taken, so near labels get far hues.
 _GOLDEN = 0.618033988749895
-"""Multiples of it, modulo 1, spread evenly however many are taken, so near labels get far hues."""
 
 
 def region_colours(labels: np.ndarray) -> np.ndarray:
-    """Give each label its colour, the same in every picture: (...,) integers -> (...,3) uint8 RGB; 0 is black.
+    """Colour each label, the same in every picture: (...,) integers -> (...,3) uint8 RGB; 0 is black.
 
     >>> region_colours(np.array([0, 1, 1])).tolist()
     [[0, 0, 0], [48, 101, 230], [48, 101, 230]]
@@ -26,7 +26,7 @@ def region_colours(labels: np.ndarray) -> np.ndarray:
 
 
 def boundaries(labels: np.ndarray) -> np.ndarray:
-    """Mark pixels whose right or lower neighbour has another label: (H,W) integers -> (H,W) bool."""
+    """Mark pixels whose right or lower neighbour has a different label: (H,W) integers -> (H,W) bool."""
     edge = np.zeros(labels.shape, dtype=bool)
     edge[:, :-1] |= labels[:, 1:] != labels[:, :-1]
     edge[:-1] |= labels[1:] != labels[:-1]
@@ -45,7 +45,7 @@ def overlay(image: np.ndarray, labels: np.ndarray, opacity: float = 0.5) -> np.n
         (H,W,3) uint8 RGB, a new array.
 
     Raises:
-        SAPDError: for images of other shapes or sizes.
+        SAPDError: the shapes or sizes do not fit.
     """
     labels = np.asarray(labels)
     labels = labels[:, :, 0] if labels.ndim == 3 else labels

@@ -1,4 +1,4 @@
-"""Where SAM's checkpoints are found, which variant they hold, and their hash."""
+"""Checkpoints of SAM: finding them, detecting their variant, loading them."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from typing import Any
 
 from sapd_plugin.errors import SAPDError
 
+# Variant -> the file name its authors gave it, best first.
 OFFICIAL_FILES = {
     'sam_vit_h': 'sam_vit_h_4b8939.pth',
     'sam_vit_l': 'sam_vit_l_0b3195.pth',
     'sam_vit_b': 'sam_vit_b_01ec64.pth',
     'mobile_sam': 'mobile_sam.pt',
 }
-"""Variant -> the file name its authors gave it, best first."""
 ENVIRONMENT_VARIABLE = 'SAPD_SAM_CHECKPOINT'
 
 
@@ -24,13 +24,13 @@ def find_sam_checkpoint(explicit: str | os.PathLike[str] | None = None, variant:
 
     Args:
         explicit: a file that the user named, or None.
-        variant: look in the cache for this one alone ('sam_vit_h', ...); None takes the best there is.
+        variant: look in the cache only for this one ('sam_vit_h', ...); None takes the best there is.
 
     Returns:
-        The file, or None where there is none.
+        The file, or None.
 
     Raises:
-        SAPDError: where ``explicit`` or the environment variable names a file that does not exist.
+        SAPDError: ``explicit`` or the environment variable names a file that does not exist.
     """
     named = {'checkpoint': explicit, ENVIRONMENT_VARIABLE: os.environ.get(ENVIRONMENT_VARIABLE)}
     for origin, path in named.items():
@@ -42,10 +42,10 @@ def find_sam_checkpoint(explicit: str | os.PathLike[str] | None = None, variant:
 
 
 def require_sam_checkpoint(explicit: str | os.PathLike[str] | None = None, variant: str | None = None) -> Path:
-    """Look as `find_sam_checkpoint` does, and insist.
+    """Look for a SAM checkpoint as `find_sam_checkpoint` does, and raise if there is none.
 
     Raises:
-        SAPDError: naming each place that was looked at and the official file names.
+        SAPDError: there is none; each place that was searched and the official file names are named.
     """
     path = find_sam_checkpoint(explicit, variant)
     if path is None:
@@ -58,18 +58,18 @@ def require_sam_checkpoint(explicit: str | os.PathLike[str] | None = None, varia
     return path
 
 
-def tell_variant(keys: Collection[str] | Mapping[str, Any], where: str | os.PathLike[str]) -> str:
-    """Tell the SAM variant from a state dict's names.
+def detect_variant(keys: Collection[str] | Mapping[str, Any], where: str | os.PathLike[str]) -> str:
+    """Return the SAM variant that the names of a state dict belong to.
 
     Raises:
-        SAPDError: where they are none of SAM's.
+        SAPDError: the names are not SAM's.
     """
     if 'image_encoder.layers.0.blocks.0.conv1.c.weight' in keys:
         return 'mobile_sam'
     depth = {int(key.split('.')[2]) + 1 for key in keys if key.startswith('image_encoder.blocks.')}
     variant = {32: 'sam_vit_h', 24: 'sam_vit_l', 12: 'sam_vit_b'}.get(max(depth, default=0))
     if variant is None:
-        raise SAPDError(f"{where}: found {len(keys)} other names, expected SAM's ({', '.join(OFFICIAL_FILES)}).")
+        raise SAPDError(f"{where}: found {len(keys)} different names, expected SAM's ({', '.join(OFFICIAL_FILES)}).")
     return variant
 
 
@@ -77,7 +77,7 @@ def load_state(path: Path) -> dict[str, Any]:
     """Read a checkpoint's state dict, on the CPU, without running code from it.
 
     Raises:
-        SAPDError: for a file that holds no state dict.
+        SAPDError: the file does not hold a state dict.
     """
     import torch
 

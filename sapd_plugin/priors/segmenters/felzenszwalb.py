@@ -1,4 +1,4 @@
-"""The classical segmenter: no weights, under a second a photo. Felzenszwalb and Huttenlocher, IJCV 2004."""
+"""The classical segmenter of Felzenszwalb and Huttenlocher, IJCV 2004: no weights, under a second per photo."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ class Felzenszwalb:
 
     Args:
         scale: larger gives larger regions.
-        sigma: standard deviation, in pixels, of the blur before.
+        sigma: standard deviation, in pixels, of the blur that comes first.
         min_size: pixels; smaller regions are merged into their neighbour.
-        max_pixels: a larger image is shrunk to so many, segmented, and its label map enlarged again. Beyond, time and
-            memory grow: 2 megapixels take 0.8 GB, an 8k photo would take 11 GB.
+        max_pixels: a larger image is shrunk to this many, segmented, and its label map enlarged again. Time and memory
+            grow with them: 2 megapixels take 0.8 GB, an 8k photo would take 11 GB.
 
     Raises:
-        SAPDError: for a setting out of range.
+        SAPDError: a setting is out of range.
     """
 
     def __init__(
@@ -53,7 +53,7 @@ class Felzenszwalb:
         from skimage.segmentation import felzenszwalb
 
         shrunk = self._shrink(image)
-        # Its labels begin at 0, which in a label map is no mask.
+        # Its labels begin at 0, which means "no mask" in a label map.
         labels = felzenszwalb(shrunk, channel_axis=2, **self._options).astype(np.int32) + 1
         if shrunk is not image:
             rows, columns = (np.arange(full) * small // full for full, small in zip(image.shape, labels.shape))

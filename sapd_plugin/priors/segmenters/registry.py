@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from importlib.metadata import entry_points
 from typing import Any, Protocol, TypeVar
 
@@ -14,7 +14,7 @@ from sapd_plugin.priors.labels import LabelMap
 
 
 class Segmenter(Protocol):
-    """What the extraction job needs of a segmenter.
+    """The interface of a segmenter.
 
     Attributes:
         settings: JSON values: ``segmenter`` (name), ``parameters``, and where there is one ``checkpoint_sha256``; they
@@ -62,10 +62,41 @@ def build_segmenter(name: str, **settings: Any) -> Segmenter:
     Raises:
         SAPDError: an unknown name or setting, naming the nearest; and whatever the segmenter refuses.
     """
-    factory = SEGMENTERS.get(name)
-    if factory is None:
-        installed = {point.name: point for point in entry_points(group=ENTRY_POINT_GROUP)}
-        check_choice('segmenter', name, [*SEGMENTERS, *installed])
-        factory = SEGMENTERS[name] = installed[name].load()
+    factory = _find_factory('segmenter', name)
     check_keys(f"segmenter '{name}'", settings, inspect.signature(factory).parameters)
     return factory(**settings)
+
+
+def build_online_segmenter(
+    where: str, block: Mapping[str, Any], device: object = 'cpu'
+) -> Callable[[np.ndarray], np.ndarray]:
+    """Build a segmenter that extracts masks in the training loop, from a config block.
+
+    Args:
+        where: the block's config key, for messages.
+        block: ``segmenter`` (a name that `build_segmenter` knows), and that segmenter's own settings.
+        device: the training's device, for a segmenter that has such a setting and is not given it.
+
+    Returns:
+        A function from RGB uint8 (H,W,3) to (H,W) integer labels, 0 = no mask.
+
+    Raises:
+        SAPDError: no segmenter is named, or whatever it refuses.
+    """
+    settings = dict(block)
+    name = settings.pop('segmenter', None)
+    if name is None:
+        raise SAPDError(f"{where}.segmenter: missing, expected a name such as 'mobile_sam'.")
+    if 'device' in inspect.signature(_find_factory(f'{where}.segmenter', name)).parameters:
+        settings.setdefault('device', str(device))
+    segmenter = build_segmenter(name, **settings)
+    return lambda photo: segmenter(photo).labels
+
+
+def _find_factory(key: str, name: str) -> Callable[..., Segmenter]:
+    if name not in SEGMENTERS:
+        # Looked up only now: a segmenter's package is imported when it is asked for.
+        installed = {point.name: point for point in entry_points(group=ENTRY_POINT_GROUP)}
+        check_choice(key, name, [*SEGMENTERS, *installed])
+        SEGMENTERS[name] = installed[name].load()
+    return SEGMENTERS[name]

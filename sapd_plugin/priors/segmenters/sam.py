@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from sapd_plugin.errors import SAPDError, check_choice, check_keys
+from sapd_plugin.errors import SAPDError, check_choice, check_count, check_keys
 from sapd_plugin.files import digest
 from sapd_plugin.priors.labels import LabelMap
 from sapd_plugin.priors.segmenters import checkpoints
@@ -21,24 +21,24 @@ if TYPE_CHECKING:
 
 DTYPES = ('float32', 'bfloat16', 'float16')
 
+# Raised whenever a change of the generators changes masks; part of a store's fingerprint.
 GENERATOR_VERSION = 1
-"""Raised whenever a change of the generators changes masks; part of a store's fingerprint."""
 
+# (predicted IoU, stability), for both presets. The ViTs' are their authors'.
+#
+# MobileSAM's were chosen with preset 'fast' on 12 photos of BSDS500 in no test set, each clean, rainy (synthetic) and
+# noisy: the strictest of seven pairs that leave none of the 36 images less than nine tenths covered. At 0.88/0.95 the
+# clean ones were covered to 79 % and the least of all not at all; at 0.80/0.90 to 93 %, the least to 52 %; at 0.80/0.85
+# to 98 %, the least to 94 %. How far the maps of a photo and of its degraded versions agree (covering 0.53 to 0.66)
+# prefers none of the pairs for both degradations.
 THRESHOLDS = {
     'sam_vit_h': (0.88, 0.95),
     'sam_vit_l': (0.88, 0.95),
     'sam_vit_b': (0.88, 0.95),
     'mobile_sam': (0.80, 0.85),
 }
-"""(predicted IoU, stability), for both presets. The ViTs' are their authors'.
 
-MobileSAM's were chosen with preset 'fast' on 12 photos of BSDS500 in no test set, each clean, rainy (synthetic) and
-noisy: the strictest of seven pairs that leave none of the 36 images less than nine tenths covered. At 0.88/0.95 the
-clean ones were covered to 79 % and the least of all not at all; at 0.80/0.90 to 93 %, the least to 52 %; at 0.80/0.85
-to 98 %, the least to 94 %. How far the maps of a photo and of its degraded versions agree (covering 0.53 to 0.66)
-prefers none of the pairs for both degradations.
-"""
-
+# Settings of each preset beside the thresholds, with their defaults.
 _PRESETS: dict[str, dict[str, Any]] = {
     'fast': {'mask_nms_thresh': 0.7, 'points_per_batch': 16},
     'stock': {
@@ -49,7 +49,6 @@ _PRESETS: dict[str, dict[str, Any]] = {
         'min_mask_region_area': 0,
     },
 }
-"""What each preset takes beside the thresholds, with the defaults."""
 
 
 def build_sam(state: dict[str, Any], where: str) -> Sam:
@@ -60,11 +59,11 @@ def build_sam(state: dict[str, Any], where: str) -> Sam:
         where: the state dict's origin, for messages.
 
     Raises:
-        SAPDError: for names or shapes that do not fit.
+        SAPDError: names or shapes do not fit.
     """
     from segment_anything import sam_model_registry
 
-    variant = checkpoints.tell_variant(state, where)
+    variant = checkpoints.detect_variant(state, where)
     if variant == 'mobile_sam':
         from sapd_plugin.priors.segmenters.tiny_vit import TinyViT
 
@@ -82,20 +81,20 @@ def build_sam(state: dict[str, Any], where: str) -> Sam:
 
 
 class SamSegmenter:
-    """Prompt SAM with points and keep the masks it is sure of.
+    """Segment by prompting SAM with points and keeping the masks it is sure of.
 
     Preset 'fast' prompts where nothing is covered yet and filters at low resolution. Preset 'stock' gives the masks of
     segment_anything's ``SamAutomaticMaskGenerator``, from a fixed grid, with less work.
 
     Args:
-        variant: 'sam_vit_h', 'sam_vit_l', 'sam_vit_b' or 'mobile_sam'; None takes what the checkpoint holds.
+        variant: 'sam_vit_h', 'sam_vit_l', 'sam_vit_b' or 'mobile_sam'; None takes that of the checkpoint.
         checkpoint: an official checkpoint; None looks where `find_sam_checkpoint` looks.
         device: 'cpu', 'cuda', 'cuda:1', ...
         preset: 'fast' or 'stock'.
         dtype: 'float32', or the half precision to autocast the image encoder to: 'bfloat16', 'float16'.
         pred_iou_thresh: least predicted IoU of a mask, 0..1; None takes `THRESHOLDS`.
         stability_score_thresh: least stability of a mask, 0..1; None takes `THRESHOLDS`.
-        points_per_batch: prompts at once, 16 if None. With 'stock', memory and speed alone; with 'fast', what one batch
+        points_per_batch: prompts at once, 16 if None. With 'stock', only memory and speed; with 'fast', what one batch
             covers is not prompted again by the next, so the masks change with it.
         mask_nms_thresh: 'fast': of two masks that overlap more (IoU), the better one stays; 0.7 if None.
         points_per_side: 'stock': the grid has this many points squared; 32 if None.
@@ -104,8 +103,8 @@ class SamSegmenter:
         min_mask_region_area: 'stock': pixels; fills smaller holes and drops smaller islands of a mask; 0 if None.
 
     Raises:
-        SAPDError: for a missing or other checkpoint, a device that is not there, a setting out of range, or one that
-            the preset does not take.
+        SAPDError: a missing or different checkpoint, an unavailable device, a setting out of range, or one that the
+            preset does not have.
     """
 
     def __init__(
@@ -131,7 +130,7 @@ class SamSegmenter:
         self._device = check_device(device)
         path = checkpoints.require_sam_checkpoint(checkpoint, variant)
         state = checkpoints.load_state(path)
-        found = checkpoints.tell_variant(state, path)
+        found = checkpoints.detect_variant(state, path)
         if variant not in (None, found):
             raise SAPDError(f"segmenter '{variant}': found a checkpoint of {found} in {path}, expected {variant}.")
         given = {
@@ -174,10 +173,10 @@ class SamSegmenter:
 
 
 def check_device(device: str) -> str:
-    """Return the device.
+    """Return ``device`` if PyTorch can use it.
 
     Raises:
-        SAPDError: where there is none of that name.
+        SAPDError: there is no such device.
     """
     import torch
 
@@ -191,7 +190,7 @@ def check_device(device: str) -> str:
 
 
 def _parameters(variant: str, preset: str, given: dict[str, Any]) -> dict[str, Any]:
-    """Fill the preset's settings up with their defaults, and check them."""
+    """Return all settings of a preset, with defaults for those not given, after checking them."""
     iou, stability = THRESHOLDS[variant]
     defaults = {'pred_iou_thresh': iou, 'stability_score_thresh': stability, **_PRESETS[preset]}
     check_keys(f"segmenter '{variant}', preset '{preset}'", given, defaults)
@@ -204,15 +203,14 @@ def check_parameters(variant: str, parameters: dict[str, Any]) -> None:
     """Refuse settings of a mask generator that are out of range.
 
     Raises:
-        SAPDError: naming the first of them.
+        SAPDError: the first of them is named.
     """
     for key, value in parameters.items():
-        share = key.endswith('_thresh')
-        least = 1 if key.startswith('points_') else 0
-        kind = 'a number from 0 to 1' if share else f'a whole number of {least} or more'
-        fits = isinstance(value, (int, float) if share else int) and not isinstance(value, bool)
-        if not fits or value < least or (share and value > 1):
-            raise SAPDError(f"segmenter '{variant}': {key}: found {value!r}, expected {kind}.")
+        where = f"segmenter '{variant}': {key}"
+        if not key.endswith('_thresh'):
+            check_count(where, value, 1 if key.startswith('points_') else 0)
+        elif isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value <= 1:
+            raise SAPDError(f'{where}: found {value!r}, expected a number from 0 to 1.')
 
 
 def _versions() -> dict[str, str]:

@@ -17,16 +17,16 @@ from sapd_plugin.priors.segmenters.registry import register_segmenter
 from sapd_plugin.priors.segmenters.sam import check_device, check_parameters
 
 _SIZES = {'tiny': 't', 'small': 's', 'base_plus': 'b+', 'large': 'l'}
+# Variant -> its configuration in the package ``sam2``; the authors' checkpoint has the name of the variant.
 CONFIGS = {
     f'{family}_hiera_{size}': f'configs/{family}/{family}_hiera_{letter}.yaml'
     for family in ('sam2', 'sam2.1')
     for size, letter in _SIZES.items()
 }
-"""Variant -> its configuration in the package ``sam2``; the authors' checkpoint is named as the variant."""
 
 
 class Sam2Segmenter:
-    """Prompt SAM 2 with a grid of points and keep the masks it is sure of. Needs the package ``sam2``.
+    """Segment by prompting SAM 2 with a grid of points and keeping the masks it is sure of. Needs the package ``sam2``.
 
     Args:
         variant: one of `CONFIGS`.
@@ -37,11 +37,11 @@ class Sam2Segmenter:
         stability_score_thresh: least stability of a mask, 0..1; the default is the authors'.
         box_nms_thresh: of two masks whose boxes overlap more (IoU), the better one stays.
         crop_n_layers: prompts crops of the image as well, in this many finer layers.
-        points_per_batch: prompts at once; memory and speed alone.
+        points_per_batch: prompts at once; only memory and speed.
 
     Raises:
-        SAPDError: where the package is not installed, for a missing or other checkpoint, a device that is not there, or
-            a setting out of range.
+        SAPDError: the package is not installed, a missing or different checkpoint, an unavailable device, or a setting
+            out of range.
     """
 
     def __init__(

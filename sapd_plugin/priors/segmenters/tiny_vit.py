@@ -23,7 +23,7 @@ _EXPANSION = 4
 
 
 def _gelu(x: Tensor) -> Tensor:
-    """GELU in place: at these sizes the pages of a new tensor cost as much as the function."""
+    """Apply GELU in place: at these sizes the pages of a new tensor cost as much as the function."""
     return torch.ops.aten.gelu_(x)
 
 

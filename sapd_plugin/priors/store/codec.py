@@ -3,10 +3,10 @@
 Layout, little-endian, version 1::
 
     header    magic 'SAPDMASK', version, sizes, 16-byte settings fingerprint (see `_HEADER`)
-    tile ends uint32 a tile, raster order: where each tile's bytes end, from the first tile's begin
-    tile crcs uint32 a tile: crc32 of those bytes
+    tile ends uint32 per tile, raster order: where each tile's bytes end, from the first tile's begin
+    tile crcs uint32 per tile: crc32 of those bytes
     regions   the region table, columns split into byte planes, deflated
-    crc32     of all the above
+    crc32     of all of the above
     tiles     of TILE x TILE pixels, smaller at the right and the bottom
 
 Sizes of a decode are bounded by the size of the buffer (deflate expands by 1032 at most), whatever the header says.
@@ -39,8 +39,8 @@ TILE = 128
 VERSION = 1
 FINGERPRINT_BYTES = 16
 _MAGIC = b'SAPDMASK'
+# Magic, version, tile side, height, width, regions, bytes of the region table, bytes of all tiles, fingerprint
 _HEADER = struct.Struct('<8sHHIIIII16s')
-"""magic, version, tile side, height, width, regions, bytes of the region table, bytes of all tiles, fingerprint"""
 _CRC = struct.Struct('<I')
 
 
@@ -64,7 +64,7 @@ def encode(label_map: LabelMap, fingerprint: bytes) -> bytes:
         fingerprint: 16 bytes that name the settings the map was made with.
 
     Raises:
-        SAPDError: for a fingerprint of another length, or labels beyond the region table.
+        SAPDError: a fingerprint of a different length, or labels beyond the region table.
     """
     labels, regions = label_map.labels, label_map.regions
     if len(fingerprint) != FINGERPRINT_BYTES:
@@ -93,7 +93,7 @@ class Record:
         buffer: the bytes that `encode` gave.
 
     Raises:
-        RecordError: for anything that is not a whole header of version 1 whose checksum is right. Reads raise it, too.
+        RecordError: this is not a complete header of version 1 with the right checksum. Reads raise it, too.
 
     >>> record = Record(encode(LabelMap.from_labels(np.eye(300, dtype=int)), bytes(16)))
     >>> record.shape, record[290:300, 295:300].shape, int(record[290:300, 295:300].sum())
@@ -103,12 +103,11 @@ class Record:
     def __init__(self, buffer: bytes | memoryview) -> None:
         self._head = _parse(memoryview(buffer))
         self._stored = smallest_dtype(self._head.regions).newbyteorder('<')
+        # uint8 up to 255 regions, uint16 up to 65,535, int32 above: what OpenCV takes.
         self.dtype = np.dtype(np.int32) if self._stored.itemsize == 4 else self._stored.newbyteorder('=')
-        """uint8 up to 255 regions, uint16 up to 65,535, int32 above: what OpenCV takes."""
+        # (H, W, 1), as an H x W x C image.
         self.shape = (self._head.height, self._head.width, 1)
-        """(H, W, 1), as an H x W x C image."""
         self.fingerprint = self._head.fingerprint
-        """16 bytes."""
 
     @property
     def regions(self) -> np.ndarray:
@@ -120,7 +119,7 @@ class Record:
         return unplanes(raw, REGION_DTYPE)
 
     def labels(self) -> np.ndarray:
-        """Return the whole map: (H,W), C-contiguous, of `dtype`."""
+        """Return the complete map: (H,W), C-contiguous, of `dtype`."""
         return self[:, :][:, :, 0]
 
     def __getitem__(self, index: tuple) -> np.ndarray:
@@ -133,8 +132,8 @@ class Record:
             (h, w, 1), writable, C-contiguous, of `dtype`.
 
         Raises:
-            IndexError: for anything but two slices of step 1.
-            RecordError: for a damaged tile.
+            IndexError: the index is not two slices of step 1.
+            RecordError: a tile is damaged.
         """
         (top, bottom), (left, right) = _bounds(index, self.shape)
         crop = np.empty((max(bottom - top, 0), max(right - left, 0), 1), dtype=self.dtype)
@@ -155,7 +154,7 @@ class Record:
         return crop
 
     def check(self) -> None:
-        """Hold every tile against its checksum without decoding it: about 10 microseconds a 321x481 record.
+        """Verify the checksum of every tile without decoding it: about 10 microseconds per record of 321x481 pixels.
 
         Raises:
             RecordError: naming the first damaged tile.
@@ -164,10 +163,10 @@ class Record:
             self._bytes(index)
 
     def verify(self) -> None:
-        """Read everything and hold the region table against the pixels.
+        """Read everything and compare the region table with the pixels.
 
         Raises:
-            RecordError: naming what is wrong first.
+            RecordError: the first thing that is wrong.
         """
         labels, regions = self.labels(), self.regions
         expected = LabelMap.from_labels(labels)

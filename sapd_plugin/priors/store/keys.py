@@ -9,17 +9,17 @@ from pathlib import PurePath
 
 from sapd_plugin.errors import SAPDError
 
+# The limit of LMDB.
 MAX_KEY_BYTES = 511
-"""LMDB's limit."""
 
 
 def mask_key(path: str | os.PathLike[str], root: str | os.PathLike[str]) -> str:
     """Name an image's mask: its path below ``root``, '/' between folders, without the last extension.
 
-    Dots inside a name stay (``a.b.png`` is ``a.b``), and so do folders: ``x/1.png`` and ``y/1.png`` keep apart.
+    Dots inside a name stay (``a.b.png`` is ``a.b``), and so do folders: ``x/1.png`` and ``y/1.png`` stay different.
 
     Raises:
-        SAPDError: for a path outside ``root``, or a name that cannot be a key (see `key_bytes`).
+        SAPDError: a path outside ``root``, or a name that cannot be a key (see `key_bytes`).
 
     >>> mask_key('photos/day 1/a.b.png', 'photos')
     'day 1/a.b'
@@ -36,7 +36,7 @@ def mask_key(path: str | os.PathLike[str], root: str | os.PathLike[str]) -> str:
 
 
 def template_key(key: str, template: str = '{}') -> str:
-    """Name the mask of an image whose masked twin is named otherwise: '{}_restored' for x/1 is x/1_restored.
+    """Return the key of a mask that is named differently from its image: '{}_restored' for x/1 is x/1_restored.
 
     >>> template_key('x/1', '{}_restored')
     'x/1_restored'
@@ -49,8 +49,7 @@ def key_bytes(key: str) -> bytes:
     """Return the key as LMDB stores it, in UTF-8.
 
     Raises:
-        SAPDError: for an empty name, a name that is not valid UTF-8, one with a line break, or one of more than 511
-            bytes.
+        SAPDError: the name is empty, is not valid UTF-8, has a line break, or has more than 511 bytes.
     """
     try:
         name = key.encode('utf-8')
@@ -62,20 +61,20 @@ def key_bytes(key: str) -> bytes:
             'below its folder.'
         )
     if '\n' in key or '\r' in key:
-        raise SAPDError(f'mask key {key!a}: found a line break, expected none: meta_info.txt has a line a mask.')
+        raise SAPDError(f'mask key {key!a}: found a line break, expected none: meta_info.txt has one line per mask.')
     return name
 
 
 def nearest_keys(key: str, keys: Iterable[str], count: int = 3) -> list[str]:
     """Return up to ``count`` keys that a user may have meant by ``key``, the likeliest first.
 
-    First those that differ by an extension or by leading folders alone, then those that are spelt alike.
+    First come those that differ only by an extension or by leading folders, then those that are spelt alike.
     """
     keys = list(keys)
     stem = PurePath(key).with_suffix('').as_posix() if key else key
     tail = PurePath(stem).name
     likely = [k for k in keys if k == stem or k.endswith('/' + key) or key.endswith('/' + k)]
     likely += [k for k in keys if tail and k.rpartition('/')[2] == tail]
-    # Comparing spellings takes about 10 microseconds a key.
+    # Comparing spellings takes about 10 microseconds per key.
     likely += difflib.get_close_matches(key, keys[:100_000], n=count, cutoff=0.5)
     return list(dict.fromkeys(likely))[:count]

@@ -32,10 +32,10 @@ class BusyError(SAPDError):
 
 @contextlib.contextmanager
 def disk_errors_named(path: Path) -> Iterator[None]:
-    """Turn what the disk refuses into the user's error.
+    """Turn errors of the disk into errors for the user.
 
     Raises:
-        SAPDError: for an error of the operating system or of LMDB.
+        SAPDError: the operating system or LMDB reported an error.
     """
     try:
         yield
@@ -51,7 +51,7 @@ def locked(lock: Path, what: Path, wait: bool = False) -> Iterator[None]:
     """Hold a lock file; the kernel releases it when the process ends, however it ends.
 
     Raises:
-        BusyError: where another process holds it and we do not ``wait``.
+        BusyError: another process holds it and ``wait`` is false.
         SAPDError: this system has no such locks (Windows).
     """
     if fcntl is None:
@@ -65,7 +65,7 @@ def locked(lock: Path, what: Path, wait: bool = False) -> Iterator[None]:
 
 
 def is_held(lock: Path) -> bool:
-    """Tell whether a process holds a lock file now; one that is absent or cannot be read is not held."""
+    """Return True if a process holds a lock file now; one that is absent or cannot be read is not held."""
     if fcntl is None:
         return False
     try:
@@ -82,7 +82,7 @@ def agreed_on_ranks(store: Path, ranks: int) -> Iterator[None]:
     To be entered while the store's lock is held.
 
     Raises:
-        BusyError: where a process is at work that shares the images among another number.
+        BusyError: a running process shares the images among a different number.
     """
     ours = store / f'{_RANKS}{ranks}'
     for other in store.glob(f'{_RANKS}*'):

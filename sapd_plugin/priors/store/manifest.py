@@ -1,4 +1,4 @@
-"""What a mask store was made with: settings, their fingerprint, and the refusal of a store made otherwise."""
+"""The manifest of a mask store: its settings, their fingerprint, and the refusal of different ones."""
 
 from __future__ import annotations
 
@@ -15,22 +15,22 @@ from sapd_plugin.priors.store.codec import FINGERPRINT_BYTES
 FORMAT = 'sapd-mask-store'
 VERSION = 1
 MANIFEST = 'manifest.json'
+# Settings that are kept and shown but do not change the masks, so the fingerprint leaves them out.
 INFORMATIVE = ('versions', 'note', 'device')
-"""Settings that are kept and shown, and that do not change the masks: they are outside of the fingerprint."""
 
 
 def fingerprint(settings: Mapping[str, Any]) -> bytes:
     """Hash the settings that change the masks: 16 bytes of the SHA-256 of their canonical JSON.
 
     Raises:
-        SAPDError: for a setting that JSON cannot hold.
+        SAPDError: JSON cannot hold a setting.
     """
     decisive = {key: value for key, value in settings.items() if key not in INFORMATIVE}
     return hashlib.sha256(_canonical(decisive).encode()).digest()[:FINGERPRINT_BYTES]
 
 
 def to_json(settings: Mapping[str, Any]) -> str:
-    """Write a manifest. The fingerprint is written beside the settings for people; readers compute it anew."""
+    """Return a manifest as JSON. Its fingerprint is for people; readers compute it from the settings."""
     _canonical(settings)
     manifest = {
         'format': FORMAT,
@@ -45,7 +45,7 @@ def from_json(text: str | bytes, where: str | os.PathLike[str]) -> dict[str, Any
     """Return the settings of the manifest ``text``, which was found at ``where``.
 
     Raises:
-        SAPDError: for anything but a manifest of this version.
+        SAPDError: it is not a manifest of this version.
     """
     try:
         manifest = json.loads(text)
@@ -61,7 +61,7 @@ def read_settings(store: Path) -> dict[str, Any]:
     """Return the settings of the store in folder ``store``.
 
     Raises:
-        SAPDError: where there is no store.
+        SAPDError: there is no store.
     """
     try:
         text = (store / MANIFEST).read_bytes()
@@ -79,7 +79,7 @@ def read_fingerprint(store: Path) -> str:
 
 
 def check_same(where: str | os.PathLike[str], found: Mapping[str, Any], expected: Mapping[str, Any]) -> None:
-    """Refuse masks that were made with other settings.
+    """Refuse masks that were made with different settings.
 
     Raises:
         SAPDError: naming each setting that differs, what was found and what is expected.
@@ -87,7 +87,7 @@ def check_same(where: str | os.PathLike[str], found: Mapping[str, Any], expected
     if fingerprint(found) == fingerprint(expected):
         return
     different = '; '.join(differences(found, expected))
-    raise SAPDError(f'{where}: its masks were made with other settings: {different}.')
+    raise SAPDError(f'{where}: its masks were made with different settings: {different}.')
 
 
 def differences(found: Mapping[str, Any], expected: Mapping[str, Any]) -> list[str]:

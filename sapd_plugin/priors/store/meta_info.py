@@ -38,7 +38,7 @@ def repair(shard: Path) -> None:
     To be called by the process that holds the shard's lock.
 
     Raises:
-        SAPDError: for a damaged shard.
+        SAPDError: the shard is damaged.
     """
     with contextlib.closing(ShardReader(shard)) as reader:
         path = shard / META_INFO

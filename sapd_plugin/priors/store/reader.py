@@ -4,7 +4,7 @@
 
     masks/
       manifest.json      the settings that the masks were made with
-      meta_info.txt      a line a mask, as BasicSR users know it from its LMDB folders
+      meta_info.txt      one line per mask, as in BasicSR's LMDB folders
       shard-00000.lmdb/  label maps, one writer each
       shard-00001.lmdb/
 
@@ -27,7 +27,7 @@ from sapd_plugin.priors.store.shards import ShardReader, find_shards, lock_of
 
 
 class MaskStore:
-    """Read label maps by key, in any process: it opens its shards anew after a fork and can be pickled for a spawn.
+    """Read label maps by key, in any process: it reopens its shards after a fork and can be pickled for a spawn.
 
     Reading takes no lock and writes nothing, so a read-only file system is enough. A store that is still being
     written is refused; one that is written to after it was opened has to be opened again.
@@ -51,15 +51,15 @@ class MaskStore:
 
     @property
     def fingerprint(self) -> str:
-        """The settings' fingerprint, 32 hex digits."""
+        """Fingerprint of the settings, 32 hex digits."""
         return self._fingerprint.hex()
 
     def record(self, key: str) -> Record:
         """Open the record of ``key``; pixels are read from it crop by crop.
 
         Raises:
-            SAPDError: where there is none, naming the nearest keys.
-            RecordError: where it is damaged or was made with other settings.
+            SAPDError: there is none; the nearest keys are named.
+            RecordError: it is damaged or was made with different settings.
         """
         value = self._get(key)
         if value is None:
@@ -85,7 +85,7 @@ class MaskStore:
         return sorted(key for shard in self._open() for key in shard.iter_keys())
 
     def __contains__(self, key: str) -> bool:
-        """Tell whether there is a mask of that name."""
+        """Return True if there is a mask of that name."""
         return self._get(key) is not None
 
     def __len__(self) -> int:
@@ -93,7 +93,7 @@ class MaskStore:
         return sum(len(shard) for shard in self._open())
 
     def verify(self, progress: Callable[[int, int], None] | None = None) -> list[str]:
-        """Read every record whole and return the problems found, one line each; none is an empty list.
+        """Read every record completely and return the problems found, one line each.
 
         Args:
             progress: called with (records read, records in all) after each record.
@@ -117,14 +117,14 @@ class MaskStore:
                 yield name.decode('utf-8', 'replace'), shard.path.name, value
 
     def problems_of(self, key: str, shard: str, value: bytes) -> list[str]:
-        """Read one record whole and return what is wrong with it, one line each."""
+        """Read one record completely and return what is wrong with it, one line each."""
         try:
             record = Record(value)
             record.verify()
         except RecordError as error:
             return [f"key '{key}' in {shard}: {error}"]
         if record.fingerprint != self._fingerprint:
-            return [f"key '{key}': made with other settings ({record.fingerprint.hex()})."]
+            return [f"key '{key}': made with different settings ({record.fingerprint.hex()})."]
         return []
 
     def close(self) -> None:

@@ -1,7 +1,7 @@
 """One LMDB environment of a mask store: opening it safely and reading from it.
 
-A shard is a folder ``shard-00000.lmdb``, born whole (it is renamed into place once its own copy of the manifest is
-in), and written by one process at a time.
+A shard is a folder ``shard-00000.lmdb``, complete from the start (it is renamed into place once it holds its own
+copy of the manifest), and written by one process at a time.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ class ShardReader:
         path: the shard's folder.
 
     Raises:
-        SAPDError: for a folder that is not a whole LMDB environment.
+        SAPDError: the folder is not a complete LMDB environment.
     """
 
     def __init__(self, path: Path) -> None:
@@ -64,10 +64,10 @@ class ShardReader:
             raise SAPDError(f'mask store shard {self.path}: found {found} bytes, expected {needed}: a truncated copy.')
 
     def check_settings(self, expected: Mapping[str, Any]) -> None:
-        """Hold the shard's own copy of the manifest against the store's settings.
+        """Compare the shard's own copy of the manifest with the store's settings.
 
         Raises:
-            SAPDError: for other settings, each named, or no manifest.
+            SAPDError: the settings differ (each is named), or there is no manifest.
         """
         text = self.get(MANIFEST_KEY)
         if text is None:
@@ -78,7 +78,7 @@ class ShardReader:
         """Return a copy of the value, None where the key is missing.
 
         Raises:
-            SAPDError: for a damaged shard.
+            SAPDError: the shard is damaged.
         """
         with self._reading(), self._env.begin() as transaction:
             return transaction.get(key)
@@ -87,7 +87,7 @@ class ShardReader:
         """Yield all keys and values, the manifest left out, in the keys' byte order.
 
         Raises:
-            SAPDError: for a damaged shard.
+            SAPDError: the shard is damaged.
         """
         with self._reading(), self._env.begin() as transaction, transaction.cursor() as cursor:
             if cursor.set_range(_FIRST_KEY):
@@ -97,7 +97,7 @@ class ShardReader:
         """Yield all image keys, in byte order, without reading their values.
 
         Raises:
-            SAPDError: for a damaged shard.
+            SAPDError: the shard is damaged.
         """
         with self._reading(), self._env.begin() as transaction, transaction.cursor() as cursor:
             if cursor.set_range(_FIRST_KEY):

@@ -1,8 +1,8 @@
-"""A tile of a record: row runs, deflated.
+"""Tiles of a record: row runs, deflated.
 
-All lengths less one as bytes (a run ends with its row), then all labels, the low bytes first and then the next higher
-ones; deflated together. Against deflated pixels this is smaller by a fifth and more, and it unpacks by a single
-`numpy.repeat`.
+A tile holds all lengths less one as bytes (a run ends with its row), then all labels, the low bytes first and then the
+next higher ones; deflated together. This is at least a fifth smaller than deflated pixels, and a single `numpy.repeat`
+unpacks it.
 """
 
 from __future__ import annotations
@@ -14,12 +14,12 @@ import numpy as np
 from sapd_plugin.errors import SAPDError
 from sapd_plugin.priors.labels import row_runs
 
+# Pixels along a side, as lengths less one are bytes.
 MAX_TILE = 256
-"""Pixels along a side: lengths less one are bytes."""
 
 
 class RecordError(SAPDError):
-    """A record that is not whole: truncated, altered, of another format or of a newer version."""
+    """A record that is truncated, altered, of a different format or of a newer version."""
 
 
 def encode_tile(labels: np.ndarray) -> bytes:
@@ -29,7 +29,7 @@ def encode_tile(labels: np.ndarray) -> bytes:
 
 
 def decode_tile(stored: memoryview, height: int, width: int, dtype: np.dtype, highest: int) -> np.ndarray | None:
-    """Return (height, width) labels, or None where the bytes describe other than that many labels 0..``highest``."""
+    """Return (height, width) labels, or None where the bytes are not that many labels 0..``highest``."""
     raw = inflate(stored, height * width * (1 + dtype.itemsize), 'tile')
     count = len(raw) // (1 + dtype.itemsize)
     if count == 0 or len(raw) != count * (1 + dtype.itemsize):
@@ -44,7 +44,7 @@ def decode_tile(stored: memoryview, height: int, width: int, dtype: np.dtype, hi
 
 
 def planes(values: np.ndarray) -> bytes:
-    """Bring equal significance together: all first bytes, then all second bytes, ... They compress better so."""
+    """Split values into byte planes, which compress better: all first bytes, then all second bytes, ..."""
     return np.ascontiguousarray(values.view(np.uint8).reshape(len(values), values.dtype.itemsize).T).tobytes()
 
 
@@ -70,5 +70,5 @@ def inflate(stored: memoryview, limit: int, what: str) -> bytes:
     except zlib.error as error:
         raise RecordError(f'mask record: a {what} does not decompress ({error}).') from error
     if len(raw) > limit or not inflater.eof or inflater.unused_data:
-        raise RecordError(f'mask record: a {what} of another size than its header says.')
+        raise RecordError(f'mask record: the size of a {what} differs from its header.')
     return raw

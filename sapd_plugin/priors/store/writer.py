@@ -35,13 +35,13 @@ class MaskStoreWriter:
         path: the store's folder; made if missing.
         settings: what the masks are made with, JSON values; see `manifest.INFORMATIVE` for those that may differ.
         shard: number of the shard, from 0. Any number of processes may write a store, each its own shard.
-        ranks: number of processes that share the images, where they share them by it; all that are at work must agree.
+        ranks: number of processes that share the images, where they do; all running ones must agree.
         map_size: bytes of LMDB's map to begin with; it doubles as often as needed.
 
     Raises:
-        SAPDError: where the store was begun with other settings (each is named), where another process writes this
-            shard or shares the images among another number of ranks, where the shard is damaged, or where the folder
-            holds something else.
+        SAPDError: the store was begun with different settings (each is named), another process writes this shard or
+            shares the images among a different number of ranks, the shard is damaged, or the folder holds something
+            else.
     """
 
     def __init__(
@@ -78,7 +78,7 @@ class MaskStoreWriter:
         """Write one mask, durably: it is on the disk when this returns. A mask of that name is replaced.
 
         Raises:
-            SAPDError: for a bad key, or a full disk; what was written before stays whole.
+            SAPDError: the key is invalid or the disk is full; nothing that was written before is lost.
         """
         name, record = key_bytes(key), encode(label_map, self._fingerprint)
         with disk_errors_named(self.path):
@@ -88,7 +88,7 @@ class MaskStoreWriter:
                 self._meta.flush()
 
     def done(self, key: str) -> bool:
-        """Tell whether this shard holds a mask of that name, or another shard did when this writer was opened.
+        """Return True if this shard holds a mask of that name, or another shard did when this writer was opened.
 
         Shards that others write are not looked at again: LMDB does not allow that across the machines of a cluster,
         and where the images are shared by rank there is no need.
@@ -142,7 +142,7 @@ class MaskStoreWriter:
         if self.shard.exists():
             self._check_shard(self.shard)
             return
-        draft = self.path / f'.{self.shard.name}.unborn'
+        draft = self.path / f'.{self.shard.name}.draft'
         shutil.rmtree(draft, ignore_errors=True)
         with lmdb.open(str(draft), map_size=max(map_size, 1 << 20)) as env, env.begin(write=True) as transaction:
             transaction.put(MANIFEST_KEY, manifest.to_json(self.settings).encode())
@@ -159,7 +159,7 @@ class MaskStoreWriter:
         return keys
 
     def _check_shard(self, shard: Path) -> None:
-        # LMDB, left to itself, begins an empty file anew and dies of a truncated one.
+        # LMDB by itself overwrites an empty file and crashes on a truncated one.
         with contextlib.closing(ShardReader(shard)) as reader:
             reader.check_settings(self.settings)
 

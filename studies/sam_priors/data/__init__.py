@@ -1,1 +1,1 @@
-"""The data of the controlled study: which photos, degraded how, under which names."""
+"""The study's data: training, validation and test pairs, and annotators' masks."""

@@ -1,52 +1,55 @@
-"""The real camera shakes of Levin et al. (CVPR 2009): their kernels, and photos and sharp images brought in line.
+"""The real camera shakes of Levin et al. (CVPR 2009): their kernels, and photos aligned with their sharp images.
 
-What comparing ``blur(sharp, kernel)`` with the real photos tells (correlation 0.9958 to 0.9998 at the best shift):
+Comparing ``blur(sharp, kernel)`` with the real photos (correlation 0.9958 to 0.9998 at the best shift) shows:
 
-- Kernel pictures may be stored turned by 180 degrees against what blurred the photos: six of the eight, all but 4 and
-  8, are in the KAIR collection's. `study_kernels` turns each as its photos say.
-- A photo is displaced against its sharp image, another way for each kernel and image: by up to 5 pixels (2 downwards)
-  once the kernel is centred by its mass. Both are cropped to what they share.
-- The rest of the displacement is up to half a pixel and is left: resampling would change the ground truth. A perfect
+- Kernel images may be stored rotated by 180 degrees against what blurred the photos: in the KAIR collection six of the
+  eight are, all but 4 and 8. `study_kernels` rotates each as its photos require.
+- A photo is displaced against its sharp image, differently for each kernel and image: by up to 5 pixels (2 downwards)
+  once the kernel is centred by mass. Both are cropped to what they share.
+- The rest of the displacement, up to half a pixel, is left: resampling would change the ground truth. A perfect
   restoration half a pixel off has 31 dB or more.
-- The blur looks beyond each crop's border, as it does in every training patch. A border crop of both images would
-  only move that border, so there is none; a metric may leave a border out.
+- The blur looks beyond each crop's border, as in every training patch. Cropping the borders of both images would only
+  move that border, so it is not done; a metric may leave a border out.
 """
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import cv2
 import numpy as np
 
+from sapd_plugin.datasets.files import open_workshop
+from sapd_plugin.datasets.finishing import say
+from sapd_plugin.datasets.placing import refuse_strangers
 from sapd_plugin.datasets.synthetic.blur import read_kernels
+from sapd_plugin.datasets.synthetic.job import check_record
 from sapd_plugin.errors import SAPDError
 from sapd_plugin.priors.extraction.images import read_image
-from studies.sam_priors.data.photos import Photos, list_photos
+from studies.sam_priors.data.photos import list_photos
 
+# Largest displacement that is searched, in pixels along each axis.
 REACH = 15
-"""Largest displacement that is looked for, pixels along each axis."""
 
 
-@dataclass(frozen=True)
-class Shake:
-    """One real photo: files, and the names of its sharp image and kernel."""
+class Shake(NamedTuple):
+    """One real photo: its files, and its kernel's name."""
 
     photo: Path
     sharp: Path
     kernel: str
 
 
-@dataclass(frozen=True)
-class Alignment:
+class Alignment(NamedTuple):
     """How a photo lies on its sharp image.
 
     Attributes:
         shift: (down, right), whole pixels by which the sharp image has to be moved.
-        rest: the same, what is left of it, -0.5..0.5 pixels about.
+        rest: what is left of the displacement, about -0.5..0.5 pixels.
         correlation: of the blurred sharp image with the photo at ``shift``, -1..1.
     """
 
@@ -59,29 +62,29 @@ def find_shakes(folder: Path, any_count: bool) -> dict[str, Shake]:
     """Pair ``blurred/imI_kernelK`` with ``sharp/imI`` and ``kernels/kernelK``, by the photo's name.
 
     Raises:
-        SAPDError: a folder, an image or a kernel is missing, or a photo is named otherwise.
+        SAPDError: a folder, an image or a kernel is missing, or a photo has a different name.
     """
     photos = list_photos('--levin', folder / 'blurred', None if any_count else 32)
-    sharp: Photos = list_photos('--levin', folder / 'sharp', None)
+    sharp = list_photos('--levin', folder / 'sharp', None)
     kernels = {path.stem for path in (folder / 'kernels').glob('*.png')}
     shakes = {}
     for name, path in photos.items():
-        found = re.fullmatch(r'(im\d+)_(kernel\d+)', name)
-        if found is None or found[1] not in sharp or found[2] not in kernels:
+        match = re.fullmatch(r'(im\d+)_(kernel\d+)', name)
+        if match is None or match[1] not in sharp or match[2] not in kernels:
             raise SAPDError(f'--levin: found {path}, expected imI_kernelK.png with sharp/imI.png, kernels/kernelK.png.')
-        shakes[name] = Shake(path, sharp[found[1]], found[2])
+        shakes[name] = Shake(path, sharp[match[1]], match[2])
     return shakes
 
 
 def study_kernels(folder: Path, shakes: Mapping[str, Shake]) -> dict[str, np.ndarray]:
-    """Read the kernels, turn each by 180 degrees where that is how its photos were blurred, and centre it.
+    """Read the kernels, rotate each by 180 degrees where that is how its photos were blurred, and centre it by mass.
 
-    Centred by mass, they blur without displacing, as random trajectories do: then a student need not know a kernel to
-    know where things are.
+    Centred kernels blur without displacing, as random trajectories do: a student need not know a kernel to know where
+    things are.
 
     Args:
-        folder: of ``kernels``.
-        shakes: the photos; a kernel without any stays as it is stored.
+        folder: with ``kernels``.
+        shakes: the photos; a kernel without a photo keeps its rotation.
 
     Returns:
         (size,size) float64 each, of sum 1 and odd size.
@@ -89,16 +92,15 @@ def study_kernels(folder: Path, shakes: Mapping[str, Shake]) -> dict[str, np.nda
     kernels = {}
     for name, stored in read_kernels(folder / 'kernels').items():
         both = [centred(stored), centred(stored[::-1, ::-1])]
-        mine = [shake for shake in shakes.values() if shake.kernel == name]
-        fits = [np.mean([align(shake, kernel).correlation for shake in mine] or [0.0]) for kernel in both]
+        own = [shake for shake in shakes.values() if shake.kernel == name]
+        fits = [np.mean([align(shake, kernel).correlation for shake in own] or [0.0]) for kernel in both]
         kernels[name] = both[int(fits[1] > fits[0])]
     return kernels
 
 
 def centred(kernel: np.ndarray) -> np.ndarray:
-    """Move a kernel's centre of mass to the middle, to half a pixel, with room around it."""
-    weights = kernel / kernel.sum()
-    middle = (kernel.shape[0] - 1) / 2
+    """Return a kernel whose centre of mass is in the middle, to half a pixel; padded as needed."""
+    weights, middle = kernel / kernel.sum(), (kernel.shape[0] - 1) / 2
     down, right = (round(float(middle - (axis * weights).sum())) for axis in np.indices(kernel.shape))
     return np.roll(np.pad(kernel, max(abs(down), abs(right))), (down, right), axis=(0, 1))
 
@@ -107,7 +109,7 @@ def align(shake: Shake, kernel: np.ndarray) -> Alignment:
     """Correlate the blurred sharp image with the photo over shifts.
 
     Raises:
-        SAPDError: for images of unequal sizes, or too small ones.
+        SAPDError: the images have different sizes, or are too small.
     """
     sharp, photo = (read_image(path)[..., 0].astype(np.float32) for path in (shake.sharp, shake.photo))
     margin = 2 * REACH
@@ -120,23 +122,76 @@ def align(shake: Shake, kernel: np.ndarray) -> Alignment:
     inner = slice(margin - REACH, REACH - margin)
     scores = cv2.matchTemplate(blurred[inner, inner], photo[margin:-margin, margin:-margin], cv2.TM_CCOEFF_NORMED)
     y, x = (int(index) for index in np.unravel_index(scores.argmax(), scores.shape))
-    lines = scores[:, x], scores[y]
-    rest = tuple(round(-_vertex(line, at), 3) for line, at in zip(lines, (y, x)))
-    return Alignment((REACH - y, REACH - x), (rest[0], rest[1]), round(float(scores[y, x]), 6))
-
-
-def overlap(shake: Shake, shift: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
-    """Crop photo and sharp image to what they share: both (H,W,3) uint8, grey in three channels."""
-    photo, sharp = read_image(shake.photo), read_image(shake.sharp)
-    windows = []
-    for sign in (1, -1):
-        windows.append(tuple(slice(max(0, sign * d), n + min(0, sign * d)) for d, n in zip(shift, photo.shape)))
-    return photo[windows[0]], sharp[windows[1]]
+    rest = round(-_vertex(scores[:, x], y), 3), round(-_vertex(scores[y], x), 3)
+    return Alignment((REACH - y, REACH - x), rest, round(float(scores[y, x]), 6))
 
 
 def _vertex(line: np.ndarray, at: int) -> float:
-    """Where the parabola through a maximum and its neighbours has its top, relative to the maximum."""
+    """Return where the parabola through a maximum and its neighbours peaks, relative to the maximum."""
     if not 0 < at < len(line) - 1:
         return 0.0
     before, top, after = (float(value) for value in line[at - 1 : at + 2])
     return 0.5 * (before - after) / (before - 2 * top + after)
+
+
+def overlap(shake: Shake, shift: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
+    """Crop photo and sharp image to what they share: both (H,W,3) uint8, grey in three channels."""
+    images = read_image(shake.photo), read_image(shake.sharp)
+    windows = [
+        tuple(slice(max(0, d), size + min(0, d)) for d, size in zip(moved, images[0].shape))
+        for moved in (shift, (-shift[0], -shift[1]))
+    ]
+    return images[0][windows[0]], images[1][windows[1]]
+
+
+def write_kernels(folder: Path, kernels: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Write kernels as 8-bit images, from which images can be made again with their recorded parameters.
+
+    Returns:
+        The kernels as `read_kernels` reads them from these images.
+
+    Raises:
+        SAPDError: the folder holds other files or kernels.
+    """
+    images = {folder / f'{name}.png': np.rint(255 * k / k.max()).astype(np.uint8) for name, k in kernels.items()}
+    refuse_strangers(set(images))
+    for path, image in images.items():
+        if path.exists() and not np.array_equal(read_image(path)[..., 0], image):
+            raise SAPDError(f'{path}: found another kernel, expected that of --levin; remove it or change --output.')
+    missing = [path for path in images if not path.exists()]
+    with open_workshop(folder) as workshop:
+        say(f'{folder.parent.name}/{folder.name}: {len(kernels)} kernels', len(missing), workshop)
+        for path in missing:
+            workshop.write_image(path, np.repeat(images[path][..., None], 3, axis=2))
+    return read_kernels(folder)
+
+
+def make_levin_set(folder: Path, shakes: Mapping[str, Shake], kernels: Mapping[str, np.ndarray]) -> None:
+    """Write ``folder/{input,target}/NAME.png``, and parameters.json with each photo's alignment.
+
+    Args:
+        folder: of the split.
+        shakes: the photos by name.
+        kernels: rotated and centred, by name.
+
+    Raises:
+        SAPDError: images do not fit, or the folder holds something else.
+    """
+    alignments = {name: align(shake, kernels[shake.kernel]) for name, shake in shakes.items()}
+    paths = {name: [folder / side / f'{name}.png' for side in ('input', 'target')] for name in shakes}
+    refuse_strangers({path for both in paths.values() for path in both})
+    images = {
+        name: {**shake._asdict(), 'photo': shake.photo.name, 'sharp': shake.sharp.name, **alignments[name]._asdict()}
+        for name, shake in shakes.items()
+    }
+    record = json.loads(json.dumps({'degradation': 'real camera shake', 'images': images}))
+    check_record(folder / 'parameters.json', record)
+    missing = [name for name, both in paths.items() if not all(path.exists() for path in both)]
+    with open_workshop(folder.parent) as workshop:
+        say(f'{folder.parent.name}/{folder.name}: {len(shakes)} pairs of real photos', len(missing), workshop)
+        for side in ('input', 'target'):
+            (folder / side).mkdir(parents=True, exist_ok=True)
+        workshop.write_text(folder / 'parameters.json', json.dumps(record, indent=1) + '\n')
+        for name in missing:
+            for path, image in zip(paths[name], overlap(shakes[name], alignments[name].shift)):
+                workshop.write_image(path, image)

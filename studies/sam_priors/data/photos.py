@@ -7,8 +7,9 @@ from pathlib import Path
 from sapd_plugin.errors import SAPDError
 from sapd_plugin.priors.extraction.images import list_images
 
+COUNT = 365
+# Of the sorted photos every 9th from the 5th on, the first 40 of these, validate.
 EVERY, FIRST, VALIDATION = 9, 4, 40
-"""Of the sorted photos every 9th from the 5th on, the first 40 of these, is for validation."""
 
 Photos = dict[str, Path]
 """Photos by name, sorted."""
@@ -19,17 +20,16 @@ def list_photos(option: str, folder: Path, count: int | None) -> Photos:
 
     Args:
         option: of the command line, for messages.
-        folder: of images, without sub-folders of equal names.
-        count: how many there have to be; None: any number.
+        folder: searched with its sub-folders.
+        count: number of images that there have to be; None: any.
 
     Raises:
-        SAPDError: no such folder, another number, or two images of one name.
+        SAPDError: there is no such folder, a different number of images, or two images of one name.
     """
     if not folder.is_dir():
         raise SAPDError(f'{option}: found no folder {folder}, expected one of images.')
-    files, _ = list_images(folder)
     photos: Photos = {}
-    for path in files:
+    for path in list_images(folder)[0]:
         if photos.setdefault(path.stem, path) != path:
             raise SAPDError(f'{option}: found {photos[path.stem]} and {path}, expected one image of that name.')
     if count is not None and len(photos) != count:
@@ -38,15 +38,14 @@ def list_photos(option: str, folder: Path, count: int | None) -> Photos:
 
 
 def split_photos(photos: Photos) -> dict[str, Photos]:
-    """Split the training photos into ``train`` and ``val``.
+    """Split sorted training photos into ``train`` and ``val``.
 
     >>> split = split_photos({f'{i:03}': Path(f'{i:03}.jpg') for i in range(365)})
     >>> len(split['train']), len(split['val']), list(split['val'])[:2]
     (325, 40, ['004', '013'])
     """
-    names = sorted(photos)
-    chosen = set(names[FIRST::EVERY][:VALIDATION])
+    chosen = set(list(photos)[FIRST::EVERY][:VALIDATION])
     return {
-        'train': {name: photos[name] for name in names if name not in chosen},
-        'val': {name: photos[name] for name in names if name in chosen},
+        'train': {name: path for name, path in photos.items() if name not in chosen},
+        'val': {name: path for name, path in photos.items() if name in chosen},
     }

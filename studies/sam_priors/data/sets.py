@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
+from typing import NamedTuple
 
 import numpy as np
 
@@ -11,20 +12,12 @@ from sapd_plugin.datasets.synthetic import blur, noise, rain
 from sapd_plugin.datasets.synthetic.job import Degradation
 from studies.sam_priors.data.photos import Photos
 
+# Share of the photos of a blurred set that take a kernel of Levin et al.; the others take random trajectories.
 KERNEL_SHARE = 0.5
-"""Of the photos of a blurred set, those with a kernel of Levin et al.; the others get random trajectories."""
 
 
-@dataclass(frozen=True)
-class SyntheticSet:
-    """One split to be made.
-
-    Attributes:
-        place: ``NAME/SPLIT`` below the folder of all data sets.
-        degradation: how its photos are degraded.
-        photos: the clean ones by name.
-        seed: of all that is drawn.
-    """
+class SyntheticSet(NamedTuple):
+    """One split: its place ``NAME/SPLIT``, how its clean photos are degraded, and the seed of all that is drawn."""
 
     place: str
     degradation: Degradation
@@ -32,42 +25,37 @@ class SyntheticSet:
     seed: int
 
 
-def light_rain() -> rain.Rain:
-    """Rain about as strong as Rain100L's."""
-    return rain.Rain(rain.PRESETS['light'])
-
-
 def study_blur(kernels: Mapping[str, np.ndarray]) -> blur.Blur:
-    """Half real kernels, half trajectories of 9 to 25 pixels, and noise of 1 %."""
+    """Return half real kernels, half trajectories of 9 to 25 pixels, and noise of 1 %."""
     settings = replace(blur.PRESETS['shake'], size=(9, 25), sigma=(2.55, 2.55))
     return blur.Blur(settings, dict(kernels), KERNEL_SHARE)
 
 
 def synthetic_sets(
-    split: Mapping[str, Photos], cbsd68: Photos, kernels: Mapping[str, np.ndarray]
+    split: Mapping[str, Photos], cbsd68: Photos, segmented: Photos, kernels: Mapping[str, np.ndarray]
 ) -> list[SyntheticSet]:
     """List the sets.
 
     Args:
         split: ``train`` and ``val`` of the training photos.
         cbsd68: the test photos.
-        kernels: see `preparation.study.levin.study_kernels`.
+        segmented: the photos that annotators segmented; there may be none.
+        kernels: real ones by name, see `levin.study_kernels`.
     """
+    light_rain = rain.Rain(rain.PRESETS['light'])  # about as strong as Rain100L's
     degradations: dict[str, Degradation] = {
-        'MiniRain': light_rain(),
+        'MiniRain': light_rain,
         'MiniNoise': noise.Noise(noise.NoiseSettings((15, 55))),
         'MiniBlur': study_blur(kernels),
     }
     sets = [
-        SyntheticSet(f'{name}/{part}', degradation, photos, 0)
-        for name, degradation in degradations.items()
-        for part, photos in split.items()
+        SyntheticSet(f'{name}/{part}', degradations[name], split[part], 0) for name in degradations for part in split
     ]
-    # A seed of its own for each test set: no two share their noise.
+    # Each test set has a seed of its own, so that no two share their noise.
     sets += [
         SyntheticSet('CBSD68_sigma25/test', noise.Noise(noise.PRESETS['sigma25']), cbsd68, 1),
         SyntheticSet('CBSD68_sigma50/test', noise.Noise(noise.PRESETS['sigma50']), cbsd68, 2),
         SyntheticSet('CBSD68_blur/test', study_blur(kernels), cbsd68, 3),
-        SyntheticSet('CBSD68_rain/test', light_rain(), cbsd68, 4),
+        SyntheticSet('CBSD68_rain/test', light_rain, cbsd68, 4),
     ]
-    return sets
+    return sets + ([SyntheticSet('MiniHuman/train', light_rain, segmented, 0)] if segmented else [])

@@ -17,7 +17,7 @@ from sapd_plugin.errors import SAPDError
 from sapd_plugin.priors.extraction.images import list_images
 from sapd_plugin.priors.extraction.job import extract_masks
 from sapd_plugin.priors.extraction.sources import open_photos
-from sapd_plugin.priors.inspection.comparison import compare_maps
+from sapd_plugin.priors.inspection.overlap import compare_maps
 from sapd_plugin.priors.segmenters import build_segmenter
 from sapd_plugin.priors.store import MaskStore
 

@@ -11,7 +11,7 @@ import pytest
 from sapd_plugin.cli import inspect_masks
 from sapd_plugin.errors import SAPDError
 from sapd_plugin.priors.extraction.sources import open_photos
-from sapd_plugin.priors.inspection.comparison import compare_maps, compare_stores
+from sapd_plugin.priors.inspection.comparison import compare_stores
 from sapd_plugin.priors.inspection.overlays import choose_keys, contact_sheet, write_overlays
 from sapd_plugin.priors.inspection.pictures import region_colours
 from sapd_plugin.priors.inspection.report import inspect_store
@@ -67,9 +67,9 @@ def test_the_tool_tells_and_draws(store: Path, photos: Path, tmp_path: Path, cap
     arguments = [str(store), '--against', str(photos), '--overlays', '2', '--contact-sheet', str(sheet)]
     assert inspect_masks.main(arguments) == 1
     out = capsys.readouterr().out
-    assert 'masks           4 in 1 shards' in out
-    assert 'checked         every record: sound' in out
-    assert 'expected        1 missing, 0 extra' in out
+    assert 'masks             4 in 1 shards' in out
+    assert 'checked           every record: sound' in out
+    assert 'expected          1 missing, 0 extra' in out
     assert 'missing: late' in out
     assert len(list((store / 'overlays').rglob('*.png'))) == 2
     assert cv2.imread(str(sheet)).shape == (133 + 18, 400, 3)
@@ -109,7 +109,7 @@ def test_what_is_wrong_is_listed(store: Path, capsys: pytest.CaptureFixture) -> 
     assert "problem: key 'a/2' in shard-00000.lmdb: mask record: 30 bytes that do not begin" in out
     assert "problem: key 'empty': in both shard-00000.lmdb and shard-00001.lmdb" in out
     assert 'problem: meta_info.txt: has 0 lines for 5 masks' in out
-    assert 'checked         4 problems' in out
+    assert 'checked           4 problems' in out
 
 
 def test_an_empty_store_is_told(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
@@ -135,21 +135,6 @@ def test_pictures_of_chosen_and_random_masks(store: Path, photos: Path, tmp_path
     assert (over[:40, :60] == 40).all(), 'darkened photo where no mask is'
     with pytest.raises(SAPDError, match="found no photo for 'a/1'"):
         write_overlays(masks, ['a/1'], tmp_path / 'out', open_photos(photos / 'a'))
-
-
-def test_maps_are_matched_one_to_one() -> None:
-    first = np.array([[1, 1, 1, 1, 2, 2, 0, 0]])
-    assert compare_maps(first, first * 7).matched_iou == 1.0
-    second = np.array([[1, 1, 1, 2, 2, 2, 0, 3]])
-    found = compare_maps(first, second)
-    # 1-1 share 3 of 4 pixels, 2-2 share 2 of 3, and region 3 has no partner.
-    assert found.matched_iou == pytest.approx((3 / 4 + 2 / 3) / 3)
-    assert (found.matched, found.regions, found.coverage) == (2, (2, 3), (0.75, 0.875))
-    nothing = np.zeros((2, 3), int)
-    assert compare_maps(nothing, nothing).matched_iou == 1.0
-    assert compare_maps(nothing, nothing + 1).matched_iou == 0.0
-    with pytest.raises(SAPDError, match='expected one size'):
-        compare_maps(nothing, first)
 
 
 def test_stores_are_compared(store: Path, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:

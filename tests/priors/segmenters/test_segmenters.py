@@ -9,8 +9,14 @@ import torch
 from sapd_plugin.errors import SAPDError
 from sapd_plugin.priors.extraction.images import read_image
 from sapd_plugin.priors.labels import LabelMap
-from sapd_plugin.priors.segmenters import SEGMENTERS, build_segmenter, find_sam_checkpoint, register_segmenter
-from sapd_plugin.priors.segmenters.checkpoints import load_state, tell_variant
+from sapd_plugin.priors.segmenters import (
+    SEGMENTERS,
+    build_online_segmenter,
+    build_segmenter,
+    find_sam_checkpoint,
+    register_segmenter,
+)
+from sapd_plugin.priors.segmenters.checkpoints import detect_variant, load_state
 from sapd_plugin.priors.segmenters.sam import build_sam
 
 
@@ -95,7 +101,7 @@ def test_an_installed_package_offers_a_segmenter(tmp_path: Path, monkeypatch: py
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.setattr('sapd_plugin.priors.segmenters.registry.SEGMENTERS', dict(SEGMENTERS))
     assert len(build_segmenter('whole')(np.zeros((4, 6, 3), np.uint8))) == 1
-    with pytest.raises(SAPDError, match="Did you mean 'whole'"):
+    with pytest.raises(SAPDError, match="found 'whol', expected one of .*felzenszwalb.* Did you mean 'whole'"):
         build_segmenter('whol')
 
 
@@ -156,11 +162,11 @@ def test_mobile_sam_segments_a_photo(photo: np.ndarray, checkpoint: Path) -> Non
 
 
 def test_the_variant_is_told_from_the_names(checkpoint: Path) -> None:
-    assert tell_variant(load_state(checkpoint), checkpoint) == 'mobile_sam'
+    assert detect_variant(load_state(checkpoint), checkpoint) == 'mobile_sam'
     for variant, depth in (('sam_vit_b', 12), ('sam_vit_l', 24), ('sam_vit_h', 32)):
-        assert tell_variant([f'image_encoder.blocks.{i}.norm1.weight' for i in range(depth)], 'x') == variant
-    with pytest.raises(SAPDError, match=r"x: found 1 other names, expected SAM's"):
-        tell_variant(['conv.weight'], 'x')
+        assert detect_variant([f'image_encoder.blocks.{i}.norm1.weight' for i in range(depth)], 'x') == variant
+    with pytest.raises(SAPDError, match=r"x: found 1 different names, expected SAM's"):
+        detect_variant(['conv.weight'], 'x')
 
 
 def test_vit_b_is_built_from_its_names() -> None:
@@ -215,10 +221,28 @@ def test_a_wrong_checkpoint_is_refused(checkpoint: Path, tmp_path: Path) -> None
     ('setting', 'message'),
     [
         ({'device': 'tpu9'}, "device: found 'tpu9'"),
-        ({'preset': 'stock', 'points_per_side': 0}, 'points_per_side: found 0, expected a whole number of 1 or more'),
+        ({'preset': 'stock', 'points_per_side': 0}, 'points_per_side: found 0, expected an integer >= 1'),
         ({'pred_iou_thresh': 80}, 'pred_iou_thresh: found 80, expected a number from 0 to 1'),
     ],
 )
 def test_settings_out_of_range_are_refused(checkpoint: Path, setting: dict[str, object], message: str) -> None:
     with pytest.raises(SAPDError, match=message):
         build_segmenter('mobile_sam', checkpoint=checkpoint, **setting)
+
+
+def test_mobile_sam_segments_in_the_training_loop(shared_data: Path) -> None:
+    """MobileSAM on a patch of a real photo, as the adapters call it."""
+    block = {'segmenter': 'mobile_sam', 'checkpoint': str(shared_data / 'sam/mobile_sam.pt')}
+    photo = read_image(shared_data / 'cbsd68/3096.png')[100:196, 60:180]
+    labels = build_online_segmenter('model.online', block, 'cpu')(np.ascontiguousarray(photo))
+    assert labels.shape == (96, 120)
+    assert labels.max() >= 1
+
+
+def test_mistakes_of_an_online_block_are_named() -> None:
+    with pytest.raises(SAPDError, match='model.online.segmenter: missing'):
+        build_online_segmenter('model.online', {'preset': 'fast'})
+    with pytest.raises(SAPDError, match="segmenter: found 'mobile_sm'.*Did you mean 'mobile_sam'"):
+        build_online_segmenter('model.online', {'segmenter': 'mobile_sm'})
+    with pytest.raises(SAPDError, match="segmenter 'felzenszwalb': unknown key 'preset'"):
+        build_online_segmenter('model.online', {'segmenter': 'felzenszwalb', 'preset': 'fast'})

@@ -214,7 +214,7 @@ def test_a_bomb_is_cut_off() -> None:
     bomb = deflater.compress(bytes(50_000_000)) + deflater.flush()
     blocks = struct.pack('<II', len(bomb), zlib.crc32(bomb))
     record = Record(forge((1, 128, 10, 10, 0, 0, len(bomb)), blocks, bomb))
-    with pytest.raises(RecordError, match='another size'):
+    with pytest.raises(RecordError, match='size of a tile differs'):
         record.labels()
 
 

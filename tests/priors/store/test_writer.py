@@ -132,11 +132,11 @@ def test_half_begun_stores_and_shards_are_begun_anew(store: Path, tmp_path: Path
     begun.mkdir()
     (begun / '.lock').touch()
     (begun / '.manifest.json.draft').write_text('{"form')
-    shutil.copytree(store / 'shard-00000.lmdb', begun / '.shard-00000.lmdb.unborn')
-    empty(begun / '.shard-00000.lmdb.unborn')
+    shutil.copytree(store / 'shard-00000.lmdb', begun / '.shard-00000.lmdb.draft')
+    empty(begun / '.shard-00000.lmdb.draft')
     write(begun, ['a'])
     assert MaskStore(begun).keys() == ['a']
-    assert not list(begun.glob('.*unborn'))
+    assert not list(begun.glob('.*draft'))
 
 
 def test_names_with_line_breaks_are_refused(store: Path) -> None:

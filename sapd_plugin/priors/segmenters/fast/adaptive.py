@@ -1,4 +1,4 @@
-"""The fast generator: prompts where nothing is covered yet, from a coarse grid to a fine one."""
+"""The fast generator, which prompts where nothing is covered yet, from a coarse grid to a fine one."""
 
 from __future__ import annotations
 
@@ -8,18 +8,18 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from sapd_plugin.priors.segmenters.fast.accepted import AcceptedMasks
 from sapd_plugin.priors.segmenters.fast.candidates import Masks, stability_score
-from sapd_plugin.priors.segmenters.fast.found import Found
-from sapd_plugin.priors.segmenters.fast.prompting import Prompter, View
+from sapd_plugin.priors.segmenters.fast.prompting import EncodedPhoto, Prompter
 
+# Points along the longer side, level by level.
 LEVELS = (8, 16, 24)
-"""Points along the longer side, level by level."""
 _GOLDEN = 0.618033988749895
 
 
 @dataclass
 class AdaptiveGenerator:
-    """Call it with a photo.
+    """Generate masks of a photo, prompting only where nothing is covered yet.
 
     Masks are filtered, compared and counted as cover at SAM's low resolution, a quarter of its input; only those that
     stay are enlarged. One batch's prompts bound the memory.
@@ -34,25 +34,25 @@ class AdaptiveGenerator:
     @torch.inference_mode()
     def __call__(self, image: np.ndarray) -> Masks:
         """Segment an RGB uint8 (H,W,3) photo; masks by descending predicted IoU."""
-        view = self.prompter.look(image)
-        found = Found(view.geometry, self.prompter.sam.mask_threshold, self.mask_nms_thresh)
+        photo = self.prompter.encode(image)
+        accepted = AcceptedMasks(photo.geometry, self.prompter.sam.mask_threshold, self.mask_nms_thresh)
         for level in LEVELS:
-            waiting = spread_grid(level, view.geometry.size)
-            while len(waiting := waiting[~found.covers(waiting)]):
+            waiting = spread_grid(level, photo.geometry.size)
+            while len(waiting := waiting[~accepted.covers(waiting)]):
                 batch, waiting = waiting[: self.points_per_batch], waiting[self.points_per_batch :]
                 # A batch is spread over all that is open. Where it covers nothing more, one huge mask fills it.
-                if not found.add(*self._prompt(view, batch)):
+                if not accepted.add(*self._prompt(photo, batch)):
                     break
-        return found.enlarged()
+        return accepted.enlarged()
 
-    def _prompt(self, view: View, points: np.ndarray) -> tuple[Tensor, Tensor, Tensor]:
+    def _prompt(self, photo: EncodedPhoto, points: np.ndarray) -> tuple[Tensor, Tensor, Tensor]:
         """Prompt and filter: (M,h,w) logits inside of the photo, (M,) predicted IoU, (M,) stability."""
-        decoded = view.decode(points)
+        decoded = photo.decode(points)
         passed = decoded.iou > self.pred_iou_thresh
         prompts = passed.any(1).nonzero()[:, 0].tolist()
-        logits = [view.logits(decoded, prompt)[passed[prompt]] for prompt in prompts]
-        joined = torch.cat([decoded.iou.new_empty(0, *view.geometry.logits_size), *logits])
-        inside = view.geometry.inside(joined)
+        logits = [photo.logits(decoded, prompt)[passed[prompt]] for prompt in prompts]
+        joined = torch.cat([decoded.iou.new_empty(0, *photo.geometry.logits_size), *logits])
+        inside = photo.geometry.inside(joined)
         stability = stability_score(inside, self.prompter.sam.mask_threshold)
         kept = stability >= self.stability_score_thresh
         return joined[kept], decoded.iou[passed][kept], stability[kept]

@@ -9,8 +9,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+# Logits by which the threshold is moved up and down for the stability score, as in the stock generator.
 STABILITY_OFFSET = 1.0
-"""Logits by which the threshold is moved up and down for the stability score, as in the stock generator."""
 
 
 class Masks(NamedTuple):
@@ -22,7 +22,7 @@ class Masks(NamedTuple):
 
 
 class Candidates:
-    """A growing list of masks of one size, kept as bits on the host: 1/8 byte a pixel and mask."""
+    """A growing list of masks of one size, kept as bits on the host: 1/8 byte per pixel and mask."""
 
     def __init__(self, size: tuple[int, int]) -> None:
         self.size = size
@@ -70,7 +70,7 @@ class Candidates:
 
 
 def stability_score(logits: Tensor, threshold: float) -> Tensor:
-    """IoU of the masks at a higher and a lower threshold, (M,H,W) -> (M,); NaN where the lower one is empty."""
+    """Return the IoU of masks at a higher and a lower threshold, (M,H,W) -> (M,); NaN where the lower is empty."""
     higher, lower = (
         # Rows are counted in 16 bits: half the time of 64.
         (logits > threshold + offset).sum(-1, dtype=torch.int16).sum(-1, dtype=torch.int32)

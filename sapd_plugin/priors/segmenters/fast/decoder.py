@@ -7,12 +7,12 @@ prompt and projects the copies. Here no copy is made. With a[n,j] the attention 
     layer 0:  y1[n] = LN(x[n] + sum_j a1[n,j] u1[j])          = r1[n] (x'[n] + sum_j a1[n,j] u1'[j]) + beta1
     layer 1:  y2[n] = LN(y1[n] + sum_j a2[n,j] u2[j])         = r2[n] (r1[n] x''[n] + c + sum_j b[n,j] f[j]) + beta2
 
-where ' means centred and scaled by the norm's weight, b = [r1 a1, a2], f = [u1'', u2'] and r is one number a token:
+where ' means centred and scaled by the norm's weight, b = [r1 a1, a2], f = [u1'', u2'] and r is one number per token:
 the inverse standard deviation, whose square is a quadratic form in b. Every projection of y1 or y2 is linear in these,
 so the shared part is taken from `ImageSide` and the rest costs tokens x 56, not tokens x 256 x 128.
 
-Arrays over prompts are laid out (heads, tokens of a prompt, prompts, image tokens), so that both a matrix a head (the
-shared image side) and a matrix a prompt (its own part) are strided views of it.
+Arrays over prompts are laid out (heads, tokens of a prompt, prompts, image tokens), so that both a matrix per head (the
+shared image side) and a matrix per prompt (its own part) are strided views of it.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from sapd_plugin.priors.segmenters.fast.image_side import ImageSide, centre, out
 
 @dataclass
 class Decoded:
-    """What the transformer leaves of B prompts; `upscale` makes masks of it.
+    """Output of the transformer for B prompts, from which `upscale` makes masks.
 
     Attributes:
         iou: (B,M) predicted IoU of each prompt's masks; M = 3 with SAM's multimask output.
@@ -89,7 +89,7 @@ def decode(decoder: MaskDecoder, image: ImageSide, prompts: Tensor) -> Decoded:
     asked = _by_head(attention.q_proj(queries + tokens), attention) * _head_width(attention) ** -0.5
     scores = _shared(asked, image.key1).mul_(scale1)
     _add_own(scores, asked, F.linear(basis, attention.k_proj.weight), mix[:1])
-    _add_shared(scores, asked, image.key1_place)
+    _add_shared(scores, asked, image.key1_positions)
     seen = _softmax_over_image(scores, image.bias)
     answer = _own_answer(seen, mix[:1], F.linear(basis, attention.v_proj.weight))
     answer += torch.matmul(seen.mul_(scale1).flatten(1, 2), image.value1).view_as(asked)
@@ -103,7 +103,7 @@ def decode(decoder: MaskDecoder, image: ImageSide, prompts: Tensor) -> Decoded:
     scores = _shared(key, image.query1).mul_(scale1)
     scaled_key = key * _head_width(attention) ** -0.5
     _add_own(scores, scaled_key, F.linear(basis, attention.q_proj.weight), mix[:1])
-    _add_shared(scores, key, image.query1_place)
+    _add_shared(scores, key, image.query1_positions)
     torch.softmax(scores, dim=1, out=mix[1])
     basis = torch.cat([centre(basis), centre(_own_rows(value2, attention))], dim=1)
     offset = centre(first.norm4.bias + attention.out_proj.bias)
@@ -126,7 +126,7 @@ def decode(decoder: MaskDecoder, image: ImageSide, prompts: Tensor) -> Decoded:
     _add_own(scores, asked, F.linear(scaled_basis, attention.k_proj.weight), mix)
     pull = F.linear(scaled_offset, attention.k_proj.weight).unflatten(0, (attention.num_heads, -1))
     scores.add_(torch.einsum('htbd,hd->htb', asked, pull)[..., None]).mul_(scale2)
-    _add_shared(scores, asked, image.key2_place)
+    _add_shared(scores, asked, image.key2_positions)
     seen = _softmax_over_image(scores, image.bias).mul_(scale2)
     answer = _own_answer(seen, mix, F.linear(scaled_basis, attention.v_proj.weight))
     push = F.linear(scaled_offset, attention.v_proj.weight).unflatten(0, (attention.num_heads, 1, 1, -1))
@@ -185,7 +185,7 @@ def _own_answer(seen: Tensor, mix: Tensor, rows: Tensor) -> Tensor:
 
 
 def _own_rows(value: Tensor, attention: Attention) -> Tensor:
-    """Values through the output projection, a row a head and token: (H,T,B,D) -> (B,H*T,C)."""
+    """Values through the output projection, one row per head and token: (H,T,B,D) -> (B,H*T,C)."""
     rows = torch.bmm(value.flatten(1, 2), out_by_head(attention))
     return rows.view(*value.shape[:3], -1).flatten(0, 1).transpose(0, 1)
 

@@ -1,22 +1,25 @@
-"""SAM's image encoder, made ready once: BatchNorm folded, channels last where it convolves, autocast."""
+"""SAM's image encoder, prepared once: BatchNorm folded, channels last, global attention in bounded memory, autocast."""
 
 from __future__ import annotations
 
 import numpy as np
 import torch
-from segment_anything.modeling import Sam
+from segment_anything.modeling import ImageEncoderViT, Sam
+from segment_anything.modeling.image_encoder import Attention, get_rel_pos
 from segment_anything.utils.transforms import ResizeLongestSide
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.utils import fuse_conv_bn_eval
 
 from sapd_plugin.priors.segmenters.fast.geometry import INPUT_SIDE
-from sapd_plugin.priors.segmenters.fast.vit_attention import bound_memory
 from sapd_plugin.priors.segmenters.tiny_vit import ConvNorm, TinyViT
+
+# Rows of queries at once: 134 MB of scores with ViT-H in float32, where the stock layer holds three times 1 GB.
+_ROWS = 8
 
 
 def fold_batch_norm(module: nn.Module) -> None:
-    """Put every BatchNorm of a TinyViT into the convolution before it, in place. Exact in evaluation mode."""
+    """Fold every BatchNorm of a TinyViT into the convolution before it, in place; exact in evaluation mode."""
     for name, child in module.named_children():
         if isinstance(child, ConvNorm):
             module.add_module(name, _folded(child))
@@ -42,8 +45,47 @@ class Pointwise(nn.Module):
         return F.linear(x.permute(0, 2, 3, 1), self.weight, self.bias).permute(0, 3, 1, 2)
 
 
+class RowwiseAttention(nn.Module):
+    """Global attention with relative positions, in bounded memory: a few rows of queries at a time.
+
+    Args:
+        attention: the stock layer; its weights are shared.
+    """
+
+    def __init__(self, attention: Attention) -> None:
+        super().__init__()
+        self.stock = attention
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map (1,H,W,C) to the same shape."""
+        layer = self.stock
+        _, height, width, _ = x.shape
+        # (3, heads, H*W, C/heads)
+        query, key, value = layer.qkv(x).view(height * width, 3, layer.num_heads, -1).permute(1, 2, 0, 3)
+        across = get_rel_pos(width, width, layer.rel_pos_w).to(query)
+        down = get_rel_pos(height, height, layer.rel_pos_h).to(query)
+        answers = []
+        for top in range(0, height, _ROWS):
+            rows = query[:, top * width : (top + _ROWS) * width]
+            placed = rows.unflatten(1, (-1, width))
+            scores = torch.matmul(rows * layer.scale, key.transpose(1, 2)).unflatten(2, (height, width))
+            scores = scores.unflatten(1, (-1, width))
+            scores += torch.einsum('nhwc,hkc->nhwk', placed, down[top : top + _ROWS])[..., None]
+            scores += torch.einsum('nhwc,wkc->nhwk', placed, across)[..., None, :]
+            answers.append(scores.flatten(1, 2).flatten(2).softmax(-1).to(value) @ value)
+        joined = torch.cat(answers, dim=1).transpose(0, 1)
+        return layer.proj(joined.reshape(1, height, width, -1))
+
+
+def bound_memory(encoder: ImageEncoderViT) -> None:
+    """Replace the global attention layers of a ViT encoder, in place. The windowed ones are small."""
+    for block in encoder.blocks:
+        if block.window_size == 0:
+            block.attn = RowwiseAttention(block.attn)
+
+
 class Encoder:
-    """Photo -> image embedding.
+    """Turn a photo into SAM's image embedding.
 
     Args:
         sam: in evaluation mode, on its device; its encoder is changed in place.

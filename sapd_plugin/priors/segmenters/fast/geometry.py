@@ -8,12 +8,12 @@ from torch import Tensor
 from torch.nn import functional as F
 
 INPUT_SIDE = 1024
+# Pixels of the encoder's input along a side of one image token.
 TOKEN_SIDE = 16
-"""Pixels of the encoder's input along a side of one image token."""
 GRID_SIDE = INPUT_SIDE // TOKEN_SIDE
 _LOGITS_PER_TOKEN = 4
+# Output pixels at once: each depends on three logits along an axis, so a band needs a small part of a matrix.
 _BAND = 64
-"""Output pixels at once: each depends on three logits along an axis, so a band needs a small part of a matrix."""
 
 
 class Geometry:
@@ -43,7 +43,7 @@ class Geometry:
     def enlarge(self, logits: Tensor) -> Tensor:
         """Interpolate (M, 4*rows, 4*columns) to (M,H,W): bilinearly to the input's size, and from there, in one step.
 
-        Bilinear interpolation is separable and linear, so both steps together are one banded matrix an axis.
+        Bilinear interpolation is separable and linear, so both steps together are one banded matrix per axis.
         """
         wide = logits.new_empty(*logits.shape[:2], self.size[1])
         for output, taken, matrix in self._columns:
@@ -55,13 +55,13 @@ class Geometry:
 
 
 def _tokens(inside: int) -> int:
-    """Tokens along an axis that ``inside`` pixels of input depend on: bilinear taps reach beyond the last one."""
+    """Return how many tokens along an axis ``inside`` pixels depend on: bilinear taps reach beyond the last one."""
     last = (inside - 1 + 0.5) * _LOGITS_PER_TOKEN / TOKEN_SIDE - 0.5
     return min(GRID_SIDE, (int(last) + 1) // _LOGITS_PER_TOKEN + 1)
 
 
 def _bands(tokens: int, inside: int, side: int, device: str | torch.device) -> list[tuple[slice, slice, Tensor]]:
-    """Cut the matrix (logits, pixels) of an axis into bands: (pixels, logits they depend on, their matrix)."""
+    """Split the matrix (logits, pixels) of an axis into bands: (pixels, logits they depend on, their matrix)."""
     count = tokens * _LOGITS_PER_TOKEN
     scale = TOKEN_SIDE // _LOGITS_PER_TOKEN
     unit = torch.eye(count, device=device)[None]

@@ -1,4 +1,4 @@
-"""What SAM's mask decoder computes from the image alone, once for all prompts of the image.
+"""The part of SAM's mask decoder that depends on the image alone, computed once for all of its prompts.
 
 Notation, as in `decoder`. The image tokens enter as rows x[n] (embedding + "no mask"), with positional encoding p[n].
 Every layer of the two-way transformer ends with a LayerNorm of the image tokens; what goes in is an affine function of
@@ -17,8 +17,8 @@ from torch.nn import functional as F
 
 from sapd_plugin.errors import SAPDError
 
+# Layers of the two-way transformer in every SAM variant; the sharing is derived for this depth.
 DEPTH = 2
-"""Layers of the two-way transformer in every SAM variant; the sharing is derived for this depth."""
 
 
 @dataclass
@@ -32,11 +32,11 @@ class ImageSide:
         query0: layer 0, the image attends to tokens; scaled by 1/sqrt(D).
         power0: (N,): squared length of the centred image rows before the first norm.
         out0: those rows against the output projection of the image's attention.
-        key1, key1_place, value1: layer 1, tokens attend to the image: what the norm scales, and what it does not.
-        query1, query1_place: layer 1, the image attends to tokens; scaled by 1/sqrt(D).
+        key1, key1_positions, value1: layer 1, tokens attend to the image: what the norm scales, and what it does not.
+        query1, query1_positions: layer 1, the image attends to tokens; scaled by 1/sqrt(D).
         power1, dot1: (N,): squared length of the rows before the second norm, and their product with its offset.
         out1, out2: those rows against the output projections of both layers' image attention.
-        key2, key2_place, value2: the final attention of tokens to the image.
+        key2, key2_positions, value2: the final attention of tokens to the image.
         upscaled: (N,4C/4): the first transposed convolution of the rows.
     """
 
@@ -48,32 +48,32 @@ class ImageSide:
     power0: Tensor
     out0: Tensor
     key1: Tensor
-    key1_place: Tensor
+    key1_positions: Tensor
     value1: Tensor
     query1: Tensor
-    query1_place: Tensor
+    query1_positions: Tensor
     power1: Tensor
     dot1: Tensor
     out1: Tensor
     out2: Tensor
     key2: Tensor
-    key2_place: Tensor
+    key2_positions: Tensor
     value2: Tensor
     upscaled: Tensor
 
 
 def centre(rows: Tensor) -> Tensor:
-    """Take each row's mean off it, as LayerNorm does: (...,C) -> (...,C)."""
+    """Subtract each row's mean, as LayerNorm does: (...,C) -> (...,C)."""
     return rows - rows.mean(-1, keepdim=True)
 
 
 def heads(rows: Tensor, attention: Attention) -> Tensor:
-    """Part the columns by head: (N,H*D) -> (H,N,D), contiguous."""
+    """Split the columns by head: (N,H*D) -> (H,N,D), contiguous."""
     return rows.unflatten(-1, (attention.num_heads, -1)).transpose(0, 1).contiguous()
 
 
 def out_by_head(attention: Attention) -> Tensor:
-    """The output projection as one matrix a head: (H,D,C)."""
+    """The output projection as one matrix per head: (H,D,C)."""
     return attention.out_proj.weight.T.unflatten(0, (attention.num_heads, -1))
 
 
@@ -83,19 +83,19 @@ def upscaling_matrix(decoder: MaskDecoder) -> Tensor:
 
 
 def image_side(
-    decoder: MaskDecoder, tokens: Tensor, place: Tensor, grid: tuple[int, int], bias: Tensor | None = None
+    decoder: MaskDecoder, tokens: Tensor, positions: Tensor, grid: tuple[int, int], bias: Tensor | None = None
 ) -> ImageSide:
     """Compute the shared projections.
 
     Args:
         decoder: SAM's mask decoder.
         tokens: (N,C) image embedding plus the "no mask" embedding.
-        place: (N,C) positional encoding of the tokens.
+        positions: (N,C) positional encoding of the tokens.
         grid: (rows, columns) of the leading tokens that masks are made of.
         bias: (N,) addend of each token's attention score.
 
     Raises:
-        SAPDError: for a decoder of another depth.
+        SAPDError: the decoder has a different depth.
     """
     transformer = decoder.transformer
     if transformer.depth != DEPTH:
@@ -110,29 +110,29 @@ def image_side(
 
     rows0 = centre(tokens + to_tokens0.out_proj.bias)
     scaled0 = rows0 * first.norm4.weight
-    place1 = place + first.norm4.bias
+    positions1 = positions + first.norm4.bias
     rows1 = centre(scaled0)
     offset1 = centre(first.norm4.bias + to_tokens1.out_proj.bias)
     scaled1 = rows1 * second.norm4.weight
     return ImageSide(
         grid=grid,
         bias=bias,
-        key0=heads(to_image0.k_proj(tokens + place), to_image0),
+        key0=heads(to_image0.k_proj(tokens + positions), to_image0),
         value0=heads(to_image0.v_proj(tokens), to_image0),
-        query0=scaled(to_tokens0.q_proj(tokens + place), to_tokens0),
+        query0=scaled(to_tokens0.q_proj(tokens + positions), to_tokens0),
         power0=rows0.square().sum(-1),
         out0=heads(rows0 @ to_tokens0.out_proj.weight, to_tokens0),
         key1=heads(F.linear(scaled0, to_image1.k_proj.weight), to_image1),
-        key1_place=heads(to_image1.k_proj(place1), to_image1),
+        key1_positions=heads(to_image1.k_proj(positions1), to_image1),
         value1=heads(F.linear(scaled0, to_image1.v_proj.weight), to_image1),
         query1=scaled(F.linear(scaled0, to_tokens1.q_proj.weight), to_tokens1),
-        query1_place=scaled(to_tokens1.q_proj(place1), to_tokens1),
+        query1_positions=scaled(to_tokens1.q_proj(positions1), to_tokens1),
         power1=rows1.square().sum(-1),
         dot1=rows1 @ offset1,
         out1=heads(centre(rows1 * first.norm4.weight) @ to_tokens0.out_proj.weight, to_tokens0),
         out2=heads(rows1 @ to_tokens1.out_proj.weight, to_tokens1),
         key2=heads(F.linear(scaled1, final.k_proj.weight), final),
-        key2_place=heads(final.k_proj(place + second.norm4.bias), final),
+        key2_positions=heads(final.k_proj(positions + second.norm4.bias), final),
         value2=heads(F.linear(scaled1, final.v_proj.weight), final),
         upscaled=scaled1 @ upscaling_matrix(decoder),
     )

@@ -1,4 +1,4 @@
-"""One photo made ready for prompts."""
+"""Encode a photo once and prompt it with points."""
 
 from __future__ import annotations
 
@@ -6,17 +6,20 @@ import numpy as np
 import torch
 from segment_anything.modeling import Sam
 from torch import Tensor
+from torch.nn import functional as F
 
 from sapd_plugin.priors.segmenters.fast.decoder import Decoded, decode
 from sapd_plugin.priors.segmenters.fast.encoder import Encoder
 from sapd_plugin.priors.segmenters.fast.geometry import GRID_SIDE, Geometry
 from sapd_plugin.priors.segmenters.fast.image_side import image_side
-from sapd_plugin.priors.segmenters.fast.padding import pool_padding
 from sapd_plugin.priors.segmenters.fast.upscale import Upscaler
+
+# Tokens of the padding along a side of a block that one pooled token stands for.
+POOL = 4
 
 
 class Prompter:
-    """SAM with its weights made ready.
+    """SAM with its weights prepared, for any number of photos.
 
     Args:
         sam: in evaluation mode, on its device; its image encoder is changed in place.
@@ -28,19 +31,19 @@ class Prompter:
         self.sam = sam
         self.encoder = Encoder(sam, dtype)
         self.upscaler = Upscaler(sam.mask_decoder)
-        self.place = sam.prompt_encoder.get_dense_pe()[0].flatten(1).T
+        self.positions = sam.prompt_encoder.get_dense_pe()[0].flatten(1).T
         self.pool = pool
 
-    def look(self, image: np.ndarray) -> View:
+    def encode(self, image: np.ndarray) -> EncodedPhoto:
         """Encode an RGB uint8 (H,W,3) photo."""
-        return View(self, image)
+        return EncodedPhoto(self, image)
 
 
-class View:
-    """One photo, encoded. Points are (x,y) in its pixels.
+class EncodedPhoto:
+    """One encoded photo. Points are (x,y) in its pixels.
 
     Attributes:
-        geometry: the sizes.
+        geometry: sizes of the photo and of its masks.
     """
 
     def __init__(self, prompter: Prompter, image: np.ndarray) -> None:
@@ -48,16 +51,16 @@ class View:
         sam = prompter.sam
         self.geometry = Geometry(image.shape[0], image.shape[1], sam.device)
         tokens = prompter.encoder(image).flatten(1).T + sam.prompt_encoder.no_mask_embed.weight
-        place, bias = prompter.place, None
+        positions, bias = prompter.positions, None
         rows, columns = self.geometry.grid
         order = torch.arange(GRID_SIDE**2, device=sam.device).view(GRID_SIDE, GRID_SIDE)
         if prompter.pool:
-            tokens, place, bias = pool_padding(tokens, place, self.geometry.grid)
+            tokens, positions, bias = pool_padding(tokens, positions, self.geometry.grid)
         elif columns < GRID_SIDE:
             # The photo's tokens have to come first, and they do where the padding is below.
             order = torch.cat([order[:rows, :columns].reshape(-1), order[:rows, columns:].reshape(-1)])
-            tokens, place = tokens[order], place[order]
-        self._image = image_side(sam.mask_decoder, tokens, place, self.geometry.grid, bias)
+            tokens, positions = tokens[order], positions[order]
+        self._image = image_side(sam.mask_decoder, tokens, positions, self.geometry.grid, bias)
 
     def decode(self, points: np.ndarray) -> Decoded:
         """Prompt with B points, (B,2) float64."""
@@ -71,3 +74,36 @@ class View:
     def logits(self, decoded: Decoded, prompt: int) -> Tensor:
         """Compute the masks of one decoded prompt: (M,4*rows,4*columns) logits of the photo's part."""
         return self._prompter.upscaler(self._image, decoded, prompt)
+
+
+def pool_padding(tokens: Tensor, positions: Tensor, grid: tuple[int, int]) -> tuple[Tensor, Tensor, Tensor]:
+    """Average the padding's tokens and their positions in blocks of 4x4, smaller at its ends.
+
+    Dropping them would hurt: SAM was trained with them. A pooled token's attention score is raised by the logarithm of
+    how many it stands for, so that it draws as much attention as they did.
+
+    Args:
+        tokens: (4096,C), raster order.
+        positions: (4096,C) positional encoding of the tokens.
+        grid: (rows, columns) of the photo's tokens, in the upper left corner.
+
+    Returns:
+        (N,C) tokens with the photo's first, (N,C) positions, (N,) addends of the scores.
+    """
+    rows, columns = grid
+    both = torch.cat([tokens, positions], dim=1).T.reshape(1, -1, GRID_SIDE, GRID_SIDE)
+    parts = [both[..., :rows, :columns].flatten(2)]
+    counts = [tokens.new_zeros(rows * columns)]
+    for padding in (both[..., :rows, columns:], both[..., rows:, :]):
+        if padding.numel():
+            ones = torch.ones_like(padding[:, :1])
+            summed = F.avg_pool2d(F.pad(ones, _to_blocks(ones)), POOL) * POOL**2
+            parts.append(F.avg_pool2d(padding, POOL, ceil_mode=True, count_include_pad=False).flatten(2))
+            counts.append(summed.flatten().log())
+    joined = torch.cat(parts, dim=2)[0].T
+    width = tokens.shape[1]
+    return joined[:, :width].contiguous(), joined[:, width:].contiguous(), torch.cat(counts)
+
+
+def _to_blocks(padding: Tensor) -> tuple[int, int, int, int]:
+    return 0, -padding.shape[-1] % POOL, 0, -padding.shape[-2] % POOL

@@ -25,16 +25,16 @@ from torchvision.ops import nms
 from sapd_plugin.priors.segmenters.fast.candidates import Candidates, Masks, boxes_of, stability_score
 from sapd_plugin.priors.segmenters.fast.prompting import Prompter
 
+# As in the stock generator.
 CROP_NMS_THRESH = 0.7
 CROP_OVERLAP_RATIO = 512 / 1500
-"""As in the stock generator."""
+# Masks enlarged together; 30 MB at 1280x720.
 _MASKS_AT_ONCE = 8
-"""Masks enlarged together; 30 MB at 1280x720."""
 
 
 @dataclass
 class StockGenerator:
-    """Call it with a photo. The settings are those of the stock generator; one batch's prompts bound the memory."""
+    """Generate masks of a photo with the settings of the stock generator; ``points_per_batch`` bounds the memory."""
 
     prompter: Prompter
     points_per_side: int
@@ -67,17 +67,17 @@ class StockGenerator:
     def _segment_crop(self, image: np.ndarray, crop: list[int], grid: np.ndarray) -> Candidates:
         """Collect all masks of a crop that pass the filters, in the order of the prompts."""
         x0, y0, x1, y1 = crop
-        view = self.prompter.look(image[y0:y1, x0:x1])
-        candidates = Candidates(view.geometry.size)
+        photo = self.prompter.encode(image[y0:y1, x0:x1])
+        candidates = Candidates(photo.geometry.size)
         frame = [0, 0, image.shape[1], image.shape[0]]
         for (points,) in batch_iterator(self.points_per_batch, grid * (x1 - x0, y1 - y0)):
-            decoded = view.decode(points)
+            decoded = photo.decode(points)
             passed = decoded.iou > self.pred_iou_thresh if self.pred_iou_thresh > 0 else decoded.iou.isfinite()
             prompts = passed.any(1).nonzero()[:, 0].tolist()
             # Three masks a prompt at most.
             for (some,) in batch_iterator(_MASKS_AT_ONCE // 2, prompts):
-                logits = torch.cat([view.logits(decoded, prompt)[passed[prompt]] for prompt in some])
-                self._filter(view.geometry.enlarge(logits), decoded.iou[some][passed[some]], crop, frame, candidates)
+                logits = torch.cat([photo.logits(decoded, prompt)[passed[prompt]] for prompt in some])
+                self._filter(photo.geometry.enlarge(logits), decoded.iou[some][passed[some]], crop, frame, candidates)
         return candidates
 
     def _filter(self, logits: Tensor, iou: Tensor, crop: list[int], frame: list[int], candidates: Candidates) -> None:

@@ -1,4 +1,4 @@
-"""From decoded prompts to low-resolution mask logits, for the prompts that are asked for alone."""
+"""Turn decoded prompts into low-resolution mask logits, only for the prompts that are needed."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from torch.nn import functional as F
 from sapd_plugin.priors.segmenters.fast.decoder import Decoded
 from sapd_plugin.priors.segmenters.fast.image_side import ImageSide, centre, upscaling_matrix
 
+# Mask logits along a side of one image token.
 FACTOR = 4
-"""Mask logits along a side of one image token."""
+# Token rows at once on a CPU: what is in work then fits into a core's second-level cache.
 _ROWS = 8
-"""Token rows at once on a CPU: what is in work then fits into a core's second-level cache."""
 
 
 class Upscaler:
-    """Computes masks at four times the token grid; its weights are brought into shape once.
+    """Compute masks at four times the token grid, with weights that are reshaped once.
 
     The transposed convolutions do not overlap, so each position of the token grid is worked on alone, as a row of
     channels.

@@ -5,8 +5,7 @@ import torch
 from segment_anything.modeling.image_encoder import Attention
 from torch import nn
 
-from sapd_plugin.priors.segmenters.fast.encoder import fold_batch_norm
-from sapd_plugin.priors.segmenters.fast.vit_attention import RowwiseAttention
+from sapd_plugin.priors.segmenters.fast.encoder import RowwiseAttention, fold_batch_norm
 from sapd_plugin.priors.segmenters.tiny_vit import TinyViT
 
 

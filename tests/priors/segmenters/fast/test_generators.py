@@ -10,7 +10,7 @@ from segment_anything import SamAutomaticMaskGenerator
 from segment_anything.modeling import Sam
 
 from sapd_plugin.errors import SAPDError
-from sapd_plugin.priors.inspection.covering import segmentation_covering
+from sapd_plugin.priors.inspection.overlap import segmentation_covering
 from sapd_plugin.priors.labels import LabelMap
 from sapd_plugin.priors.segmenters import build_segmenter
 from sapd_plugin.priors.segmenters.fast import Masks, Prompter, StockGenerator
@@ -142,7 +142,7 @@ def test_half_precision_gives_much_the_same_map(
         ({'crop_n_layers': 1}, "preset 'fast': unknown key 'crop_n_layers'"),
         ({'preset': 'stock', 'mask_nms_thresh': 0.7}, r"'stock': unknown key 'mask_nms_thresh'\. .*'box_nms_thresh'\?"),
         ({'mask_nms_thresh': 7}, 'mask_nms_thresh: found 7, expected a number from 0 to 1'),
-        ({'points_per_batch': 0}, 'points_per_batch: found 0, expected a whole number of 1 or more'),
+        ({'points_per_batch': 0}, 'points_per_batch: found 0, expected an integer >= 1'),
     ],
 )
 def test_settings_that_a_preset_does_not_take_are_refused(

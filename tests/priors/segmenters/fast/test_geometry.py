@@ -5,10 +5,10 @@ import torch
 from segment_anything.modeling import Sam
 from segment_anything.utils.amg import batched_mask_to_box, calculate_stability_score
 
+from sapd_plugin.priors.segmenters.fast.accepted import mask_nms
 from sapd_plugin.priors.segmenters.fast.adaptive import spread_grid
 from sapd_plugin.priors.segmenters.fast.candidates import Candidates, boxes_of, stability_score
 from sapd_plugin.priors.segmenters.fast.geometry import Geometry
-from sapd_plugin.priors.segmenters.fast.mask_nms import mask_nms
 
 SIZES = [(321, 481), (481, 321), (64, 64), (1, 50), (50, 1), (720, 1280), (670, 1000), (1500, 1100)]
 

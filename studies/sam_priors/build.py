@@ -1,0 +1,189 @@
+"""Write the study's page and figures from the CSVs in results/.
+
+python -m studies.sam_priors.build            # README.md from report.md.j2, and results/*.png
+python -m studies.sam_priors.build --check    # write nothing; exit with 1 where a file would change
+
+No number is typed: the template prints what `measurements.Study` returns. A figure carries a digest of the numbers that
+it shows. Exit status: 0 done, 1 --check found a file that would change, 2 a CSV or the template is broken.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import sys
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+
+import matplotlib as mpl
+import pandas as pd
+from jinja2 import Environment, FileSystemLoader, StrictUndefined, TemplateError
+from PIL import Image
+
+from sapd_plugin.errors import SAPDError
+from sapd_plugin.files import write_atomically
+from studies.sam_priors.data.photos import COUNT, VALIDATION
+from studies.sam_priors.measurements import Study
+
+mpl.use('Agg')
+from matplotlib import pyplot as plt
+
+FOLDER = Path(__file__).parent
+TASKS = {'mini_derain': 'Deraining', 'mini_denoise': 'Denoising', 'mini_deblur': 'Deblurring'}
+TESTS = {
+    'Rain100L': 'Rain100L',
+    'CBSD68_rain': 'CBSD68, rain as in training',
+    'CBSD68_sigma25': 'CBSD68, sigma 25',
+    'CBSD68_sigma50': 'CBSD68, sigma 50',
+    'CBSD68_blur': 'CBSD68, camera shake',
+    'Levin': 'Levin, real camera shake',
+    'val': 'validation photos',
+}
+BASES = {'stock': 'stock', 'shuffled': "other images' masks", 'cascade': 'SPF without masks'}
+METHOD = 'spd_sgr'
+
+
+def primary(study: Study) -> pd.DataFrame:
+    """Return PSNR of SAPD's students less that of `BASES`: base, table, model, test, mean, half, count, certain."""
+    frame = pd.concat({base: study.difference(METHOD, base) for base in BASES}, names=['base']).reset_index()
+    return _in_order(frame[frame['table'].isin(list(TASKS))])
+
+
+def gains(study: Study, table: str) -> pd.DataFrame:
+    """Return PSNR less stock's of arms that were trained as long: arm, model, test, mean, half, count, certain."""
+    arms = study.arms(table)
+    arms = arms.loc[arms['comparable'], ['model', 'arm']]
+    frame = pd.concat({arm: study.difference(arm, 'stock') for arm in arms['arm']}, names=['arm'])
+    return _in_order(frame.xs(table, level='table').reset_index().merge(arms))
+
+
+def _in_order(frame: pd.DataFrame) -> pd.DataFrame:
+    frame = frame.assign(certain=frame['mean'].abs() > frame['half']).sort_values(
+        'model', ascending=False, kind='stable'
+    )
+    return frame.sort_values('test', key=lambda names: names.map(list(TESTS).index), kind='stable')
+
+
+def figures(study: Study) -> dict[str, pd.DataFrame]:
+    """Return the numbers of each figure by its file's name, with the columns panel, row and model."""
+    shown = primary(study)
+    names = {'panel': shown['base'].map(lambda base: f'over {BASES[base]}'), 'row': shown['test'].map(TESTS)}
+    drawn = {'answer.png': shown.assign(**names)}
+    for table in TASKS:
+        frame = gains(study, table)
+        drawn[f'gains_{table}.png'] = frame.assign(panel=frame['test'].map(TESTS), row=frame['arm'])
+    return drawn
+
+
+def digest(frame: pd.DataFrame) -> str:
+    """Return a fingerprint of the numbers that a figure shows; pictures differ between versions of matplotlib."""
+    numbers = frame[['mean', 'half']].round(6) + 0.0  # no -0.0
+    return hashlib.sha256(frame[['panel', 'row', 'model']].join(numbers).to_csv(index=False).encode()).hexdigest()
+
+
+def is_current(path: Path, frame: pd.DataFrame) -> bool:
+    """Return whether a figure exists and was drawn from these numbers."""
+    if not path.is_file():
+        return False
+    with Image.open(path) as image:
+        return image.info.get('Comment') == digest(frame)
+
+
+def draw(path: Path, frame: pd.DataFrame) -> None:
+    """Draw differences with their intervals: one panel per ``panel``, one colour per student."""
+    panels, rows, models = (list(dict.fromkeys(frame[name])) for name in ('panel', 'row', 'model'))
+    size = (2.4 + 2.6 * len(panels), 1.2 + 0.2 * len(rows) * len(models))
+    figure, grid = plt.subplots(
+        1, len(panels), figsize=size, sharex=True, sharey=True, layout='constrained', squeeze=False
+    )
+    rows = sorted(rows) if 'arm' in frame else rows
+    for axes, panel in zip(grid[0], panels):
+        axes.axvline(0, color='black', linewidth=0.8)
+        for number, model in enumerate(models):
+            own = frame[(frame['panel'] == panel) & (frame['model'] == model)]
+            heights = [rows.index(row) + (number - (len(models) - 1) / 2) * 0.3 for row in own['row']]
+            style = {'fmt': 'o', 'markersize': 4, 'capsize': 2, 'color': f'C{number}', 'label': model}
+            axes.errorbar(own['mean'], heights, xerr=own['half'], **style)
+        axes.set_title(panel, fontsize=9)
+        axes.set_xlabel('difference in PSNR (dB)', fontsize=8)
+        axes.tick_params(labelsize=8)
+        axes.grid(axis='x', alpha=0.3)
+    grid[0][0].set(yticks=range(len(rows)), yticklabels=rows, ylim=(len(rows) - 0.5, -0.5))
+    handles = {label: handle for axes in grid[0] for handle, label in zip(*axes.get_legend_handles_labels())}
+    figure.legend(handles.values(), handles.keys(), fontsize=8, loc='outside lower center', ncols=len(models))
+    figure.savefig(path, dpi=130, metadata={'Comment': digest(frame), 'Software': None})
+    plt.close(figure)
+
+
+def render(study: Study) -> str:
+    """Return the page.
+
+    Raises:
+        SAPDError: the template names what does not exist or was not measured.
+    """
+    environment = Environment(
+        loader=FileSystemLoader(FOLDER), undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )  # fmt: skip
+    names = {
+        'study': study,
+        'gains': partial(gains, study),
+        'primary': primary(study),
+        'tasks': TASKS,
+        'tests': TESTS,
+        'bases': BASES,
+    }
+    photos = {'train': COUNT - VALIDATION, 'val': VALIDATION}
+    try:
+        return environment.get_template('report.md.j2').render(**names, photos=photos)
+    except (TemplateError, KeyError) as error:
+        raise SAPDError(f'report.md.j2: {error} is not known, or not measured.') from error
+
+
+def build(results: Path, page: Path, check: bool) -> list[Path]:
+    """Write the page and its figures where they are not up to date.
+
+    Args:
+        results: folder of the CSVs, and of the figures.
+        page: Markdown file.
+        check: write nothing.
+
+    Returns:
+        The files that were, or with ``check`` would be, written.
+
+    Raises:
+        SAPDError: a CSV or the template is broken; nothing was written.
+    """
+    study = Study(results)
+    text = render(study)
+    stale = {results / name: frame for name, frame in figures(study).items() if not is_current(results / name, frame)}
+    changed = [*([] if page.is_file() and page.read_text(encoding='utf-8') == text else [page]), *stale]
+    if not check:
+        write_atomically(page, text)
+        for path, frame in stale.items():
+            draw(path, frame)
+    return changed
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command and return its exit status."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
+    )
+    parser.add_argument('--check', action='store_true', help='write nothing; exit with 1 where a file would change')
+    parser.add_argument('--results', type=Path, default=FOLDER / 'results', help='folder of the CSVs')
+    parser.add_argument('--page', type=Path, default=FOLDER / 'README.md', help='page to write')
+    options = parser.parse_args(arguments)
+    try:
+        changed = build(options.results, options.page, options.check)
+    except SAPDError as error:
+        print(f'error: {error}', file=sys.stderr)
+        return 2
+    for path in changed:
+        print(f'{path}: {"would change" if options.check else "written"}')
+    return 1 if options.check and changed else 0
+
+
+if __name__ == '__main__':
+    sys.exit(main())

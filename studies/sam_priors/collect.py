@@ -1,0 +1,164 @@
+"""Bring results/*.csv up to date with what was measured below a folder of results.
+
+python -m studies.sam_priors.collect [--output runs/tables] [--tables 'mini*']
+
+cells.csv takes every finished cell's results.json: one row per cell, test set and metric, at full precision.
+teacher.csv takes what `sapd evaluate-teacher` wrote into CELL/teacher, and segmentation.csv what
+`sapd evaluate-segmentation` wrote into CELL/segmentation/TEST: one row per image. A cell that was measured again
+replaces its old rows; the rows of other cells stay. Exit status: 0 done, 2 a mistake in the command, a result or a CSV.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Iterator, Sequence
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from sapd_plugin.cli.command import exit_status
+from sapd_plugin.errors import SAPDError
+from sapd_plugin.experiments.results import made_with
+from sapd_plugin.files import write_atomically
+from studies.sam_priors.measurements import AGREEMENT, PLACE, read
+
+RESULTS = Path(__file__).parent / 'results'
+TEST = ['protocol', 'quantise', 'sigma', 'images']
+PARTS = {
+    'training': ['iterations', 'as_published', 'batch', 'masks', 'seconds', 'finished', 'checkpoint', 'sha256'],
+    'cost': ['parameters', 'macs', 'milliseconds', 'over_stock', 'memory', 'shape', 'device', 'threads'],
+    'made_with': ['commit', 'torch', 'basicsr', 'mmagic', 'mmengine', 'mmcv'],
+}
+COLUMNS = [*PLACE, 'test', 'metric', 'value', *TEST, *(name for names in PARTS.values() for name in names), 'more']
+COLUMNS[COLUMNS.index('seconds')] = 'training_seconds'
+TEACHER = ['psnr_stock', 'psnr_y', 'psnr_z', 'psnr_z_shuffled', 'psnr_z_empty', 'rmse_y_z', 'rmse_y_target']
+
+
+def cell_rows(path: Path) -> Iterator[dict[str, Any]]:
+    """Yield the rows of a ``results.json``; none where the training has not finished.
+
+    Raises:
+        SAPDError: the file is not a results file.
+    """
+    try:
+        found = json.loads(path.read_text(encoding='utf-8'))
+        cell, tests, parts = found['cell'], found['tests'], {part: dict(found[part]) for part in PARTS}
+    except (ValueError, KeyError, TypeError) as error:
+        raise SAPDError(f'{path}: is not a results file ({error!r}). Delete it and run the cell again.') from error
+    if not parts['training'].get('finished', True):
+        return
+    known = {name: parts[part].pop(name, None) for part, names in PARTS.items() for name in names}
+    known['training_seconds'] = known.pop('seconds')
+    if known['shape'] is not None:
+        known['shape'] = 'x'.join(map(str, known['shape']))
+    rest = {
+        f'{part}.{name}': value for part, left in parts.items() for name, value in left.items() if value is not None
+    }
+    more = json.dumps(rest, sort_keys=True) if rest else ''
+    for test, about in tests.items():
+        for metric in sorted(about.keys() - set(TEST)):
+            if isinstance(about[metric], (int, float)):
+                shared = {name: about.get(name) for name in TEST}
+                yield {**cell, 'test': test, 'metric': metric, 'value': about[metric], **shared, **known, 'more': more}
+
+
+def image_rows(path: Path, place: Sequence[str], keys: Sequence[str], values: Sequence[str]) -> pd.DataFrame:
+    """Return one cell's rows of a tool's CSV: the cell's columns, test set, ``keys``, ``values`` and commit.
+
+    Args:
+        path: of the file; a value's column may be missing, but not all of them.
+        place: the cell, in the order of `PLACE`.
+        keys: columns that name a row.
+        values: columns to take.
+
+    Raises:
+        SAPDError: the file is not one of that tool.
+    """
+    names = {'photos': 'arm'}  # what the segmentation tool calls an arm is a column of the cell here
+    frame = read(path, [names.get(key, key) for key in keys], [])
+    if not frame.columns.intersection(list(values)).size:
+        raise SAPDError(f'{path}: found the columns {", ".join(frame)}, expected {", ".join(values)} among them.')
+    frame = frame.rename(columns={'arm': 'photos'}).reindex(columns=[*keys, *values], fill_value='')
+    shared = dict(zip([*PLACE, 'test'], [*place, path.parent.name]))
+    return pd.DataFrame(shared, frame.index).join(frame).assign(commit=made_with().get('commit', 'unknown'))
+
+
+def merge(path: Path, new: pd.DataFrame, by: Sequence[str], keys: Sequence[str]) -> int:
+    """Replace the rows of a CSV that have the same ``by`` as new ones, whole or not at all.
+
+    Rows whose values are as before keep their commit.
+
+    Args:
+        path: of the CSV, sorted by ``keys`` afterwards.
+        new: rows as text.
+        by: columns that name a measurement.
+        keys: columns that name a row.
+
+    Returns:
+        The number of measurements that were not in the file before.
+
+    Raises:
+        SAPDError: the file has different columns, or a row twice.
+    """
+    old = read(path, keys, []) if path.is_file() else new.iloc[:0]
+    if list(old) != list(new):
+        raise SAPDError(f'{path}: found the columns {", ".join(old)}, expected {", ".join(new)}.')
+    before, now = ({place: rows.sort_values(list(keys)) for place, rows in f.groupby(list(by))} for f in (old, new))
+    for place in before.keys() & now.keys():
+        if before[place].drop(columns='commit').values.tolist() == now[place].drop(columns='commit').values.tolist():
+            now[place] = before[place]
+    rows = pd.concat([*{**before, **now}.values()])
+    rows = rows.sort_values(list(keys), key=lambda column: column.astype(int) if column.name == 'seed' else column)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_atomically(path, rows.to_csv(index=False, lineterminator='\n'))
+    return len(now.keys() - before.keys())
+
+
+def collect(root: Path, tables: str, results: Path) -> None:
+    """Merge what was measured below ``root`` in tables of a name pattern.
+
+    Raises:
+        SAPDError: there is nothing, or a file is not what it should be.
+    """
+    found = {path.parent: path for path in sorted(root.glob('*/*/*/*/*/*/results.json'))}
+    cells = {folder: folder.relative_to(root).parts for folder in found}
+    cells = {folder: place for folder, place in cells.items() if fnmatchcase(place[1], tables)}
+    if not cells:
+        raise SAPDError(f"--output: found no results of tables '{tables}' in {root}.")
+    rows = pd.DataFrame([row for folder in cells for row in cell_rows(found[folder])], columns=COLUMNS, dtype=object)
+    rows = rows.map(lambda value: '' if value is None else str(value))
+    new = merge(results / 'cells.csv', rows, PLACE, [*PLACE, 'test', 'metric'])
+    taken = len(rows.drop_duplicates(PLACE))
+    print(f'{results / "cells.csv"}: {taken} cells, {new} of them new; {len(cells) - taken} are not finished')
+    for name, pattern, keys, values in (
+        ('teacher', 'teacher/teacher.csv', ['kind', 'image'], TEACHER),
+        ('segmentation', 'segmentation/*/images.csv', ['photos', 'image'], AGREEMENT),
+    ):
+        frames = [
+            image_rows(path, place, keys, values) for f, place in cells.items() for path in sorted(f.glob(pattern))
+        ]
+        if frames:
+            about = [*PLACE, 'test'] if '*' in pattern else PLACE
+            columns = [*about, *keys, *values, 'commit']
+            new = merge(results / f'{name}.csv', pd.concat(frames)[columns], about, [*about, *keys])
+            print(f'{results / f"{name}.csv"}: {len(frames)} measurements, {new} of them new')
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command and return its exit status."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
+    )
+    parser.add_argument('--output', type=Path, default=Path('runs/tables'), help='measurements (default: %(default)s)')
+    parser.add_argument('--tables', default='mini*', metavar='PATTERN', help='names of tables (default: %(default)s)')
+    parser.add_argument('--results', type=Path, default=RESULTS, help='folder of the CSVs')
+    options = parser.parse_args(arguments)
+    return exit_status(lambda: collect(options.output.resolve(), options.tables, options.results))
+
+
+if __name__ == '__main__':
+    sys.exit(main())

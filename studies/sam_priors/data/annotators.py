@@ -1,0 +1,110 @@
+"""Annotators' masks of the photos of MiniHuman: of all segmentations of a photo, the one that covers the others best.
+
+They are a yardstick for a segmenter's masks: priors cannot be much better than what annotators see.
+"""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from tqdm import tqdm
+
+from sapd_plugin.errors import SAPDError
+from sapd_plugin.evaluation.people import INDEX, People
+from sapd_plugin.files import image_size
+from sapd_plugin.priors.inspection.overlap import segmentation_covering
+from sapd_plugin.priors.labels import LabelMap
+from sapd_plugin.priors.store import MaskStoreWriter
+from studies.sam_priors.data.photos import Photos
+
+# What the store's manifest says of its masks; part of its fingerprint.
+SETTINGS = {
+    'segmenter': 'people',
+    'source': "BSDS, people's segmentations",
+    'annotator': 'the one whose segmentation covers those of the others best, on average',
+}
+
+
+class Segmented(NamedTuple):
+    """A photo, and its set (``rain100l`` or ``cbsd68``) and name there, by which its segmentations are found."""
+
+    photo: Path
+    subset: str
+    name: str
+
+
+def segmented_photos(segmentations: Path, sets: Mapping[str, Photos], any_count: bool) -> dict[str, Segmented]:
+    """Find one photo for each BSDS number that annotators segmented.
+
+    Args:
+        segmentations: folder of ``ID.mat`` and an index.csv of ``set``, ``image`` and ``bsds_id``.
+        sets: the photos of ``rain100l`` and ``cbsd68``, by name. The first photo in the index counts.
+        any_count: leave out what has no photo.
+
+    Raises:
+        SAPDError: there is no such index, or it names a different set or an unknown photo.
+    """
+    index = segmentations / INDEX
+    if not index.is_file():
+        raise SAPDError(f'--segmentations: found no {index}, expected an index of sets, images and BSDS numbers.')
+    with index.open(encoding='utf-8', newline='') as file:
+        rows = list(csv.DictReader(file))
+    if not rows or not {'set', 'image', 'bsds_id'} <= rows[0].keys():
+        raise SAPDError(f'--segmentations: found no columns set, image and bsds_id in {index}, expected them.')
+    photos: dict[str, Segmented] = {}
+    for row in rows:
+        name, subset = Path(row['image']).stem, row['set']
+        photo = sets.get(subset, {}).get(name)
+        if photo is not None:
+            photos.setdefault(row['bsds_id'], Segmented(photo, subset, name))
+        elif not any_count:
+            raise SAPDError(f'--segmentations: {index} names {row["image"]} of {subset}, expected one of {list(sets)}.')
+    if not photos:
+        raise SAPDError(f'--segmentations: {index} names none of the photos of {list(sets)}.')
+    return dict(sorted(photos.items()))
+
+
+def write_masks(store: Path, segmentations: Path, photos: Mapping[str, Segmented]) -> None:
+    """Write one label map per photo, under its BSDS number; existing ones are kept.
+
+    Raises:
+        SAPDError: a file is not a BSDS file, a segmentation and its photo have different sizes, or the store holds
+            other masks.
+    """
+    readers = {subset: People(segmentations, subset) for subset in {one.subset for one in photos.values()}}
+    for one in photos.values():
+        readers[one.subset].check([one.name])
+    with MaskStoreWriter(store, {**SETTINGS, 'note': f'{len(photos)} photos'}) as writer:
+        missing = [key for key in photos if not writer.done(key)]
+        print(f"{store.parent.name}/{store.name}: {len(photos)} annotators' masks: {len(missing)} to do")
+        for key in tqdm(missing, 'annotators', unit='image', disable=not missing, mininterval=0.5):
+            drawn = readers[photos[key].subset].annotators(photos[key].name)
+            size = image_size(photos[key].photo)
+            if wrong := [one.shape for one in drawn if one.shape != size]:
+                raise SAPDError(f'--segmentations: {key}.mat is of {wrong[0]}, its photo of {size}.')
+            chosen = drawn[most_agreed(drawn)]
+            # Each value is a segment, 0 as well; in a label map 0 means no mask.
+            writer.put(key, LabelMap.from_labels(chosen - chosen.min() + 1))
+
+
+def most_agreed(drawn: Sequence[np.ndarray]) -> int:
+    """Return whose segmentation covers those of the others best, on average; the first of equals.
+
+    Args:
+        drawn: (H,W) integers each, at least one.
+
+    >>> halves, thirds = np.array([[1, 1, 1, 2, 2, 2]]), np.array([[1, 1, 2, 2, 3, 3]])
+    >>> most_agreed([thirds, halves, halves])
+    1
+    """
+    if len(drawn) < 2:
+        return 0
+    scores = [
+        np.mean([segmentation_covering(own - own.min() + 1, other) for i, other in enumerate(drawn) if i != number])
+        for number, own in enumerate(drawn)
+    ]
+    return int(np.argmax(scores))

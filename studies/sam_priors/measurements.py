@@ -1,0 +1,232 @@
+"""The study's CSVs as frames: checked when read, and summarised as means with 95 % intervals, paired by seed."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from scipy.stats import t
+
+from sapd_plugin.errors import SAPDError
+
+PLACE = ['framework', 'table', 'model', 'size', 'arm', 'seed']
+DIGITS = {'psnr': 3, 'ssim': 4, 'masks': 1}
+REFERENCES = {'y': 'psnr_y', "z with another photo's masks": 'psnr_z_shuffled', 'z without masks': 'psnr_z_empty'}
+COST = ['parameters', 'macs', 'milliseconds', 'over_stock', 'memory']
+AGREEMENT = ['mIoU', 'covering', 'covered', 'matched IoU', 'human best', 'human mean', 'masks', 'coverage']
+
+
+def read(
+    path: Path, keys: Sequence[str], numbers: Sequence[str], optional: Sequence[str] = (), texts: Sequence[str] = ()
+) -> pd.DataFrame:
+    """Read a CSV.
+
+    Args:
+        path: of the file.
+        keys: columns that name a row; no two rows share them.
+        numbers: columns of finite numbers.
+        optional: columns of finite numbers that may be empty or ``nan``.
+        texts: further columns that have to be there.
+
+    Raises:
+        SAPDError: no such file, or a file that is not as described; the message names file, line and column.
+    """
+    if not path.is_file():
+        raise SAPDError(f'found no file {path}.')
+    with path.open(encoding='utf-8', newline='') as file:
+        lengths = [len(row) for row in csv.reader(file)]
+    if not any(lengths):
+        raise SAPDError(f'{path}: found no line, expected one of column names.')
+    for line, length in enumerate(lengths, start=1):
+        if length != lengths[0]:
+            raise SAPDError(f'{path} line {line}: found {length} values, expected {lengths[0]}.')
+    frame = pd.read_csv(path, dtype=str, keep_default_na=False)
+    if missing := [name for name in (*keys, *numbers, *optional, *texts) if name not in frame]:
+        raise SAPDError(f'{path}: found no column {", ".join(missing)}; its columns are {", ".join(frame)}.')
+    if (twice := frame.duplicated(list(keys))).any():
+        row = frame.loc[twice.idxmax(), list(keys)]
+        raise SAPDError(f'{path} line {twice.idxmax() + 2}: found {", ".join(row)} again, expected it once.')
+    for name in (*numbers, *optional):
+        column = pd.to_numeric(frame[name], errors='coerce')
+        wrong = ~np.isfinite(column) & ~(frame[name].isin(['', 'nan']) & (name in optional))
+        if wrong.any():
+            found = frame[name][wrong.idxmax()]
+            raise SAPDError(f"{path} line {wrong.idxmax() + 2}, {name}: found '{found}', expected a finite number.")
+        frame[name] = column
+    return frame
+
+
+def summarise(values: pd.Series, by: Sequence[str]) -> pd.DataFrame:
+    """Return mean, half width of the 95 % confidence interval (Student's t; NaN for one value) and count by levels."""
+    groups = values.dropna().groupby(level=list(by))
+    count = groups.count()
+    half = groups.std() / count**0.5 * t.ppf(0.975, count - 1)
+    return pd.DataFrame({'mean': groups.mean(), 'half': half, 'count': count})
+
+
+def text(row: Mapping[str, float], digits: int = 3, signed: bool = True, bold: bool = False) -> str:
+    """Write ``mean ± half``, or the mean alone where there is no interval.
+
+    Args:
+        row: one of `summarise`.
+        digits: after the point.
+        signed: write a plus sign.
+        bold: set in bold where the interval excludes zero.
+    """
+    mean = round(row['mean'], digits) + 0.0  # no -0.000
+    words = f'{mean:{"+" if signed and mean else ""}.{digits}f}'
+    if not np.isnan(row['half']):
+        words += f' ± {row["half"]:.{digits}f}'
+    return f'**{words}**' if bold and abs(row['mean']) > row['half'] else words
+
+
+class Study:
+    """What was measured.
+
+    Attributes:
+        cells: cells.csv, a row per trained student, test set and metric.
+        setting: setting.csv, a row per setting that was tried for stock students.
+        ideas: ideas.csv, a row per idea.
+        ceilings: ceiling.csv, a row per weight of SPD and seed.
+        segments: segmentation.csv, a row per image and what was done to it.
+
+    Args:
+        folder: of the CSVs.
+
+    Raises:
+        SAPDError: a CSV is broken, or holds numbers that cannot be compared with each other.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.cells = read(
+            folder / 'cells.csv',
+            [*PLACE, 'test', 'metric'],
+            ['seed', 'value', 'images', 'iterations', 'training_seconds'],
+            ['batch', *COST],
+            ['protocol', 'quantise', 'sigma', 'masks', 'threads', 'commit', 'torch', 'basicsr', 'more'],
+        )
+        for same, by in (
+            (['framework', 'size'], ['table', 'model']),
+            (['iterations', 'batch', 'masks'], ['table', 'model', 'arm']),
+            (['protocol', 'quantise', 'sigma', 'images'], ['table', 'test']),
+        ):
+            kinds = self.cells.groupby(by)[same].nunique(dropna=False)
+            if (kinds > 1).any(axis=None):
+                place, column = kinds.stack().idxmax()[:-1], kinds.stack().idxmax()[-1]
+                raise SAPDError(
+                    f'{folder / "cells.csv"}: {", ".join(place)} has several values of {column}, expected one.'
+                )
+        self.setting = read(
+            folder / 'setting.csv',
+            ['task', 'student', 'patch', 'iterations', 'learning rate', 'beta2'],
+            [],
+            [f'PSNR of seed {seed}' for seed in range(3)],
+        )
+        self.ideas = read(folder / 'ideas.csv', ['idea'], [], texts=['expectation', 'arm', 'kept', 'why'])
+        self.ceilings = read(
+            folder / 'ceiling.csv', ['weight', 'seed'], ['psnr', 'psnr_teacher', 'iterations', 'images']
+        )
+        if (self.ceilings[['psnr_teacher', 'iterations', 'images']].nunique() > 1).any():
+            raise SAPDError(f'{folder / "ceiling.csv"}: found runs with several teachers, iterations or images.')
+        self._teacher = read(folder / 'teacher.csv', [*PLACE, 'kind', 'image'], [], ['psnr_z', *REFERENCES.values()])
+        self.segments = read(folder / 'segmentation.csv', [*PLACE, 'test', 'photos', 'image'], [], AGREEMENT)
+        places = ['table', 'model', 'test', 'metric', 'seed']
+        self._values = self.cells.pivot(index=places, columns='arm', values='value')
+        self._differences: dict[tuple[str, str, str], pd.DataFrame] = {}
+
+    def difference(self, arm: str, base: str, metric: str = 'psnr') -> pd.DataFrame:
+        """Return ``arm`` less ``base``, paired by seed, by table, model and test set, see `summarise`."""
+        key = arm, base, metric
+        if key not in self._differences:
+            gaps = (self._values[arm] - self._values[base]).xs(metric, level='metric')
+            self._differences[key] = summarise(gaps, ['table', 'model', 'test'])
+        return self._differences[key]
+
+    def over(self, table: str, model: str, test: str, arm: str, base: str, metric: str = 'psnr') -> str:
+        """Write the difference of two arms on one test set, in bold where it is certain; nothing if not measured."""
+        found = self.difference(arm, base, metric)
+        place = (table, model, test)
+        return text(found.loc[place], DIGITS[metric], bold=True) if place in found.index else ''
+
+    def gain(self, table: str, model: str, test: str, base: str = 'stock', arm: str = 'spd_sgr') -> str:
+        """Write a difference of PSNR in a sentence.
+
+        Raises:
+            SAPDError: it was not measured.
+        """
+        words = self.over(table, model, test, arm, base).strip('*')
+        if not words:
+            raise SAPDError(f'cells.csv: found no seed of {table}, {model}, {test} with both {arm} and {base}.')
+        return f'{words} dB'
+
+    def mean(self, table: str, model: str, test: str, arm: str, metric: str = 'psnr') -> str:
+        """Write an arm's mean over seeds."""
+        return f'{self._values.loc[(table, model, test, metric), arm].mean():.{DIGITS[metric]}f}'
+
+    def arms(self, table: str) -> pd.DataFrame:
+        """Return model, arm, seeds, iterations, mean seconds, and ``comparable``: trained for as long as stock."""
+        groups = self.cells[self.cells['table'] == table].groupby(['model', 'arm'], as_index=False)
+        frame = groups.agg(
+            seeds=('seed', 'nunique'), iterations=('iterations', 'first'), seconds=('training_seconds', 'mean')
+        )
+        stock = frame[frame['arm'] == 'stock'].set_index('model')['iterations']
+        frame['comparable'] = (frame['arm'] != 'stock') & (frame['iterations'] == frame['model'].map(stock))
+        frame = frame.sort_values('arm', key=lambda names: names.replace('stock', ''))
+        return frame.sort_values('model', ascending=False, kind='stable')
+
+    def teacher(self, *detailed: str) -> pd.DataFrame:
+        """Return how far z is ahead of `REFERENCES`, over whole tiles, and by kind of region for some tables."""
+        frame = self._teacher[(self._teacher['kind'] == 'whole') | self._teacher['table'].isin(detailed)]
+        by = ['table', 'arm', 'kind']
+        shown = frame.groupby(by).agg(images=('image', 'nunique'), seeds=('seed', 'nunique'))
+        for name, column in REFERENCES.items():
+            gaps = (frame['psnr_z'] - frame[column]).groupby([frame[key] for key in (*by, 'seed')]).mean()
+            shown[f'over {name}'] = summarise(gaps, by).apply(text, axis=1)
+        return shown.reset_index()
+
+    def losses(self, arm: str) -> pd.DataFrame:
+        """Return SPD's and SGR's share of the student's loss, and how far z is ahead of y in dB, as training logged."""
+        frame = self.cells[self.cells['arm'] == arm].drop_duplicates(PLACE).set_index(['table', 'model', 'seed'])
+        logs = pd.DataFrame(
+            [json.loads(more or '{}').get('training.logged', {}) for more in frame['more']], frame.index
+        )
+        # SPF's loss trains the second network alone.
+        total = logs.filter(regex='^l_').drop(columns='l_spf').sum(axis=1)
+        ahead = logs['psnr_refined'] - logs['psnr_restored']
+        shown = pd.DataFrame({'spd': logs['l_spd'] / total, 'sgr': logs['l_sgr'] / total, 'ahead': ahead})
+        return shown.groupby(level=['table', 'model']).mean().reset_index()
+
+    def ceiling(self) -> pd.DataFrame:
+        """Return mean PSNR by SPD's weight under a teacher that is far ahead, and the gain over weight 0."""
+        psnr = self.ceilings.set_index(['weight', 'seed'])['psnr']
+        stock = psnr.xs('0', level='weight')
+        gains = psnr - psnr.index.get_level_values('seed').map(stock).to_numpy()
+        means = summarise(psnr, ['weight'])
+        shown = pd.DataFrame({'seeds': means['count'], 'PSNR': means.apply(text, axis=1, signed=False)})
+        shown['over weight 0'] = summarise(gains, ['weight']).apply(text, axis=1)
+        shown.loc['0', 'over weight 0'] = ''
+        return shown.rename_axis('weight').reset_index()
+
+    def segmentation(self) -> pd.DataFrame:
+        """Return agreement by what was segmented; SAPD's less stock's with an interval over seeds, or images of one."""
+        frame = self.segments.assign(all=0).set_index(['all', 'photos', 'seed', 'image'])[AGREEMENT]
+        means = frame.groupby(level=['photos', 'seed']).mean().groupby(level='photos').mean()
+        gaps = frame.xs('sapd', level='photos') - frame.xs('stock', level='photos')
+        if self.segments['seed'].nunique() > 1:
+            gaps = gaps.groupby(level=['all', 'seed']).mean()
+        shown = pd.DataFrame(index=['degraded', 'stock', 'sapd', 'clean', 'sapd less stock'], columns=AGREEMENT)
+        for name in AGREEMENT:
+            digits = DIGITS.get(name, 3)
+            written = means[name].map(lambda mean, digits=digits: '' if np.isnan(mean) else f'{mean:.{digits}f}')
+            shown[name] = [*written.reindex(shown.index[:-1]), text(summarise(gaps[name], ['all']).loc[0], digits)]
+        return shown.rename_axis('photos').reset_index()
+
+    def cost(self) -> pd.DataFrame:
+        """Return what a student costs: size, and medians of time and memory."""
+        frame = self.cells.drop_duplicates(PLACE).dropna(subset='milliseconds')
+        frame = frame.assign(training=np.where(frame['masks'] == '', 'stock', 'SAPD'))
+        return frame.groupby(['model', 'training'], as_index=False)[COST].median()

@@ -1,0 +1,67 @@
+"""Records of YAML files: what nobody would read is refused, with its place and the nearest valid name."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Literal
+
+import msgspec
+import pytest
+
+from sapd_plugin.errors import SAPDError
+from sapd_plugin.structs import Record, convert, read_struct
+
+
+class Part(Record, frozen=True):
+    folder: str
+    count: int = 1
+
+
+class Whole(Record, frozen=True):
+    name: str
+    size: Literal['full', 'tiny'] = 'full'
+    sigma: int | float | None = None
+    types: tuple[str, ...] = msgspec.field(name='type', default=())
+    parts: Mapping[str, Part] = msgspec.field(default={})
+    more: tuple[Part, ...] | None = None
+
+
+def test_a_record_is_read_from_yaml(tmp_path):
+    path = tmp_path / 'whole.yml'
+    path.write_text('{name: a, sigma: 15, type: [b], parts: {c: {folder: d}}, more: [{folder: e, count: 2}]}')
+    found = read_struct(path, Whole)
+    assert found == Whole(
+        name='a', sigma=15, types=('b',), parts={'c': Part(folder='d')}, more=(Part(folder='e', count=2),)
+    )
+    assert isinstance(found.sigma, int)
+
+
+@pytest.mark.parametrize(
+    ('text', 'message'),
+    [
+        ('{nam: a}', r"whole.yml: unknown key 'nam'. Valid keys: .*type.* Did you mean 'name'"),
+        ('{name: a, size: tinny}', r"whole.yml.size: found 'tinny', expected one of full, tiny. Did you mean 'tiny'"),
+        ('{name: a, types: [b]}', r"whole.yml: unknown key 'types'.*Did you mean 'type'"),
+        ('{name: a, parts: {c: {foldr: d}}}', r"whole.yml.parts.c: unknown key 'foldr'.*Did you mean 'folder'"),
+        ('{name: a, parts: {c: {}}}', r"whole.yml.parts.c: found no key 'folder'"),
+        ('{name: a, more: [{folder: e, cuont: 2}]}', r"whole.yml.more\[0\]: unknown key 'cuont'"),
+        ('{name: a, more: [{folder: e, count: two}]}', r'whole.yml.more\[0\].count: Expected `int`, got `str`'),
+        ('[name]', 'found list, expected a mapping'),
+        ('a: [', 'not YAML'),
+    ],
+)
+def test_a_mistake_is_named_with_its_place(tmp_path, text, message):
+    path = tmp_path / 'whole.yml'
+    path.write_text(text)
+    with pytest.raises(SAPDError, match=message):
+        read_struct(path, Whole)
+
+
+def test_a_file_that_is_absent_is_named(tmp_path):
+    with pytest.raises(SAPDError, match='found no file .*absent.yml'):
+        read_struct(tmp_path / 'absent.yml', Whole)
+
+
+def test_a_value_of_another_kind_is_named():
+    with pytest.raises(SAPDError, match='here: Expected `object`, got `int`'):
+        convert(3, Part, 'here')
