@@ -12,7 +12,8 @@ import torch
 from torch import Tensor, nn
 
 from sapd_plugin.core import ToRGB
-from sapd_plugin.core.spf import SPF, image_index, select_image
+from sapd_plugin.core.outputs import image_index, select_image
+from sapd_plugin.core.spf import SPF
 from sapd_plugin.errors import SAPDError
 from sapd_plugin.evaluation.networks import build_network_from, load_student, read_basicsr_options
 

@@ -16,6 +16,7 @@ from mmengine.config import Config
 from sapd_plugin.experiments.config_changes import interval, move_data, set_keys, stretched
 from sapd_plugin.experiments.definitions import Table
 from sapd_plugin.experiments.framework import EvalSet, FrameworkRun, Launch, Log
+from sapd_plugin.metrics import canonical_color
 
 PLUGIN = 'sapd_plugin.mmagic'
 
@@ -26,11 +27,12 @@ class MMagicRun(FrameworkRun):
     """One training in MMagic, which works in ``work`` below the folder."""
 
     framework, suffix = 'mmagic', '.py'
+    iterations_key, batch_key = 'train_cfg.max_iters', 'train_dataloader.batch_size'
 
     @cached_property
     def options(self) -> dict[str, Any]:
         """The config of the training, with all bases merged into it."""
-        training, config = self.training, self._stock.to_dict()
+        training, config = self.training, self.stock.to_dict()
         set_keys(config, training.changes, str(training.stock))
         config = move_data(config, training.data)
         _load_plugin(config)
@@ -71,23 +73,9 @@ class MMagicRun(FrameworkRun):
         return _text(self.options)
 
     @property
-    def _stock(self) -> Config:
+    def stock(self) -> Config:
+        """The stock config, with all bases merged into it."""
         return _read(self.training.stock)
-
-    @property
-    def published_iterations(self) -> int:
-        """``train_cfg.max_iters`` of the stock config."""
-        return int(self._stock.train_cfg.max_iters)
-
-    @property
-    def published_batch(self) -> int:
-        """``train_dataloader.batch_size`` of the stock config."""
-        return int(self._stock.train_dataloader.batch_size)
-
-    @property
-    def iterations(self) -> int:
-        """``train_cfg.max_iters``."""
-        return int(self.options['train_cfg']['max_iters'])
 
     @property
     def inputs(self) -> Path:
@@ -216,7 +204,7 @@ def add_priors(config: dict[str, Any], blocks: Mapping[str, Mapping[str, Any]]) 
 def _dataloader(test_set: EvalSet) -> dict[str, Any]:
     table = test_set.table
     load = [{'type': 'LoadImageFromFile', 'key': key, 'channel_order': 'rgb'} for key in ('img', 'gt')]
-    grey = [{'type': 'MATLABGrey'}] if table.protocol == 'grey' else []
+    grey = [{'type': 'MATLABGrey'}] if canonical_color(table.protocol) == 'gray' else []
     noise = [] if table.sigma is None else [{'type': 'GaussianNoise', 'sigma': table.sigma, 'seed': 0}]
     return {
         'num_workers': 1,
