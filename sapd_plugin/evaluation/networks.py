@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -79,20 +79,17 @@ def read_basicsr_options(config: Path, keys: Sequence[str], expected: str = 'a B
     Raises:
         SAPDError: the file is not YAML, or lacks a key.
     """
-    import yaml
-
     alias_functional_tensor()
-    from basicsr.utils.options import ordered_yaml
+    from sapd_plugin.basicsr.delta import read_options
 
     try:
-        with config.open(encoding='utf-8') as file:
-            opt = yaml.load(file, Loader=ordered_yaml()[0])  # BasicSR's own loader, for its own configs
-    except yaml.YAMLError as error:
-        raise SAPDError(f'{config}: cannot be read ({error}), expected {expected}.') from error
+        opt = read_options(config.read_text(encoding='utf-8'))
+    except SAPDError as error:
+        raise SAPDError(f'{config}: {error}') from error
     for key in keys:
-        if not isinstance(opt, Mapping) or key not in opt:
+        if key not in opt:
             raise SAPDError(f"{config}: found no '{key}', expected {expected}.")
-    return dict(opt)
+    return opt
 
 
 def _basicsr(config: Path) -> nn.Module:

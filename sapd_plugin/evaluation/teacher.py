@@ -40,8 +40,6 @@ class Teacher:
         for name, path in (('--config', config), ('student', student), ('SPF', spf), ('--reference', reference)):
             if path is not None and not path.is_file():
                 raise SAPDError(f'{name}: found no file {path}, expected one of a SAPD training.')
-        import sapd_plugin.basicsr  # noqa: F401  (the YAML may call a function of it)
-
         opt = read_basicsr_options(config, ['network_g', 'network_spf', 'datasets'], _EXPECTED)
         if 'train' not in opt['datasets']:
             raise SAPDError(f"{config}: found no 'datasets.train', expected {_EXPECTED}.")

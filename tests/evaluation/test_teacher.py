@@ -1,15 +1,14 @@
-"""The look into a SAPD training: a real, short one, and scores that can be worked out by hand."""
+"""Evaluation of the teacher: a real, short training, and scores that can be computed by hand."""
 
 from __future__ import annotations
 
-import csv
 from pathlib import Path
 
 import cv2
 import numpy as np
+import pandas as pd
 import pytest
 import torch
-import yaml
 
 from sapd_plugin.cli import evaluate_teacher
 from sapd_plugin.evaluation.teacher import Teacher, find_run
@@ -17,60 +16,26 @@ from sapd_plugin.evaluation.teacher_picture import CROP, Extremes
 from sapd_plugin.evaluation.teacher_scores import KINDS, WHOLE, psnr, region_kinds, score, table
 from sapd_plugin.priors.extraction.images import read_image
 from sapd_plugin.priors.store import MaskStore
+from tests.adapters_basicsr.recipes import DELETE, STOCK, run_train, sapd_options, write_yaml
 from tests.photos import ROOT, make_pairs, make_store, run, segmented
 
 pytest.importorskip('basicsr')
 
-OPTIONS = {
-    'name': 'sapd',
-    'model_type': 'SAPDModel',
-    'scale': 1,
-    'num_gpu': 0,
-    'manual_seed': 3,
-    'network_g': {'type': 'SRVGGNetCompact', 'num_feat': 8, 'num_conv': 2, 'upscale': 1},
-    'network_spf': {'type': 'SPF', 'planes': 4},
-    'path': {'pretrain_network_g': None, 'strict_load_g': True, 'resume_state': None},
-    'train': {
-        'ema_decay': 0.5,
-        'optim_g': {'type': 'Adam', 'lr': 1e-3, 'betas': [0.9, 0.99]},
-        'scheduler': {'type': 'MultiStepLR', 'milestones': [100], 'gamma': 0.5},
-        'total_iter': 12,
-        'warmup_iter': -1,
-        'pixel_opt': {'type': 'L1Loss', 'loss_weight': 1.0, 'reduction': 'mean'},
-        'spd_opt': {'type': 'SPDLoss', 'loss_weight': 0.1},
-    },
-    'val': {'val_freq': 1000, 'save_img': False},
-    'logger': {'print_freq': 10, 'save_checkpoint_freq': 1000, 'use_tb_logger': False},
-}
+NETWORK, BRANCH = STOCK['network_g'], {'type': 'SPF', 'planes': 4}
 
 
 @pytest.fixture(scope='module')
 def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A training of a few steps, the pairs as input/ and target/, and masks of them."""
     folder = tmp_path_factory.mktemp('trained')
-    made = make_pairs(folder / 'made', 3, (112, 128))
-    (folder / 'pairs').mkdir()
+    pairs = make_pairs(folder / 'pairs', 3, (112, 128))
     for side, kind in (('input', 'rainy'), ('target', 'clean')):
-        (made / kind).rename(folder / 'pairs' / side)
-    make_store(folder / 'masks', folder / 'pairs/target', segmented)
-    dataset = {
-        'name': 'pairs',
-        'type': 'PairedImageMaskDataset',
-        'dataroot_gt': str(folder / 'pairs/target'),
-        'dataroot_lq': str(folder / 'pairs/input'),
-        'mask_store': str(folder / 'masks'),
-        'io_backend': {'type': 'disk'},
-        'gt_size': 32,
-        'use_hflip': True,
-        'use_rot': True,
-        'num_worker_per_gpu': 0,
-        'batch_size_per_gpu': 2,
-        'dataset_enlarge_ratio': 8,
-        'prefetch_mode': None,
-    }
-    (folder / 'sapd.yml').write_text(yaml.safe_dump({**OPTIONS, 'datasets': {'train': dataset}}, sort_keys=False))
-    result = run([str(ROOT / 'tools/basicsr_train.py'), '-opt', str(folder / 'sapd.yml')], folder)
-    assert result.returncode == 0, result.stdout[-3000:]
+        (pairs / kind).rename(pairs / side)
+    make_store(folder / 'masks', pairs / 'target', segmented)
+    changes = {'dataroot_gt': f'{pairs}/target', 'dataroot_lq': f'{pairs}/input', 'gt_size': 32}
+    changes = {f'datasets:train:{key}': value for key, value in {**changes, 'dataset_enlarge_ratio': 8}.items()}
+    changes |= {'datasets:val': DELETE, 'train:total_iter': 12, 'train:ema_decay': 0.5, 'network_spf': BRANCH}
+    run_train(write_yaml(sapd_options(pairs, folder / 'masks', **changes), folder / 'sapd.yml'), folder)
     return folder
 
 
@@ -86,22 +51,20 @@ def test_a_training_as_a_user_looks_at_it(trained: Path, tmp_path: Path) -> None
     result = run([str(ROOT / 'tools/evaluate_teacher.py'), *command, '--reference', str(student)], trained)
     assert result.returncode == 0, result.stdout[-3000:]
     assert (tmp_path / 'table.md').read_text() in result.stdout
-    with (tmp_path / 'teacher.csv').open() as file:
-        rows = list(csv.DictReader(file))
-    assert {row['image'] for row in rows} == {'001', '002', '003'}
-    for name in ('001', '002', '003'):
-        mine = {row['kind']: row for row in rows if row['image'] == name}
-        parts = [row for kind, row in mine.items() if kind != WHOLE]
-        pixels = np.array([int(row['pixels']) for row in parts])
-        assert pixels.sum() == int(mine[WHOLE]['pixels']) == 112 * 128
+    rows = pd.read_csv(tmp_path / 'teacher.csv', dtype={'image': str}).set_index('kind')
+    assert set(rows['image']) == {'001', '002', '003'}
+    for name, mine in rows.groupby('image'):
+        whole, parts = mine.loc[WHOLE], mine.drop(WHOLE)
+        assert parts['pixels'].sum() == whole['pixels'] == 112 * 128
         for arm in ('input', 'y', 'z', 'z_shuffled', 'z_empty', 'stock'):
-            errors = np.array([float(row[f'mse_{arm}']) for row in parts])
-            assert errors @ pixels / pixels.sum() == pytest.approx(float(mine[WHOLE][f'mse_{arm}']), abs=1e-4)
+            assert np.average(parts[f'mse_{arm}'], weights=parts['pixels']) == pytest.approx(
+                whole[f'mse_{arm}'], abs=1e-4
+            )
         rainy, clean = (cv2.imread(str(trained / 'pairs' / side / f'{name}.png')) for side in ('input', 'target'))
-        assert float(mine[WHOLE]['psnr_input']) == pytest.approx(cv2.PSNR(rainy, clean), abs=1e-4)
+        assert whole['psnr_input'] == pytest.approx(cv2.PSNR(rainy, clean), abs=1e-4)
         # The reference is the student itself here.
-        assert mine[WHOLE]['psnr_stock'] == mine[WHOLE]['psnr_y']
-        assert len({mine[WHOLE][f'psnr_{arm}'] for arm in ('y', 'z', 'z_shuffled', 'z_empty')}) == 4
+        assert whole['psnr_stock'] == whole['psnr_y']
+        assert len({whole[f'psnr_{arm}'] for arm in ('y', 'z', 'z_shuffled', 'z_empty')}) == 4
     assert read_image(tmp_path / 'picture.png').shape[1] == 6 * 2 * CROP
 
 
@@ -114,9 +77,9 @@ def test_y_is_the_ema_student_and_z_is_spf_of_it(trained: Path) -> None:
     found = Teacher(config, student, spf).restore(image, {'z': labels})
     saved = torch.load(student, weights_only=True)
     assert not all(torch.equal(saved['params'][key], saved['params_ema'][key]) for key in saved['params'])
-    network = build_network(dict(OPTIONS['network_g'])).eval()
+    network = build_network(dict(NETWORK)).eval()
     network.load_state_dict(saved['params_ema'])
-    branch = build_network({**OPTIONS['network_spf'], 'network': dict(OPTIONS['network_g'])}).eval()
+    branch = build_network({**BRANCH, 'network': dict(NETWORK)}).eval()
     branch.load_state_dict(torch.load(spf, weights_only=True)['params'])
     with torch.no_grad():
         y = network(torch.from_numpy(image.transpose(2, 0, 1).copy()).float()[None] / 255)
@@ -129,9 +92,9 @@ def test_y_is_the_ema_student_and_z_is_spf_of_it(trained: Path) -> None:
 @pytest.mark.slow
 def test_tiles_are_restored_each_by_itself(trained: Path, tmp_path: Path) -> None:
     assert evaluate(trained, tmp_path, '--patch', '48', '--limit', '2') == 0
-    with (tmp_path / 'teacher.csv').open() as file:
-        whole = {row['image']: row for row in csv.DictReader(file) if row['kind'] == WHOLE}
-    assert int(whole['002']['pixels']) == 96 * 96  # of 112 x 128
+    rows = pd.read_csv(tmp_path / 'teacher.csv', dtype={'image': str})
+    whole = rows[(rows['image'] == '002') & (rows['kind'] == WHOLE)].iloc[0]
+    assert whole['pixels'] == 96 * 96  # of 112 x 128
     teacher = Teacher(*find_run(trained / 'experiments/sapd', None))
     image, target = (read_image(trained / 'pairs' / side / '002.png') for side in ('input', 'target'))
     labels, errors = MaskStore(trained / 'masks').record('002').labels(), []
@@ -140,7 +103,7 @@ def test_tiles_are_restored_each_by_itself(trained: Path, tmp_path: Path) -> Non
             place = slice(top, top + 48), slice(left, left + 48)
             z = teacher.restore(image[place], {'z': labels[place]})['z']
             errors.append(np.square(255 * z - target[place]).mean())
-    assert float(whole['002']['mse_z']) == pytest.approx(np.mean(errors), abs=1e-4)
+    assert whole['mse_z'] == pytest.approx(np.mean(errors), abs=1e-4)
     assert evaluate(trained, tmp_path, '--patch', '120') == 2
 
 
