@@ -1,6 +1,6 @@
 """Speed of the plugin, each figure beside what it is compared with, measured in turn in one run.
 
-python tools/benchmark.py step|sgr|store|ranks|loader|infer|mmagic_step|mmagic_loader|all [--repeats N] [--masks DIR]
+python tools/benchmark.py step|sgr|store|ranks|loader|mmagic_step|mmagic_loader|all [--repeats N] [--masks DIR]
 python tools/benchmark.py extract --data DIR [--checkpoint FILE] [--photos N] [--points N] [--threads N]
     [--tuned-malloc]
 
@@ -29,7 +29,6 @@ BENCHMARKS = {
     'store': None,
     'ranks': None,
     'loader': 'basicsr',
-    'infer': 'basicsr',
     'mmagic_step': 'mmagic',
     'mmagic_loader': 'mmagic',
 }

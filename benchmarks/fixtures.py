@@ -50,7 +50,7 @@ def photo_pairs(folder: Path) -> Path:
     return folder
 
 
-def options(folder: Path, is_train: bool = True, **changes: Any) -> dict[str, Any]:
+def options(folder: Path, **changes: Any) -> dict[str, Any]:
     """Return BasicSR options as parse_options leaves them: EDSR-M at scale 1 on the pairs of a folder, on the CPU."""
     dataset = {
         'name': 'photos',
@@ -74,7 +74,7 @@ def options(folder: Path, is_train: bool = True, **changes: Any) -> dict[str, An
         'dist': False,
         'rank': 0,
         'world_size': 1,
-        'is_train': is_train,
+        'is_train': True,
         'datasets': {'train': dataset},
         'network_g': edsr,
         'path': {},

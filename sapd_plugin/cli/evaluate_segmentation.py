@@ -35,7 +35,7 @@ from sapd_plugin.errors import SAPDError, check_keys
 from sapd_plugin.evaluation.agreement import AGREEMENT, DESCRIPTIVE, PEOPLE
 from sapd_plugin.evaluation.arms import CLEAN, DEGRADED, Clean, arm_photos
 from sapd_plugin.evaluation.people import People
-from sapd_plugin.evaluation.segmentation import cut_masks, score, sheet
+from sapd_plugin.evaluation.segmentation import extract_arms, score, sheet
 from sapd_plugin.evaluation.statistics import markdown, write_csv, write_images_csv
 from sapd_plugin.priors.extraction.ranks import Rank
 from sapd_plugin.priors.inspection.overlays import write_png
@@ -90,7 +90,7 @@ def run(options: argparse.Namespace) -> None:
     about = list(describe(segmenter, device))
     print(*about, sep='\n')
 
-    masks = cut_masks(arms, options.output / 'masks', segmenter)
+    masks = extract_arms(arms, options.output / 'masks', segmenter)
     scores = score(masks, keys, people)
     shown = {arm: columns for arm, columns in scores.items() if arm != CLEAN or people is not None}
     measures = {**AGREEMENT, **(PEOPLE if people is not None else {})}

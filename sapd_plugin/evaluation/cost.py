@@ -45,13 +45,6 @@ class Cost:
         return {**asdict(self), 'shape': list(self.shape)}
 
 
-def measure(
-    network: nn.Module, shape: Sequence[int], *, repeats: int = 5, threads: int | None = None, memory: bool = True
-) -> Cost:
-    """Measure one network in eval mode on the device of its parameters, see `compare`."""
-    return compare({'network': network}, shape, repeats=repeats, threads=threads, memory=memory)['network']
-
-
 def compare(
     networks: Mapping[str, nn.Module],
     shape: Sequence[int],

@@ -35,7 +35,7 @@ class Masks:
         return self.store.record(key).labels()
 
 
-def cut_masks(arms: Mapping[str, Photos], output: Path, segmenter: Segmenter) -> dict[str, Masks]:
+def extract_arms(arms: Mapping[str, Photos], output: Path, segmenter: Segmenter) -> dict[str, Masks]:
     """Extract the masks of each arm into ``output/ARM``, or use those already there.
 
     Args:

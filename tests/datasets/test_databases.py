@@ -30,24 +30,12 @@ def expected(prepared: Path, side: str) -> dict[str, np.ndarray]:
 def test_basicsr_reads_the_lmdb_and_the_meta_file(prepared: Path) -> None:
     from basicsr.data.paired_image_dataset import PairedImageDataset
 
-    options = {'scale': 1, 'phase': 'val', 'gt_size': 16}
-    lmdb = PairedImageDataset(
-        {
-            **options,
-            'dataroot_gt': str(prepared / 'target_sub.lmdb'),
-            'dataroot_lq': str(prepared / 'input_sub.lmdb'),
-            'io_backend': {'type': 'lmdb'},
-        }
-    )
-    listed = PairedImageDataset(
-        {
-            **options,
-            'dataroot_gt': str(prepared / 'target_sub'),
-            'dataroot_lq': str(prepared / 'input_sub'),
-            'meta_info_file': str(prepared / 'meta_info_sub.txt'),
-            'io_backend': {'type': 'disk'},
-        }
-    )
+    def dataset(suffix: str, **more: str) -> PairedImageDataset:
+        roots = {'dataroot_gt': f'{prepared}/target_sub{suffix}', 'dataroot_lq': f'{prepared}/input_sub{suffix}'}
+        backend = {'type': 'lmdb' if suffix else 'disk'}
+        return PairedImageDataset({'scale': 1, 'phase': 'val', 'gt_size': 16, 'io_backend': backend, **roots, **more})
+
+    lmdb, listed = dataset('.lmdb'), dataset('', meta_info_file=f'{prepared}/meta_info_sub.txt')
     images = {key: expected(prepared, side) for key, side in (('gt', 'target'), ('lq', 'input'))}
     assert len(lmdb) == len(listed) == len(images['gt']) == 18
     for sample in [*lmdb, *listed]:

@@ -1,4 +1,4 @@
-"""Killed at any point, the same command goes on, and nothing half-written is taken for whole."""
+"""Killed at any point, the same command resumes, and no incomplete file is used."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def check_whole(folder: Path, lmdb_images: int = 0) -> None:
 @pytest.mark.parametrize(
     'steps', [[3, 20], [60, 12, 5]], ids=['while linking and cutting', 'while cutting and in an LMDB']
 )
-def test_a_killed_preparation_goes_on(steps: list[int], tmp_path: Path) -> None:
+def test_a_killed_preparation_resumes(steps: list[int], tmp_path: Path) -> None:
     stand_ins.make_split(tmp_path / 'source', load_manifest('gopro').splits['train'], 0, 4)
     command = ['gopro', '--source', str(tmp_path / 'source'), '--split', 'train', '--any-count', '--crop-size', '16']
     command += ['--step', '12', '--workers', '2', '--output']
@@ -79,7 +79,7 @@ def test_a_killed_preparation_goes_on(steps: list[int], tmp_path: Path) -> None:
     assert {path: data for path, data in images[0].items() if '.lmdb' not in path} == images[1]
 
 
-def test_a_killed_synthesis_goes_on(tmp_path: Path) -> None:
+def test_a_killed_synthesis_resumes(tmp_path: Path) -> None:
     for number in range(4):
         stand_ins.write(tmp_path / 'photos' / f'{number}.png')
     command = ['--synthetic', 'rain', '--source', str(tmp_path / 'photos'), '--workers', '2', '--output']

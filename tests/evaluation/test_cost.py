@@ -1,4 +1,4 @@
-"""What inference costs: counts against published figures and by hand; a SAPD student beside the stock one."""
+"""Cost of inference: counts against published figures and by hand; a SAPD student beside the stock one."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from torch import nn
 from sapd_plugin.archs import Restormer
 from sapd_plugin.cli import inference_cost
 from sapd_plugin.errors import SAPDError
-from sapd_plugin.evaluation.cost import compare, count_macs, measure
+from sapd_plugin.evaluation.cost import compare, count_macs
 from sapd_plugin.evaluation.networks import build_network_from, load_student
 from tests.networks import DropoutNet
 from tests.photos import ROOT
@@ -49,6 +49,10 @@ class Padded(nn.Module):
         height, width = image.shape[2:]
         padded = nn.functional.pad(image, (0, -width % 8, 0, -height % 8))
         return [self.body(padded)[..., :height, :width], image]
+
+
+def measure(network, shape, **settings):
+    return compare({'network': network}, shape, **settings)['network']
 
 
 def on_meta(build):
