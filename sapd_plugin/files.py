@@ -70,6 +70,8 @@ def image_size(image: str | os.PathLike[str] | bytes) -> tuple[int, int]:
         OSError: there is no such file, or it is not an image.
     """
     with Image.open(BytesIO(image) if isinstance(image, bytes) else image) as opened:
-        rotated = opened.format in _ROTATED_FORMATS and 5 <= opened.getexif().get(_EXIF_ORIENTATION, 1) <= 8
+        # Pillow would decode a complete PNG to look for EXIF data behind the pixels.
+        has_exif = opened.format in _ROTATED_FORMATS and (opened.format != 'PNG' or 'exif' in opened.info)
+        rotated = has_exif and 5 <= opened.getexif().get(_EXIF_ORIENTATION, 1) <= 8
         width, height = opened.size
     return (width, height) if rotated else (height, width)
