@@ -77,6 +77,7 @@ setup(
             'diffusers>=0.23,<0.29',
             'huggingface-hub<0.26',
             'transformers<4.47',
+            'albumentations>=1.3,<1.4',  # MMagic imports it and does not ask for it
             'setuptools<81',
         ],
         'sam': ['segment-anything'],

@@ -6,7 +6,8 @@ A leaf: standard library only, so that core, priors and the adapters can all use
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 
 
 class SAPDError(ValueError):
@@ -53,3 +54,16 @@ def check_count(key: str, value: object, at_least: int = 1) -> None:
     """
     if isinstance(value, bool) or not isinstance(value, int) or value < at_least:
         raise SAPDError(f'{key}: found {value!r}, expected an integer >= {at_least}.')
+
+
+@contextmanager
+def within(key: str) -> Iterator[None]:
+    """Put the config key of a block before the messages of the mistakes that are found inside ``with``.
+
+    Framework-neutral code names its own arguments; this turns ``encoding: found ...`` into
+    ``network_spf.encoding: found ...``.
+    """
+    try:
+        yield
+    except SAPDError as error:
+        raise SAPDError(f'{key}.{error}') from error

@@ -1,4 +1,4 @@
-"""White Gaussian noise as denoising papers add it: the same in both frameworks. Knows no framework."""
+"""White Gaussian noise as denoising papers add it: the same in both frameworks, independent of either."""
 
 from __future__ import annotations
 
@@ -8,26 +8,26 @@ from typing import Any
 import numpy as np
 import torch
 
-from sapd_plugin.errors import SAPDError
+from sapd_plugin.errors import SAPDError, check_count
 
 
 class NoiseSource:
-    """Adds white Gaussian noise to one image after the other.
+    """Adds white Gaussian noise to images, one at a time.
 
     Without a seed, for training, the noise comes from torch's stream of the process. In a loader's workers that stream
-    begins anew in each epoch, from the run's seed; NumPy's repeats itself in each epoch of BasicSR. With a seed, for
+    is seeded again in each epoch from the run's seed; NumPy's repeats itself in each BasicSR epoch. With a seed, for
     testing, every image gets what ``np.random.seed(seed)`` and ``np.random.normal`` give (KAIR's and other authors'
     tests), and no other stream is touched.
 
     Args:
         where: the config key that holds the settings, for messages.
-        sigma: standard deviation on the 0-255 scale, or (lowest, highest), of which each image gets a uniform draw.
-        seed: of each image's noise; None draws on.
-        clip: to the range of 8-bit images. Papers do not, so that the noise stays Gaussian.
+        sigma: standard deviation on the 0-255 scale, or (lowest, highest), drawn uniformly per image.
+        seed: seed of each image's noise; None continues the stream.
+        clip: clip to the range of 8-bit images. Papers do not, so that the noise stays Gaussian.
 
     Raises:
-        SAPDError: a sigma that is negative, no number or no pair, a range where a seed asks for one level, or a seed or
-            ``clip`` of another type.
+        SAPDError: ``sigma`` is negative or not a number or a pair of numbers; a range is given with a seed; ``seed`` or
+            ``clip`` has the wrong type.
 
     >>> noisy = NoiseSource('test', 25, seed=0)(np.zeros((2, 2, 3), np.float32), peak=255)
     >>> noisy.ravel()[:3].round(2).tolist(), noisy.dtype
@@ -42,8 +42,10 @@ class NoiseSource:
                 f'{where}.sigma: found {sigma!r}, expected a number of at least 0, on the 0-255 scale, or [lowest, '
                 'highest].'
             )
-        if seed is not None and (not isinstance(seed, int) or isinstance(seed, bool) or not 0 <= seed < 2**32):
-            raise SAPDError(f'{where}.seed: found {seed!r}, expected a whole number from 0 to 2^32 - 1, or nothing.')
+        if seed is not None:
+            check_count(f'{where}.seed', seed, at_least=0)
+            if seed >= 2**32:
+                raise SAPDError(f'{where}.seed: found {seed}, expected an integer below 2^32.')
         if seed is not None and levels[0] != levels[1]:
             raise SAPDError(f'{where}.sigma: found {sigma!r}, but with a seed, for testing, one level is expected.')
         if not isinstance(clip, bool):
@@ -55,7 +57,7 @@ class NoiseSource:
         """Return a noisy copy.
 
         Args:
-            image: (H,W,C), C in the order RGB where a test is to have its authors' draws; 0 to ``peak``.
+            image: (H,W,C), 0 to ``peak``; in RGB order if a test has to reproduce its authors' noise.
             peak: 1 or 255.
 
         Returns:

@@ -148,7 +148,7 @@ def test_prenet(measured, expected):
     assert abs(known['y/round'] - known['y']) > 10 * PSNR['abs']
 
 
-@pytest.mark.parametrize(('name', 'protocol'), [('dncnn', 'grey'), ('ffdnet', 'rgb')])
+@pytest.mark.parametrize(('name', 'protocol'), [('dncnn', 'gray'), ('ffdnet', 'rgb')])
 def test_denoisers(measured, expected, name, protocol):
     known, found = expected[name], measured['basicsr', name]
     assert found['psnr'] == pytest.approx(known['round'], **PSNR)

@@ -33,7 +33,7 @@ class FFDNet(nn.Module):
 
     Raises:
         SAPDError: a count below 1 (``nb``: 2), an unknown ``act_mode``, ``out_nc`` other than ``in_nc``, or a ``sigma``
-            that is no number of at least 0.
+            that is not a number >= 0.
     """
 
     def __init__(

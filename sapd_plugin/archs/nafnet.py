@@ -35,7 +35,7 @@ class NAFNet(nn.Module):
         dec_blk_nums: number of blocks of each decoder level, up to full size; as many levels as ``enc_blk_nums``.
 
     Raises:
-        SAPDError: a count that is no whole number of at least 1, or unequal numbers of levels.
+        SAPDError: a count that is not an integer >= 1, or unequal numbers of levels.
     """
 
     def __init__(
@@ -93,7 +93,7 @@ class NAFNetLocal(NAFNet):
         **kwargs: those of NAFNet.
 
     Raises:
-        SAPDError: as NAFNet, or sizes that are no whole numbers of at least 1.
+        SAPDError: as NAFNet, or sizes that are not integers >= 1.
     """
 
     def __init__(self, *args: Any, train_size: Sequence[int] = (256, 256), **kwargs: Any) -> None:

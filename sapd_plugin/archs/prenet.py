@@ -70,7 +70,7 @@ class PRN(_Progressive):
         img_channel: channels of the image.
 
     Raises:
-        SAPDError: an argument that is no whole number of at least 1.
+        SAPDError: an argument that is not an integer >= 1.
     """
 
     lstm, shared = False, False

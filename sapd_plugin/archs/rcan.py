@@ -31,7 +31,7 @@ class RCAN(nn.Module):
         reduction: by how much the channel attention narrows them; at most ``n_feats``.
 
     Raises:
-        SAPDError: another scale, a count that is no whole number of at least 1, or a ``reduction`` above ``n_feats``.
+        SAPDError: another scale, a count that is not an integer >= 1, or a ``reduction`` above ``n_feats``.
     """
 
     def __init__(

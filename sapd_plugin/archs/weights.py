@@ -8,8 +8,8 @@ from torch import Tensor
 
 from sapd_plugin.errors import SAPDError
 
+# Keys that may hold the state dict; the first one present is used.
 WRAPPINGS = ('params_ema', 'params', 'state_dict', 'model', 'model_state_dict')
-"""Keys under which a state dict may lie; the first that is there is taken."""
 MMAGIC, PARALLEL = 'generator.', 'module.'
 
 

@@ -12,6 +12,7 @@ import torch
 from basicsr.data.paired_image_dataset import PairedImageDataset
 from basicsr.data.transforms import augment, paired_random_crop
 from basicsr.utils import FileClient, bgr2ycbcr, imfrombytes, img2tensor
+from basicsr.utils.registry import DATASET_REGISTRY
 from torch import Tensor
 from torchvision.transforms.functional import normalize
 
@@ -25,24 +26,26 @@ from sapd_plugin.priors.training import MASK_KEYS, Target, check_size, open_trai
 WHERE = 'datasets.train'
 
 
+@DATASET_REGISTRY.register()
 class PairedImageMaskDataset(PairedImageDataset):
     """PairedImageDataset (disk, meta file or LMDB) whose training samples also hold ``mask`` (1,H,W) int32.
 
     The random draws are those of the stock dataset, so a stock run and a SAPD run see the same patches.
 
     Args:
-        opt: as PairedImageDataset, and
+        opt: the options of PairedImageDataset, and
             mask_store: folder of a mask store made by ``sapd extract-masks``; needed for training.
             mask_filename_tmpl: how the store names an image whose ground truth is named '{}'; default '{}'.
-            mask_fingerprint: refuse a store whose settings' fingerprint is another one; optional.
-            mask_shuffle: a seed; each image gets another one's mask. A control, not a feature.
+            mask_fingerprint: refuse a store whose settings have a different fingerprint; optional.
+            mask_shuffle: a seed; each image gets the mask of a different one. A control, not a feature.
 
     Raises:
-        SAPDError: a misspelt key, no store, a missing, wrong-sized or corrupt mask, or another fingerprint. All of
-            them before the first step.
+        SAPDError: a misspelt key, no store, a missing, wrong-sized or corrupt mask, or a different fingerprint;
+            always before the first step.
     """
 
     store_is_optional = False
+    file_client: Any
 
     def __init__(self, opt: dict[str, Any]) -> None:
         check_keys(WHERE, (k for k in opt if str(k).startswith('mask')), MASK_KEYS)
@@ -79,13 +82,14 @@ class PairedImageMaskDataset(PairedImageDataset):
         return imfrombytes(self.file_client.get(path, client), float32=True)
 
     def record(self, index: int, gt: np.ndarray) -> Any:
-        """Return the mask record of an image of the store, whose size has to be that of ``gt`` (H,W,C)."""
+        """Return the stored mask record of an image; its size has to be that of ``gt`` (H,W,C)."""
+        assert self.store is not None
         record = self.store.record(self.keys[index])
-        check_size(WHERE, self.paths[index]['gt_path'], record.shape[:2], gt.shape[:2])
+        check_size(WHERE, self.paths[index]['gt_path'], record.shape[:2], (gt.shape[0], gt.shape[1]))
         return record
 
     def _key(self, gt_path: str) -> str:
-        """Name of an image's record: its path below dataroot_gt without the extension; an LMDB key as it is."""
+        """Return the key of an image's record: its path below dataroot_gt without extension, or its LMDB key."""
         key = gt_path if self.from_lmdb else mask_key(gt_path, self.gt_folder)
         return template_key(key, self.opt.get('mask_filename_tmpl', '{}'))
 
@@ -93,16 +97,16 @@ class PairedImageMaskDataset(PairedImageDataset):
         """Yield each ground truth with its size, reading headers alone."""
         if self.from_lmdb:
             lines = (Path(self.gt_folder) / 'meta_info.txt').read_text(encoding='utf-8').splitlines()
-            found = {line.split('.')[0]: re.search(r'\((\d+),\s*(\d+)', line) for line in lines}
+            found = {line.split('.')[0]: re.findall(r'\d+', line.partition('(')[2]) for line in lines}
         for key, paths in zip(self.keys, self.paths):
             gt_path = paths['gt_path']
             if self.from_lmdb:
-                height, width = (int(side) for side in found[gt_path].groups())
+                height, width = (int(side) for side in found[gt_path][:2])
                 yield Target(key, gt_path, (height, width))
             else:
                 yield Target(key, gt_path, image_size(gt_path))
 
 
 def mask_tensor(mask: np.ndarray) -> Tensor:
-    """Bring a mask (H,W,1) to what a batch holds: (1,H,W) int32."""
+    """Convert a mask (H,W,1) to the tensor of a sample, (1,H,W) int32."""
     return torch.from_numpy(np.ascontiguousarray(mask[None, ..., 0], dtype=np.int32))

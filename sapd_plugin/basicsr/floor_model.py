@@ -1,17 +1,19 @@
-"""A BasicSR model whose images are cut to 8 bits instead of rounded, as some authors measure theirs."""
+"""A BasicSR model whose images are truncated to 8 bits instead of rounded, as some authors measure theirs."""
 
 from __future__ import annotations
 
 from collections import OrderedDict
 
 from basicsr.models.sr_model import SRModel
+from basicsr.utils.registry import MODEL_REGISTRY
 from torch import Tensor
 
 
+@MODEL_REGISTRY.register()
 class FloorSRModel(SRModel):
-    """SRModel that hands the tester floor(255 x) / 255, which the tester's rounding then leaves alone.
+    """SRModel that passes floor(255 x) / 255 to the tester, whose rounding leaves it unchanged.
 
-    So PReNet's authors measure: they cast ``255 * output`` to uint8. Training is SRModel's.
+    PReNet's authors measure this way: they cast ``255 * output`` to uint8. Training is SRModel's.
     """
 
     def get_current_visuals(self) -> OrderedDict[str, Tensor]:

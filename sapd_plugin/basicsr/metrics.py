@@ -1,7 +1,7 @@
 """The metric protocols as BasicSR's metrics.
 
-BasicSR's tester hands a metric images that it has rounded to 8 bits. A protocol that cuts the fraction off needs
-``model_type: FloorSRModel``; one on unrounded images cannot be had.
+BasicSR's tester rounds images to 8 bits before it passes them to a metric. A protocol that truncates needs
+``model_type: FloorSRModel``; a protocol on unrounded images is not available.
 """
 
 from __future__ import annotations
@@ -11,23 +11,25 @@ from typing import Any
 
 import numpy as np
 from basicsr.metrics.metric_util import reorder_image
+from basicsr.utils.registry import METRIC_REGISTRY
 
 from sapd_plugin.errors import SAPDError, check_choice, check_keys
-from sapd_plugin.metrics import PROTOCOLS, check_metric, protocol_psnr, protocol_ssim
+from sapd_plugin.metrics import check_metric, find_protocol, protocol_psnr, protocol_ssim
 
 KEYS = ('type', 'protocol', 'crop_border', 'input_order', 'better')
 
 
+@METRIC_REGISTRY.register()
 def calculate_protocol_psnr(
     img: np.ndarray, img2: np.ndarray, protocol: str, crop_border: int = 0, input_order: str = 'HWC', **kwargs: Any
 ) -> float:
     """Return the PSNR in dB under a protocol of :data:`sapd_plugin.metrics.PROTOCOLS`.
 
     Args:
-        img: restored, BGR uint8 (H,W,3), or grey (H,W); as BasicSR's tester gives it.
+        img: restored, BGR uint8 (H,W,3), or gray (H,W); as BasicSR's tester gives it.
         img2: ground truth, same shape.
-        protocol: 'rgb', 'y', 'y_rounded' or 'grey'.
-        crop_border: pixels cut off each side.
+        protocol: 'rgb', 'y', 'y_rounded' or 'gray'.
+        crop_border: pixels cropped from each side.
         input_order: 'HWC' or 'CHW'.
         **kwargs: BasicSR's ``better``.
 
@@ -37,6 +39,7 @@ def calculate_protocol_psnr(
     return _calculate(protocol_psnr, img, img2, protocol, crop_border, input_order, kwargs)
 
 
+@METRIC_REGISTRY.register()
 def calculate_protocol_ssim(
     img: np.ndarray, img2: np.ndarray, protocol: str, crop_border: int = 0, input_order: str = 'HWC', **kwargs: Any
 ) -> float:
@@ -76,8 +79,8 @@ def _check(where: str, block: Mapping[str, Any]) -> None:
     check_keys(where, block, KEYS)
     check_metric(where, block.get('protocol'), block.get('crop_border', 0))
     check_choice(f'{where}.input_order', block.get('input_order', 'HWC'), ('HWC', 'CHW'))
-    if PROTOCOLS[str(block['protocol'])].quantise == 'none':
+    if find_protocol(block['protocol']).quantise == 'none':
         raise SAPDError(
             f"{where}.protocol: found '{block['protocol']}', but BasicSR's tester rounds images to 8 bits before it "
-            "measures them. Take 'rgb', or test with MMagic."
+            "measures them. Use 'rgb', or test with MMagic."
         )

@@ -7,30 +7,32 @@ from typing import Any
 import numpy as np
 import torch
 from basicsr.data.transforms import augment, paired_random_crop
+from basicsr.utils.registry import DATASET_REGISTRY
 from torch import Tensor
 
 from sapd_plugin.basicsr.dataset import WHERE, PairedImageMaskDataset, mask_tensor
 from sapd_plugin.errors import SAPDError, check_choice
-from sapd_plugin.metrics import grey
+from sapd_plugin.metrics import canonical_color, gray
 from sapd_plugin.noise import NoiseSource
 
 
+@DATASET_REGISTRY.register()
 class GaussianNoiseDataset(PairedImageMaskDataset):
-    """Clean images, to which noise is added after crop and flips; with masks where there is a ``mask_store``.
+    """Clean images, to which noise is added after crop and flips; with masks if there is a ``mask_store``.
 
     A stock run and a SAPD run draw the same patches and the same noise: the stock run's config lacks ``mask_store``.
 
     Args:
-        opt: as PairedImageMaskDataset without ``dataroot_lq``, ``mean`` and ``std``, and
-            sigma: standard deviation on the 0-255 scale; for training also [lowest, highest], drawn for each image.
-            color: rgb (default), or grey: round(0.2989 R + 0.5870 G + 0.1140 B).
+        opt: the options of PairedImageMaskDataset without ``dataroot_lq``, ``mean`` and ``std``, and
+            sigma: standard deviation on the 0-255 scale; for training also [lowest, highest], drawn per image.
+            color: rgb (default), or gray: round(0.2989 R + 0.5870 G + 0.1140 B).
             clip: to the range of 8-bit images; default false.
             seed: of the noise that each image of a validation or test set gets; default 0. Not for training, whose
                 noise comes from the worker's torch stream.
             mask_store: optional here.
 
     Raises:
-        SAPDError: for settings that it cannot work with, and as PairedImageMaskDataset.
+        SAPDError: a missing or invalid setting, and as PairedImageMaskDataset.
     """
 
     store_is_optional = True
@@ -45,7 +47,7 @@ class GaussianNoiseDataset(PairedImageMaskDataset):
         self.noise = NoiseSource(where, opt['sigma'], seed, opt.get('clip', False))
 
     def __getitem__(self, index: int) -> dict[str, Any]:
-        """Return {'lq', 'gt': (C,h,w) float32 RGB or grey, 'lq_path', 'gt_path'}, and 'mask' (1,h,w) int32 in training.
+        """Return {'lq', 'gt': (C,h,w) float32 RGB or gray, 'lq_path', 'gt_path'}, and 'mask' (1,h,w) int32 in training.
 
         ``gt`` lies in [0, 1]; ``lq`` does not, unless ``clip`` is set.
         """
@@ -59,8 +61,8 @@ class GaussianNoiseDataset(PairedImageMaskDataset):
                 gt, mask = gt
                 masks['mask'] = mask_tensor(mask)
         gt = gt[..., ::-1]
-        if self.opt.get('color') == 'grey':
-            gt = (grey(np.round(gt * 255)) / 255).astype(np.float32)[..., None]
+        if canonical_color(self.opt.get('color')) == 'gray':
+            gt = (gray(np.round(gt * 255)) / 255).astype(np.float32)[..., None]
         images = {'lq': _tensor(self.noise(gt, peak=1)), 'gt': _tensor(gt)}
         return {**images, **masks, 'lq_path': path, 'gt_path': path}
 
@@ -68,14 +70,14 @@ class GaussianNoiseDataset(PairedImageMaskDataset):
 def _check(where: str, opt: dict[str, Any]) -> None:
     if opt.get('sigma') is None:
         raise SAPDError(f'{where}.sigma: missing, expected the standard deviation of the noise on the 0-255 scale.')
-    check_choice(f'{where}.color', opt.get('color', 'rgb'), ('rgb', 'grey'))
+    check_choice(f'{where}.color', canonical_color(opt.get('color', 'rgb')), ('rgb', 'gray'))
     if opt.get('scale', 1) != 1:
         raise SAPDError(f'scale: found {opt["scale"]}, but a denoiser keeps the size: 1 is expected.')
     for key in ('mean', 'std'):
         if opt.get(key) is not None:
             raise SAPDError(f'{where}.{key}: found {opt[key]}, but noise is measured in [0, 1]: leave it out.')
     if opt['phase'] == 'train' and opt.get('seed') is not None:
-        raise SAPDError(f'{where}.seed: the noise of training is drawn anew for each patch; manual_seed is its seed.')
+        raise SAPDError(f'{where}.seed: training draws new noise for each patch; manual_seed is its seed.')
 
 
 def _tensor(image: np.ndarray) -> Tensor:

@@ -1,4 +1,4 @@
-"""Optimizers: any of torch's, and the clipping of gradients, where BasicSR 1.4.2 knows Adam alone."""
+"""Optimizers from config blocks: any of torch's, with clipping of gradients."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import inspect
 from typing import Any
 
 import torch
-from basicsr.models.base_model import BaseModel
 from torch import nn
 from torch.optim import Optimizer
 
@@ -16,24 +15,18 @@ CLIP = 'clip_grad_norm'
 _UNFIT = ('Optimizer', 'LBFGS', 'SparseAdam')  # the abstract one; needs a closure; needs sparse gradients
 
 
-def allow_any_optimizer() -> None:
-    """Let every BasicSR model that keeps BasicSR's ``get_optimizer`` build its optimizers by :func:`get_optimizer`."""
-    BaseModel.get_optimizer = get_optimizer
-
-
-def get_optimizer(self: BaseModel, optim_type: str, params: Any, lr: float | None = None, **kwargs: Any) -> Optimizer:
+def build_optimizer(optim_type: str, params: Any, lr: float | None = None, **kwargs: Any) -> Optimizer:
     """Build the optimizer that a block such as ``train.optim_g`` describes.
 
     Args:
-        self: the model, as BasicSR's own method has it.
         optim_type: a class of :mod:`torch.optim`: Adam, AdamW, SGD, ...
-        params: parameters, or groups of them.
+        params: parameters or parameter groups.
         lr: learning rate.
         **kwargs: the class's own arguments, and ``clip_grad_norm``: before each step, scale the gradients of this
-            optimizer's parameters together to this L2 norm at most. NAFNet, HINet and Restormer take 0.01.
+            optimizer's parameters together to at most this L2 norm. NAFNet, HINet and Restormer use 0.01.
 
     Raises:
-        SAPDError: an unknown class or key, no learning rate, or a norm that is no positive number.
+        SAPDError: an unknown class or key, no learning rate, or a norm that is not a positive number.
     """
     where = 'train.optim_*'
     check_choice(f'{where}.type', optim_type, optimizer_names())

@@ -1,23 +1,25 @@
-"""Checks a BasicSR option tree before anything is built from it."""
+"""Checks of a BasicSR option tree before anything is built from it."""
 
 from __future__ import annotations
 
 import difflib
-import inspect
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from basicsr.utils.registry import ARCH_REGISTRY, LOSS_REGISTRY, MODEL_REGISTRY
+import yaml
+from basicsr.utils.options import ordered_yaml
+from basicsr.utils.registry import ARCH_REGISTRY, LOSS_REGISTRY, MODEL_REGISTRY, Registry
 
 from sapd_plugin.basicsr.metrics import check_metrics
-from sapd_plugin.core import check_stage
-from sapd_plugin.errors import SAPDError, check_keys, nearest
+from sapd_plugin.core import check_block, check_losses, check_stage, needs_stored_masks, refuse_base
+from sapd_plugin.errors import SAPDError, check_choice, check_keys, nearest
 
 TRAIN_KEYS = ('spf_opt', 'spd_opt', 'sgr_opt', 'sapd_opt', 'optim_spf')
 SAPD_KEYS = ('stage', 'output_index', 'online')
 
-# Base models whose batches the masks cannot follow; their descendants are refused with them.
+# Base models whose batches masks cannot follow; their subclasses are refused, too.
 REFUSED = {
     'RealESRGANModel': 'it degrades, pools and crops the batch again on the device, so masks lose their images',
     'RealESRNetModel': 'it degrades, pools and crops the batch again on the device, so masks lose their images',
@@ -26,27 +28,42 @@ REFUSED = {
 }
 
 
+def read_options(config: Path) -> dict[str, Any]:
+    """Read a BasicSR YAML of a training or a test.
+
+    Raises:
+        SAPDError: the file cannot be read, or lacks ``network_g``, or its ``model_type`` is unknown.
+    """
+    try:
+        with config.open(encoding='utf-8') as file:
+            opt = yaml.load(file, Loader=ordered_yaml()[0])  # BasicSR's own loader, for its own configs
+    except (OSError, yaml.YAMLError) as error:
+        raise SAPDError(f'--restored-by: {config} cannot be read ({error}), expected a BasicSR YAML.') from error
+    for key in ('model_type', 'network_g'):
+        if not isinstance(opt, Mapping) or key not in opt:
+            raise SAPDError(f"--restored-by: found no '{key}' in {config}, expected a BasicSR YAML.")
+    if _find(MODEL_REGISTRY, opt['model_type']) is None:
+        check_choice(f'{config}: model_type', opt['model_type'], sorted(MODEL_REGISTRY.keys()))
+    return dict(opt)
+
+
 def base_model_class(opt: Mapping[str, Any]) -> type:
-    """Return the class that SAPDModel is to wrap.
+    """Return the class that SAPDModel wraps.
 
     Raises:
         SAPDError: no such model in BasicSR's registry, or one that cannot keep masks aligned.
     """
     name = opt.get('base_model_type', 'SRModel')
-    names = sorted(MODEL_REGISTRY.keys())
-    found = name if name in names else f'{name}_basicsr'
-    if found not in names or name == 'SAPDModel':
-        others = [n for n in names if n != 'SAPDModel']
-        raise SAPDError(f"base_model_type: found '{name}', expected one of {', '.join(others)}.{nearest(name, others)}")
-    base = MODEL_REGISTRY.get(found)
-    for ancestor in inspect.getmro(base):
-        if ancestor.__name__ in REFUSED:
-            raise SAPDError(f'base_model_type: {name} cannot be used, because {REFUSED[ancestor.__name__]}.')
+    base = _find(MODEL_REGISTRY, name)
+    if base is None or name == 'SAPDModel':
+        names = sorted(set(MODEL_REGISTRY.keys()) - {'SAPDModel'})
+        raise SAPDError(f"base_model_type: found '{name}', expected one of {', '.join(names)}.{nearest(name, names)}")
+    refuse_base('base_model_type', base, REFUSED)
     return base
 
 
 def check_options(opt: Mapping[str, Any]) -> None:
-    """Refuse an option tree for training that SAPDModel would misread.
+    """Refuse training options that SAPDModel would misread.
 
     Raises:
         SAPDError: naming the key, what was found, what is expected and the nearest valid name.
@@ -56,15 +73,8 @@ def check_options(opt: Mapping[str, Any]) -> None:
     _refuse_misspelt('train.', train, TRAIN_KEYS)
     if not isinstance(opt.get('network_spf'), Mapping):
         raise SAPDError("network_spf: missing; SAPDModel needs a block with 'type: SPF' beside network_g.")
-    _check_type('network_spf.type', opt['network_spf'].get('type'), ARCH_REGISTRY)
-    if not train.get('spd_opt') and not train.get('sgr_opt'):
-        raise SAPDError(
-            'train: neither spd_opt nor sgr_opt is there, so the student would learn nothing from the masks. '
-            'Add {type: SPDLoss}, {type: SGRLoss} or both.'
-        )
-    for key in ('spf_opt', 'spd_opt', 'sgr_opt'):
-        if train.get(key):
-            check_loss(f'train.{key}', train[key])
+    check_block('network_spf', opt['network_spf'], partial(_find, ARCH_REGISTRY), ARCH_REGISTRY.keys())
+    check_losses('train', {key: train.get(key) for key in ('spd_opt', 'sgr_opt', 'spf_opt')}, check_loss)
     check_metrics(opt)
     sapd = train.get('sapd_opt') or {}
     check_keys('train.sapd_opt', sapd, SAPD_KEYS)
@@ -82,7 +92,7 @@ def check_options(opt: Mapping[str, Any]) -> None:
             'network_g cannot be used again: name a network with scale 1.'
         )
     dataset = opt['datasets']['train']
-    needs_store = not sapd.get('online') or sapd['online'].get('every', 1) != 1
+    needs_store = needs_stored_masks(sapd.get('online'))
     if dataset.get('type') == 'PairedImageDataset' and needs_store:
         raise SAPDError(
             "datasets.train.type: 'PairedImageDataset' loads no masks, expected 'PairedImageMaskDataset' and a "
@@ -92,30 +102,27 @@ def check_options(opt: Mapping[str, Any]) -> None:
         raise SAPDError('datasets.train.mask_store: missing, expected a folder made by `sapd extract-masks`.')
 
 
-def _check_type(key: str, name: object, registry: Any) -> None:
-    names = sorted(registry.keys())
-    if name not in names and f'{name}_basicsr' not in names:
-        raise SAPDError(f"{key}: found '{name}', expected a registered name.{nearest(name, names)}")
-
-
-def check_loss(key: str, block: Mapping[str, Any]) -> None:
-    """Refuse a loss block that LOSS_REGISTRY has no type for, or that holds a key nobody would read.
+def check_loss(key: str, block: Any) -> None:
+    """Refuse a loss block that LOSS_REGISTRY has no type for, or that has a key which its type does not read.
 
     Args:
-        key: of the block, for messages.
+        key: the block's config key, for messages.
         block: ``type`` and the loss's own arguments.
 
     Raises:
         SAPDError: naming the key, what was found and the nearest valid name.
     """
-    _check_type(f'{key}.type', block.get('type'), LOSS_REGISTRY)
-    parameters = inspect.signature(LOSS_REGISTRY.get(block['type'])).parameters
-    if not any(p.kind is inspect.Parameter.VAR_KEYWORD for p in parameters.values()):
-        check_keys(key, (k for k in block if k != 'type'), parameters)
+    check_block(key, block, partial(_find, LOSS_REGISTRY), LOSS_REGISTRY.keys())
+
+
+def _find(registry: Registry, name: str) -> Any:
+    """Look a name up as the registry's ``get`` does, without its printing; None if it is not registered."""
+    found = dict(iter(registry))
+    return found.get(name, found.get(f'{name}_basicsr'))
 
 
 def _refuse_misspelt(where: str, found: Mapping[str, Any], ours: tuple[str, ...]) -> None:
-    """BasicSR ignores keys that it does not know; one that is nearly ours is a typing error."""
+    """Refuse typing errors: BasicSR ignores keys that it does not know, so one that is nearly ours would do nothing."""
     for key in found:
         near = difflib.get_close_matches(str(key), ours, n=1, cutoff=0.8)
         if near and key not in ours and not _read_by_basicsr(str(key)):

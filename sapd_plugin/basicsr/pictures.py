@@ -8,27 +8,24 @@ from typing import Any
 from basicsr.utils import imwrite
 from torch import Tensor
 
-from sapd_plugin.core import Step, ToRGB
+from sapd_plugin.core import StepRecord
 from sapd_plugin.priors.inspection.pictures import strip
 
 
-def log_pictures(
-    degraded: Tensor, step: Step, to_rgb: ToRGB, iteration: int, tb_logger: Any, folder: str | None
-) -> None:
+def log_pictures(degraded: Tensor, record: StepRecord, iteration: int, tb_logger: Any, folder: str | None) -> None:
     """Send a strip of degraded, y, z, ground truth and mask to TensorBoard and, if asked, to a file.
 
     Args:
         degraded: (N,C,h,w) in the training space.
-        step: the step that is shown, of which the first sample is taken.
-        to_rgb: from the training space.
+        record: the step to show; its first sample is taken.
         iteration: counted from 1.
         tb_logger: a TensorBoard writer, or None.
         folder: writes ``folder/sapd/patch_{iteration}.png``; None writes no file.
     """
     if tb_logger is None and folder is None:
         return
-    photos = [photo.numpy() for photo in step.photos(degraded, to_rgb)]
-    picture = strip(photos, step.mask[0, 0].cpu().numpy())
+    photos = [photo.numpy() for photo in record.photos(degraded)]
+    picture = strip(photos, record.mask[0, 0].cpu().numpy())
     if tb_logger is not None:
         tb_logger.add_image('sapd/degraded_restored_refined_gt_mask', picture, iteration, dataformats='HWC')
     if folder is not None:

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from basicsr.models.base_model import BaseModel
 from basicsr.models.lr_scheduler import get_position_from_periods
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
@@ -18,16 +17,16 @@ KEYS = ('periods', 'restart_weights', 'eta_mins')
 
 
 class CosineAnnealingRestartCyclicLR(LRScheduler):
-    """BasicSR's CosineAnnealingRestartLR with a lowest rate for each period.
+    """BasicSR's CosineAnnealingRestartLR with a lowest rate per period.
 
     A period whose lowest rate is the initial rate holds it, as Restormer does for its first 92,000 iterations.
 
     Args:
-        optimizer: whose rates are set.
+        optimizer: the optimizer whose rates are set.
         periods: iterations of each period.
         restart_weights: factor of the initial rate at the start of each period.
         eta_mins: rate at the end of each period.
-        last_epoch: iteration to go on from; -1: from the start.
+        last_epoch: iteration to resume from; -1: from the start.
 
     Raises:
         SAPDError: lists of different lengths, or empty ones.
@@ -44,13 +43,13 @@ class CosineAnnealingRestartCyclicLR(LRScheduler):
         if not len(periods) == len(restart_weights) == len(eta_mins) > 0:
             raise SAPDError(
                 f'train.scheduler: found {len(periods)} periods, {len(restart_weights)} restart_weights and '
-                f'{len(eta_mins)} eta_mins, expected as many of each.'
+                f'{len(eta_mins)} eta_mins, expected the same number of each.'
             )
         self.periods, self.restart_weights, self.eta_mins = periods, restart_weights, eta_mins
         self.ends = [sum(periods[: i + 1]) for i in range(len(periods))]
         super().__init__(optimizer, last_epoch)
 
-    def get_lr(self) -> list[float]:
+    def get_lr(self) -> list[Any]:
         """Return the rate of each parameter group; after the last period its lowest rate."""
         now = min(self.last_epoch, self.ends[-1])
         i = get_position_from_periods(now, self.ends)
@@ -59,17 +58,23 @@ class CosineAnnealingRestartCyclicLR(LRScheduler):
         return [lowest + weight * 0.5 * (base - lowest) * (1 + math.cos(math.pi * done)) for base in self.base_lrs]
 
 
-def allow_cyclic_schedule() -> None:
-    """Let every BasicSR model that keeps BasicSR's ``setup_schedulers`` use the schedule by name."""
-    stock = BaseModel.setup_schedulers
+def add_cyclic(block: Mapping[str, Any], optimizers: Sequence[Optimizer], schedulers: list[LRScheduler]) -> bool:
+    """Append the schedule of each optimizer if a config block names it.
 
-    def setup_schedulers(self: Any) -> None:
-        block = self.opt['train']['scheduler']
-        if block.get('type') != NAME:
-            stock(self)
-            return
-        check_keys('train.scheduler', block, ('type', *KEYS))
-        settings = {key: value for key, value in block.items() if key != 'type'}
-        self.schedulers += [CosineAnnealingRestartCyclicLR(each, **settings) for each in self.optimizers]
+    Args:
+        block: ``train.scheduler``.
+        optimizers: the model's.
+        schedulers: the model's; extended in place.
 
-    BaseModel.setup_schedulers = setup_schedulers
+    Returns:
+        Whether the block names this schedule.
+
+    Raises:
+        SAPDError: an unknown key, lists of different lengths, or empty ones.
+    """
+    if block.get('type') != NAME:
+        return False
+    check_keys('train.scheduler', block, ('type', *KEYS))
+    settings = {key: value for key, value in block.items() if key != 'type'}
+    schedulers += [CosineAnnealingRestartCyclicLR(optimizer, **settings) for optimizer in optimizers]
+    return True

@@ -10,7 +10,7 @@ from typing import Any
 
 import basicsr.train
 
-from sapd_plugin.basicsr.resume import allow_cpu_resume
+from sapd_plugin.basicsr.patches import allow_cpu_resume
 from sapd_plugin.progress import ProgressFile
 
 

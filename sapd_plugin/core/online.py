@@ -1,39 +1,68 @@
-"""Masks cut while training, from what the student restores at that moment (METHOD.md, reading 1, a switch)."""
+"""Masks extracted during training from what the student restores (docs/method.md, section Masks)."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from sapd_plugin.errors import SAPDError
+from sapd_plugin.errors import check_count, within
+
+Segment = Callable[[np.ndarray], np.ndarray]
 
 
 class OnlineMasks:
-    """Segments the patches of a batch every so many iterations; in between the store's masks are used.
+    """Segments the patches of a batch every so many iterations; in between the masks of the batch are used.
 
     Args:
-        segment: an RGB uint8 (H,W,3) array -> (H,W) integer label map, 0 = no mask.
+        segment: maps an RGB uint8 (H,W,3) array to an (H,W) integer label map, 0 = no mask.
         every: 1 = at each iteration, so that no store is needed.
 
     Raises:
-        SAPDError: ``every`` is no whole number of at least 1.
+        SAPDError: ``every`` is not an integer of at least 1.
     """
 
-    def __init__(self, segment: Callable[[np.ndarray], np.ndarray], every: int = 1) -> None:
-        if isinstance(every, bool) or not isinstance(every, int) or every < 1:
-            raise SAPDError(f'online.every: found {every!r}, expected a whole number of at least 1.')
+    def __init__(self, segment: Segment, every: int = 1) -> None:
+        check_count('every', every)
         self.segment, self.every = segment, every
 
     def due(self, iteration: int) -> bool:
-        """Tell whether ``iteration``, counted from 1, takes new masks."""
+        """Return whether ``iteration``, counted from 1, takes new masks."""
         return iteration % self.every == 0
 
     @torch.no_grad()
     def __call__(self, rgb: Tensor) -> Tensor:
-        """Cut masks of RGB images (N,3,H,W), nominally in [0, 1]: (N,1,H,W) int32 on the same device."""
-        photos = (rgb.detach().float().clamp(0, 1) * 255).round().byte().permute(0, 2, 3, 1).cpu().numpy()
-        labels = np.stack([self.segment(photo).astype(np.int32) for photo in photos])
+        """Segment RGB images (N,3,H,W), nominally in [0, 1]; return (N,1,H,W) int32 on the same device."""
+        images = (rgb.detach().float().clamp(0, 1) * 255).round().byte().permute(0, 2, 3, 1).cpu().numpy()
+        labels = np.stack([self.segment(image).astype(np.int32) for image in images])
         return torch.from_numpy(labels).unsqueeze(1).to(rgb.device)
+
+
+def build_online(
+    key: str, block: Mapping[str, Any] | None, build: Callable[[Mapping[str, Any]], Segment]
+) -> OnlineMasks | None:
+    """Build :class:`OnlineMasks` from a config block; None without one.
+
+    Args:
+        key: the block's config key, for messages.
+        block: ``every`` and the segmenter's settings.
+        build: builds the segmenter from its settings.
+
+    Raises:
+        SAPDError: ``every`` is not an integer of at least 1, and whatever ``build`` refuses.
+    """
+    if not block:
+        return None
+    settings = dict(block)
+    every = settings.pop('every', 1)
+    segment = build(settings)
+    with within(key):
+        return OnlineMasks(segment, every)
+
+
+def needs_stored_masks(block: Mapping[str, Any] | None) -> bool:
+    """Return whether the batches have to hold masks, given the config block of the online masks."""
+    return not block or block.get('every', 1) != 1

@@ -1,6 +1,6 @@
 """The frozen semantic analyser: VGG-19 features (the paper says VGG-based; weights and layers are our reading).
 
-Any state dict of a VGG-19 will do, whatever its keys are called: its convolutions are taken in order and told by their
+Any state dict of a VGG-19 will do, whatever its keys: its convolutions are taken in order and recognized by their
 shapes. Two kinds differ in more than names:
 
 * torchvision's ("features.0.weight", ...): zero padding, input normalised with ImageNet's mean and deviation;
@@ -21,14 +21,16 @@ from torch.nn import functional as F
 
 from sapd_plugin.errors import SAPDError, check_choice
 
-_CONVS_A_BLOCK = (2, 2, 4, 4, 4)
-LAYERS = tuple(f'relu{b}_{c}' for b, count in enumerate(_CONVS_A_BLOCK, 1) for c in range(1, count + 1))
+_CONVS_PER_BLOCK = (2, 2, 4, 4, 4)
+LAYERS = tuple(f'relu{b}_{c}' for b, count in enumerate(_CONVS_PER_BLOCK, 1) for c in range(1, count + 1))
 TORCHVISION_FILE = 'vgg19-dcbb9e9d.pth'
 _WIDTHS = (64, 128, 256, 512, 512)
 
 
 def find_vgg(weights: str | os.PathLike[str] | None = None) -> Path | None:
-    """Look for VGG-19 weights: ``weights``, then $SAPD_VGG_CHECKPOINT, then torchvision's file in torch's hub cache.
+    """Return the path of VGG-19 weights, or None if there are none.
+
+    Looked at, in this order: ``weights``, $SAPD_VGG_CHECKPOINT, torchvision's file in torch's hub cache.
 
     Raises:
         SAPDError: ``weights`` or the variable names a file that does not exist.
@@ -46,11 +48,11 @@ class VGG19Features(nn.Module):
     """Frozen VGG-19 features of RGB images.
 
     Args:
-        layers: names out of :data:`LAYERS`, e.g. 'relu3_1'.
+        layers: names from :data:`LAYERS`, e.g. 'relu3_1'.
         weights: path of a checkpoint; None looks where :func:`find_vgg` says.
 
     Raises:
-        SAPDError: no weights found, an unknown layer, or one that the checkpoint does not reach.
+        SAPDError: no weights found, an unknown layer, or a layer that the checkpoint does not reach.
     """
 
     def __init__(self, layers: Sequence[str] = ('relu3_1',), weights: str | os.PathLike[str] | None = None) -> None:
@@ -85,7 +87,7 @@ class VGG19Features(nn.Module):
             found = tuple(convolutions[number][0].shape) if convolutions else 'no convolutions'
             if found != (width, channels, 3, 3):
                 raise SAPDError(
-                    f'weights: {path} is no VGG-19: expected weights of shape {(width, channels, 3, 3)} before '
+                    f'weights: {path} is not a VGG-19: expected weights of shape {(width, channels, 3, 3)} before '
                     f'{layer}, found {found}.'
                 )
             conv = nn.Conv2d(channels, width, 3, padding=1, padding_mode='reflect' if self.normalised else 'zeros')
@@ -95,11 +97,11 @@ class VGG19Features(nn.Module):
         self.eval()
 
     def train(self, mode: bool = True) -> VGG19Features:
-        """Stay in evaluation mode: the analyser is frozen."""
+        """Stay in evaluation mode, because the analyser is frozen."""
         return super().train(False)
 
     def stride(self, layer: str) -> int:
-        """Image pixels a feature cell of ``layer``, along each side."""
+        """Return the image pixels per feature cell of ``layer``, along each side."""
         return int(2 ** (int(layer[4]) - 1))
 
     def forward(self, image: Tensor) -> dict[str, Tensor]:
@@ -116,7 +118,7 @@ class VGG19Features(nn.Module):
 
 
 def _convolutions(state: Mapping[str, Any]) -> list[tuple[Tensor, Tensor]]:
-    """List (weight, bias) of each convolution, in the state dict's order; looks into 'state_dict' or 'params'."""
+    """Return (weight, bias) of each convolution, in the state dict's order; looks into 'state_dict' or 'params'."""
     for key in ('state_dict', 'params'):
         state = state.get(key, state)
     weights = {k: v for k, v in state.items() if k.endswith('weight') and isinstance(v, Tensor) and v.ndim == 4}

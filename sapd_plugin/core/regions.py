@@ -1,4 +1,4 @@
-"""Regions of label maps as tensors: ranking, majority down-sampling, region means.
+"""Regions of label maps as tensors: order by area, majority down-sampling, region means.
 
 Everything here works on a whole batch at once; no loop runs over images or regions.
 
@@ -13,20 +13,21 @@ from torch import Tensor
 from torch.nn import functional as F
 
 
-def rank_regions(labels: Tensor, max_regions: int, min_size: int = 1) -> tuple[Tensor, Tensor]:
+def region_order(labels: Tensor, max_regions: int, min_size: int = 1) -> tuple[Tensor, Tensor]:
     """Rename each image's regions to 1..R by descending area in this patch.
 
     Args:
         labels: (N,1,H,W), any integer dtype, 0 = no mask.
-        max_regions: keep this many of the largest regions of each image; the rest become 0.
+        max_regions: keep this many of the largest regions per image; the rest become 0.
         min_size: regions of fewer pixels become 0.
 
     Returns:
-        ranks (N,1,H,W) int64 in 0..R, and sizes (N,R) int64 in pixels, 0 where an image has fewer than R regions.
-        R is the largest number of regions that any image of the batch kept. Equal areas rank by label.
+        order (N,1,H,W) int64 in 0..R, 1 = the largest region, and sizes (N,R) int64 in pixels, 0 where an image has
+        fewer than R regions. R is the largest number of regions that any image of the batch kept. Regions of equal
+        area are ordered by label.
 
-    >>> ranks, sizes = rank_regions(torch.tensor([[[[7, 7, 7], [3, 0, 0]]]]), max_regions=8)
-    >>> ranks.tolist(), sizes.tolist()
+    >>> order, sizes = region_order(torch.tensor([[[[7, 7, 7], [3, 0, 0]]]]), max_regions=8)
+    >>> order.tolist(), sizes.tolist()
     ([[[[1, 1, 1], [2, 0, 0]]]], [[3, 1]])
     """
     n = labels.shape[0]
@@ -36,24 +37,23 @@ def rank_regions(labels: Tensor, max_regions: int, min_size: int = 1) -> tuple[T
     sizes = torch.bincount((flat + offset).reshape(-1), minlength=n * width).view(n, width)
     sizes[:, 0] = 0
     sizes[sizes < min_size] = 0
-    sizes, order = sizes.sort(dim=1, descending=True, stable=True)
+    sizes, by_size = sizes.sort(dim=1, descending=True, stable=True)
     kept = min(int((sizes > 0).sum(dim=1).max()), max_regions)
-    sizes, order = sizes[:, :kept], order[:, :kept]
-    rank_of_label = torch.zeros(n, width, dtype=torch.long, device=flat.device)
-    ranks = torch.arange(1, kept + 1, device=flat.device) * (sizes > 0)
-    rank_of_label.scatter_(1, order, ranks)
-    return rank_of_label.gather(1, flat).view(labels.shape), sizes
+    sizes, by_size = sizes[:, :kept], by_size[:, :kept]
+    order_of_label = torch.zeros(n, width, dtype=torch.long, device=flat.device)
+    order_of_label.scatter_(1, by_size, torch.arange(1, kept + 1, device=flat.device) * (sizes > 0))
+    return order_of_label.gather(1, flat).view(labels.shape), sizes
 
 
 def majority_downsample(labels: Tensor, stride: int, size: tuple[int, int]) -> Tensor:
-    """Bring a label map to a feature map's size: each cell takes the label that most of its pixels have.
+    """Bring a label map to a feature map's size: each cell takes the most frequent label of its pixels.
 
     A tie goes to the larger label: in a map ordered by descending area that is the smaller region, and a region
     before no mask.
 
     Args:
         labels: (N,1,H,W), any integer dtype.
-        stride: image pixels a feature cell, along each side.
+        stride: image pixels per feature cell, along each side.
         size: (h, w) of the feature map. Pixels beyond h*stride, w*stride are left out (pooling drops them too);
             cells beyond the image are 0.
 
@@ -79,41 +79,41 @@ def majority_downsample(labels: Tensor, stride: int, size: tuple[int, int]) -> T
     return ((run * base + blocks).amax(dim=-1) % base).unsqueeze(1)
 
 
-def region_masks(ranks: Tensor, regions: int, dtype: torch.dtype) -> Tensor:
-    """One binary plane a region.
+def region_masks(order: Tensor, regions: int, dtype: torch.dtype) -> Tensor:
+    """Return one binary plane per region.
 
     Args:
-        ranks: (N,1,H,W) integer, from :func:`rank_regions`.
-        regions: number of planes R; ranks above R have no plane.
+        order: (N,1,H,W) integer, from :func:`region_order`.
+        regions: number of planes R; regions beyond it have no plane.
         dtype: floating dtype of the planes.
 
     Returns:
         (N,R,H,W) in {0, 1}.
     """
-    index = torch.arange(1, regions + 1, device=ranks.device).view(1, -1, 1, 1)
-    return (ranks == index).to(dtype)
+    index = torch.arange(1, regions + 1, device=order.device).view(1, -1, 1, 1)
+    return (order == index).to(dtype)
 
 
-def region_means(features: Tensor, ranks: Tensor, sizes: Tensor) -> Tensor:
-    """Mean of a feature map over each region.
+def region_means(features: Tensor, order: Tensor, sizes: Tensor) -> Tensor:
+    """Return the mean of a feature map over each region.
 
     Args:
         features: (N,C,h,w) floating.
-        ranks: (N,1,h,w) int64, 0..R.
-        sizes: (N,R) pixels a region, from :func:`rank_regions`.
+        order: (N,1,h,w) int64, 0..R.
+        sizes: (N,R) pixels per region, from :func:`region_order`.
 
     Returns:
         (N,R,C); zeros for a region of size 0.
     """
     pixels, regions = features.flatten(2), sizes.shape[1]
-    # Rank 0 is summed, too, and dropped: cheaper than leaving those pixels out.
-    index = ranks.flatten(2).expand(-1, pixels.shape[1], -1)
+    # No mask (0) is summed, too, and dropped: cheaper than leaving those pixels out.
+    index = order.flatten(2).expand(-1, pixels.shape[1], -1)
     sums = pixels.new_zeros(*pixels.shape[:2], regions + 1).scatter_add(2, index, pixels)[..., 1:]
     return (sums / sizes.clamp(min=1).unsqueeze(1).to(features.dtype)).transpose(1, 2)
 
 
 def boundaries(labels: Tensor) -> Tensor:
-    """Pixels whose right or lower neighbour has another label, and that neighbour.
+    """Mark pixels whose right or lower neighbour has a different label, and that neighbour.
 
     Args:
         labels: (N,1,H,W) integer.

@@ -1,4 +1,4 @@
-"""A random stream of its own for the training-only branch."""
+"""A separate random stream for the training-only branch."""
 
 from __future__ import annotations
 
@@ -13,12 +13,13 @@ class BranchRNG:
     """Keeps the branch's random draws out of the stock model's stream.
 
     A second network with dropout or stochastic depth would otherwise shift every later draw of the student, and a run
-    with all weights zero would no longer be the stock run, bit for bit. The stream begins anew at each iteration, from
-    the seed and the iteration's number, so a resumed run draws what an uninterrupted one does and nothing is saved.
+    with all weights zero would no longer be the stock run, bit for bit. The stream is seeded at each
+    iteration from the seed and the iteration's number, so a resumed run draws what an uninterrupted one does and
+    nothing needs to be saved.
 
     Args:
         seed: seed of the branch's stream; processes that train together take different ones.
-        device: device whose generator the branch uses beside the CPU's.
+        device: the branch also uses this device's generator, beside the CPU's.
     """
 
     def __init__(self, seed: int, device: torch.device | str = 'cpu') -> None:
@@ -29,7 +30,7 @@ class BranchRNG:
         """Draw from the branch's stream inside the block, from the framework's outside.
 
         Args:
-            iteration: of the training; 0 while the branch is built.
+            iteration: training iteration; 0 while the branch is built.
         """
         outer = self._read()
         seed = (self.seed * 1_000_003 + iteration) % 2**63

@@ -1,4 +1,4 @@
-"""When a distillation loss acts, and how strongly (METHOD.md, readings 4 and 6)."""
+"""The iterations at which a distillation loss acts, and how strongly (docs/method.md, section Schedule)."""
 
 from __future__ import annotations
 
@@ -45,10 +45,10 @@ class Schedule:
 
 
 def check_stage(stage: str, key: str, pretrained_key: str, pretrained: object) -> None:
-    """Refuse a stage that does not fit the run.
+    """Refuse an unknown stage, or one whose checkpoint is missing.
 
     'joint' trains student and SPF from the start; 'two_stage' starts from a student that the framework's own config
-    trained, so its checkpoint has to be named.
+    trained, so its checkpoint has to be set.
 
     Args:
         stage: 'joint' or 'two_stage'.
@@ -63,5 +63,5 @@ def check_stage(stage: str, key: str, pretrained_key: str, pretrained: object) -
     if stage == 'two_stage' and not pretrained:
         raise SAPDError(
             f"{key}: 'two_stage' starts from a trained student, and {pretrained_key} is empty. "
-            "Name the stock run's checkpoint there, or use 'joint'."
+            "Set it to the stock run's checkpoint, or use 'joint'."
         )

@@ -1,7 +1,8 @@
 """SGR, semantic-guided relation: region relations of a frozen network's features agree (paper: lambda2 * L_SGR).
 
 The paper states the aim, a consistent semantic feature space. Nodes as region means and edges as cosines follow the
-closest published loss of the same first authors (arXiv 2401.06370); the other terms are our reading (METHOD.md, 5).
+closest published loss of the same first authors (arXiv 2401.06370); the other terms are our reading
+(docs/method.md, section SGR).
 """
 
 from __future__ import annotations
@@ -13,15 +14,15 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from sapd_plugin.core.colour import to_single
+from sapd_plugin.core.color import to_single
 from sapd_plugin.core.perceptual import VGG19Features
-from sapd_plugin.core.regions import majority_downsample, rank_regions, region_means
+from sapd_plugin.core.regions import majority_downsample, region_means, region_order
 from sapd_plugin.core.schedule import Schedule
 from sapd_plugin.errors import SAPDError
 
 
 def edge_term(nodes: Tensor, target: Tensor, present: Tensor) -> Tensor:
-    """Squared difference of the cosine matrices, averaged over an image's pairs of different regions.
+    """Return the squared difference of the cosine matrices, averaged over an image's pairs of different regions.
 
     Args:
         nodes: (N,R,C) region means of the restored image.
@@ -40,24 +41,27 @@ def edge_term(nodes: Tensor, target: Tensor, present: Tensor) -> Tensor:
 
 
 def node_term(nodes: Tensor, target: Tensor, present: Tensor) -> Tensor:
-    """Squared difference of the region means, averaged over an image's regions and channels. Arguments as above."""
+    """Return the squared difference of the region means, averaged over an image's regions and channels.
+
+    The arguments are those of :func:`edge_term`.
+    """
     return _masked_mean((nodes - target).square().mean(dim=2), present)
 
 
-def pixel_term(features: Tensor, target: Tensor, nodes: Tensor, target_nodes: Tensor, ranks: Tensor) -> Tensor:
-    """Squared difference of cos(pixel feature, mean of its region), averaged over an image's labelled pixels.
+def pixel_term(features: Tensor, target: Tensor, nodes: Tensor, target_nodes: Tensor, order: Tensor) -> Tensor:
+    """Return the squared difference of cos(pixel feature, mean of its region), averaged over labelled pixels.
 
     Args:
         features: (N,C,h,w) of the restored image.
         target: (N,C,h,w) of the refined image.
         nodes: (N,R,C) region means of ``features``.
         target_nodes: (N,R,C) region means of ``target``.
-        ranks: (N,1,h,w) integer, 0..R.
+        order: (N,1,h,w) integer, 0..R.
 
     Returns:
         (N,); 0 for an image without labelled pixels.
     """
-    index, labelled = (ranks.flatten(1) - 1).clamp(min=0), ranks.flatten(1) > 0
+    index, labelled = (order.flatten(1) - 1).clamp(min=0), order.flatten(1) > 0
 
     def cosine(pixels: Tensor, means: Tensor) -> Tensor:
         # cos against every region first: (N,R,P) is smaller than gathering (N,C,P) means.
@@ -77,7 +81,7 @@ def sgr_loss(
     min_region: int = 4,
     max_regions: int = 128,
 ) -> Tensor:
-    """Semantic-guided relation of two feature maps over one label map.
+    """Compare the region relations of two feature maps over one label map.
 
     Args:
         features: F(y), (N,C,h,w) floating.
@@ -87,7 +91,7 @@ def sgr_loss(
         node_weight: weight of :func:`node_term`.
         pixel_weight: weight of :func:`pixel_term`.
         min_region: regions of fewer feature cells are left out.
-        max_regions: use this many of the largest regions of each image.
+        max_regions: use this many of the largest regions per image.
 
     Returns:
         Scalar: mean over images, an image without relations counting as 0, so that the mean of two half batches is
@@ -96,23 +100,23 @@ def sgr_loss(
     """
     features, target = to_single(features), to_single(target.detach())
     with torch.autocast(features.device.type, enabled=False):
-        ranks, sizes = rank_regions(labels, max_regions, min_region)
+        order, sizes = region_order(labels, max_regions, min_region)
         if sizes.shape[1] == 0:
             return (features * 0).sum()
         present = sizes > 0
-        nodes, target_nodes = region_means(features, ranks, sizes), region_means(target, ranks, sizes)
+        nodes, target_nodes = region_means(features, order, sizes), region_means(target, order, sizes)
         loss = features.new_zeros(features.shape[0])
         if edge_weight:
             loss = loss + edge_weight * edge_term(nodes, target_nodes, present)
         if node_weight:
             loss = loss + node_weight * node_term(nodes, target_nodes, present)
         if pixel_weight:
-            loss = loss + pixel_weight * pixel_term(features, target, nodes, target_nodes, ranks)
+            loss = loss + pixel_weight * pixel_term(features, target, nodes, target_nodes, order)
         return loss.mean()
 
 
 def _masked_mean(values: Tensor, where: Tensor) -> Tensor:
-    """Mean of each image's ``values`` (N,...) at ``where``; 0 if nowhere."""
+    """Return the mean of each image's ``values`` (N,...) at ``where``; 0 if nowhere."""
     values, where = values.flatten(1), where.flatten(1)
     return (values * where).sum(dim=1) / where.sum(dim=1).clamp(min=1)
 
@@ -128,13 +132,13 @@ class SGRLoss(nn.Module):
         node_weight: weight of the node term.
         pixel_weight: weight of the pixel term.
         min_region: regions of fewer feature cells are left out.
-        max_regions: use this many of the largest regions of each patch.
+        max_regions: use this many of the largest regions per patch.
         start: first iteration at which the loss acts.
         ramp: iterations over which the weight rises linearly.
         stop: first iteration without the loss, or None.
 
     Raises:
-        SAPDError: no term has a weight, missing weights, an unknown layer or an impossible schedule.
+        SAPDError: no term has a weight, VGG-19 weights are missing, a layer is unknown or the schedule is impossible.
     """
 
     def __init__(

@@ -13,20 +13,20 @@ GATES = ('none', 'pixel', 'advantage')
 
 
 def spd_loss(restored: Tensor, refined: Tensor, gt: Tensor, criterion: str = 'l1', gate: str = 'none') -> Tensor:
-    """Distance of the restored image from the refined one, which gets no gradient.
+    """Return the distance of the restored image from the refined one, which gets no gradient.
 
     Args:
         restored: y, (N,C,H,W).
         refined: z, (N,C,H,W).
         gt: ground truth, (N,C,H,W); read by the gates alone.
         criterion: 'l1' (the paper's formula, our reading), 'charbonnier' (eps 1e-3) or 'l2'.
-        gate: 'none'; 'pixel': count only pixels at which z is nearer to gt than y is (absolute error summed over
-            channels); 'advantage': weigh each image by max(0, 1 - MSE(z, gt) / MSE(y, gt)), the share of the
+        gate: 'none'; 'pixel': use only pixels at which z is nearer to gt than y is (absolute error summed over
+            channels); 'advantage': weight each image by max(0, 1 - MSE(z, gt) / MSE(y, gt)), the share of the
             student's error that the teacher has removed.
 
     Returns:
         Scalar: mean over all pixels and channels, gated-out ones counting as 0, so that the mean of two half
-        batches is the value of the whole one.
+        batches is the value of the whole batch.
 
     >>> y, z = torch.zeros(1, 1, 1, 2), torch.ones(1, 1, 1, 2)
     >>> gt = torch.tensor([[[[1.0, 0.0]]]])
@@ -60,8 +60,8 @@ class SPDLoss(nn.Module):
         loss_weight: lambda1. The paper's value is not public; 0.1 is that of the closest published relation loss by
             the same first authors (arXiv 2401.06370).
         criterion: 'l1', 'charbonnier' or 'l2'.
-        gate: 'none', 'pixel' or 'advantage'. The default is ours: at the start z is y and a little noise, and an
-            ungated L1, whose gradient has one size at any distance, holds the student there for hundreds of steps.
+        gate: 'none', 'pixel' or 'advantage'. The default is ours: early in training z is close to y, and L1's gradient
+            has constant magnitude, so an ungated SPD would pin the student to its initial output for hundreds of steps.
         start: first iteration at which the loss acts.
         ramp: iterations over which the weight rises linearly.
         stop: first iteration without the loss, or None.

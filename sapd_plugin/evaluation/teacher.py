@@ -13,7 +13,8 @@ from torch import Tensor, nn
 
 from sapd_plugin.compat import alias_functional_tensor
 from sapd_plugin.core import ToRGB
-from sapd_plugin.core.spf import SPF, image_index, select_image
+from sapd_plugin.core.outputs import image_index, select_image
+from sapd_plugin.core.spf import SPF
 from sapd_plugin.errors import SAPDError
 from sapd_plugin.evaluation.networks import build_network_from, load_student
 

@@ -16,6 +16,7 @@ from basicsr.utils.options import ordered_yaml
 from sapd_plugin.experiments.config_changes import interval, move_data, set_keys, stretched
 from sapd_plugin.experiments.definitions import Table
 from sapd_plugin.experiments.framework import EvalSet, FrameworkRun, Launch, Log
+from sapd_plugin.metrics import canonical_color
 
 
 class BasicSRRun(FrameworkRun):
@@ -183,7 +184,7 @@ def _dataset(test_set: EvalSet) -> dict[str, Any]:
     block = {'name': test_set.name, 'dataroot_gt': str(test_set.folder / 'target'), 'io_backend': {'type': 'disk'}}
     if test_set.table.sigma is None:
         return {**block, 'type': 'PairedImageDataset', 'dataroot_lq': str(test_set.folder / 'input')}
-    colour = 'grey' if test_set.table.protocol == 'grey' else 'rgb'
+    colour = 'grey' if canonical_color(test_set.table.protocol) == 'gray' else 'rgb'
     return {**block, 'type': 'GaussianNoiseDataset', 'sigma': test_set.table.sigma, 'color': colour}
 
 

@@ -14,6 +14,7 @@ from sapd_plugin.experiments.commands import execute
 from sapd_plugin.experiments.framework import EvalSet
 from sapd_plugin.experiments.run import Run
 from sapd_plugin.experiments.tasks import RunTask
+from sapd_plugin.metrics import canonical_color
 
 COST_SIZE = (256, 256)  # height and width of the image that inference is measured on, as papers have it
 
@@ -89,7 +90,7 @@ class CostTask(RunTask):
 
     @property
     def _channels(self) -> int:
-        return 1 if self.of.table.protocol == 'grey' else 3
+        return 1 if canonical_color(self.of.table.protocol) == 'gray' else 3
 
     def command(self) -> Sequence[str]:
         """Return the command that measures the same."""

@@ -16,6 +16,7 @@ from mmengine.config import Config
 from sapd_plugin.experiments.config_changes import interval, move_data, set_keys, stretched
 from sapd_plugin.experiments.definitions import Table
 from sapd_plugin.experiments.framework import EvalSet, FrameworkRun, Launch, Log
+from sapd_plugin.metrics import canonical_color
 
 PLUGIN = 'sapd_plugin.mmagic'
 
@@ -216,7 +217,7 @@ def add_priors(config: dict[str, Any], blocks: Mapping[str, Mapping[str, Any]]) 
 def _dataloader(test_set: EvalSet) -> dict[str, Any]:
     table = test_set.table
     load = [{'type': 'LoadImageFromFile', 'key': key, 'channel_order': 'rgb'} for key in ('img', 'gt')]
-    grey = [{'type': 'MATLABGrey'}] if table.protocol == 'grey' else []
+    grey = [{'type': 'MATLABGrey'}] if canonical_color(table.protocol) == 'gray' else []
     noise = [] if table.sigma is None else [{'type': 'GaussianNoise', 'sigma': table.sigma, 'seed': 0}]
     return {
         'num_workers': 1,

@@ -1,4 +1,4 @@
-"""Objectives of published training protocols that the frameworks lack; they know no framework.
+"""Losses of published training protocols that the frameworks lack, independent of either framework.
 
 >>> sorted(LOSSES)
 ['EdgeLoss', 'FrequencyLoss', 'PSNRLoss', 'SSIMLoss']
@@ -13,8 +13,8 @@ from sapd_plugin.losses.outputs import MultiOutputLoss, build_multi_output_loss
 from sapd_plugin.losses.psnr import PSNRLoss
 from sapd_plugin.losses.ssim import SSIMLoss, ssim_map
 
+# By the name under which the adapters register them. MultiOutputLoss needs a framework's builder.
 LOSSES: dict[str, type[nn.Module]] = {loss.__name__: loss for loss in (EdgeLoss, FrequencyLoss, PSNRLoss, SSIMLoss)}
-"""By the name under which the adapters register them. ``MultiOutputLoss`` needs a framework's builder."""
 
 __all__ = [
     'LOSSES',

@@ -1,4 +1,4 @@
-"""What all losses here share: weight, the check of the pair of images, and single precision."""
+"""Base class of the losses: weight, check of the pair of images, and single precision."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from sapd_plugin.errors import SAPDError
 
 
 class ImageLoss(nn.Module):
-    """A weighted distance of two images of equal size; a subclass gives it in ``measure``.
+    """A weighted distance of two images of equal size; a subclass computes it in ``measure``.
 
     Computed in float32 at least, inside autocast, too: transforms, variances and logarithms need it.
 
@@ -25,17 +25,17 @@ class ImageLoss(nn.Module):
         """Return the weighted loss of (N,C,H,W) floating images, a scalar.
 
         Raises:
-            SAPDError: the two are no images of one size.
+            SAPDError: the two are not images of the same size.
         """
         if not isinstance(restored, Tensor):
             raise SAPDError(
                 f'{type(self).__name__}: the network returns {type(restored).__name__}, expected an image (N,C,H,W). '
-                'Where a network returns several, MultiOutputLoss applies this loss to each of them.'
+                'If a network returns several, MultiOutputLoss applies this loss to each of them.'
             )
         if restored.dim() != 4 or restored.shape != target.shape:
             raise SAPDError(
                 f'{type(self).__name__}: found a restored image of {tuple(restored.shape)} and a ground truth of '
-                f'{tuple(target.shape)}, expected (N,C,H,W) of one size.'
+                f'{tuple(target.shape)}, expected (N,C,H,W) of the same size.'
             )
         with torch.autocast(restored.device.type, enabled=False):
             single = torch.promote_types(restored.dtype, torch.float32)

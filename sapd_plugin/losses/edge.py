@@ -7,16 +7,16 @@ from torch.nn import functional as F
 
 from sapd_plugin.losses.base import ImageLoss
 
+# The generating kernel of Burt and Adelson's pyramid, a = 0.4.
 _BINOMIAL = (0.05, 0.25, 0.4, 0.25, 0.05)
-"""The generating kernel of Burt and Adelson's pyramid, a = 0.4."""
 
 
 class EdgeLoss(ImageLoss):
     """Charbonnier distance of the two images' Laplacians, ``sqrt(d^2 + eps^2)`` averaged (MPRNet paper, section 3.4).
 
     Args:
-        loss_weight: factor of the loss; MPRNet takes 0.05 for deraining and deblurring.
-        eps: of the Charbonnier distance.
+        loss_weight: factor of the loss; MPRNet uses 0.05 for deraining and deblurring.
+        eps: constant of the Charbonnier distance.
     """
 
     def __init__(self, loss_weight: float = 1.0, eps: float = 1e-3) -> None:
@@ -24,7 +24,7 @@ class EdgeLoss(ImageLoss):
         self.eps = eps
 
     def measure(self, restored: Tensor, target: Tensor) -> Tensor:
-        """Return the distance of the Laplacians, of which the difference is linear in the images."""
+        """Return the Charbonnier distance of the two Laplacians."""
         return (laplacian(restored) - laplacian(target)).square().add(self.eps**2).sqrt().mean()
 
 

@@ -16,7 +16,7 @@ class FrequencyLoss(ImageLoss):
     does.
 
     Args:
-        loss_weight: factor of the loss; MIMO-UNet takes 0.1.
+        loss_weight: factor of the loss; MIMO-UNet uses 0.1.
     """
 
     def measure(self, restored: Tensor, target: Tensor) -> Tensor:

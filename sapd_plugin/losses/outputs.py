@@ -1,4 +1,4 @@
-"""Losses of networks that return several images in training."""
+"""The loss of a network that returns several images in training."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from sapd_plugin.errors import SAPDError
 class MultiOutputLoss(nn.Module):
     """The sum of criteria over every image that a network returns.
 
-    So a framework's stock model trains MPRNet and HINet (each stage against the ground truth) and MIMO-UNet (each
-    scale against the ground truth at that scale: bilinear, without antialiasing, as its authors' code does). A
-    network that returns one image, as these do in testing, gets the criteria of this one.
+    With it a framework's stock model trains MPRNet and HINet (each stage against the ground truth) and MIMO-UNet (each
+    scale against the ground truth at that scale: bilinear, without antialiasing, as its authors' code does). If a
+    network returns one image, as these do in testing, the criteria apply to it alone.
 
     Args:
         criteria: callables (restored, ground truth) -> scalar, each with its own weight.
@@ -45,7 +45,7 @@ class MultiOutputLoss(nn.Module):
             target: the ground truth, (N,C,H,W).
 
         Raises:
-            SAPDError: what the network returned is neither.
+            SAPDError: the network returned neither.
         """
         images = [outputs] if isinstance(outputs, Tensor) else outputs
         if not isinstance(images, (list, tuple)) or not images or not all(isinstance(i, Tensor) for i in images):

@@ -7,20 +7,20 @@ from torch import Tensor
 from sapd_plugin.errors import check_choice
 from sapd_plugin.losses.base import ImageLoss
 
+# ITU-R BT.601 weights of R, G and B in [0, 1] for Y in [16, 235].
 _LUMA = (65.481, 128.553, 24.966)
-"""ITU-R BT.601 weights of R, G and B in [0, 1] for Y in [16, 235]."""
 
 
 class PSNRLoss(ImageLoss):
-    """``10 log10(MSE + 1e-8)`` of each image, averaged: the negative PSNR for peak 1 (HINet paper, section 3.3).
+    """``10 log10(MSE + 1e-8)`` per image, averaged: the negative PSNR for peak 1 (HINet paper, section 3.3).
 
     Args:
-        loss_weight: factor of the loss; HINet takes 0.5, NAFNet 1.
-        reduction: 'mean', the only one; the authors' configs name it.
+        loss_weight: factor of the loss; HINet uses 0.5, NAFNet 1.
+        reduction: 'mean', the only choice; the authors' configs name it.
         toY: measure on the luma of RGB images in [0, 1] instead.
 
     Raises:
-        SAPDError: another reduction.
+        SAPDError: any other reduction.
 
     >>> import torch
     >>> round(PSNRLoss()(torch.zeros(1, 3, 8, 8), torch.full((1, 3, 8, 8), 0.1)).item(), 3)

@@ -17,7 +17,7 @@ class SSIMLoss(ImageLoss):
     Args:
         loss_weight: factor of the loss.
         window_size: side of the window in pixels, odd.
-        sigma: of the Gaussian, in pixels.
+        sigma: standard deviation of the Gaussian, in pixels.
 
     >>> image = torch.rand(1, 3, 16, 16)
     >>> round(SSIMLoss()(image, image).item(), 4)
@@ -29,7 +29,7 @@ class SSIMLoss(ImageLoss):
         self.window_size, self.sigma = window_size, sigma
 
     def measure(self, restored: Tensor, target: Tensor) -> Tensor:
-        """Return the mean of :func:`ssim_map`, negative."""
+        """Return the negative mean of :func:`ssim_map`."""
         return -ssim_map(restored, target, self.window_size, self.sigma).mean()
 
 
@@ -40,7 +40,7 @@ def ssim_map(a: Tensor, b: Tensor, window_size: int = 11, sigma: float = 1.5) ->
         a: one image, float32 or float64.
         b: the other.
         window_size: side of the window in pixels, odd.
-        sigma: of the Gaussian, in pixels.
+        sigma: standard deviation of the Gaussian, in pixels.
     """
     channels = a.shape[1]
     # Means, squares and products go through the window together.

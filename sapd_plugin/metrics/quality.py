@@ -42,7 +42,7 @@ def ssim(first: np.ndarray, second: np.ndarray) -> float:
     """
     if min(first.shape[:2]) < _WINDOW:
         raise SAPDError(f'metric: SSIM needs {_WINDOW}x{_WINDOW} pixels or more, found an image of {first.shape[:2]}.')
-    # skimage cuts its Gaussian at 3.5 sigma, which makes the window 11 wide, and leaves the windows at the border out.
+    # skimage truncates its Gaussian at 3.5 sigma, so the window is 11 wide, and leaves out the windows at the border.
     return float(
         structural_similarity(
             first,

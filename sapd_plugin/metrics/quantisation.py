@@ -6,13 +6,13 @@ import numpy as np
 
 from sapd_plugin.errors import check_choice
 
+# 'round': to the nearest, as MATLAB's im2uint8 and both frameworks do when they save an image. 'floor': truncated, as a
+# cast to uint8 does (PReNet's authors). 'none': clamped to 0..255 only.
 QUANTISE = ('round', 'floor', 'none')
-"""``round``: to the nearest, as MATLAB's ``im2uint8`` and both frameworks do when they save an image. ``floor``: the
-fraction cut off, as a cast to uint8 does (PReNet's authors). ``none``: clamped to 0..255 only."""
 
 
 def to_8_bits(image: np.ndarray, quantise: str = 'round') -> np.ndarray:
-    """Clamp to 0..255 and bring to whole numbers.
+    """Clamp to 0..255 and quantise to integers.
 
     Args:
         image: 0 to 255, any shape; uint8 passes unchanged.
@@ -22,7 +22,7 @@ def to_8_bits(image: np.ndarray, quantise: str = 'round') -> np.ndarray:
         float64, same shape.
 
     Raises:
-        SAPDError: another ``quantise``.
+        SAPDError: an unknown ``quantise``.
 
     >>> to_8_bits(np.array([-3.0, 7.5, 7.4, 300.0])).tolist(), to_8_bits(np.array([7.9]), 'floor').tolist()
     ([0.0, 8.0, 7.0, 255.0], [7.0])

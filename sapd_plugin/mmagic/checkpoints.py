@@ -1,7 +1,7 @@
-"""Lets torch >= 2.6 read what MMEngine writes.
+"""Permission for torch >= 2.6 to read what MMEngine writes.
 
-Since 2.6 ``torch.load`` opens a file in a mode that creates objects of trusted classes alone. MMEngine's training
-states hold its own log buffers and numpy arrays, so that its resume and test refuse its own files.
+Since 2.6 ``torch.load`` by default creates objects of trusted classes only. MMEngine's training states hold its own log
+buffers and numpy arrays, so its resume and test refuse its own files.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from mmengine.logging.history_buffer import HistoryBuffer
 
 
 def trust_own_checkpoints() -> None:
-    """Trust the classes that a training state of MMEngine holds, and no others. Older torch needs nothing."""
+    """Trust the classes that a training state of MMEngine holds, and no others; older torch needs nothing."""
     trust = getattr(torch.serialization, 'add_safe_globals', None)
     if trust is None:
         return
@@ -27,8 +27,13 @@ def trust_own_checkpoints() -> None:
 
 
 def _statistics_method(owner: object, name: str) -> Callable[..., object]:
-    """Stand in for getattr, by which a log buffer refers to its methods and other files to anything at all."""
+    """Replace getattr, by which a log buffer refers to its methods and a malicious file to anything.
+
+    ``_statistics_methods`` is private to MMEngine; checked against 0.10.7.
+    """
     method = HistoryBuffer()._statistics_methods.get(name)  # the first instance fills the table
     if owner is not HistoryBuffer or method is None:
-        raise ValueError(f'a checkpoint asks for {name!r} of {owner!r}, which no training state of MMEngine holds.')
+        raise ValueError(
+            f'a checkpoint asks for {name!r} of {owner!r}, which is not in any training state of MMEngine.'
+        )
     return method

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import PurePath
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from mmagic.registry import DATASETS
 from mmengine.dataset import BaseDataset, Compose
@@ -18,8 +18,14 @@ from sapd_plugin.priors.store import MaskStore
 from sapd_plugin.priors.store.keys import template_key
 from sapd_plugin.priors.training import MASK_KEYS, Target, open_training_store
 
+if TYPE_CHECKING:  # at run time the mixin goes before the class of the user's choice
+    from mmengine.dataset import BaseDataset as Base
+else:
+    Base = object
 
-def PairedImageMaskDataset(base_dataset_type: str | type = 'BasicImageDataset', **config: Any) -> Any:
+
+@DATASETS.register_module(name='PairedImageMaskDataset')
+def build_paired_image_mask_dataset(base_dataset_type: str | type = 'BasicImageDataset', **config: Any) -> Any:
     """Build the dataset that ``base_dataset_type`` names, whose training samples also hold masks.
 
     Its own pipeline runs unchanged and draws the same random numbers, so a stock run and a SAPD run see the same
@@ -30,12 +36,12 @@ def PairedImageMaskDataset(base_dataset_type: str | type = 'BasicImageDataset', 
         **config: the base dataset's own config, and
             mask_store: folder of a mask store made by ``sapd extract-masks``; needed for training.
             mask_filename_tmpl: how the store names an image whose key is '{}'; default '{}'.
-            mask_fingerprint: refuse a store whose settings' fingerprint is another one; optional.
-            mask_shuffle: a seed; each image gets another one's mask. A control, not a feature.
+            mask_fingerprint: refuse a store whose settings have a different fingerprint; optional.
+            mask_shuffle: a seed; each image gets the mask of a different one. A control, not a feature.
 
     Raises:
-        SAPDError: no such dataset, a misspelt key, no store, a missing, wrong-sized or corrupt mask, another
-            fingerprint, or a pipeline that masks cannot follow. All of them before the first step.
+        SAPDError: an unknown dataset, a misspelt key, no store, a missing, wrong-sized or corrupt mask, a different
+            fingerprint, or a pipeline that masks cannot follow; always before the first step.
     """
     base = base_dataset_type if isinstance(base_dataset_type, type) else DATASETS.get(base_dataset_type)
     if base is None or not (isinstance(base, type) and issubclass(base, BaseDataset)):
@@ -46,23 +52,14 @@ def PairedImageMaskDataset(base_dataset_type: str | type = 'BasicImageDataset', 
         )
     check_keys(WHERE, (key for key in config if key.startswith('mask')), MASK_KEYS)
     masks = {key: config.pop(key, None) for key in MASK_KEYS}
-    return type(f'Masked{base.__name__}', (MaskMixin, base), {'__reduce__': _reduce})(masks, **config)
+    return _masked_class(base)(masks, **config)
 
 
-def _reduce(dataset: Any) -> Any:
-    """Pickle, for workers that are spawned: the class was made when it was needed."""
-    return _restore, (type(dataset).__bases__[1], dataset.__dict__)
+class MaskMixin(Base):
+    """Masks for a dataset class. It goes before the base class, which lists the images."""
 
-
-def _restore(base: type, state: dict[str, Any]) -> Any:
-    made = type(f'Masked{base.__name__}', (MaskMixin, base), {'__reduce__': _reduce})
-    dataset = made.__new__(made)
-    dataset.__dict__.update(state)
-    return dataset
-
-
-class MaskMixin:
-    """What masks add to a dataset class. It goes before the base class, which lists the images."""
+    base_class: type
+    pipeline: Any
 
     def __init__(self, masks: dict[str, Any], **config: Any) -> None:
         super().__init__(**config)
@@ -73,17 +70,32 @@ class MaskMixin:
         self.mask_store = open_training_store(WHERE, masks, list(self._targets(template)))
         self.pipeline = Compose(with_masks(self.pipeline.transforms, self.mask_store, template))
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickle, for workers that are spawned: the class was made when it was needed."""
+        return _restore, (self.base_class, self.__dict__)
+
     def _targets(self, template: str) -> Iterator[Target]:
-        """Yield each ground truth with its size, reading headers alone, from where the pipeline loads the images."""
+        """Yield each ground truth with its size, from headers alone, read where the pipeline loads the images."""
         loader = next((t for t in self.pipeline.transforms if getattr(t, 'key', None) == GT), None)
         arguments = getattr(loader, 'backend_args', None) or {'backend': 'local'}
         # Not the loader's own backend: an LMDB environment must not be opened before workers fork.
         backend = get_file_backend(backend_args=arguments)
         for index in range(len(self)):
             info = self.get_data_info(index)
-            size = None  # of a remote file: seen when it is loaded
+            size = None  # of a remote file: checked when it is loaded
             if arguments['backend'] == 'local':
                 size = image_size(info['gt_path'])
             elif arguments['backend'] == 'lmdb':
                 size = image_size(bytes(backend.get(PurePath(info['gt_path']).stem)))
             yield Target(template_key(info['key'], template), info['gt_path'], size)
+
+
+def _masked_class(base: type) -> Any:
+    return type(f'Masked{base.__name__}', (MaskMixin, base), {'base_class': base})
+
+
+def _restore(base: type, state: dict[str, Any]) -> Any:
+    masked = _masked_class(base)
+    dataset = masked.__new__(masked)
+    dataset.__dict__.update(state)
+    return dataset

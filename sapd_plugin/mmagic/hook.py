@@ -1,4 +1,4 @@
-"""The hook that makes a runner train a SAPDModel: iteration, checkpoints without SPF, resume, pictures."""
+"""The hook with which a runner trains a SAPDModel: iteration, checkpoints without SPF, resume, pictures."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import torch
+from mmagic.registry import HOOKS
 from mmengine.hooks import Hook
 from mmengine.model import is_model_wrapper
 from mmengine.optim import OptimWrapper
@@ -21,18 +22,21 @@ ENTRY = 'sapd'
 STUDENT = 'generator.'
 
 
+@HOOKS.register_module()
 class SAPDHook(Hook):
-    """Keeps everything that is for training alone out of the student's checkpoint, and shows the latest patch.
+    """Keeps everything that only training needs out of the student's checkpoint, and shows the latest patch.
 
     A checkpoint's ``state_dict`` is the stock model's. SPF, the masks' fingerprint and the main process's random state
-    go to an entry of their own, ``sapd``, from which a resumed run takes them.
+    go to a separate entry, ``sapd``, from which a resumed run takes them.
+
+    Private attributes of MMEngine's Runner, checked against 0.10.7: ``_load_from``, ``_resume``.
 
     Args:
-        picture_interval: also show the latest training patch every so many iterations, beside after each validation;
+        picture_interval: show the latest training patch every so many iterations, in addition to each validation;
             0 = after validation only.
     """
 
-    # After EMAHook, which exchanges the weights of state_dict when it saves and when it loads.
+    # After EMAHook, which swaps the weights of state_dict when it saves and when it loads.
     priority = 'BELOW_NORMAL'
 
     def __init__(self, picture_interval: int = 0) -> None:
@@ -43,14 +47,14 @@ class SAPDHook(Hook):
         """Build what training needs, before the first step.
 
         Raises:
-            SAPDError: the model is no SAPDModel, the optimizer is none that trains both networks, and all that
-                ``prepare_training`` refuses.
+            SAPDError: the model is not a SAPDModel, there is no single optimizer wrapper for both networks, and all
+                that ``prepare_training`` refuses.
         """
         model = _model(runner)
         if not isinstance(runner.optim_wrapper, OptimWrapper):
             raise SAPDError(
                 f'optim_wrapper: found {type(runner.optim_wrapper).__name__}, expected one OptimWrapper for student '
-                'and SPF. An optimizer of its own for SPF: constructor=SAPDOptimWrapperConstructor and spf_optimizer.'
+                'and SPF. For a separate optimizer of SPF: constructor=SAPDOptimWrapperConstructor and spf_optimizer.'
             )
         model.prepare_training(runner._load_from, next(model.generator.parameters()).device)
         clip_apart(runner.optim_wrapper, model.spf.parameters())
@@ -59,7 +63,7 @@ class SAPDHook(Hook):
         """Tell the model the iteration, counted from 1, for the schedules."""
         _model(runner).in_training.iteration = runner.iter + 1
         if self._random_state is not None:
-            # Not earlier: the loop first advances the data over what was trained already.
+            # Not earlier: the loop first skips the data that was trained already.
             torch.set_rng_state(self._random_state)
             self._random_state = None
 
@@ -86,14 +90,14 @@ class SAPDHook(Hook):
         """Put SPF back beside the student, or leave SPF as it is where the checkpoint is a stock one.
 
         Raises:
-            SAPDError: to be resumed is a stock run, or one whose masks were cut with other settings.
+            SAPDError: the checkpoint comes from a stock run, or its masks have a different fingerprint.
         """
         entry = checkpoint.get(ENTRY)
         if runner._resume:
             if entry is None:
                 raise SAPDError(
-                    'resume: the checkpoint is of a stock run, which cannot be resumed as a SAPD run. Start one with '
-                    "its student: load_from, and model.stage='two_stage'."
+                    'resume: the checkpoint comes from a stock run, which cannot be resumed as a SAPD run. Start one '
+                    "with its student: load_from, and model.stage='two_stage'."
                 )
             found, saved = _fingerprints(runner), entry['mask_fingerprints']
             if found != saved:
@@ -106,9 +110,7 @@ class SAPDHook(Hook):
         if entry is None and _model(runner).sapd['stage'] == 'two_stage':
             student = checkpoint['state_dict']
             weights = {key[len(STUDENT) :]: value for key, value in student.items() if key.startswith(STUDENT)}
-            fits = start_from(_model(runner).spf, weights)
-            start = 'starts with the weights of the generator' if fits else 'is another network: from scratch'
-            runner.logger.info(f'network_spf: the second network {start}.')
+            runner.logger.info(start_from(_model(runner).spf, weights, 'generator'))
         spf = entry['spf'] if entry else _model(runner).spf.state_dict()
         checkpoint['state_dict'].update({PREFIX + key: value for key, value in spf.items()})
 
@@ -116,9 +118,9 @@ class SAPDHook(Hook):
         training = _model(runner).in_training
         if training.latest is None or runner.rank != 0:
             return
-        degraded, step = training.latest
-        photos = [photo.numpy() for photo in step.photos(degraded, training.distiller.to_rgb)]
-        picture = strip(photos, step.mask[0, 0].cpu().numpy())
+        degraded, record = training.latest
+        photos = [photo.numpy() for photo in record.photos(degraded)]
+        picture = strip(photos, record.mask[0, 0].cpu().numpy())
         runner.visualizer.add_image('sapd_degraded_restored_refined_gt_mask', picture, iteration)
 
 
@@ -131,12 +133,12 @@ def _model(runner: Runner) -> Any:
 
 
 def _fingerprints(runner: Runner) -> list[str]:
-    """Fingerprints of the mask stores that training reads."""
+    """Return the fingerprints of the mask stores that training reads."""
     return sorted({store.fingerprint for store in _stores(runner.train_dataloader.dataset)})
 
 
 def _stores(dataset: Any) -> Iterator[Any]:
-    """Look through MMEngine's wrappers (RepeatDataset, ConcatDataset, ...)."""
+    """Yield the stores below MMEngine's wrappers (RepeatDataset, ConcatDataset, ...)."""
     store = getattr(dataset, 'mask_store', None)
     if store is not None:
         yield store

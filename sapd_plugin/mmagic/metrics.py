@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 from mmagic.evaluation.metrics.base_sample_wise_metric import BaseSampleWiseMetric
+from mmagic.registry import METRICS
 from torch import Tensor
 
 from sapd_plugin.metrics import check_metric, protocol_psnr, protocol_ssim
@@ -15,16 +16,16 @@ from sapd_plugin.metrics import check_metric, protocol_psnr, protocol_ssim
 class _ProtocolMetric(BaseSampleWiseMetric):
     """A metric on ``gt_img`` and ``pred_img`` under a protocol of :data:`sapd_plugin.metrics.PROTOCOLS`.
 
-    It is reported under the name of MMagic's own (``PSNR``, ``SSIM``); ``prefix`` tells several of them apart.
+    It is reported under the name of MMagic's own (``PSNR``, ``SSIM``); ``prefix`` distinguishes several of them.
 
     Args:
-        protocol: 'rgb', 'rgb_float', 'y', 'y_rounded' or 'grey'.
-        crop_border: pixels cut off each side.
-        quantise: 'round', 'floor' or 'none' instead of the protocol's own way to 8 bits.
-        **base: of BaseSampleWiseMetric: gt_key, pred_key, scaling, device, collect_device, prefix.
+        protocol: 'rgb', 'rgb_float', 'y', 'y_rounded' or 'gray'.
+        crop_border: pixels cropped from each side.
+        quantise: 'round', 'floor' or 'none' instead of the protocol's own quantisation.
+        **base: arguments of BaseSampleWiseMetric: gt_key, pred_key, scaling, device, collect_device, prefix.
 
     Raises:
-        SAPDError: an unknown protocol or way to quantise, or a border that is none.
+        SAPDError: an unknown protocol or quantisation, or an invalid border.
     """
 
     function: Callable[..., float]
@@ -38,7 +39,7 @@ class _ProtocolMetric(BaseSampleWiseMetric):
         """Measure one image.
 
         Args:
-            gt: BGR (3,H,W) or grey (1,H,W), 0 to 255: MMagic's preprocessor brings images to BGR for testing.
+            gt: BGR (3,H,W) or gray (1,H,W), 0 to 255: MMagic's preprocessor brings images to BGR for testing.
             pred: same shape, clamped by the preprocessor, not rounded.
             mask: not used.
         """
@@ -46,6 +47,7 @@ class _ProtocolMetric(BaseSampleWiseMetric):
         return type(self).function(restored, truth, self.protocol, self.crop_border, self.quantise)
 
 
+@METRICS.register_module()
 class ProtocolPSNR(_ProtocolMetric):
     """PSNR in dB under a named protocol."""
 
@@ -53,6 +55,7 @@ class ProtocolPSNR(_ProtocolMetric):
     function = staticmethod(protocol_psnr)
 
 
+@METRICS.register_module()
 class ProtocolSSIM(_ProtocolMetric):
     """SSIM under a named protocol."""
 

@@ -6,20 +6,22 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+from mmagic.registry import TRANSFORMS
 
-from sapd_plugin.metrics import grey
+from sapd_plugin.metrics import gray
 from sapd_plugin.noise import NoiseSource
 
 
+@TRANSFORMS.register_module()
 class GaussianNoise:
     """Add white Gaussian noise, as :class:`sapd_plugin.noise.NoiseSource` draws it.
 
-    MMagic's RandomNoise adds the same noise in training, unclipped and unrounded, too; what it lacks is a seed, so that
-    each of its tests has other noise.
+    MMagic's RandomNoise adds the same noise in training, unclipped and unrounded as well. It lacks a seed, so each of
+    its tests has different noise.
 
     Args:
-        sigma: standard deviation on the 0-255 scale; without a seed also [lowest, highest], drawn for each image.
-        seed: None for training; for testing, which gives each image the noise of ``np.random.seed(seed)``.
+        sigma: standard deviation on the 0-255 scale; without a seed also [lowest, highest], drawn per image.
+        seed: None for training; in testing each image gets the noise of ``np.random.seed(seed)``.
         clip: to 0..255; default no.
         keys: of the results; images (H,W,C) of 0 to 255, which become float32.
 
@@ -39,7 +41,7 @@ class GaussianNoise:
     def __call__(self, results: dict[str, Any]) -> dict[str, Any]:
         """Add the noise."""
         for key in self.keys:
-            # The draws of a test belong to RGB, however the image was loaded.
+            # The noise of a test is defined for RGB, whatever order the image was loaded in.
             step = -1 if _order(results, key) == 'bgr' else 1
             results[key] = np.ascontiguousarray(self.noise(results[key][..., ::step], peak=255)[..., ::step])
         return results
@@ -48,10 +50,11 @@ class GaussianNoise:
         return f'{type(self).__name__}({self.noise!r}, keys={self.keys})'
 
 
-class MATLABGrey:
-    """Turn colour images to grey, round(0.2989 R + 0.5870 G + 0.1140 B): grey test sets of papers are made so.
+@TRANSFORMS.register_module(name=['MATLABGray', 'MATLABGrey'])
+class MATLABGray:
+    """Convert color images to gray, round(0.2989 R + 0.5870 G + 0.1140 B), as the gray test sets of papers are made.
 
-    OpenCV, with which MMagic decodes to grey, has other last digits.
+    OpenCV, with which MMagic decodes to gray, differs in the last digit.
 
     Args:
         keys: of the results; images (H,W,3) uint8, which become (H,W,1) uint8.
@@ -61,10 +64,10 @@ class MATLABGrey:
         self.keys = list(keys)
 
     def __call__(self, results: dict[str, Any]) -> dict[str, Any]:
-        """Convert, and note for the preprocessor that the images are grey."""
+        """Convert, and note for the preprocessor that the images are gray."""
         for key in self.keys:
             rgb = results[key][..., ::-1] if _order(results, key) == 'bgr' else results[key]
-            results[key] = grey(rgb).astype(np.uint8)[..., None]
+            results[key] = gray(rgb).astype(np.uint8)[..., None]
             results[f'{key}_color_type'] = 'grayscale'
         return results
 
@@ -73,4 +76,4 @@ class MATLABGrey:
 
 
 def _order(results: dict[str, Any], key: str) -> str:
-    return 'grey' if results[key].shape[2] == 1 else str(results.get(f'{key}_channel_order', 'bgr'))
+    return 'gray' if results[key].shape[2] == 1 else str(results.get(f'{key}_channel_order', 'bgr'))

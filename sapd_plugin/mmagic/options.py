@@ -1,4 +1,4 @@
-"""Checks the model's config before anything is built from it."""
+"""Checks of the model's config before anything is built from it."""
 
 from __future__ import annotations
 
@@ -10,9 +10,10 @@ from mmagic.models.base_models import BaseEditModel
 from mmagic.registry import MODELS
 from mmengine.model import BaseModel
 
+from sapd_plugin.core import check_block, check_losses, refuse_base
 from sapd_plugin.errors import SAPDError, check_keys, nearest
 
-# Base models whose batches the masks cannot follow; their descendants are refused with them.
+# Base models whose batches masks cannot follow; their subclasses are refused, too.
 REFUSED = {
     'BasicVSR': 'it trains on clips, and a mask belongs to one image',
     'EDVR': 'it trains on clips, and a mask belongs to one image',
@@ -23,12 +24,12 @@ REFUSED = {
 
 
 def base_model_class(name: str | type) -> type:
-    """Return the class that SAPDModel is to wrap.
+    """Return the class that SAPDModel wraps.
 
     Raises:
-        SAPDError: no such model in MMagic's registry, or one that SAPD cannot serve.
+        SAPDError: no such model in MMagic's registry, or one that SAPD does not support.
     """
-    base = name if isinstance(name, type) else MODELS.get(name) if name != 'SAPDModel' else None
+    base: Any = name if isinstance(name, type) else MODELS.get(name) if name != 'SAPDModel' else None
     if base is None:
         models = MODELS.module_dict.items()
         names = sorted(k for k, v in models if inspect.isclass(v) and issubclass(v, BaseEditModel))
@@ -36,25 +37,24 @@ def base_model_class(name: str | type) -> type:
             f"model.base_model_type: found '{name}', expected one of {', '.join(names)}.{nearest(name, names)}"
         )
     refuse = f'model.base_model_type: {base.__name__} cannot be used, because '
-    if not (inspect.isclass(base) and issubclass(base, BaseEditModel)):
-        raise SAPDError(f'{refuse}it does not descend from BaseEditModel, so it has no generator that restores images.')
-    for ancestor in inspect.getmro(base):
-        if ancestor.__name__ in REFUSED:
-            raise SAPDError(f'{refuse}{REFUSED[ancestor.__name__]}.')
-    if base.train_step is not BaseModel.train_step:
+    if not (isinstance(base, type) and issubclass(base, BaseEditModel)):
+        raise SAPDError(f'{refuse}it is not a subclass of BaseEditModel, so it has no generator that restores images.')
+    refuse_base('model.base_model_type', base, REFUSED)
+    editor: type[BaseEditModel] = base
+    if editor.train_step is not BaseModel.train_step:
         raise SAPDError(
-            f'{refuse}it has a training step of its own (generative adversarial models do), and SAPD adds its losses '
-            'to the sum that BaseModel.train_step takes.'
+            f'{refuse}it has its own training step (generative adversarial models do), and SAPD adds its losses to '
+            'the sum that BaseModel.train_step minimizes.'
         )
-    return base
+    return editor
 
 
 def check_config(base: type, config: Mapping[str, Any], ours: Mapping[str, Any]) -> None:
-    """Refuse keys below ``model`` that nobody would read, and blocks that SAPDModel would misread.
+    """Refuse unknown keys below ``model``, and blocks that SAPDModel would misread.
 
     Args:
         base: the wrapped class.
-        config: the keys that are handed on to it.
+        config: the keys that are passed to it.
         ours: the keys of SAPDModel.
 
     Raises:
@@ -67,34 +67,18 @@ def check_config(base: type, config: Mapping[str, Any], ours: Mapping[str, Any])
         check_keys('model', config, [*known, *ours, 'base_model_type'])
     if 'generator' not in config:
         raise SAPDError('model.generator: missing, expected the config of the network that is trained.')
-    check_block('model.network_spf', ours['network_spf'])
-    if not ours['spd_loss'] and not ours['sgr_loss']:
-        raise SAPDError(
-            'model: neither spd_loss nor sgr_loss is there, so the student would learn nothing from the masks. '
-            "Add dict(type='SPDLoss'), dict(type='SGRLoss') or both."
-        )
-    for key in ('spd_loss', 'sgr_loss', 'spf_loss'):
-        if ours[key]:
-            check_block(f'model.{key}', ours[key])
+    check_module('model.network_spf', ours['network_spf'])
+    check_losses('model', {key: ours[key] for key in ('spd_loss', 'sgr_loss', 'spf_loss')}, check_module)
 
 
-def check_block(key: str, block: Any) -> None:
-    """Refuse a block that MODELS has no type for, or that holds a key nobody would read.
+def check_module(key: str, block: Any) -> None:
+    """Refuse a block that MODELS has no type for, or that has a key which its type does not read.
 
     Args:
-        key: of the block, for messages.
+        key: the block's config key, for messages.
         block: ``type`` and the module's own arguments.
 
     Raises:
         SAPDError: naming the key, what was found and the nearest valid name.
     """
-    if not isinstance(block, Mapping):
-        raise SAPDError(f"{key}: found {block!r}, expected a block such as dict(type='...').")
-    name = block.get('type')
-    if isinstance(name, str) and MODELS.get(name) is None:
-        names = sorted(MODELS.module_dict)
-        raise SAPDError(f"{key}.type: found '{name}', expected a registered name.{nearest(name, names)}")
-    built = MODELS.get(name) if isinstance(name, str) else name
-    parameters = inspect.signature(built).parameters  # type: ignore[arg-type]
-    if not any(p.kind is inspect.Parameter.VAR_KEYWORD for p in parameters.values()):
-        check_keys(f'{key}', (k for k in block if k != 'type'), parameters)
+    check_block(key, block, MODELS.get, MODELS.module_dict)

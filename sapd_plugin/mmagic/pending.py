@@ -1,4 +1,4 @@
-"""A mask that is flipped and transposed before it is read, so that a pipeline reads the crop that it ends with."""
+"""A mask that is flipped and transposed before it is read, so that a pipeline reads only its final crop."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from sapd_plugin.priors.store.codec import Record
 
 @dataclass(frozen=True)
 class PendingMask:
-    """A record as an image (H,W,1), turned: transposed first, then upside down, then left to right, as flagged.
+    """A record as an image (H,W,1): transposed first, then flipped vertically, then horizontally, as flagged.
 
     Indexing by two slices reads that part alone.
 
@@ -30,16 +30,18 @@ class PendingMask:
 
     @property
     def shape(self) -> tuple[int, int, int]:
-        """(H, W, 1) as turned."""
+        """Return (H, W, 1) after the transposition."""
         height, width, _ = self.record.shape
         return (width, height, 1) if self.transpose else (height, width, 1)
 
     def flipped(self, direction: str) -> PendingMask:
-        """Flip, 'horizontal' or 'vertical'."""
-        return replace(self, **{direction: not getattr(self, direction)})
+        """Return the mask flipped; ``direction`` is 'horizontal' or 'vertical'."""
+        if direction == 'horizontal':
+            return replace(self, horizontal=not self.horizontal)
+        return replace(self, vertical=not self.vertical)
 
     def transposed(self) -> PendingMask:
-        """Exchange rows and columns."""
+        """Return the mask with rows and columns exchanged."""
         return replace(self, transpose=not self.transpose, vertical=self.horizontal, horizontal=self.vertical)
 
     def __getitem__(self, index: tuple) -> np.ndarray:

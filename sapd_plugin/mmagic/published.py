@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from mmagic.registry import HOOKS
 from mmengine.hooks import Hook
 from mmengine.model import is_model_wrapper
 from mmengine.runner import Runner
@@ -14,13 +15,14 @@ from sapd_plugin.archs.weights import MMAGIC, network_weights
 from sapd_plugin.errors import SAPDError, nearest
 
 
+@HOOKS.register_module()
 class PublishedCheckpointHook(Hook):
     """Load a bare network's checkpoint, BasicSR's or its authors', into ``model.generator``, strictly.
 
     MMEngine looks for ``generator.*``, finds nothing, warns, and would test a network of random weights.
 
     Raises:
-        SAPDError: parameters that are missing, unknown or of another shape.
+        SAPDError: parameters that are missing, unknown or of a different shape.
     """
 
     def after_load_checkpoint(self, runner: Runner, checkpoint: dict[str, Any]) -> None:

@@ -1,4 +1,4 @@
-"""A pre-trained MMagic student as a function from image to image, for cutting masks of what it restores."""
+"""A pre-trained MMagic student as a function from image to image, to extract masks of what it restores."""
 
 from __future__ import annotations
 
@@ -18,11 +18,9 @@ from mmengine.logging import MMLogger
 from mmengine.registry import init_default_scope
 from mmengine.runner import load_checkpoint
 
-from sapd_plugin.errors import SAPDError
 from sapd_plugin.files import digest
+from sapd_plugin.priors.extraction.restorers import open_restorer
 
-_PROBE = 64
-"""Side of the image that a student has to restore before the run begins."""
 _SAPD_KEYS = ('network_spf', 'spd_loss', 'sgr_loss', 'spf_loss', 'stage', 'output_index', 'online')
 
 
@@ -32,38 +30,24 @@ def build_restorer(config: Path, checkpoint: Path, device: str) -> MMagicRestore
     Args:
         config: its block ``model`` is read, and the channel order of its validation, test or training pipeline,
             whichever comes first.
-        checkpoint: what MMagic's training saved; its ``state_dict`` is taken, with MMEngine's EMA the averaged one.
+        checkpoint: the checkpoint of MMagic's training; its ``state_dict`` is used (averaged, with MMEngine's EMA).
         device: 'cpu', 'cuda', 'cuda:1', ...
 
     Raises:
-        SAPDError: for a config, a checkpoint or a model that this cannot work with.
+        SAPDError: the config, the checkpoint or the model cannot be used.
     """
-    if not checkpoint.is_file():
-        raise SAPDError(f"--restored-by: found no file {checkpoint}, expected the student's weights.")
     init_default_scope('mmagic')
-    try:
-        settings = Config.fromfile(config)
-        MMLogger.get_instance('sapd_restorer').setLevel(logging.ERROR)
-        restorer = MMagicRestorer(settings, checkpoint, device)
-        restorer(np.zeros((_PROBE, _PROBE, 3), np.uint8))
-    except SAPDError:
-        raise
-    except Exception as error:
-        reason = ' '.join(str(error).split())
-        raise SAPDError(
-            f'--restored-by: the student of {config} with {checkpoint} does not restore an image: '
-            f'{type(error).__name__}: {reason[:500]}. Expected the config that the checkpoint was trained with.'
-        ) from error
-    return restorer
+    MMLogger.get_instance('sapd_restorer').setLevel(logging.ERROR)
+    return open_restorer(lambda: MMagicRestorer(Config.fromfile(config), checkpoint, device), config, checkpoint)
 
 
 class MMagicRestorer:
     """Restores one image as MMagic's test does: its model's own ``test_step``.
 
     Args:
-        config: of a training or a test.
-        checkpoint: what MMagic's training saved.
-        device: where to run.
+        config: the config of a training or a test.
+        checkpoint: a checkpoint of MMagic's training.
+        device: the device to run on.
     """
 
     def __init__(self, config: Config, checkpoint: Path, device: str) -> None:
@@ -75,8 +59,8 @@ class MMagicRestorer:
         load_checkpoint(self._model, str(checkpoint), map_location='cpu', strict=True, logger='sapd_restorer')
         self._model.to(device).eval()
         loader = next((t for t in _transforms(config) if t.get('key') == 'img'), {})
-        self._grey, self._order = loader.get('color_type') == 'grayscale', loader.get('channel_order', 'bgr')
-        text = json.dumps({'model': student, 'order': self._order, 'grey': self._grey}, sort_keys=True, default=str)
+        self._gray, self._order = loader.get('color_type') == 'grayscale', loader.get('channel_order', 'bgr')
+        text = json.dumps({'model': student, 'order': self._order, 'grey': self._gray}, sort_keys=True, default=str)
         self.settings: dict[str, Any] = {
             'framework': 'mmagic',
             'network': str(student['generator'].get('type')),
@@ -87,22 +71,22 @@ class MMagicRestorer:
     @torch.no_grad()
     def __call__(self, image: np.ndarray) -> np.ndarray:
         """Restore an RGB uint8 (h,w,3) image to (H,W,3) uint8, rounded."""
-        if self._grey:
-            weights = np.array([0.299, 0.587, 0.114])  # as OpenCV decodes to grey
+        if self._gray:
+            weights = np.array([0.299, 0.587, 0.114])  # as OpenCV decodes to gray
             image = (image @ weights).round().astype(np.uint8)[..., None]
         elif self._order == 'bgr':
             image = image[..., ::-1]
         degraded = torch.from_numpy(np.ascontiguousarray(image)).permute(2, 0, 1)
         sample = DataSample(metainfo={'img_channel_order': self._order, 'gt_channel_order': self._order})
-        sample.set_tensor_data({'gt_img': degraded})  # the preprocessor asks for one
+        sample.set_tensor_data({'gt_img': degraded})  # the preprocessor needs one
         restored = self._model.test_step({'inputs': [degraded], 'data_samples': [sample]})[0].output.pred_img
         pixels = restored.round().clamp(0, 255).byte().permute(1, 2, 0).cpu().numpy()
-        # The preprocessor hands out BGR, whatever it was given.
+        # The preprocessor returns BGR, whatever it was given.
         return np.ascontiguousarray(np.repeat(pixels, 3, axis=2) if pixels.shape[2] == 1 else pixels[..., ::-1])
 
 
 def _transforms(config: Config) -> Iterator[dict[str, Any]]:
-    """The transforms of the first data loader that the config has."""
+    """Yield the transforms of the first data loader that the config has."""
     for phase in ('val', 'test', 'train'):
         loader = config.get(f'{phase}_dataloader')
         if loader:

@@ -14,12 +14,12 @@ def run_stock_tool(name: str) -> None:
     """Run MMagic's ``train`` or ``test`` tool in this process, with this process's command line.
 
     Raises:
-        SAPDError: the installed MMagic has no tools, as a source install without its package data has not.
+        SAPDError: the installed MMagic has no tools, as a source install without its package data.
     """
     package = Path(mmagic.__file__).parent
     # In the wheel; in a clone that was installed in place.
     places = [package / '.mim/tools' / f'{name}.py', package.parent / 'tools' / f'{name}.py']
     script = next((place for place in places if place.is_file()), None)
     if script is None:
-        raise SAPDError(f'MMagic: found no {name} tool at {" or ".join(map(str, places))}. Run the one of your clone.')
+        raise SAPDError(f'MMagic: found no {name} tool at {" or ".join(map(str, places))}. Run the one in your clone.')
     runpy.run_path(str(script), run_name='__main__')

@@ -1,7 +1,7 @@
 """Masks through MMagic's own transforms: each stock transform runs unchanged, and the mask follows it.
 
 The mask travels as ``results['sam_mask']``, (H,W,1) integer, at the size of ``gt``, and is read as late as the pipeline
-allows. Transforms are told by their class names, those of descendants included.
+allows. Transforms are matched by class name, base classes included.
 """
 
 from __future__ import annotations
@@ -24,14 +24,15 @@ from sapd_plugin.priors.training import check_size
 
 WHERE = 'train_dataloader.dataset'
 MASK, GT = 'sam_mask', 'gt'
+Follow = Callable[[Any, dict[str, Any]], dict[str, Any]]
 
-# They change values of ``gt``, and move no pixel.
+# These change the values of ``gt``, and move no pixel.
 KEEP_PLACE = (
     'Clip',
     'ColorJitter',
     'CopyValues',
     'GaussianNoise',
-    'MATLABGrey',
+    'MATLABGray',
     'Normalize',
     'RandomBlur',
     'RandomJPEGCompression',
@@ -57,7 +58,7 @@ class LoadSAMMask:
         """Read the mask of ``results['key']``.
 
         Raises:
-            SAPDError: no mask, a damaged one, or one of another size than ``gt``.
+            SAPDError: no mask, a damaged one, or one whose size differs from ``gt``.
         """
         record = self.store.record(template_key(results['key'], self.template))
         check_size(WHERE, results['gt_path'], record.shape[:2], results[GT].shape[:2])
@@ -76,7 +77,7 @@ class MaskFollows:
         follow: called as ``follow(transform, results)``; runs it and moves the mask.
     """
 
-    def __init__(self, transform: Any, follow: Callable[[Any, dict[str, Any]], dict[str, Any]]) -> None:
+    def __init__(self, transform: Any, follow: Follow) -> None:
         self.transform, self.follow = transform, follow
 
     def __call__(self, results: dict[str, Any]) -> dict[str, Any]:
@@ -88,10 +89,10 @@ class MaskFollows:
 
 
 class PackSAMMask:
-    """Hand the mask to PackInputs as int32, which tensors can hold and compute with whatever the store's dtype.
+    """Pass the mask to PackInputs as int32, which tensors can compute with, whatever the store's dtype.
 
     Args:
-        pack: the pipeline's own PackInputs, which is told to pack one key more.
+        pack: the pipeline's own PackInputs, which also packs the mask from now on.
     """
 
     def __init__(self, pack: Any) -> None:
@@ -116,7 +117,7 @@ def with_masks(transforms: Sequence[Any], store: MaskStore | ShuffledMasks, temp
         template: as for :class:`LoadSAMMask`.
 
     Raises:
-        SAPDError: ``gt`` is never loaded or never packed, or a transform moves it in a way that is not known.
+        SAPDError: ``gt`` is never loaded or never packed, or a transform moves it in an unknown way.
     """
     aligned: list[Any] = []
     loaded = packed = False
@@ -142,7 +143,7 @@ def _names(transform: Any) -> set[str]:
     return {base.__name__ for base in inspect.getmro(type(transform))}
 
 
-def _how_to_follow(transform: Any) -> Callable[[Any, dict[str, Any]], dict[str, Any]] | None:
+def _how_to_follow(transform: Any) -> Follow | None:
     names = _names(transform)
     if names & FOLLOW.keys():
         return FOLLOW[next(name for name in FOLLOW if name in names)]
@@ -153,7 +154,7 @@ def _how_to_follow(transform: Any) -> Callable[[Any, dict[str, Any]], dict[str, 
     known = ', '.join(sorted([*FOLLOW, *KEEP_PLACE]))
     raise SAPDError(
         f"{WHERE}.pipeline: how {type(transform).__name__} moves 'gt' is not known, so masks would lose their image. "
-        f'Known are {known}, their descendants, and transforms of other keys.'
+        f'Known are {known}, their subclasses, and transforms of other keys.'
     )
 
 
@@ -163,7 +164,7 @@ def _read(results: dict[str, Any]) -> np.ndarray:
 
 
 def _cropped(transform: Any, results: dict[str, Any]) -> dict[str, Any]:
-    """A crop takes a list of images for a key, and the same part of each of them."""
+    """Crop both: a crop takes a list of images per key, and the same part of each."""
     results[GT] = [results[GT], results[MASK]]
     results = transform(results)
     results[GT], results[MASK] = results[GT]
@@ -193,14 +194,14 @@ def _resized(transform: Any, results: dict[str, Any]) -> dict[str, Any]:
     results = transform(results)
     height, width = results[GT].shape[:2]
     if results[MASK].shape[:2] != (height, width):
-        # "Exact" takes pixel centres, as the interpolation of the image does.
+        # "Exact" samples at pixel centers, as the interpolation of the image does.
         mask = np.ascontiguousarray(_read(results))
         mask = cv2.resize(mask, (width, height), interpolation=cv2.INTER_NEAREST_EXACT)
         results[MASK] = mask.reshape(height, width, 1)
     return results
 
 
-def _cut_at_the_end(transform: Any, results: dict[str, Any]) -> dict[str, Any]:
+def _cropped_at_the_end(transform: Any, results: dict[str, Any]) -> dict[str, Any]:
     results = transform(results)
     height, width = results[GT].shape[:2]
     results[MASK] = results[MASK][:height, :width]
@@ -213,21 +214,21 @@ def _rotated(transform: Any, results: dict[str, Any]) -> dict[str, Any]:
     if GT in transform.keys:
         after = random.getstate()
         random.setstate(before)
-        angle = random.uniform(*transform.degrees)  # the transform keeps its draw to itself
+        angle = random.uniform(*transform.degrees)  # the transform does not return its draw
         random.setstate(after)
         mask = np.ascontiguousarray(_read(results))
         results[MASK] = mmcv.imrotate(mask, angle, interpolation='nearest').reshape(mask.shape)
     return results
 
 
-FOLLOW = {
+# MMagic switch table: transform class name -> the function that runs the transform and moves the mask.
+FOLLOW: dict[str, Follow] = {
     'FixedCrop': _cropped,
     'Flip': _flipped,
     'MATLABLikeResize': _resized,
-    'ModCrop': _cut_at_the_end,
+    'ModCrop': _cropped_at_the_end,
     'PairedRandomCrop': _cropped,
     'RandomRotation': _rotated,
     'RandomTransposeHW': _transposed,
     'Resize': _resized,
 }
-"""Class name -> what runs the transform and moves the mask."""

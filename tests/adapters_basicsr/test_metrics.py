@@ -31,13 +31,14 @@ def measure(images, metric, **settings):
 def test_basicsrs_own_metrics(images, metric):
     tolerance = 1e-4 if metric == 'psnr' else 1e-6  # BasicSR computes Y in float32
     rgb, y, y_rounded, grey = (
-        measure(images, f'protocol_{metric}', protocol=p) for p in ('rgb', 'y', 'y_rounded', 'grey')
+        measure(images, f'protocol_{metric}', protocol=p) for p in ('rgb', 'y', 'y_rounded', 'gray')
     )
     assert measure(images, metric) == pytest.approx(rgb, abs=1e-9)
     own_y = measure(images, metric, test_y_channel=True)
     assert own_y == pytest.approx(y, abs=tolerance)
     assert abs(own_y - y_rounded) > 10 * tolerance
     assert abs(y - grey) > 10 * tolerance
+    assert measure(images, f'protocol_{metric}', protocol='grey') == grey  # the British spelling
 
 
 def test_channels_first_and_grey(images):
@@ -62,7 +63,7 @@ def test_floor_model_hands_floored_images_to_the_tester():
     [
         ({'protocol': 'y_round'}, ["val.metrics.psnr.protocol: found 'y_round'", "Did you mean 'y_rounded'?"]),
         ({}, ['val.metrics.psnr.protocol: found None']),
-        ({'protocol': 'rgb_float'}, ['rounds images to 8 bits', "Take 'rgb'"]),
+        ({'protocol': 'rgb_float'}, ['rounds images to 8 bits', "Use 'rgb'"]),
         ({'protocol': 'y', 'crop_borders': 4}, ["unknown key 'crop_borders'", "Did you mean 'crop_border'?"]),
         ({'protocol': 'y', 'test_y_channel': True}, ["unknown key 'test_y_channel'"]),
         ({'protocol': 'y', 'input_order': 'hwc'}, ["input_order: found 'hwc'"]),

@@ -80,7 +80,7 @@ def session(opt: dict, root: Path, steps: int, resume: dict | None = None, start
     dataset = build_dataset(data)
     model = build_model(opt)
     if resume:
-        model.resume_training(torch.load(resume['resume_state'], weights_only=True))
+        model.resume_training(torch.load(resume['resume_state']))
     for iteration in range(start + 1, start + steps + 1):
         python = random.getstate()
         random.seed(iteration)
@@ -214,7 +214,7 @@ def test_test_mode_is_the_stock_model(pairs, store, tmp_path):
         set_random_seed(0)
         model = build_model(parsed(opt, tmp_path, is_train=False))
         assert not hasattr(model, 'net_spf')
-        assert not hasattr(model, 'graft')
+        assert not hasattr(model, 'hook')
         model.feed_data({'lq': torch.rand(1, 3, 40, 56, generator=torch.Generator().manual_seed(0))})
         with FlopCounterMode(display=False) as flops:
             model.test()

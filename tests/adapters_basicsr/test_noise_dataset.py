@@ -40,7 +40,7 @@ def seeded(dataset, index: int, seed: int) -> dict:
     return dataset[index]
 
 
-@pytest.mark.parametrize('color', ['rgb', 'grey'])
+@pytest.mark.parametrize('color', ['rgb', 'gray'])
 @pytest.mark.parametrize('backend', ['disk', 'lmdb'])
 def test_same_patches_and_noise_with_and_without_masks_and_masks_aligned(pairs, grey_store, tmp_path, color, backend):
     changes = {**NOISE, 'datasets:train:color': color, 'datasets:train:sigma': [10, 50]}
@@ -57,10 +57,10 @@ def test_same_patches_and_noise_with_and_without_masks_and_masks_aligned(pairs, 
         assert 'mask' not in expected
         for key in ('lq', 'gt'):
             assert torch.equal(sample[key], expected[key])
-            assert sample[key].shape == (1 if color == 'grey' else 3, 48, 48)
+            assert sample[key].shape == (3 if color == 'rgb' else 1, 48, 48)
             assert sample[key].dtype == torch.float32
         rgb = (seeded(colour, trial % 4, trial)['gt'] * 255).round().numpy()
-        if color == 'grey':
+        if color != 'rgb':
             ten_thousandths = np.tensordot([2989, 5870, 1140], rgb.astype(int), 1)
             assert np.array_equal((sample['gt'][0] * 255).round(), (ten_thousandths + 5000) // 10_000)
         assert 9 < float((sample['lq'] - sample['gt']).std() * 255) < 52
@@ -71,7 +71,7 @@ def test_same_patches_and_noise_with_and_without_masks_and_masks_aligned(pairs, 
         assert joint.shape[1] == len(np.unique(levels)) == len(np.unique(mask))
 
 
-@pytest.mark.parametrize('color', ['rgb', 'grey'])
+@pytest.mark.parametrize('color', ['rgb', 'gray', 'grey'])
 def test_validation_is_the_published_recipe(pairs, store, color):
     opt = update(sapd_options(pairs, store), {**NOISE, 'datasets:val:color': color})
     dataset = built(opt, pairs.parent, 'val')
@@ -108,7 +108,7 @@ def test_noise_is_new_in_each_epoch_of_a_worker(pairs, tmp_path):
     [
         ({'datasets:train:sigma': None}, 'datasets.train.sigma: missing'),
         ({'datasets:train:sigma': 'x'}, "datasets.train.sigma: found 'x'"),
-        ({'datasets:train:color': 'gray'}, "datasets.train.color: found 'gray'.*Did you mean 'grey'"),
+        ({'datasets:train:color': 'gry'}, "datasets.train.color: found 'gry'.*Did you mean 'gray'"),
         ({'datasets:train:mean': [0.5]}, r'datasets.train.mean: found \[0.5\]'),
         ({'datasets:train:seed': 3}, 'datasets.train.seed: .*manual_seed'),
         ({'scale': 2}, 'scale: found 2'),
@@ -131,7 +131,7 @@ def test_sapd_asks_for_masks(pairs, store):
 
 def test_a_grey_student_restores_for_mask_extraction(pairs, tmp_path):
     network = {'type': 'DnCNN', 'nc': 4, 'nb': 3, 'act_mode': 'R'}
-    test = {'name': 'grey', 'type': 'GaussianNoiseDataset', 'color': 'grey', 'sigma': 25}
+    test = {'name': 'grey', 'type': 'GaussianNoiseDataset', 'color': 'gray', 'sigma': 25}
     opt = stock_options(pairs, network_g=network, datasets={'test': test})
     student = build_network(dict(network)).eval()
     torch.save({'params': student.state_dict()}, tmp_path / 'net_g.pth')

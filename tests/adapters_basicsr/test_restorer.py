@@ -130,7 +130,7 @@ def test_mistakes_are_named(pairs, tmp_path):
         build_restorer(config, tmp_path / 'net.pth', 'cpu')
     with pytest.raises(SAPDError, match='found no file'):
         build_restorer(config, tmp_path / 'gone.pth', 'cpu')
-    with pytest.raises(SAPDError, match='is no checkpoint'):
+    with pytest.raises(SAPDError, match='is not a checkpoint'):
         build_restorer(config, config, 'cpu')
     (tmp_path / 'list.yml').write_text('- 1')
     with pytest.raises(SAPDError, match="found no 'model_type'"):

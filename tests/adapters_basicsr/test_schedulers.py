@@ -52,7 +52,7 @@ def test_a_model_trains_with_it_and_goes_on_where_it_was(pairs, tmp_path):
 @pytest.mark.parametrize(
     ('change', 'message'),
     [
-        ({'eta_mins': [1e-6]}, 'found 2 periods, 2 restart_weights and 1 eta_mins, expected as many of each'),
+        ({'eta_mins': [1e-6]}, 'found 2 periods, 2 restart_weights and 1 eta_mins, expected the same number of each'),
         ({'eta_min': 1e-6}, r"train.scheduler: unknown key 'eta_min'.*Did you mean 'eta_mins'"),
     ],
 )

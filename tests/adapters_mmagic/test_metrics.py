@@ -55,7 +55,7 @@ def test_mmagics_own_metrics(predicted, name, function):
         assert abs(own_y - function(restored, clean, 'y_rounded', border)) > tolerance
 
 
-@pytest.mark.parametrize('protocol', ['rgb', 'rgb_float', 'y', 'y_rounded', 'grey'])
+@pytest.mark.parametrize('protocol', ['rgb', 'rgb_float', 'y', 'y_rounded', 'gray', 'grey'])
 @pytest.mark.parametrize('quantise', [None, 'floor', 'none'])
 def test_protocol_metrics(predicted, protocol, quantise):
     samples, restored, clean = predicted
@@ -67,8 +67,8 @@ def test_protocol_metrics(predicted, protocol, quantise):
 def test_grey_images(predicted):
     samples, restored, clean = predicted
     one = [{'gt_img': s['gt_img'][:1], 'output': {'pred_img': s['output']['pred_img'][:1]}} for s in samples]
-    found = measure(one, type='ProtocolPSNR', protocol='grey')
-    assert found == pytest.approx(protocol_psnr(restored[..., 2], clean[..., 2], 'grey'), abs=1e-5)
+    found = measure(one, type='ProtocolPSNR', protocol='gray')
+    assert found == pytest.approx(protocol_psnr(restored[..., 2], clean[..., 2], 'gray'), abs=1e-5)
 
 
 def test_several_protocols_by_prefix(predicted):

@@ -94,7 +94,7 @@ def test_weights_zero_is_the_stock_run_bit_for_bit(pairs, store, tmp_path, name)
     streams = torch.get_rng_state(), np.random.get_state()[1], random.getstate()
     sapd = trained(sapd_config(pairs, store, **CASES[name], **ZERO), tmp_path / 'sapd')
     assert_equal_states(stock.model.generator, sapd.model.generator)
-    saved = [torch.load(tmp_path / kind / 'iter_4.pth', weights_only=True) for kind in ('stock', 'sapd')]
+    saved = [torch.load(tmp_path / kind / 'iter_4.pth') for kind in ('stock', 'sapd')]
     assert_equal_states(saved[0]['state_dict'], saved[1]['state_dict'])
     assert saved[0].get('ema_state_dict', {}).keys() == saved[1].get('ema_state_dict', {}).keys()
     if 'ema_state_dict' in saved[0]:
@@ -168,7 +168,7 @@ def test_resume_equals_an_uninterrupted_run(pairs, store, vgg_weights, tmp_path,
     resumed = trained(config, tmp_path / 'halves', load_from=str(tmp_path / 'whole/iter_2.pth'), resume=True)
     assert resumed.iter == 4
     assert_equal_states(whole.model, resumed.model)
-    saved = [torch.load(tmp_path / kind / 'iter_4.pth', weights_only=True) for kind in ('whole', 'halves')]
+    saved = [torch.load(tmp_path / kind / 'iter_4.pth') for kind in ('whole', 'halves')]
     for key in ('spf', 'random_state'):
         left, right = (s['sapd'][key] for s in saved)
         assert_equal_states(left if key == 'spf' else {key: left}, right if key == 'spf' else {key: right})
@@ -194,7 +194,7 @@ def assert_same(a: object, b: object) -> None:
 @pytest.mark.parametrize('changes', [{}, EMA, MMAGIC_EMA], ids=['plain', "MMEngine's EMA", "MMagic's EMA"])
 def test_saved_student_is_a_stock_checkpoint(pairs, store, tmp_path, changes):
     runner = trained(sapd_config(pairs, store, **changes), tmp_path)
-    saved = torch.load(tmp_path / 'iter_4.pth', weights_only=True)
+    saved = torch.load(tmp_path / 'iter_4.pth')
     stock = runner_of(stock_config(pairs, **changes), tmp_path / 'stock').model
     stock.load_state_dict(saved['state_dict'], strict=True)
     ema = {key[7:]: value for key, value in saved.get('ema_state_dict', {}).items() if key.startswith('module.')}
@@ -343,7 +343,7 @@ def test_two_stage_starts_from_the_stock_student(pairs, store, tmp_path):
     runner = trained(config, tmp_path / 'b', load_from=str(tmp_path / 'stock/iter_4.pth'))
     assert_equal_states(runner.model.generator, stock.model.generator)
     assert_equal_states(runner.model.spf.network, stock.model.generator)
-    with pytest.raises(SAPDError, match=r'resume: the checkpoint is of a stock run.*two_stage'):
+    with pytest.raises(SAPDError, match=r'resume: the checkpoint comes from a stock run.*two_stage'):
         trained(sapd_config(pairs, store), tmp_path / 'c', load_from=str(tmp_path / 'stock/iter_4.pth'), resume=True)
 
 
@@ -398,13 +398,13 @@ MISTAKES = {
         r"base_model_type: found 'BaseEditModl'.*Did you mean 'BaseE",
     ),
     'base itself': ({'base_model_type': 'SAPDModel'}, r"base_model_type: found 'SAPDModel', expected one of"),
-    'GAN': ({'base_model_type': 'ESRGAN'}, r'ESRGAN cannot be used, because it has a training step of its own'),
+    'GAN': ({'base_model_type': 'ESRGAN'}, r'ESRGAN cannot be used, because it has its own training step'),
     'video': ({'base_model_type': 'BasicVSR'}, r'BasicVSR cannot be used, because it trains on clips'),
     'interpolation': ({'base_model_type': 'CAIN'}, r'CAIN cannot be used, because it trains on clips'),
     'LIIF': ({'base_model_type': 'LIIF'}, r'LIIF cannot be used, because its network returns sampled coordinates'),
     'inpainting': (
         {'base_model_type': 'OneStageInpaintor'},
-        r'OneStageInpaintor cannot be used, because it does not d',
+        r'OneStageInpaintor cannot be used, because it is not a subclass of BaseEditModel',
     ),
     'key': ({'network_sfp': {'type': 'SPF'}}, r"model: unknown key 'network_sfp'.*Did you mean 'network_spf'"),
     'SPF type': ({'network_spf:type': 'SPFF'}, r"model.network_spf.type: found 'SPFF'.*Did you mean 'SPF'"),

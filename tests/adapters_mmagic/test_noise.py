@@ -23,7 +23,7 @@ def sample_of(pairs, order, *transforms):
 @pytest.mark.parametrize('order', ['rgb', 'bgr'])
 @pytest.mark.parametrize('grey', [False, True])
 def test_test_noise_is_the_published_recipe(pairs, order, grey):
-    transforms = [{'type': 'MATLABGrey'}] * grey + [{'type': 'GaussianNoise', 'sigma': 25, 'seed': 0}]
+    transforms = [{'type': 'MATLABGray'}] * grey + [{'type': 'GaussianNoise', 'sigma': 25, 'seed': 0}]
     sample = sample_of(pairs, order, *transforms)
     rgb = cv2.imread(str(pairs / 'clean/001.png'))[..., ::-1].astype(np.float64)
     clean = np.round(rgb @ [0.2989, 0.5870, 0.1140])[..., None] if grey else rgb

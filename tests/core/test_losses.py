@@ -1,4 +1,4 @@
-"""SPD, schedule, colour, branch RNG."""
+"""SPD, schedule, color, branch RNG."""
 
 from __future__ import annotations
 
@@ -80,10 +80,10 @@ def test_to_rgb_undoes_normalisation_and_order():
     mean, std = [0.1, 0.2, 0.3], [0.5, 0.6, 0.7]
     normal = (rgb - torch.tensor(mean).view(1, 3, 1, 1)) / torch.tensor(std).view(1, 3, 1, 1)
     assert torch.allclose(ToRGB(mean, std)(normal), rgb, atol=1e-6)
-    assert torch.equal(ToRGB(order='bgr')(rgb.flip(1)), rgb)
+    assert torch.equal(ToRGB()(rgb.flip(1), 'bgr'), rgb)
     assert ToRGB()(rgb[:, :1]).shape == rgb.shape
     with pytest.raises(SAPDError, match="found 'gbr'"):
-        ToRGB(order='gbr')
+        ToRGB()(rgb, 'gbr')
 
 
 def test_branch_draws_do_not_move_the_framework_stream():

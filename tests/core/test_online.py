@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from sapd_plugin.core import SPF, Distiller, OnlineMasks, SPDLoss, ToRGB
+from sapd_plugin.core import SPF, Distiller, OnlineMasks, SPDLoss, ToRGB, build_online
 from sapd_plugin.errors import SAPDError
 
 
@@ -24,19 +24,19 @@ def test_masks_are_those_of_each_rgb_photo():
 def test_the_distiller_takes_them_when_they_are_due():
     online = OnlineMasks(bright, every=3)
     assert [online.due(iteration) for iteration in range(1, 7)] == [False, False, True, False, False, True]
-    to_rgb = ToRGB(mean=[0.5] * 3, std=[0.5] * 3, order='bgr')
+    to_rgb = ToRGB(mean=[0.5] * 3, std=[0.5] * 3)
     distiller = Distiller(SPF(torch.nn.Identity()), F.l1_loss, SPDLoss(), to_rgb=to_rgb, online=online)
     y, gt = torch.rand(1, 3, 6, 6, requires_grad=True), torch.rand(1, 3, 6, 6)
     stored = torch.ones(1, 1, 6, 6, dtype=torch.int32)
-    assert torch.equal(distiller(y, gt, stored, 2).mask, stored)
-    cut = distiller(y, gt, stored, 3).mask
-    assert torch.equal(cut, 2 - (((y[:, 2:] * 0.5 + 0.5) * 255).round() > 127).int())
+    assert torch.equal(distiller(y, gt, stored, 2, 'bgr').mask, stored)
+    extracted = distiller(y, gt, stored, 3, 'bgr').mask
+    assert torch.equal(extracted, 2 - (((y[:, 2:] * 0.5 + 0.5) * 255).round() > 127).int())
     with pytest.raises(SAPDError, match='the training batch holds no masks'):
         distiller(y, gt, None, 2)
-    assert torch.equal(distiller(y, gt, None, 3).mask, cut)
+    assert torch.equal(distiller(y, gt, None, 3, 'bgr').mask, extracted)
 
 
 @pytest.mark.parametrize('every', [0, -1, 1.5, True])
 def test_mistakes_are_named(every):
-    with pytest.raises(SAPDError, match=r'online.every: found .*, expected a whole number'):
-        OnlineMasks(bright, every)
+    with pytest.raises(SAPDError, match=r'model.online.every: found .*, expected an integer >= 1'):
+        build_online('model.online', {'every': every}, lambda settings: bright)

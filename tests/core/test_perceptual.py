@@ -43,7 +43,7 @@ def test_another_network_is_refused(tmp_path):
     torch.save(vgg16, tmp_path / 'vgg16.pth')
     VGG19Features(['relu3_3'], tmp_path / 'vgg16.pth')  # the same network up to here
     with pytest.raises(
-        SAPDError, match=r'vgg16.pth is no VGG-19: expected .*256, 256.* before relu3_4, found .*512, 256'
+        SAPDError, match=r'vgg16.pth is not a VGG-19: expected .*256, 256.* before relu3_4, found .*512, 256'
     ):
         VGG19Features(['relu4_1'], tmp_path / 'vgg16.pth')
 
@@ -80,7 +80,7 @@ def test_frozen_in_every_mode_but_differentiable(vgg_weights):
     assert image.grad.abs().sum() > 0
 
 
-def test_stride_is_image_pixels_a_cell(vgg_weights):
+def test_stride_is_image_pixels_per_cell(vgg_weights):
     analyser = VGG19Features(['relu1_2', 'relu2_2', 'relu3_1'], vgg_weights)
     for layer, feature in analyser(torch.rand(1, 3, 32, 32)).items():
         assert feature.shape[-1] * analyser.stride(layer) == 32

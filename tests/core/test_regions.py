@@ -5,7 +5,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sapd_plugin.core.regions import boundaries, majority_downsample, rank_regions, region_masks, region_means
+from sapd_plugin.core.regions import boundaries, majority_downsample, region_masks, region_means, region_order
 
 
 def random_labels(seed: int, n: int, h: int, w: int, top: int) -> torch.Tensor:
@@ -16,14 +16,14 @@ def random_labels(seed: int, n: int, h: int, w: int, top: int) -> torch.Tensor:
 @given(st.integers(0, 10**6), st.integers(1, 3), st.integers(1, 9), st.integers(1, 9), st.integers(0, 12))
 def test_ranks_are_the_regions_by_descending_area(seed, n, h, w, top):
     labels = random_labels(seed, n, h, w, top)
-    ranks, sizes = rank_regions(labels, max_regions=5, min_size=2)
-    for image, image_ranks, image_sizes in zip(labels, ranks, sizes):
+    order, sizes = region_order(labels, max_regions=5, min_size=2)
+    for image, image_order, image_sizes in zip(labels, order, sizes):
         areas = {int(v): int((image == v).sum()) for v in image.unique() if v != 0}
         expected = sorted((v for v in areas if areas[v] >= 2), key=lambda v: (-areas[v], v))[:5]
         for rank, label in enumerate(expected, 1):
-            assert torch.equal(image_ranks == rank, image == label)
+            assert torch.equal(image_order == rank, image == label)
             assert image_sizes[rank - 1] == areas[label]
-        assert image_ranks.max() == len(expected)
+        assert image_order.max() == len(expected)
         assert (image_sizes > 0).sum() == len(expected)
 
 
@@ -49,23 +49,23 @@ def test_majority_leaves_out_what_pooling_drops_and_pads_what_the_image_lacks():
 
 def test_region_means_are_means_and_differentiable():
     labels = random_labels(1, 2, 6, 5, 4)
-    ranks, sizes = rank_regions(labels, 8)
+    order, sizes = region_order(labels, 8)
     features = torch.randn(2, 3, 6, 5, dtype=torch.float64, requires_grad=True)
-    means = region_means(features, ranks, sizes)
+    means = region_means(features, order, sizes)
     assert means.shape == (2, sizes.shape[1], 3)
     for n in range(2):
         for r in range(sizes.shape[1]):
-            where = ranks[n, 0] == r + 1
+            where = order[n, 0] == r + 1
             if where.any():
                 assert torch.allclose(means[n, r], features[n][:, where].mean(1))
-    assert torch.autograd.gradcheck(lambda f: region_means(f, ranks, sizes), (features,))
+    assert torch.autograd.gradcheck(lambda f: region_means(f, order, sizes), (features,))
 
 
 def test_planes_are_disjoint_and_cover_the_ranks():
-    ranks, sizes = rank_regions(random_labels(2, 1, 8, 8, 6), 4)
-    planes = region_masks(ranks, 6, torch.float32)
+    order, sizes = region_order(random_labels(2, 1, 8, 8, 6), 4)
+    planes = region_masks(order, 6, torch.float32)
     assert planes.shape == (1, 6, 8, 8)
-    assert torch.equal(planes.sum(1, keepdim=True) > 0, ranks > 0)
+    assert torch.equal(planes.sum(1, keepdim=True) > 0, order > 0)
     assert planes.sum(1).max() == 1
     assert planes[:, :4].sum((2, 3)).long().tolist() == sizes.tolist()
 
@@ -77,6 +77,6 @@ def test_boundaries_lie_on_both_sides():
 
 @pytest.mark.parametrize('dtype', [torch.uint8, torch.int32, torch.int64])
 def test_an_empty_map_has_no_regions(dtype):
-    ranks, sizes = rank_regions(torch.zeros(2, 1, 4, 4, dtype=dtype), 8)
+    order, sizes = region_order(torch.zeros(2, 1, 4, 4, dtype=dtype), 8)
     assert sizes.shape == (2, 0)
-    assert ranks.eq(0).all()
+    assert order.eq(0).all()

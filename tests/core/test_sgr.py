@@ -98,7 +98,7 @@ def test_mistakes_are_named(vgg_weights, tmp_path, monkeypatch):
     with pytest.raises(SAPDError, match=r'weights: no file .*absent.pth'):
         SGRLoss(weights=tmp_path / 'absent.pth')
     torch.save({'conv.weight': torch.zeros(1, 1, 3, 3)}, tmp_path / 'other.pth')
-    with pytest.raises(SAPDError, match=r'other.pth is no VGG-19'):
+    with pytest.raises(SAPDError, match=r'other.pth is not a VGG-19'):
         SGRLoss(weights=tmp_path / 'other.pth')
     monkeypatch.delenv('SAPD_VGG_CHECKPOINT', raising=False)
     monkeypatch.setenv('TORCH_HOME', str(tmp_path))

@@ -11,7 +11,7 @@ from basicsr.metrics.psnr_ssim import _ssim
 from skimage.color import rgb2ycbcr
 
 from sapd_plugin.errors import SAPDError
-from sapd_plugin.metrics import PROTOCOLS, comparable, grey, luma, protocol_psnr, protocol_ssim, psnr, ssim, to_8_bits
+from sapd_plugin.metrics import PROTOCOLS, comparable, gray, luma, protocol_psnr, protocol_ssim, psnr, ssim, to_8_bits
 
 
 def test_luma_is_the_exact_one_in_double_precision(photos_pair):
@@ -27,13 +27,13 @@ def test_luma_is_the_exact_one_in_double_precision(photos_pair):
 def test_grey_is_the_exact_one(photos_pair):
     for red, green, blue in photos_pair[0][::80, ::97].reshape(-1, 3).tolist():
         exact = (2989 * red + 5870 * green + 1140 * blue) / Fraction(10_000)
-        assert grey(np.uint8([[[red, green, blue]]]))[0, 0] == math.floor(exact + Fraction(1, 2))
+        assert gray(np.uint8([[[red, green, blue]]]))[0, 0] == math.floor(exact + Fraction(1, 2))
 
 
 def test_grey_is_not_opencvs(photos_pair):
     import cv2
 
-    difference = np.abs(grey(photos_pair[0]) - cv2.cvtColor(photos_pair[0], cv2.COLOR_RGB2GRAY))
+    difference = np.abs(gray(photos_pair[0]) - cv2.cvtColor(photos_pair[0], cv2.COLOR_RGB2GRAY))
     assert 0 < difference.max() <= 1
 
 
@@ -78,7 +78,7 @@ def test_each_protocol_by_hand(photos_pair, protocol):
         a, b = (rgb2ycbcr(image / 255)[..., 0] for image in (a, b))
     if protocol == 'y_rounded':
         a, b = np.round(a), np.round(b)
-    if protocol == 'grey':
+    if protocol == 'gray':
         a, b = (np.round(image @ [0.2989, 0.587, 0.114]) for image in (a, b))
     expected = 10 * math.log10(255**2 / ((a - b) ** 2).mean())
     assert protocol_psnr(restored, clean, protocol, crop_border=7) == pytest.approx(expected, abs=1e-9)

@@ -7,7 +7,7 @@ train_data = dict(
     data_root='datasets/BSD400/train',
     data_prefix=dict(img='target', gt='target'),
 )
-grey = dict(type='MATLABGrey')
+gray = dict(type='MATLABGray')
 train_noise = dict(type='GaussianNoise', sigma=25)
 val_dataloader = dict(
     dataset=dict(
@@ -16,12 +16,12 @@ val_dataloader = dict(
         data_prefix=dict(img='target', gt='target'),
         pipeline=[
             *_base_.eval_dataloader.dataset.pipeline[:2],
-            grey,
+            gray,
             dict(type='GaussianNoise', sigma=25, seed=0),
             dict(type='PackInputs'),
         ],
     )
 )
 test_dataloader = val_dataloader
-val_evaluator = [dict(type='ProtocolPSNR', protocol='grey'), dict(type='ProtocolSSIM', protocol='grey')]
+val_evaluator = [dict(type='ProtocolPSNR', protocol='gray'), dict(type='ProtocolSSIM', protocol='gray')]
 test_evaluator = val_evaluator

@@ -1,4 +1,4 @@
-# DFWB (DIV2K, Flickr2K, WED, BSD400) for Gaussian colour denoising at sigma 25: training on sub-images, validation on
+# DFWB (DIV2K, Flickr2K, WED, BSD400) for Gaussian color denoising at sigma 25: training on sub-images, validation on
 # CBSD68 with the same noise each time. Another noise level: train_dataloader.dataset.pipeline.7.sigma and
 # val_dataloader.dataset.pipeline.2.sigma.
 _base_ = './pairs.py'

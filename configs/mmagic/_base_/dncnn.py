@@ -1,5 +1,5 @@
 # How DnCNN is trained (Zhang et al., "Beyond a Gaussian Denoiser", TIP 2017): TrainingCodes/DnCNN_TrainingCodes_v1.0
-# of github.com/cszn/DnCNN, one GPU, Adam: 30 epochs at 1e-3, 20 at 1e-4. The colour network, with the paper's 3,000
+# of github.com/cszn/DnCNN, one GPU, Adam: 30 epochs at 1e-3, 20 at 1e-4. The color network, with the paper's 3,000
 # iterations an epoch and patches of 50.
 _base_ = './runtime.py'
 

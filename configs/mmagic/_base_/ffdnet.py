@@ -1,5 +1,5 @@
 # How FFDNet is trained (Zhang et al., "FFDNet: Toward a Fast and Flexible Solution for CNN based Image Denoising",
-# TIP 2018): options/train_ffdnet.json of github.com/cszn/KAIR, by its authors, one GPU; the colour network of the
+# TIP 2018): options/train_ffdnet.json of github.com/cszn/KAIR, by its authors, one GPU; the color network of the
 # paper. Ours: one noise level for their 0 to 75, because the frameworks give a network the image alone; an end,
 # theirs is open.
 _base_ = './runtime.py'

@@ -1,5 +1,5 @@
 # How SwinIR is trained (Liang et al., "SwinIR: Image Restoration Using Swin Transformer", ICCV workshops 2021) for
-# colour denoising: options/swinir/train_swinir_denoising_color.json of github.com/cszn/KAIR, on 8 GPUs. Their sigma
+# color denoising: options/swinir/train_swinir_denoising_color.json of github.com/cszn/KAIR, on 8 GPUs. Their sigma
 # 25 and 50 start from sigma 15 and take half of it; from scratch, as here, is as good, they say.
 _base_ = './runtime.py'
 

@@ -1,5 +1,5 @@
 # NAFNet on GoPro with SAM priors.
-_base_ = 'mmagic::nafnet/nafnet_c64eb11128mb1db1111_8xb8-lr1e-3-400k_gopro.py'
+_base_ = '../_base_/mmagic_nafnet_gopro.py'
 custom_imports = dict(imports=['sapd_plugin.mmagic'])
 experiment_name = 'sapd_nafnet_c64_gopro'
 work_dir = f'./work_dirs/{experiment_name}'
@@ -10,5 +10,5 @@ model = dict(
     spd_loss=dict(type='SPDLoss', loss_weight=0.1),
     sgr_loss=dict(type='SGRLoss', loss_weight=0.1),
 )
-train_dataloader = dict(dataset=dict(type='PairedImageMaskDataset', mask_store='data/masks/gopro_train'))
+train_dataloader = dict(dataset=dict(type='PairedImageMaskDataset', mask_store='datasets/masks/GoPro_train'))
 default_hooks = dict(sapd=dict(type='SAPDHook'))

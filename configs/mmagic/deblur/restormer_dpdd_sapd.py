@@ -10,5 +10,5 @@ model = dict(
     spd_loss=dict(type='SPDLoss', loss_weight=0.1),
     sgr_loss=dict(type='SGRLoss', loss_weight=0.1),
 )
-train_dataloader = dict(dataset=dict(type='PairedImageMaskDataset', mask_store='data/masks/DPDD_train'))
+train_dataloader = dict(dataset=dict(type='PairedImageMaskDataset', mask_store='datasets/masks/DPDD_train'))
 default_hooks = dict(sapd=dict(type='SAPDHook'))

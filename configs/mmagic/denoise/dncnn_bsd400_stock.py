@@ -9,7 +9,7 @@ param_scheduler = dict(milestones=[48_000])
 train_cfg = dict(max_iters=80_000)
 train_pipeline = [
     *_base_.load_pair,
-    _base_.grey,
+    _base_.gray,
     dict(type='PairedRandomCrop', gt_patch_size=40),
     *_base_.turn,
     _base_.train_noise,

@@ -15,7 +15,7 @@ model = dict(
 )
 test_dataloader = dict(dataset=dict(data_root='datasets/CBSD68/test'))
 test_evaluator = [
-    dict(type=f'Protocol{metric}', protocol='grey', quantise=quantise, prefix=f'grey/{quantise}')
+    dict(type=f'Protocol{metric}', protocol='gray', quantise=quantise, prefix=f'gray/{quantise}')
     for metric in ('PSNR', 'SSIM')
     for quantise in ('round', 'none')
 ]

@@ -1,4 +1,4 @@
-# Tests the published colour FFDNet at sigma 25 on CBSD68: 31.21 dB. Each image gets the noise of np.random.seed(0).
+# Tests the published color FFDNet at sigma 25 on CBSD68: 31.21 dB. Each image gets the noise of np.random.seed(0).
 _base_ = ['mmagic::_base_/default_runtime.py', '../_base_/dfwb.py']
 custom_imports = dict(imports=['sapd_plugin.mmagic'])
 experiment_name = 'ffdnet_cbsd68_colour_sigma25_test'

@@ -1,4 +1,4 @@
-# FFDNet, colour denoising at sigma 25, on DFWB for the authors' BSD, WED and ImageNet photos. Another noise level: see
+# FFDNet, color denoising at sigma 25, on DFWB for the authors' BSD, WED and ImageNet photos. Another noise level: see
 # _base_/dfwb.py, and model.generator.sigma.
 _base_ = ['../_base_/dfwb.py', '../_base_/ffdnet.py']
 experiment_name = 'ffdnet_dfwb'

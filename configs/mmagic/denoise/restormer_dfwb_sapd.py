@@ -1,4 +1,4 @@
-# Restormer, colour denoising at sigma 25, with SAM priors.
+# Restormer, color denoising at sigma 25, with SAM priors.
 _base_ = './restormer_dfwb_stock.py'
 custom_imports = dict(imports=['sapd_plugin.mmagic'])
 experiment_name = 'sapd_restormer_dfwb'

@@ -1,4 +1,4 @@
-# Restormer, colour denoising at sigma 25, on DFWB.
+# Restormer, color denoising at sigma 25, on DFWB.
 _base_ = ['../_base_/dfwb.py', '../_base_/restormer.py']
 experiment_name = 'restormer_dfwb'
 work_dir = f'./work_dirs/{experiment_name}'

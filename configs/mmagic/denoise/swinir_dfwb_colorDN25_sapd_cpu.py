@@ -1,4 +1,4 @@
-# SwinIR, colour denoising at sigma 25, with SAM priors, at a size for two CPU cores.
+# SwinIR, color denoising at sigma 25, with SAM priors, at a size for two CPU cores.
 _base_ = './swinir_dfwb_colorDN25_sapd.py'
 experiment_name = 'sapd_swinir_e24_dfwb_colorDN25_cpu'
 work_dir = f'./work_dirs/{experiment_name}'

@@ -1,4 +1,4 @@
-# SwinIR, colour denoising at sigma 25, on DFWB.
+# SwinIR, color denoising at sigma 25, on DFWB.
 _base_ = ['../_base_/dfwb.py', '../_base_/swinir.py']
 experiment_name = 'swinir_dfwb'
 work_dir = f'./work_dirs/{experiment_name}'

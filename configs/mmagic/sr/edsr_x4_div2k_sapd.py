@@ -1,5 +1,5 @@
 # EDSR x4 on DIV2K with SAM priors.
-_base_ = 'mmagic::edsr/edsr_x4c64b16_1xb16-300k_div2k.py'
+_base_ = '../_base_/mmagic_edsr_div2k.py'
 custom_imports = dict(imports=['sapd_plugin.mmagic'])
 experiment_name = 'sapd_edsr_x4_div2k'
 work_dir = f'./work_dirs/{experiment_name}'
@@ -16,5 +16,5 @@ model = dict(
     spd_loss=dict(type='SPDLoss', loss_weight=0.1),
     sgr_loss=dict(type='SGRLoss', loss_weight=0.1),
 )
-train_dataloader = dict(dataset=dict(type='PairedImageMaskDataset', mask_store='data/masks/DIV2K_train_HR_sub'))
+train_dataloader = dict(dataset=dict(type='PairedImageMaskDataset', mask_store='datasets/masks/DIV2K_train_HR_sub'))
 default_hooks = dict(sapd=dict(type='SAPDHook'))

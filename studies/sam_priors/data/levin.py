@@ -25,7 +25,7 @@ import numpy as np
 
 from sapd_plugin.datasets.files import open_workshop
 from sapd_plugin.datasets.finishing import say
-from sapd_plugin.datasets.placing import refuse_strangers
+from sapd_plugin.datasets.placing import refuse_foreign_files
 from sapd_plugin.datasets.synthetic.blur import read_kernels
 from sapd_plugin.datasets.synthetic.job import check_record
 from sapd_plugin.errors import SAPDError
@@ -154,7 +154,7 @@ def write_kernels(folder: Path, kernels: Mapping[str, np.ndarray]) -> dict[str, 
         SAPDError: the folder holds other files or kernels.
     """
     images = {folder / f'{name}.png': np.rint(255 * k / k.max()).astype(np.uint8) for name, k in kernels.items()}
-    refuse_strangers(set(images))
+    refuse_foreign_files(set(images))
     for path, image in images.items():
         if path.exists() and not np.array_equal(read_image(path)[..., 0], image):
             raise SAPDError(f'{path}: found another kernel, expected that of --levin; remove it or change --output.')
@@ -179,7 +179,7 @@ def make_levin_set(folder: Path, shakes: Mapping[str, Shake], kernels: Mapping[s
     """
     alignments = {name: align(shake, kernels[shake.kernel]) for name, shake in shakes.items()}
     paths = {name: [folder / side / f'{name}.png' for side in ('input', 'target')] for name in shakes}
-    refuse_strangers({path for both in paths.values() for path in both})
+    refuse_foreign_files({path for both in paths.values() for path in both})
     images = {
         name: {**shake._asdict(), 'photo': shake.photo.name, 'sharp': shake.sharp.name, **alignments[name]._asdict()}
         for name, shake in shakes.items()

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from sapd_plugin.core import SPF, Distiller, Graft, SGRLoss, SPDLoss
+from sapd_plugin.core import SPF, DistillationHook, Distiller, SGRLoss, SPDLoss
 from sapd_plugin.errors import SAPDError
 
 
@@ -34,28 +34,29 @@ def test_gradients_equal_the_explicit_sum(vgg_weights, detach):
     x, gt, mask = batch()
     student, spf, distiller = build(vgg_weights, detach)
     y = student(x)
-    losses, _, _ = distiller(y, gt, mask, 1)
+    losses = distiller(y, gt, mask, 1).losses
     (F.mse_loss(y, gt) + sum(losses.values())).backward()
     parameters = [*student.parameters(), *spf.parameters()]
     explicit = [p.grad.clone() for p in parameters]
     for p in parameters:
         p.grad = None
 
-    graft = Graft(student, distiller)
-    with graft.armed(gt, mask, 1) as done:
+    with DistillationHook(student, distiller, 'network_g').attach(gt, mask, 1) as recorder:
         F.mse_loss(student(x), gt).backward()
     for p, expected in zip(parameters, explicit):
         assert torch.allclose(p.grad, expected, atol=1e-7)
-    assert set(done[0].losses) == {'l_spf', 'l_spd', 'l_sgr'}
-    assert done[0].refined.shape == gt.shape
-    assert not done[0].refined.requires_grad
+    record = recorder.value
+    assert set(record.losses) == {'l_spf', 'l_spd', 'l_sgr'}
+    assert record.refined.shape == gt.shape
+    assert not any(image.requires_grad for image in (record.restored, record.refined))
+    assert not any(loss.requires_grad for loss in record.first().losses.values())
 
 
 def test_neither_network_leaks_into_the_other(vgg_weights):
     x, gt, mask = batch()
     student, spf, distiller = build(vgg_weights)
     y = student(x).detach().requires_grad_()
-    losses, _, _ = distiller(y, gt, mask, 1)
+    losses = distiller(y, gt, mask, 1).losses
     spf_parameters = list(spf.parameters())
     assert torch.autograd.grad(losses['l_spf'], y, allow_unused=True, retain_graph=True) == (None,)
     for name in ('l_spd', 'l_sgr'):
@@ -65,13 +66,13 @@ def test_neither_network_leaks_into_the_other(vgg_weights):
         assert torch.autograd.grad(losses[name], y, retain_graph=True)[0].abs().sum() > 0
 
 
-def test_acts_only_when_armed_and_with_gradients(vgg_weights):
+def test_acts_only_when_attached_and_with_gradients(vgg_weights):
     x, gt, mask = batch()
     student, spf, distiller = build(vgg_weights)
-    graft = Graft(student, distiller)
+    hook = DistillationHook(student, distiller, 'network_g')
     student(x).sum().backward()
     assert all(p.grad is None for p in spf.parameters())
-    with graft.armed(gt, mask, 1):
+    with hook.attach(gt, mask, 1):
         with torch.no_grad():
             student(x)
         assert all(p.grad is None for p in spf.parameters())
@@ -83,13 +84,13 @@ def test_acts_only_when_armed_and_with_gradients(vgg_weights):
 def test_wiring_mistakes_are_named(vgg_weights):
     x, gt, mask = batch()
     student, _, distiller = build(vgg_weights)
-    graft = Graft(student, distiller)
-    with pytest.raises(SAPDError, match='never called network_g'), graft.armed(gt, mask, 1):
+    hook = DistillationHook(student, distiller, 'network_g')
+    with pytest.raises(SAPDError, match='never called network_g'), hook.attach(gt, mask, 1):
         pass
-    with pytest.raises(SAPDError, match='called network_g twice'), graft.armed(gt, mask, 1):
+    with pytest.raises(SAPDError, match='called network_g twice'), hook.attach(gt, mask, 1):
         student(x)
         student(x)
-    with pytest.raises(SAPDError, match='do not belong together'), graft.armed(gt[..., 2:], mask, 1):
+    with pytest.raises(SAPDError, match='do not belong together'), hook.attach(gt[..., 2:], mask, 1):
         student(x)
 
     class Several(nn.Module):
@@ -97,20 +98,21 @@ def test_wiring_mistakes_are_named(vgg_weights):
             return [image * 2, image]
 
     several = Several()
-    graft = Graft(several, distiller)
-    with pytest.raises(SAPDError, match='output_index'), graft.armed(gt, mask, 1):
+    hook = DistillationHook(several, distiller, 'network_g')
+    with pytest.raises(SAPDError, match='output_index'), hook.attach(gt, mask, 1):
         several(x)
-    chosen = Graft(several, distiller, output_index=-1)
-    with chosen.armed(gt, mask, 1) as done:
+    chosen = DistillationHook(several, distiller, 'network_g', output_index=-1)
+    with chosen.attach(gt, mask, 1) as recorder:
         several(x)
-    assert torch.equal(done[0].restored, x)
+    assert torch.equal(recorder.value.restored, x)
 
 
 def test_nan_is_named(vgg_weights):
     x, gt, mask = batch()
     student, _, distiller = build(vgg_weights)
-    with pytest.raises(FloatingPointError, match='l_spf is nan at iteration 3'):
-        distiller(student(x), gt * float('nan'), mask, 3)
+    hook = DistillationHook(student, distiller, 'network_g')
+    with pytest.raises(FloatingPointError, match='l_spf is nan at iteration 3'), hook.attach(gt * torch.nan, mask, 3):
+        student(x)
 
 
 def test_loss_without_weight_or_out_of_schedule_is_zero_and_free(vgg_weights, monkeypatch):

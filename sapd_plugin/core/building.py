@@ -1,0 +1,133 @@
+"""Builders and checks of config blocks that both adapters share, independent of the frameworks' registries."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, TypeVar
+
+from torch import nn
+
+from sapd_plugin.core.spf import SPF, check_branch
+from sapd_plugin.errors import SAPDError, check_keys, nearest, within
+
+Loss = TypeVar('Loss', bound=nn.Module)
+
+
+def build_spf(key: str, build_network: Callable[[Any], nn.Module], network: Any, settings: Mapping[str, Any]) -> SPF:
+    """Build :class:`SPF` around a second network that a config block names.
+
+    Args:
+        key: the branch's config key, for messages.
+        build_network: a framework's builder of networks.
+        network: block of any registered network at scale 1.
+        settings: the arguments of :class:`SPF`.
+
+    Raises:
+        SAPDError: no network, or an unknown or invalid setting.
+    """
+    check_keys(key, settings, inspect.signature(SPF).parameters)
+    if not network:
+        raise SAPDError(f'{key}.network: missing, expected the block of a registered network (type, ...).')
+    with within(key):
+        return SPF(build_network(network), **settings)
+
+
+def build_branch(
+    key: str, build: Callable[[Any], nn.Module], block: Mapping[str, Any], patch_size: int = 64, **defaults: Any
+) -> nn.Module:
+    """Build the SPF branch, or a user's own, and run it once.
+
+    Args:
+        key: the branch's config key, for messages.
+        build: a framework's builder of networks.
+        block: the branch's config.
+        patch_size: side in pixels of the patch that the branch is tried on.
+        **defaults: settings for keys that ``block`` lacks; ``image_channels`` among them.
+
+    Raises:
+        SAPDError: a setting that the branch refuses, or a second network that does not take a restored image.
+    """
+    settings = {**defaults, **block}
+    branch = build(settings)
+    with within(key):
+        check_branch(branch, settings['image_channels'], patch_size)
+    return branch
+
+
+def build_typed_loss(
+    key: str, kind: type[Loss], block: Mapping[str, Any] | None, build: Callable[[Any], Any]
+) -> Loss | None:
+    """Build a loss that has to be a ``kind``; None without a block.
+
+    Args:
+        key: the block's config key, for messages.
+        kind: SPDLoss or SGRLoss.
+        block: the loss's config.
+        build: a framework's builder of losses.
+
+    Raises:
+        SAPDError: the block names a different loss.
+    """
+    if not block:
+        return None
+    loss = build(block)
+    if not isinstance(loss, kind):
+        raise SAPDError(f"{key}.type: found '{block['type']}', expected {kind.__name__} or a subclass of it.")
+    return loss
+
+
+def check_block(key: str, block: Any, find: Callable[[str], Any], names: Iterable[str]) -> None:
+    """Refuse a config block whose type is not registered, or that has a key which its type does not read.
+
+    Args:
+        key: the block's config key, for messages.
+        block: ``type``, a registered name or a class, and its arguments.
+        find: returns the registered object of a name, or None.
+        names: all registered names.
+
+    Raises:
+        SAPDError: naming the key, what was found and the nearest valid name.
+    """
+    if not isinstance(block, Mapping):
+        raise SAPDError(f"{key}: found {block!r}, expected a block with 'type' and its arguments.")
+    kind = block.get('type')
+    built = kind if callable(kind) else find(str(kind))
+    if built is None:
+        raise SAPDError(f"{key}.type: found '{kind}', expected a registered name.{nearest(kind, names)}")
+    parameters = inspect.signature(built).parameters
+    if not any(p.kind is inspect.Parameter.VAR_KEYWORD for p in parameters.values()):
+        check_keys(key, (name for name in block if name != 'type'), parameters)
+
+
+def check_losses(where: str, losses: Mapping[str, Any], check: Callable[[str, Any], None]) -> None:
+    """Refuse a config without a distillation loss, or with a mistake in a loss block.
+
+    Args:
+        where: the block that holds the losses, for messages.
+        losses: key -> block (falsy if absent) of SPD, SGR and the second reconstruction loss, in this order.
+        check: called with key and block of each loss.
+
+    Raises:
+        SAPDError: naming the key, what was found and what is expected.
+    """
+    spd, sgr, _ = losses
+    if not losses[spd] and not losses[sgr]:
+        raise SAPDError(
+            f'{where}: neither {spd} nor {sgr} is there, so the student would learn nothing from the masks. Add '
+            f'{spd} with type SPDLoss, {sgr} with type SGRLoss, or both.'
+        )
+    for key, block in losses.items():
+        if block:
+            check(f'{where}.{key}', block)
+
+
+def refuse_base(key: str, base: type, reasons: Mapping[str, str]) -> None:
+    """Refuse a base model, named at ``key``, that descends from a class of ``reasons`` (class name -> reason).
+
+    Raises:
+        SAPDError: naming the model and the reason.
+    """
+    for ancestor in inspect.getmro(base):
+        if ancestor.__name__ in reasons:
+            raise SAPDError(f'{key}: {base.__name__} cannot be used, because {reasons[ancestor.__name__]}.')

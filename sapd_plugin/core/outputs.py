@@ -1,0 +1,43 @@
+"""The restored image among the outputs of a network that may return several."""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+
+from sapd_plugin.errors import SAPDError
+
+
+def image_index(network: nn.Module, index: int | None) -> int | None:
+    """Return the index of the restored image for a network that returns several images.
+
+    Args:
+        network: wrapped for distributed training or not.
+        index: as configured; None takes the network's class attribute ``output_index``, where it has one (MPRNet: 0,
+            HINet and MIMO-UNet: -1).
+    """
+    if index is not None:
+        return index
+    return getattr(network, 'output_index', getattr(getattr(network, 'module', None), 'output_index', None))
+
+
+def select_image(output: object, index: int | None, network: str) -> Tensor:
+    """Return the restored image from the output of a network.
+
+    Args:
+        output: an image (N,C,H,W), or a list or tuple of images.
+        index: the index of the restored image; ignored if ``output`` is one image, as it is in testing.
+        network: the network's name, for messages.
+
+    Raises:
+        SAPDError: several images without an index or with one out of range, or no image at all.
+    """
+    if index is not None and isinstance(output, (list, tuple)):
+        if not -len(output) <= index < len(output):
+            raise SAPDError(f'output_index: found {index}, but {network} returns {len(output)} images.')
+        output = output[index]
+    if not isinstance(output, Tensor):
+        raise SAPDError(
+            f'{network}: returns {type(output).__name__}, expected an image (N,C,H,W). If a network returns several, '
+            'set output_index to the one to distil.'
+        )
+    return output
