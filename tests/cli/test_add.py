@@ -211,7 +211,8 @@ def test_the_mmagic_delta_is_that_of_the_shipped_configs() -> None:
         network = made['model']['network_spf'].get('network', {})
         assert network.get('upscale_factor', 1) == 1
         assert made['model']['network_spf'].keys() == twin.model.network_spf.keys()
-        twin.model.pop('_scope_', None)  # MMEngine's mark of a base in another package
+        for model in (config.model, twin.model):
+            model.pop('_scope_', None)  # MMEngine's mark of a base in another package
         assert {**config.model, **made['model'], 'network_spf': 0} == {**twin.model, 'network_spf': 0}
         assert made['train_dataloader']['dataset']['mask_store'] == store
         assert twin.train_dataloader.dataset.type == made['train_dataloader']['dataset']['type']
