@@ -95,7 +95,7 @@ def test_enable_status_disable(scratch):
     (file,) = set(pth_files(scratch)) - set(before)
     assert file == 'sapd_plugin_compat.pth'
     assert f'{os.sep}{file}' in enabled.stdout
-    assert 'python -m sapd_plugin.compat disable' in enabled.stdout
+    assert 'sapd compat disable' in enabled.stdout
 
     again = run(scratch, *status)
     assert 'Enabled by' in again.stdout
@@ -122,8 +122,8 @@ def test_unknown_action_and_unwritable_environment(scratch):
     site = next(scratch.parents[1].glob('lib/*/site-packages'))
     (site / 'sapd_plugin_compat.pth').mkdir()  # cannot be written to, not even by root
     refused = run(scratch, '-m', 'sapd_plugin.compat', 'enable')
-    assert refused.returncode == 1
-    assert 'Cannot enable' in refused.stderr
+    assert refused.returncode == 2
+    assert 'error: cannot enable' in refused.stderr
     assert 'Traceback' not in refused.stderr
 
 

@@ -1,30 +1,36 @@
-"""Downstream segmentation: how well masks cut from restored images agree with those of the clean images.
+"""Measure how well masks of restored images agree with those of the clean images.
 
-python tools/evaluate_segmentation.py --clean datasets/Rain100L/test/target --degraded datasets/Rain100L/test/input \
+sapd evaluate-segmentation --clean datasets/Rain100L/test/target --degraded datasets/Rain100L/test/input \
     --restored stock=results/stock/visualization/Rain100L sapd=results/sapd/visualization/Rain100L \
     --segmenter sam --checkpoint sam_vit_b_01ec64.pth --output runs/segmentation_rain100l
 
 Writes below --output: table.md and table.csv (means and paired differences to the first arm, with 95 % confidence
-intervals over the images), images.csv (every image), sheet.png (photos and masks side by side), and masks/, which a
-second run takes up. --human adds agreement with people's segmentations (BSDS .mat files).
+intervals over the images), images.csv (every image), sheet.png (images and masks side by side), and masks/, which a
+second run reuses. --human adds agreement with human annotations (BSDS .mat files).
 
-An arm's images are named as the clean ones, or with an ending that all share, as BasicSR's test (NAME_SUFFIX) and
-MMagic's (NAME_STEP) name them; where several endings are there, --name-template stock='{}_5000' chooses. MMagic's
-pictures that hold ground truth, input and restored image side by side need --side-by-side.
+An arm's images are named like the clean ones, or with one common suffix, as BasicSR's test (NAME_SUFFIX) and MMagic's
+(NAME_STEP) name them; if there are several suffixes, --name-template stock='{}_5000' selects one. MMagic's pictures of
+ground truth, input and restored image side by side need --side-by-side.
 
-Exit status: 0 done, 2 a mistake in the command, 130 stopped; the same command goes on.
+Exit status: 0 done, 2 a mistake in the command, 130 interrupted; rerun the same command to resume.
 """
 
 from __future__ import annotations
 
 import argparse
-import re
-import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from sapd_plugin.cli.segmenter_options import add_segmenter_options, build_from_options, choose_device, describe
+from sapd_plugin.cli.common import (
+    add_segmenter_options,
+    build_from_options,
+    check_counts,
+    choose_device,
+    describe,
+    read_pairs,
+    run_command,
+)
 from sapd_plugin.errors import SAPDError, check_keys
 from sapd_plugin.evaluation.agreement import AGREEMENT, DESCRIPTIVE, PEOPLE
 from sapd_plugin.evaluation.arms import CLEAN, DEGRADED, Clean, arm_photos
@@ -35,51 +41,32 @@ from sapd_plugin.priors.extraction.ranks import Rank
 from sapd_plugin.priors.inspection.overlays import write_png
 
 
-def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespace:
-    """Read the command line."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
-    )
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the arguments."""
     parser.add_argument('--clean', type=Path, required=True, help='folder of the clean images')
     parser.add_argument(
         '--restored',
         nargs='+',
         required=True,
         metavar='ARM=DIR',
-        help='folders of restored images; the first is the base',
+        help='folders of restored images; the first is the baseline',
     )
-    parser.add_argument('--degraded', type=Path, help='folder of the degraded images, as one more arm')
-    parser.add_argument('--human', type=Path, help="folder of people's segmentations, BSDS .mat files")
-    parser.add_argument('--human-set', help='where its index.csv names several sets: which one')
+    parser.add_argument('--degraded', type=Path, help='folder of the degraded images, as another arm')
+    parser.add_argument('--human', type=Path, help='folder of human annotations, BSDS .mat files')
+    parser.add_argument('--human-set', help='the set to use if its index.csv names several')
     parser.add_argument(
         '--name-template', nargs='+', default=[], metavar='ARM=TEMPLATE', help="names of an arm's images, '{}_stock'"
     )
-    parser.add_argument('--side-by-side', action='store_true', help='take the right end of pictures that are wider')
-    parser.add_argument('--limit', type=int, metavar='N', help='the first N images by name only')
-    parser.add_argument('--output', type=Path, required=True, help='folder for the results, new or begun')
+    parser.add_argument('--side-by-side', action='store_true', help='take the right end of wider pictures')
+    parser.add_argument('--limit', type=int, metavar='N', help='only the first N images by name')
+    parser.add_argument('--output', type=Path, required=True, help='folder for the results; resumed if unfinished')
     parser.add_argument('--sheet', type=int, default=4, metavar='N', help='images on the contact sheet (default: 4)')
     add_segmenter_options(parser)
-    return parser.parse_args(arguments)
 
 
-def read_pairs(option: str, items: Sequence[str]) -> dict[str, str]:
-    """Read ARM=VALUE items."""
-    pairs: dict[str, str] = {}
-    for item in items:
-        name, equals, value = item.partition('=')
-        if not equals or not value or not re.fullmatch(r'[\w.+-]+', name) or name.startswith('.'):
-            raise SAPDError(f"{option}: found '{item}', expected ARM=..., the arm in letters, digits and _ . + -.")
-        if name in pairs:
-            raise SAPDError(f'{option}: found {name} twice, expected each arm once.')
-        pairs[name] = value
-    return pairs
-
-
-def run(options: argparse.Namespace) -> str:
-    """Check everything, cut the masks, measure, write; returns the table."""
-    for name, least in (('limit', 1), ('sheet', 0)):
-        if getattr(options, name) is not None and getattr(options, name) < least:
-            raise SAPDError(f'--{name}: found {getattr(options, name)}, expected {least} or more.')
+def run(options: argparse.Namespace) -> None:
+    """Check everything, extract the masks, measure, and write the results."""
+    check_counts(options, limit=1, sheet=0)
     restored = read_pairs('--restored', options.restored)
     templates = read_pairs('--name-template', options.name_template)
     for name in (CLEAN, DEGRADED):
@@ -122,27 +109,12 @@ def run(options: argparse.Namespace) -> str:
     write_images_csv(options.output / 'images.csv', scores, keys)
     if options.sheet:
         write_png(options.output / 'sheet.png', sheet(masks, keys, options.sheet))
-    return table
-
-
-def stop(*_: object) -> None:
-    """Treat SIGTERM as Ctrl-C."""
-    raise KeyboardInterrupt
+    print(f'\n{table}\n\nresults: {options.output}')
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command and return its exit status."""
-    options = parse_arguments(arguments)
-    signal.signal(signal.SIGTERM, stop)
-    try:
-        print(f'\n{run(options)}\n\nresults: {options.output}')
-    except KeyboardInterrupt:
-        print('Stopped. The same command goes on.', file=sys.stderr)
-        return 130
-    except SAPDError as error:
-        print(f'error: {error}', file=sys.stderr)
-        return 2
-    return 0
+    return run_command('evaluate-segmentation', __doc__, add_arguments, run, arguments)
 
 
 if __name__ == '__main__':

@@ -1,16 +1,16 @@
-"""Look into a SAPD training of BasicSR: how good is the teacher z, do the masks matter to it, does the student follow.
+"""Analyse a SAPD training of BasicSR: how good is the teacher z, do the masks matter to it, does the student follow.
 
-python tools/evaluate_teacher.py --run experiments/sapd_derain --pairs datasets/MiniRain/val \
+sapd evaluate-teacher --run experiments/sapd_derain --pairs datasets/MiniRain/val \
     --masks datasets/masks/MiniRain_val --reference experiments/stock/models/net_g_latest.pth --output runs/teacher
 
-On whole images, or with --patch on tiles of them, as z is seen in training (there masks are the largest regions of the
-tile): for the degraded image, y (the student, EMA weights where there are such), z (SPF of this y with the image's
-masks), z with the masks of other images and with none, and the stock student: PSNR, and where the error lies: at the
-boundaries of the masks, inside small and large regions, without a mask. --run is the training's folder with
-models/net_g_latest.pth, models/net_spf_latest.pth and the YAML (or --config names that).
+Measures PSNR, and where the error lies (at the boundaries of the masks, inside small and large regions, without a
+mask), for the degraded image, y (the student, with EMA weights if there are any), z (SPF of this y with the image's
+masks), z with the masks of other images and without masks, and the stock student. It takes complete images, or with
+--patch tiles, as training sees z (there masks are the largest regions of the tile). --run is the training's folder
+with models/net_g_latest.pth, models/net_spf_latest.pth and the YAML (or --config names that).
 
-Writes below --output: table.md, teacher.csv (a line an image and kind of place) and picture.png (two crops: where z is
-better than y by most, where it is worse by most). Exit status: 0 done, 2 a mistake in the command, 130 stopped.
+Writes below --output: table.md, teacher.csv (one line per image and kind of place) and picture.png (two crops: where z
+is most better than y, and where it is most worse). Exit status: 0 done, 2 a mistake in the command, 130 interrupted.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ import cv2
 import numpy as np
 from tqdm import tqdm
 
+from sapd_plugin.cli.common import check_counts, run_command
 from sapd_plugin.errors import SAPDError, nearest
 from sapd_plugin.evaluation.teacher import Teacher, find_run
 from sapd_plugin.evaluation.teacher_picture import Extremes
@@ -35,23 +36,19 @@ from sapd_plugin.priors.store import MaskStore
 from sapd_plugin.priors.store.keys import mask_key, template_key
 
 
-def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespace:
-    """Read the command line."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
-    )
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the arguments."""
     parser.add_argument('--run', type=Path, required=True, help="the training's folder, experiments/NAME")
-    parser.add_argument('--config', type=Path, help="its YAML; by default BasicSR's copy of it in --run")
+    parser.add_argument('--config', type=Path, help="its YAML (default: BasicSR's copy of it in --run)")
     parser.add_argument('--pairs', type=Path, required=True, help='folder with input/ and target/')
     parser.add_argument('--masks', type=Path, required=True, help="mask store of the pairs' images")
-    parser.add_argument('--mask-template', default='{}', help="how the store names an image called '{}' ({})")
-    parser.add_argument('--reference', type=Path, help="a stock student's checkpoint, of the same network")
+    parser.add_argument('--mask-template', default='{}', help="how the store names an image called '{}' (default: {})")
+    parser.add_argument('--reference', type=Path, help='checkpoint of a stock student, of the same network')
     parser.add_argument('--patch', type=int, metavar='SIDE', help="cut images into tiles, of the training's gt_size")
-    parser.add_argument('--limit', type=int, metavar='N', help='the first N images by name only')
-    parser.add_argument('--seed', type=int, default=0, help='of the exchange of masks between images (0)')
-    parser.add_argument('--device', default='cpu', help='cpu, cuda, ... (cpu)')
+    parser.add_argument('--limit', type=int, metavar='N', help='only the first N images by name')
+    parser.add_argument('--seed', type=int, default=0, help='random seed of the mask exchange (default: 0)')
+    parser.add_argument('--device', default='cpu', help='cpu (default), cuda, ...')
     parser.add_argument('--output', type=Path, required=True, help='folder for the results')
-    return parser.parse_args(arguments)
 
 
 def find_pairs(folder: Path, limit: int | None) -> dict[str, tuple[Path, Path]]:
@@ -74,10 +71,7 @@ def find_pairs(folder: Path, limit: int | None) -> dict[str, tuple[Path, Path]]:
 
 def evaluate(options: argparse.Namespace) -> tuple[list[Score], Extremes]:
     """Check everything, then go through the images."""
-    if options.patch is not None and options.patch < 8:
-        raise SAPDError(f'--patch: found {options.patch}, expected the side of a tile in pixels, 8 or more.')
-    if options.limit is not None and options.limit < 2:
-        raise SAPDError(f'--limit: found {options.limit}, expected 2 or more, to exchange masks between.')
+    check_counts(options, patch=8, limit=2)  # masks are exchanged between two images at least
     pairs, store = find_pairs(options.pairs, options.limit), MaskStore(options.masks)
     keys = {key: template_key(key, options.mask_template) for key in pairs}
     missing = [key for key in keys.values() if key not in store]
@@ -142,23 +136,19 @@ def in_tiles(teacher: Teacher, image: np.ndarray, masks: Mapping[str, np.ndarray
     return whole
 
 
+def run(options: argparse.Namespace) -> None:
+    """Evaluate, and write the table, the scores and the picture."""
+    scores, extremes = evaluate(options)
+    text = table(scores)
+    (options.output / 'table.md').write_text(f'{text}\n', encoding='utf-8')
+    write_scores(options.output / 'teacher.csv', scores)
+    write_png(options.output / 'picture.png', extremes.picture())
+    print(f'\n{text}\n\nresults: {options.output}')
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command and return its exit status."""
-    options = parse_arguments(arguments)
-    try:
-        scores, extremes = evaluate(options)
-        text = table(scores)
-        (options.output / 'table.md').write_text(f'{text}\n', encoding='utf-8')
-        write_scores(options.output / 'teacher.csv', scores)
-        write_png(options.output / 'picture.png', extremes.picture())
-    except KeyboardInterrupt:
-        print('Stopped; nothing was written.', file=sys.stderr)
-        return 130
-    except (SAPDError, OSError) as error:
-        print(f'error: {error}', file=sys.stderr)
-        return 2
-    print(f'\n{text}\n\nresults: {options.output}')
-    return 0
+    return run_command('evaluate-teacher', __doc__, add_arguments, run, arguments, interrupted='Interrupted.')
 
 
 if __name__ == '__main__':

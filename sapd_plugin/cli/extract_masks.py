@@ -1,13 +1,13 @@
-"""Cut masks of photos into a mask store.
+"""Extract masks of images into a mask store.
 
-python tools/extract_masks.py --images photos --output masks --segmenter felzenszwalb
-python tools/extract_masks.py --images degraded --output masks --segmenter sam --checkpoint sam_vit_b_01ec64.pth \
+sapd extract-masks --images photos --output masks --segmenter felzenszwalb
+sapd extract-masks --images degraded --output masks --segmenter sam --checkpoint sam_vit_b_01ec64.pth \
     --restored-by student.yml net_g_latest.pth --preset fast
-torchrun --nproc-per-node 8 tools/extract_masks.py ...    a rank a GPU; the same on more machines
-python tools/extract_masks.py ... --shard 0/4             part 0 of 4; --shard slurm: the task of a job array
+torchrun --nproc-per-node 8 -m sapd_plugin extract-masks ...    one rank per GPU; the same on several machines
+sapd extract-masks ... --shard 0/4                              part 0 of 4; --shard slurm: the task of a job array
 
-Stop it with Ctrl-C (or SIGTERM) and start it again with the same command: it goes on where it was. Exit status: 0 all
-done, 1 some images have no mask (listed at the end), 2 a mistake in the command or a disk that refuses, 130 stopped.
+Extraction can be interrupted at any time, even by a crash; rerun the same command to resume. Exit status: 0 all done,
+1 some images have no mask (listed at the end), 2 a mistake in the command or a disk error, 130 interrupted.
 """
 
 from __future__ import annotations
@@ -15,37 +15,39 @@ from __future__ import annotations
 import argparse
 import importlib
 import os
-import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from sapd_plugin.cli.segmenter_options import add_segmenter_options, build_from_options, choose_device, describe
+from sapd_plugin.cli.common import (
+    add_segmenter_options,
+    build_from_options,
+    choose_device,
+    describe,
+    run_command,
+)
 from sapd_plugin.compat import alias_functional_tensor
 from sapd_plugin.errors import SAPDError
-from sapd_plugin.priors.extraction.job import Report, Restorer, extract_masks
+from sapd_plugin.priors.extraction.job import Restorer, extract_masks
 from sapd_plugin.priors.extraction.ranks import find_rank
 from sapd_plugin.priors.extraction.sources import open_photos
 from sapd_plugin.priors.inspection.overlays import write_overlays
 from sapd_plugin.priors.store import MaskStore, manifest
 from sapd_plugin.priors.store.meta_info import read_lines
 
+# Suffix of a student's config -> the module whose ``build_restorer(config, checkpoint, device)`` reads it.
 RESTORERS = {
     '.yml': 'sapd_plugin.basicsr.restorer',
     '.yaml': 'sapd_plugin.basicsr.restorer',
     '.py': 'sapd_plugin.mmagic.restorer',
 }
-"""Suffix of a student's config -> the module whose ``build_restorer(config, checkpoint, device)`` reads it."""
 
 
-def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespace:
-    """Read the command line."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
-    )
-    parser.add_argument('--images', type=Path, required=True, help='folder, LMDB, or text file with a path a line')
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the arguments."""
+    parser.add_argument('--images', type=Path, required=True, help='folder, LMDB, or text file with one path per line')
     parser.add_argument('--root', type=Path, help="folder that a list's paths are relative to")
-    parser.add_argument('--output', type=Path, required=True, help='folder of the mask store, new or begun')
+    parser.add_argument('--output', type=Path, required=True, help='folder of the mask store; resumed if unfinished')
     add_segmenter_options(parser)
     parser.add_argument(
         '--restored-by',
@@ -54,14 +56,13 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
         metavar=('CONFIG', 'CHECKPOINT'),
         help='segment what this student restores from the images: its BasicSR YAML or MMagic config, and its weights',
     )
-    parser.add_argument('--source', help='kind of images, kept in the store: restored, clean, ...')
+    parser.add_argument('--source', help='kind of images, recorded in the store: restored, clean, ...')
     parser.add_argument('--shard', metavar='I/N', help="do part I (from 0) of N, into shard I; or 'slurm'")
     parser.add_argument('--overlays', type=int, default=0, metavar='N', help='write N pictures to STORE/overlays')
-    return parser.parse_args(arguments)
 
 
 def build_restorer(options: argparse.Namespace, device: str | None) -> Restorer | None:
-    """Hand --restored-by to the framework that its config is of."""
+    """Build the student of --restored-by with the framework of its config."""
     if options.restored_by is None:
         return None
     config, checkpoint = options.restored_by
@@ -71,13 +72,12 @@ def build_restorer(options: argparse.Namespace, device: str | None) -> Restorer 
     return importlib.import_module(RESTORERS[config.suffix]).build_restorer(config, checkpoint, device)
 
 
-def run(options: argparse.Namespace) -> Report:
-    """Extract, and say what was done."""
+def run(options: argparse.Namespace) -> int:
+    """Extract, and print what was done."""
     rank = find_rank(options.shard, os.environ)
     if options.overlays and rank.count > 1:
         raise SAPDError(
-            f'--overlays: found beside {rank}, expected one process; tools/inspect_masks.py draws them from a finished '
-            'store.'
+            f'--overlays: found with {rank}, expected one process; sapd inspect-masks draws them from a finished store.'
         )
     restores = options.restored_by is not None
     device = choose_device(options, rank, restores)
@@ -97,34 +97,19 @@ def run(options: argparse.Namespace) -> Report:
     # Counted by lines: other ranks may still be writing their shards.
     masks, fingerprint = read_lines(options.output).count('\n'), manifest.read_fingerprint(options.output)
     print(f'store: {options.output}, {masks} masks, fingerprint {fingerprint}')
-    if options.overlays and not report.interrupted:
+    if report.interrupted:
+        raise KeyboardInterrupt
+    if options.overlays:
         store, photos = MaskStore(options.output), open_photos(options.images, options.root)
         keys = [key for key, _ in photos.named if key in store][: options.overlays]
         for picture in write_overlays(store, keys, options.output / 'overlays', photos):
             print(f'overlay: {picture}')
-    return report
-
-
-def stop(*_: object) -> None:
-    """Treat SIGTERM, which clusters and torchrun send, as Ctrl-C."""
-    raise KeyboardInterrupt
+    return report.exit_status
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command and return its exit status."""
-    options = parse_arguments(arguments)
-    signal.signal(signal.SIGTERM, stop)
-    for stream in (sys.stdout, sys.stderr):
-        # File names may hold what no terminal can show.
-        stream.reconfigure(errors='backslashreplace')  # type: ignore[union-attr]
-    try:
-        return run(options).exit_status
-    except KeyboardInterrupt:
-        print('Stopped. What was written is whole; run the same command again to go on.', file=sys.stderr)
-        return 130
-    except SAPDError as error:
-        print(f'error: {error}', file=sys.stderr)
-        return 2
+    return run_command('extract-masks', __doc__, add_arguments, run, arguments)
 
 
 if __name__ == '__main__':

@@ -1,13 +1,13 @@
-"""What inference costs: parameters, multiply-accumulates (MACs), time and memory of a config's network.
+"""Measure what inference costs: parameters, multiply-accumulates (MACs), time and memory of a config's network.
 
-python tools/inference_cost.py --framework basicsr configs/basicsr/sr/edsr_m_x4_stock.yml --size 180 320
-python tools/inference_cost.py --framework mmagic student.py stock/iter_400000.pth sapd/iter_400000.pth \
+sapd inference-cost --framework basicsr configs/basicsr/sr/edsr_m_x4_stock.yml --size 180 320
+sapd inference-cost --framework mmagic student.py stock/iter_400000.pth sapd/iter_400000.pth \
     --size 256 256 --size 720 1280 --threads 1
 
-Prints a Markdown table, a row a size and checkpoint; without a checkpoint the network has fresh weights. Checkpoints
-are loaded strictly into the one network of the config and timed in turn, so a student trained with SAM priors stands
-beside the stock one. MACs are of convolutions, linear layers and matrix products. Exit status: 0, or 2 for a mistake in
-the command.
+Prints a Markdown table with one row per size and checkpoint; without a checkpoint the network has random weights.
+Checkpoints are loaded strictly into the network of the config and timed in turn, so that a student trained with SAM
+priors can be compared with the stock one. MACs are those of convolutions, linear layers and matrix products. Exit
+status: 0 done, 2 a mistake in the command.
 """
 
 from __future__ import annotations
@@ -20,16 +20,14 @@ from pathlib import Path
 
 import torch
 
+from sapd_plugin.cli.common import check_counts, run_command
 from sapd_plugin.errors import SAPDError
 from sapd_plugin.evaluation.cost import Cost, compare
 from sapd_plugin.evaluation.networks import FRAMEWORKS, build_network_from, load_student
 
 
-def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespace:
-    """Read the command line."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
-    )
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the arguments."""
     parser.add_argument('config', type=Path, help='BasicSR YAML or MMagic config, of a training or a test')
     parser.add_argument('checkpoints', type=Path, nargs='*', metavar='CHECKPOINT', help="students' weights")
     parser.add_argument('--framework', required=True, choices=FRAMEWORKS)
@@ -40,22 +38,19 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
         action='append',
         dest='sizes',
         metavar=('HEIGHT', 'WIDTH'),
-        help='of the degraded image (default: 256 256); give it again for more sizes',
+        help='of the degraded image (default: 256 256); repeat it for more sizes',
     )
     parser.add_argument('--channels', type=int, default=3, help='of the image (default: 3)')
     parser.add_argument('--device', default='cpu', help='cpu (default), cuda, cuda:1, ...')
     parser.add_argument('--threads', type=int, help="of torch on the CPU (default: torch's own)")
-    parser.add_argument('--repeats', type=int, default=5, help='runs that each median is taken over (default: 5)')
-    parser.add_argument('--no-memory', action='store_true', help='leave the peak of memory out')
+    parser.add_argument('--repeats', type=int, default=5, help='runs per median (default: 5)')
+    parser.add_argument('--no-memory', action='store_true', help='do not measure peak memory')
     parser.add_argument('--json', action='store_true', help='print JSON instead of the table')
-    return parser.parse_args(arguments)
 
 
-def run(options: argparse.Namespace) -> list[tuple[str, Cost]]:
+def measure(options: argparse.Namespace) -> list[tuple[str, Cost]]:
     """Measure each checkpoint at each size."""
-    for name in ('repeats', 'channels', 'threads'):
-        if getattr(options, name) is not None and getattr(options, name) < 1:
-            raise SAPDError(f'--{name}: found {getattr(options, name)}, expected 1 or more.')
+    check_counts(options, repeats=1, channels=1, threads=1)
     networks = {}
     for checkpoint in options.checkpoints or [None]:
         network = build_network_from(options.framework, options.config)
@@ -64,7 +59,7 @@ def run(options: argparse.Namespace) -> list[tuple[str, Cost]]:
             networks[name] = (network if checkpoint is None else load_student(network, checkpoint)).to(options.device)
         except (RuntimeError, AssertionError) as error:
             raise SAPDError(f'--device: found {options.device}, expected one that is there: {error}') from error
-    rows = []
+    rows: list[tuple[str, Cost]] = []
     for size in options.sizes or [(256, 256)]:
         costs = compare(
             networks,
@@ -95,19 +90,18 @@ def table(rows: Sequence[tuple[str, Cost]]) -> str:
     return '\n'.join([*lines, '', f'{where}; torch {torch.__version__}; memory above the loaded network and its input'])
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command and return its exit status."""
-    options = parse_arguments(arguments)
-    try:
-        rows = run(options)
-    except SAPDError as error:
-        print(f'error: {error}', file=sys.stderr)
-        return 2
+def run(options: argparse.Namespace) -> None:
+    """Measure, and print a table or JSON."""
+    rows = measure(options)
     if options.json:
         print(json.dumps([{'network': name, **cost.as_dict()} for name, cost in rows], indent=2))
     else:
         print(table(rows))
-    return 0
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command and return its exit status."""
+    return run_command('inference-cost', __doc__, add_arguments, run, arguments, interrupted='Interrupted.')
 
 
 if __name__ == '__main__':

@@ -1,10 +1,10 @@
-"""Look into a mask store: what is in it, whether it is sound, what is missing, and how its masks look.
+"""Show and verify a mask store: its contents, damaged and missing masks, and pictures.
 
-python tools/inspect_masks.py masks
-python tools/inspect_masks.py masks --against photos --overlays 8 --contact-sheet sheet.png
-python tools/inspect_masks.py masks --compare other_masks --json
+sapd inspect-masks masks
+sapd inspect-masks masks --against photos --overlays 8 --contact-sheet sheet.png
+sapd inspect-masks masks --compare other_masks --json
 
-Every record is read and verified. Exit status: 0 sound, 1 something is wrong or missing, 2 a mistake in the command.
+Every record is read and verified. Exit status: 0 sound, 1 a mask is damaged or missing, 2 a mistake in the command.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from sapd_plugin.errors import SAPDError
+from sapd_plugin.cli.common import DONE, FINDING, run_command
 from sapd_plugin.priors.extraction.sources import open_photos
 from sapd_plugin.priors.inspection.comparison import compare_stores
 from sapd_plugin.priors.inspection.overlays import choose_keys, contact_sheet, write_overlays, write_png
@@ -26,31 +26,27 @@ from sapd_plugin.priors.store import MaskStore
 from sapd_plugin.priors.store.keys import template_key
 
 
-def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespace:
-    """Read the command line."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
-    )
-    parser.add_argument('store', type=Path, help='folder that tools/extract_masks.py wrote')
-    parser.add_argument('--against', type=Path, help='list the images of a folder, list or LMDB that have no mask')
-    parser.add_argument('--mask-filename-tmpl', default='{}', help="as in training, where names differ: '{}_restored'")
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the arguments."""
+    parser.add_argument('store', type=Path, help='folder that sapd extract-masks wrote')
+    parser.add_argument('--against', type=Path, help='list the images of a folder, list or LMDB without a mask')
+    parser.add_argument('--mask-filename-tmpl', default='{}', help="as in training, if names differ: '{}_restored'")
     parser.add_argument(
         '--overlays', nargs='+', default=[], metavar='N|KEY', help='pictures of N random masks or of these'
     )
     parser.add_argument(
         '--contact-sheet', type=Path, metavar='FILE', help='one picture of many masks (of --overlays or 24)'
     )
-    parser.add_argument('--images', type=Path, help='photos below the masks in pictures; by default those of --against')
+    parser.add_argument('--images', type=Path, help='images below the masks in pictures; default: those of --against')
     parser.add_argument('--root', type=Path, help="folder that a list's paths are relative to")
     parser.add_argument('--output', type=Path, help='folder for the overlays (default: STORE/overlays)')
     parser.add_argument('--seed', type=int, default=0, help='of the random choice')
     parser.add_argument('--compare', type=Path, metavar='OTHER', help='match the regions with those of another store')
-    parser.add_argument('--json', action='store_true', help='print JSON, nothing cut short')
-    return parser.parse_args(arguments)
+    parser.add_argument('--json', action='store_true', help='print JSON, complete')
 
 
-def run(options: argparse.Namespace) -> bool:
-    """Do what was asked and print it; True where nothing is wrong."""
+def run(options: argparse.Namespace) -> int:
+    """Inspect the store and print the result."""
     store = MaskStore(options.store)
     expected = None
     if options.against is not None:
@@ -68,11 +64,11 @@ def run(options: argparse.Namespace) -> bool:
         if comparison is not None:
             print('', *comparison.lines(), sep='\n')
     draw(store, options)
-    return found.whole and (comparison is None or comparison.same_images)
+    return DONE if found.whole and (comparison is None or comparison.same_images) else FINDING
 
 
 def draw(store: MaskStore, options: argparse.Namespace) -> None:
-    """Write the pictures that were asked for."""
+    """Write the requested pictures."""
     place = options.images or options.against
     photos = None if place is None else open_photos(place, options.root)
     if photos is not None and options.mask_filename_tmpl != '{}':
@@ -88,7 +84,7 @@ def draw(store: MaskStore, options: argparse.Namespace) -> None:
 
 
 def bar(title: str) -> Callable[[int, int], None]:
-    """A progress bar on stderr that is fed (done, total); none where stderr is a file."""
+    """Return a progress bar on stderr that takes (done, total); silent if stderr is a file."""
     progress = tqdm(desc=title, unit='mask', leave=False, disable=None)
 
     def show(done: int, total: int) -> None:
@@ -102,13 +98,7 @@ def bar(title: str) -> Callable[[int, int], None]:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command and return its exit status."""
-    options = parse_arguments(arguments)
-    sys.stdout.reconfigure(errors='backslashreplace')  # type: ignore[union-attr]
-    try:
-        return 0 if run(options) else 1
-    except SAPDError as error:
-        print(f'error: {error}', file=sys.stderr)
-        return 2
+    return run_command('inspect-masks', __doc__, add_arguments, run, arguments, interrupted='Interrupted.')
 
 
 if __name__ == '__main__':

@@ -1,13 +1,13 @@
-"""Check a downloaded dataset and prepare it for training and testing in both frameworks; or make a synthetic one.
+"""Check a downloaded dataset and prepare it for training and testing in both frameworks, or make a synthetic one.
 
-python tools/prepare_dataset.py --list
-python tools/prepare_dataset.py gopro --source ~/Downloads/GOPRO_Large --lmdb
-python tools/prepare_dataset.py rain100l --source rain100l --split test --dry-run
-python tools/prepare_dataset.py --synthetic rain --source photos --preset light --name PhotosRain
-python tools/prepare_dataset.py --synthetic blur --source photos --set size=9,21 --kernels levin/kernels
+sapd prepare-dataset --list
+sapd prepare-dataset gopro --source ~/Downloads/GOPRO_Large --lmdb
+sapd prepare-dataset rain100l --source rain100l --split test --dry-run
+sapd prepare-dataset --synthetic rain --source photos --preset light --name PhotosRain
+sapd prepare-dataset --synthetic blur --source photos --set size=9,21 --kernels levin/kernels
 
-Stop it at any time and start it again with the same command: it goes on where it was. Exit status: 0 done, 2 something
-is wrong with the command or the dataset, 130 stopped.
+It can be interrupted at any time; rerun the same command to resume. Exit status: 0 done, 2 a mistake in the command or
+the dataset, 130 interrupted.
 """
 
 from __future__ import annotations
@@ -15,10 +15,11 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
-from sapd_plugin.cli.command import exit_status
+from sapd_plugin.cli.common import check_counts, run_command
 from sapd_plugin.datasets.finishing import Finish
 from sapd_plugin.datasets.manifest import SubImages, dataset_names, load_manifest
 from sapd_plugin.datasets.run import prepare
@@ -27,31 +28,28 @@ from sapd_plugin.datasets.synthetic.job import Degradation, make_pairs
 from sapd_plugin.datasets.synthetic.settings import read_settings
 from sapd_plugin.errors import SAPDError, check_choice
 
-SYNTHETIC = {'rain': rain.PRESETS, 'noise': noise.PRESETS, 'blur': blur.PRESETS}
-"""Degradation -> presets, the default first."""
+# Degradation -> presets, the default first.
+SYNTHETIC: dict[str, Mapping[str, Any]] = {'rain': rain.PRESETS, 'noise': noise.PRESETS, 'blur': blur.PRESETS}
 
 
-def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespace:
-    """Read the command line."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
-    )
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the arguments."""
     parser.add_argument('dataset', nargs='?', help='; '.join(dataset_names()))
-    parser.add_argument('--list', action='store_true', help='show the datasets, their pages and what is expected')
-    parser.add_argument('--source', type=Path, help='the downloaded folder, or with --synthetic the clean photos')
+    parser.add_argument('--list', action='store_true', help='list the datasets, their pages and contents')
+    parser.add_argument('--source', type=Path, help='the downloaded folder; with --synthetic, the clean images')
     parser.add_argument('--output', type=Path, default=Path('datasets'), help='folder of all datasets (datasets)')
-    parser.add_argument('--dry-run', action='store_true', help='check, print what would be done, write nothing')
-    parser.add_argument('--lmdb', action='store_true', help='write LMDBs, too')
-    parser.add_argument('--crop-size', type=int, metavar='N', help="side of sub-images; by default the authors'")
-    parser.add_argument('--step', type=int, metavar='N', help='from one sub-image to the next')
+    parser.add_argument('--dry-run', action='store_true', help='check and print the steps, but write nothing')
+    parser.add_argument('--lmdb', action='store_true', help='also write LMDBs')
+    parser.add_argument('--crop-size', type=int, metavar='N', help="side of sub-images (default: the authors')")
+    parser.add_argument('--step', type=int, metavar='N', help='distance between sub-images')
     parser.add_argument('--workers', type=int, default=os.cpu_count() or 1, metavar='N', help='threads')
     real = parser.add_argument_group('downloaded datasets')
-    real.add_argument('--split', nargs='+', metavar='SPLIT', help='some splits alone; the others may be absent')
-    real.add_argument('--verify', action='store_true', help='decode every image; find images that are there twice')
-    real.add_argument('--any-count', action='store_true', help='prepare what is there, whatever its number')
-    real.add_argument('--no-sub-images', action='store_true', help='cut none')
+    real.add_argument('--split', nargs='+', metavar='SPLIT', help='only these splits; the others may be absent')
+    real.add_argument('--verify', action='store_true', help='decode every image and report duplicates')
+    real.add_argument('--any-count', action='store_true', help='accept any number of images')
+    real.add_argument('--no-sub-images', action='store_true', help='do not cut sub-images')
     way = real.add_mutually_exclusive_group()
-    way.add_argument('--copy', action='store_true', help='copy the files; by default symbolic links')
+    way.add_argument('--copy', action='store_true', help='copy the files instead of linking them symbolically')
     way.add_argument('--hardlink', action='store_true', help='hard links')
     made = parser.add_argument_group('synthetic datasets')
     made.add_argument('--synthetic', metavar='KIND', help=', '.join(SYNTHETIC))
@@ -66,23 +64,22 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
         dest='settings',
         help='change a range of the preset',
     )
-    made.add_argument('--seed', type=int, default=0, help='of all that is drawn (0)')
-    made.add_argument('--draws', type=int, default=1, metavar='N', help='pairs made of each photo (1)')
+    made.add_argument('--seed', type=int, default=0, help='random seed (default: 0)')
+    made.add_argument('--draws', type=int, default=1, metavar='N', help='pairs per image (default: 1)')
     made.add_argument('--kernels', type=Path, help='blur: a folder of kernels to draw from, or one kernel')
     made.add_argument(
         '--kernel-share',
         type=float,
         default=1.0,
         metavar='P',
-        help='blur: probability that a photo takes one of --kernels, else a random trajectory (1)',
+        help='blur: share of images blurred by --kernels; the others get a random trajectory (default: 1)',
     )
     made.add_argument('--name', help='folder below --output (SyntheticRain, ...)')
     made.add_argument('--into', default='train', metavar='SPLIT', help='train (default), val or test')
-    return parser.parse_args(arguments)
 
 
 def show_datasets() -> None:
-    """Print what there are manifests for."""
+    """Print every dataset that has a manifest."""
     for name in dataset_names():
         manifest = load_manifest(name)
         print(f'{name}: {manifest.title}\n    {manifest.page}')
@@ -92,10 +89,10 @@ def show_datasets() -> None:
 
 
 def read_cut(options: argparse.Namespace) -> SubImages | bool:
-    """Bring --crop-size, --step and --no-sub-images together; True stands for the manifest's own."""
+    """Combine --crop-size, --step and --no-sub-images; True stands for the manifest's own settings."""
     if options.no_sub_images or options.crop_size is None:
         if options.crop_size is not None or options.step is not None:
-            raise SAPDError('--step: expected beside --crop-size, and neither beside --no-sub-images.')
+            raise SAPDError('--step: expected with --crop-size, and neither with --no-sub-images.')
         return not options.no_sub_images
     step = options.step or options.crop_size
     if not 0 < step <= options.crop_size:
@@ -114,11 +111,11 @@ def build_degradation(options: argparse.Namespace) -> Degradation:
     if kind == 'blur':
         kernels = blur.read_kernels(options.kernels) if options.kernels is not None else None
         if kernels is None and options.kernel_share != 1:
-            raise SAPDError('--kernel-share: expected beside --kernels.')
+            raise SAPDError('--kernel-share: expected with --kernels.')
         return blur.Blur(settings, kernels, options.kernel_share)
     for key, given in (('--kernels', options.kernels is not None), ('--kernel-share', options.kernel_share != 1)):
         if given:
-            raise SAPDError(f'{key}: found beside --synthetic {kind}, expected beside --synthetic blur.')
+            raise SAPDError(f'{key}: found with --synthetic {kind}, expected with --synthetic blur.')
     return {'rain': rain.Rain, 'noise': noise.Noise}[kind](settings)
 
 
@@ -133,8 +130,7 @@ def run(options: argparse.Namespace) -> None:
         check_choice('dataset', options.dataset, dataset_names())
     if options.source is None:
         raise SAPDError('--source: expected the folder to start from.')
-    if options.workers < 1 or options.draws < 1:
-        raise SAPDError('--workers, --draws: expected at least 1.')
+    check_counts(options, workers=1, draws=1)
     cut = read_cut(options)
     if options.synthetic is not None:
         check_choice('--into', options.into, ['train', 'val', 'test'])
@@ -159,8 +155,7 @@ def run(options: argparse.Namespace) -> None:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command and return its exit status."""
-    options = parse_arguments(arguments)
-    return exit_status(lambda: run(options))
+    return run_command('prepare-dataset', __doc__, add_arguments, run, arguments)
 
 
 if __name__ == '__main__':

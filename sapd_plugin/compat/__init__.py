@@ -3,7 +3,7 @@
 BasicSR's ``data/degradations.py`` imports ``torchvision.transforms.functional_tensor``, which torchvision 0.17
 renamed to ``_functional_tensor``. :func:`alias_functional_tensor` makes the old name resolve again in this process.
 For commands that know nothing of this package, such as ``python -m basicsr.train``, the command
-``python -m sapd_plugin.compat enable`` does so at the start of every process of one environment. No file of either
+``sapd compat enable`` does so at the start of every process of one environment. No file of either
 package is touched.
 """
 

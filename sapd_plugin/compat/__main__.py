@@ -1,6 +1,6 @@
 """Turn the alias of :mod:`sapd_plugin.compat` on or off for every Python process of the active environment.
 
-python -m sapd_plugin.compat enable|disable|status
+sapd compat enable|disable|status, or python -m sapd_plugin.compat where the command is not installed.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ MEANING = 'torchvision.transforms.functional_tensor, which BasicSR 1.4.2 imports
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run the command line and return its exit code: 1 if the environment cannot be written to, else 0."""
-    parser = argparse.ArgumentParser(prog='python -m sapd_plugin.compat', description=__doc__.splitlines()[0])
+    """Run the command and return its exit status: 2 if the environment cannot be written to, else 0."""
+    parser = argparse.ArgumentParser(prog='sapd compat', description=__doc__.splitlines()[0])
     parser.add_argument('action', choices=['enable', 'disable', 'status'])
     action = parser.parse_args(arguments).action
 
@@ -30,17 +30,17 @@ def main(arguments: list[str] | None = None) -> int:
         if action == 'enable':
             file.write_text(LINE, encoding='utf-8')
             print(f'Wrote {file}')
-            print(f'From now on {MEANING} resolves in every Python process of this environment.')
-            print('To undo it: python -m sapd_plugin.compat disable')
+            print(f'{MEANING} now resolves in every Python process of this environment.')
+            print('To undo this: sapd compat disable')
         elif action == 'disable' and file.exists():
             file.unlink()
             print(f'Removed {file}')
-            print(f'{MEANING} is again what the installed torchvision makes of it.')
+            print(f'{MEANING} again depends on the installed torchvision alone.')
         else:
             print(f'Enabled by {file}' if file.exists() else f'Not enabled: there is no {file}')
     except OSError as error:
-        print(f'Cannot {action}: {error}. Is this your own environment?', file=sys.stderr)
-        return 1
+        print(f'error: cannot {action}: {error}. Is this your own environment?', file=sys.stderr)
+        return 2
     return 0
 
 

@@ -15,7 +15,7 @@ from sapd_plugin.structs import Record, convert, read_struct
 FOLDER = Path(__file__).parent / 'manifests'
 
 
-class Layout(Record):
+class Layout(Record, frozen=True):
     """Where the images of a part are, below the source folder.
 
     Attributes:
@@ -64,7 +64,7 @@ class Part:
     layouts: tuple[Layout, ...]
 
 
-class SubImages(Record):
+class SubImages(Record, frozen=True):
     """Settings of the sub-images that images are cut into for training.
 
     Attributes:
@@ -119,7 +119,7 @@ class Manifest:
     splits: Mapping[str, Split]
 
 
-class _PartRecord(Record):
+class _PartRecord(Record, frozen=True):
     count: int | tuple[int, ...]
     layouts: tuple[Layout, ...]
 
@@ -128,7 +128,7 @@ class _PartRecord(Record):
         return Part(prefix, counts, self.layouts)
 
 
-class _SplitOfParts(Record):
+class _SplitOfParts(Record, frozen=True):
     parts: dict[str, _PartRecord]
     sub_images: SubImages | None = None
 
@@ -137,14 +137,14 @@ class _SplitOfParts(Record):
         return Split(name, parts, self.sub_images)
 
 
-class _SplitOfOne(_PartRecord):
+class _SplitOfOne(_PartRecord, frozen=True):
     sub_images: SubImages | None = None
 
     def split(self, name: str) -> Split:
         return Split(name, (self.part(),), self.sub_images)
 
 
-class _ManifestRecord(Record):
+class _ManifestRecord(Record, frozen=True):
     folder: str
     title: str
     page: str
@@ -177,7 +177,8 @@ def read_manifest(path: Path) -> Manifest:
     splits = {}
     for name, value in record.splits.items():
         where = f'{path.name}.splits.{name}'
-        split = convert(value, _SplitOfParts if 'parts' in value else _SplitOfOne, where).split(name)
+        kind: type[_SplitOfParts] | type[_SplitOfOne] = _SplitOfParts if 'parts' in value else _SplitOfOne
+        split = convert(value, kind, where).split(name)
         _check_layouts(where, split)
         splits[name] = split
     return Manifest(path.stem, record.folder, record.title, record.page, record.notes, splits)

@@ -23,11 +23,12 @@ class BasicSRRun(FrameworkRun):
     """One training in BasicSR, which works below the folder that it is started in."""
 
     framework, suffix = 'basicsr', '.yml'
+    iterations_key, batch_key = 'train.total_iter', 'datasets.train.batch_size_per_gpu'
 
     @cached_property
     def options(self) -> dict[str, Any]:
         """The training's options: the stock YAML with what the training changes."""
-        training, opt = self.training, deepcopy(self._stock)
+        training, opt = self.training, deepcopy(self.stock)
         set_keys(opt, training.changes, str(training.stock))
         opt = move_data(opt, training.data)
         opt.update(name=training.name, manual_seed=training.seed, num_gpu=training.gpus)
@@ -54,23 +55,9 @@ class BasicSRRun(FrameworkRun):
         return _dump(self.options)
 
     @property
-    def _stock(self) -> dict[str, Any]:
+    def stock(self) -> Mapping[str, Any]:
+        """The stock YAML."""
         return read(self.training.stock)
-
-    @property
-    def published_iterations(self) -> int:
-        """``train.total_iter`` of the stock YAML."""
-        return int(self._stock['train']['total_iter'])
-
-    @property
-    def published_batch(self) -> int:
-        """``batch_size_per_gpu`` of the stock YAML."""
-        return int(self._stock['datasets']['train']['batch_size_per_gpu'])
-
-    @property
-    def iterations(self) -> int:
-        """``train.total_iter``."""
-        return int(self.options['train']['total_iter'])
 
     @property
     def inputs(self) -> Path:

@@ -171,7 +171,7 @@ def _read_table(path: Path, models: Mapping[str, Model], arms: Mapping[str, Arm]
     if table.mask_provider is not None:
         used = {framework for entry in table.entries.values() for framework in entry.configs}
         providers = [name for name, entry in table.entries.items() if entry.configs.keys() >= used]
-        check_choice(f'{where} mask_giver', table.mask_provider, providers)
+        check_choice(f'{where} mask_provider', table.mask_provider, providers)
     check_metric(where, table.protocol, quantise=table.quantise)
     entries = {name: _find_configs(entry, f'{where} models.{name}', stock) for name, entry in table.entries.items()}
     return replace(table, arms=own_arms, entries=entries)

@@ -3,12 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import reduce
+from operator import getitem
 from pathlib import Path
 from typing import Any
 
 from sapd_plugin.errors import SAPDError, nearest
 
 DATA = 'datasets/'  # what paths of data begin with in the configs
+
+
+def get_key(config: Any, path: str) -> Any:
+    """Return the value of a dotted key."""
+    return reduce(getitem, path.split('.'), config)
 
 
 def set_keys(config: Any, changes: Mapping[str, Any], where: str) -> None:

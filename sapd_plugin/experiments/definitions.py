@@ -143,7 +143,7 @@ class Table(Record, frozen=True):
         mask_images: folder below the data folder that masks are extracted from where the training makes its degraded
             images itself.
         mask_provider: the model whose stock student restores the images that masks are extracted from; None: each
-            model its own (YAML key ``mask_giver``).
+            model its own.
         group: name of several tables that are run and reported together.
         made_by: the command that makes its folders of images.
         resume: whether an interrupted training is resumed. Not where seeds are paired and trainings are short: a
@@ -163,9 +163,9 @@ class Table(Record, frozen=True):
     validation: str | None = None
     sigma: int | float | None = None
     mask_images: str | None = None
-    mask_provider: str | None = field(name='mask_giver', default=None)
+    mask_provider: str | None = None
     group: str | None = None
-    made_by: str = 'tools/prepare_dataset.py'
+    made_by: str = 'sapd prepare-dataset'
     resume: bool = True
     arms: tuple[str, ...] = ()
     sizes: tuple[Literal['full', 'small', 'tiny'], ...] = ('full', 'small', 'tiny')

@@ -14,6 +14,7 @@ from typing import Any, ClassVar
 
 from sapd_plugin.compat import alias_functional_tensor
 from sapd_plugin.errors import SAPDError, check_choice
+from sapd_plugin.experiments.config_changes import get_key
 from sapd_plugin.experiments.definitions import Arm, Table
 
 _SIDES = {'basicsr': 'BasicSRRun', 'mmagic': 'MMagicRun'}
@@ -132,6 +133,8 @@ class FrameworkRun(ABC):
 
     framework: ClassVar[str]
     suffix: ClassVar[str]
+    iterations_key: ClassVar[str]
+    batch_key: ClassVar[str]
 
     def __init__(self, training: Training, folder: Path) -> None:
         self.training, self.folder = training, folder
@@ -149,18 +152,8 @@ class FrameworkRun(ABC):
 
     @property
     @abstractmethod
-    def published_iterations(self) -> int:
-        """Iterations of the stock config."""
-
-    @property
-    @abstractmethod
-    def published_batch(self) -> int:
-        """Images per process and step of the stock config."""
-
-    @property
-    @abstractmethod
-    def iterations(self) -> int:
-        """Iterations of this training."""
+    def stock(self) -> Mapping[str, Any]:
+        """The stock config; not to be changed."""
 
     @property
     @abstractmethod
@@ -210,6 +203,21 @@ class FrameworkRun(ABC):
     def log(self) -> Log:
         """Read what this training has logged so far."""
         return self.read_log(self.folder, self.training.name)
+
+    @property
+    def published_iterations(self) -> int:
+        """Iterations of the stock config."""
+        return int(get_key(self.stock, self.iterations_key))
+
+    @property
+    def published_batch(self) -> int:
+        """Images per process and step of the stock config."""
+        return int(get_key(self.stock, self.batch_key))
+
+    @property
+    def iterations(self) -> int:
+        """Iterations of this training."""
+        return int(get_key(self.options, self.iterations_key))
 
     @property
     def batch(self) -> int:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 from sapd_plugin.errors import SAPDError
@@ -19,22 +18,15 @@ from sapd_plugin.metrics import canonical_color
 COST_SIZE = (256, 256)  # height and width of the image that inference is measured on, as papers have it
 
 
-@dataclass(frozen=True)
 class TestTask(RunTask):
     """Test a run's student on one set through the framework's own tool."""
 
     __test__ = False  # pytest takes the name for a test's
 
-    test_set: EvalSet
-
-    @property
-    def title(self) -> str:  # type: ignore[override]
-        """What a user reads."""
-        return f'test {self.of.name} on {self.test_set.name}'
-
-    @property
-    def _config(self) -> Path:
-        return self.folder / f'test_{self.test_set.name}{self.of.training.suffix}'
+    def __init__(self, run: Run, test_set: EvalSet) -> None:
+        super().__init__('test', run, f' on {test_set.name}')
+        self.test_set = test_set
+        self._config = self.folder / f'test_{test_set.name}{run.training.suffix}'
 
     def done(self) -> bool:
         """Whether the set was measured by the table's protocol."""
@@ -64,20 +56,18 @@ class TestTask(RunTask):
         found.save(self.folder)
 
 
-@dataclass(frozen=True)
 class CostTask(RunTask):
     """Measure what inference costs, beside the stock student where that is there.
 
-    Attributes:
-        stock: the stock run with the first seed; may be ``of`` itself.
+    Args:
+        run: the run.
+        stock: the stock run with the first seed; may be ``run`` itself.
     """
 
-    stock: Run
-
-    @property
-    def title(self) -> str:  # type: ignore[override]
-        """What a user reads."""
-        return f'cost {self.of.name}'
+    def __init__(self, run: Run, stock: Run) -> None:
+        super().__init__('cost', run)
+        self.stock = stock
+        self._channels = 1 if canonical_color(run.table.protocol) == 'gray' else 3
 
     def done(self) -> bool:
         """Whether it was measured."""
@@ -87,10 +77,6 @@ class CostTask(RunTask):
     def _students(self) -> list[Path]:
         own, stock = self.of.student, self.stock.student
         return [stock, own] if stock != own and stock.is_file() else [own]
-
-    @property
-    def _channels(self) -> int:
-        return 1 if canonical_color(self.of.table.protocol) == 'gray' else 3
 
     def command(self) -> Sequence[str]:
         """Return the command that measures the same."""

@@ -27,11 +27,12 @@ class MMagicRun(FrameworkRun):
     """One training in MMagic, which works in ``work`` below the folder."""
 
     framework, suffix = 'mmagic', '.py'
+    iterations_key, batch_key = 'train_cfg.max_iters', 'train_dataloader.batch_size'
 
     @cached_property
     def options(self) -> dict[str, Any]:
         """The config of the training, with all bases merged into it."""
-        training, config = self.training, self._stock.to_dict()
+        training, config = self.training, self.stock.to_dict()
         set_keys(config, training.changes, str(training.stock))
         config = move_data(config, training.data)
         _load_plugin(config)
@@ -72,23 +73,9 @@ class MMagicRun(FrameworkRun):
         return _text(self.options)
 
     @property
-    def _stock(self) -> Config:
+    def stock(self) -> Config:
+        """The stock config, with all bases merged into it."""
         return _read(self.training.stock)
-
-    @property
-    def published_iterations(self) -> int:
-        """``train_cfg.max_iters`` of the stock config."""
-        return int(self._stock.train_cfg.max_iters)
-
-    @property
-    def published_batch(self) -> int:
-        """``train_dataloader.batch_size`` of the stock config."""
-        return int(self._stock.train_dataloader.batch_size)
-
-    @property
-    def iterations(self) -> int:
-        """``train_cfg.max_iters``."""
-        return int(self.options['train_cfg']['max_iters'])
 
     @property
     def inputs(self) -> Path:

@@ -27,12 +27,12 @@ def check(runs: Sequence[Run]) -> None:
     if missing:
         raise SAPDError(
             f'--data: {table.name} needs images in {", ".join(map(str, missing))}, found none there. '
-            f'{table.made_by} makes these folders from the downloaded data sets.'
+            f'`{table.made_by}` makes these folders from the downloaded data sets.'
         )
     if any(run.arm.sgr is not None for run in runs) and find_vgg(settings.vgg) is None:
         raise SAPDError(
             '--vgg-checkpoint: SGR needs VGG-19 weights, found none, neither at $SAPD_VGG_CHECKPOINT nor in '
-            "torch hub's cache. tools/weights.py says where they come from."
+            "torch hub's cache. `sapd weights` says where they come from."
         )
     if any(run.mask_provider is not None and 'sam' in run.segmenter for run in runs):
         _check_sam(settings)
@@ -57,7 +57,7 @@ def _check_sam(settings: Settings) -> None:
     if find_sam_checkpoint(named) is None:
         raise SAPDError(
             "--sam-checkpoint: found no SAM weights, neither at $SAPD_SAM_CHECKPOINT nor in torch hub's cache. "
-            'tools/weights.py says where they come from; --segmenter felzenszwalb needs none.'
+            '`sapd weights` says where they come from; --segmenter felzenszwalb needs none.'
         )
 
 

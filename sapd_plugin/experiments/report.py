@@ -118,7 +118,7 @@ def text_frame(table: Table, frame: pd.DataFrame) -> pd.DataFrame:
         model, size, _, label, iterations = place
         first = part.iloc[0]
         over_stock = _number(first['over_stock'], '.2f', ' ({} x stock)')
-        shortened = '' if first['as_published'] is True or pd.isna(iterations) else ' (shortened)'
+        shortened = '' if pd.isna(iterations) or first['as_published'] else ' (shortened)'
         numbers = {(row.test, row.metric): _value(row) for row in part.itertuples()}
         rows.append(
             {

@@ -22,13 +22,13 @@ WAIT = 2.0  # seconds after which tasks that other processes work on are looked 
 class Task(ABC):
     """Something to do once.
 
-    Attributes:
+    Args:
         title: what a user reads; unique in ``folder``.
         folder: working folder; made when needed.
     """
 
-    title: str
-    folder: Path
+    def __init__(self, title: str, folder: Path) -> None:
+        self.title, self.folder = title, folder
 
     @abstractmethod
     def done(self) -> bool:

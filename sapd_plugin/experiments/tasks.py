@@ -6,8 +6,6 @@ import shlex
 import sys
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 from statistics import fmean
 
@@ -24,20 +22,18 @@ from sapd_plugin.priors.extraction.sources import open_photos
 from sapd_plugin.priors.store import MaskStore
 
 
-@dataclass(frozen=True)
 class RunTask(Task):
     """A task of one run, in its folder.
 
-    Attributes:
-        of: the run.
+    Args:
+        verb: what is done, before the run's name in the title.
+        run: the run.
+        what: the end of the title.
     """
 
-    of: Run
-
-    @property
-    def folder(self) -> Path:  # type: ignore[override]
-        """The run's."""
-        return self.of.folder
+    def __init__(self, verb: str, run: Run, what: str = '') -> None:
+        super().__init__(f'{verb} {run.name}{what}', run.folder)
+        self.of = run
 
     @property
     def results(self) -> results.Results:
@@ -48,10 +44,8 @@ class RunTask(Task):
 class TrainTask(RunTask):
     """Train through the framework's own tool, or resume where the table lets it; then keep the means of the log."""
 
-    @property
-    def title(self) -> str:  # type: ignore[override]
-        """What a user reads."""
-        return f'train {self.of.name}'
+    def __init__(self, run: Run) -> None:
+        super().__init__('train', run)
 
     def done(self) -> bool:
         """Whether the training is finished with this config, and its log is kept."""
@@ -105,35 +99,19 @@ class TrainTask(RunTask):
         found.save(self.folder, measured=False)
 
 
-@dataclass(frozen=True)
 class MaskTask(Task):
     """Extract masks of a run's training images, or resume extracting them.
 
-    Attributes:
-        of: a run that has a mask provider; runs of other seeds and arms share the store.
+    Args:
+        run: has a mask provider; runs of other seeds and arms share the store.
     """
 
-    of: Run
-
-    @cached_property
-    def store(self) -> Path:
-        """The mask store."""
-        assert self.of.store is not None
-        return self.of.store
-
-    @property
-    def title(self) -> str:  # type: ignore[override]
-        """What a user reads."""
-        return f'masks {self.of.table.name}/{self.store.name}' if self.of.table.group else f'masks {self.store.name}'
-
-    @property
-    def folder(self) -> Path:  # type: ignore[override]
-        """The folder of the table's mask stores."""
-        return self.store.parent
-
-    @property
-    def _finished(self) -> Path:
-        return self.store.with_name(f'{self.store.name}.done')
+    def __init__(self, run: Run) -> None:
+        assert run.store is not None
+        self.of, self.store = run, run.store
+        group = f'{run.table.name}/' if run.table.group else ''
+        super().__init__(f'masks {group}{self.store.name}', self.store.parent)
+        self._finished = self.store.with_name(f'{self.store.name}.done')
 
     def done(self) -> bool:
         """Whether this command has finished."""
@@ -167,10 +145,8 @@ class MaskTask(Task):
 class PublishedTask(RunTask):
     """Convert the authors' checkpoint to the framework's form."""
 
-    @property
-    def title(self) -> str:  # type: ignore[override]
-        """What a user reads."""
-        return f'checkpoint {self.of.name}'
+    def __init__(self, run: Run) -> None:
+        super().__init__('checkpoint', run)
 
     def done(self) -> bool:
         """Whether the student is there."""

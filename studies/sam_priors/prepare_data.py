@@ -30,7 +30,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from sapd_plugin.cli.command import exit_status
+from sapd_plugin.cli.common import exit_status
 from sapd_plugin.datasets.finishing import Finish
 from sapd_plugin.datasets.manifest import load_manifest
 from sapd_plugin.datasets.run import prepare

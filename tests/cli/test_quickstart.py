@@ -79,7 +79,7 @@ def test_the_pairs_of_photographs_are_the_same_for_a_seed(tmp_path):
         (lambda folder: (folder / 'noisy/1.png').write_bytes(b''), "'1' is unreadable"),
     ],
 )
-def test_pairs_that_are_none_are_refused(photos, tmp_path, prepare, message):
+def test_folders_that_are_not_pairs_are_refused(photos, tmp_path, prepare, message):
     prepare(photos)
     with pytest.raises(SAPDError, match=message):
         make_pairs(tmp_path / 'out', photos, 0)

@@ -23,12 +23,12 @@ def test_the_table_names_each_file_and_its_publisher(cache: Path, capsys: pytest
     out = capsys.readouterr().out
     for item in weights.PUBLISHED:
         assert item.file in out
-        assert item.prefix in item.file, 'no hash but what the name says'
+        assert item.prefix in item.file, 'no hash but the one that the name contains'
     assert str(cache) in out
-    assert 'found here\n  none' in out
+    assert 'found here\n  nothing' in out
 
 
-def test_files_are_found_and_held_against_their_names(
+def test_files_are_found_and_compared_with_their_names(
     cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
 ) -> None:
     (cache / 'mobile_sam.pt').write_bytes(b'any')
@@ -36,16 +36,17 @@ def test_files_are_found_and_held_against_their_names(
     monkeypatch.setenv('SAPD_SAM_CHECKPOINT', str(tmp_path / 'own.pth'))
     assert weights.main([]) == 0
     out = capsys.readouterr().out
-    assert f'sha256 {hashlib.sha256(b"any").hexdigest()}; its name holds no hash' in out
-    assert f'sha256 {hashlib.sha256(b"own").hexdigest()}; another name than the published ones' in out
+    assert f'sha256 {hashlib.sha256(b"any").hexdigest()}; its name contains no hash' in out
+    assert f'sha256 {hashlib.sha256(b"own").hexdigest()}; not the name of a published file' in out
 
     (tmp_path / 'sam_vit_b_01ec64.pth').write_bytes(b'broken download')
     assert weights.main([str(tmp_path)]) == 1
     assert 'NOT the published file: md5' in capsys.readouterr().out
 
 
-def test_a_matching_prefix_is_told(tmp_path: Path) -> None:
+def test_a_file_with_the_hash_of_its_name_is_genuine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / 'file'
     path.write_bytes(b'x')
     begin = hashlib.md5(b'x').hexdigest()[:6]
-    assert weights.verdict(path, weights.Published('', '', '', 'md5', begin)) == 'md5 begins as its name says'
+    monkeypatch.setattr(weights, 'PUBLISHED', [weights.Published('', 'file', '', 'md5', begin)])
+    assert weights.verdict(path) == (True, 'md5 begins as its name says')

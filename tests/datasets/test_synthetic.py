@@ -214,7 +214,7 @@ def test_a_share_of_the_photos_takes_a_kernel(
     assert prepare_dataset.main([*command, *given, '--seed', '1']) == 2
     assert 'kernel_share: found 0.5, expected 1' in capsys.readouterr().err
     assert prepare_dataset.main([*command, '--kernel-share', '0.5']) == 2
-    assert '--kernel-share: expected beside --kernels' in capsys.readouterr().err
+    assert '--kernel-share: expected with --kernels' in capsys.readouterr().err
     whole = json.loads((make(photos, tmp_path / 'whole', 'blur', *given) / 'parameters.json').read_text())
     assert 'kernel_share' not in whole
 

@@ -125,7 +125,7 @@ def test_a_stop_is_told_and_the_same_command_goes_on(pairs, monkeypatch, capsys)
     with monkeypatch.context() as patch:
         patch.setattr(evaluate_segmentation, 'build_from_options', lambda *_: Stopping())
         assert run(pairs) == 130
-    assert 'The same command goes on' in capsys.readouterr().err
+    assert 'rerun the same command to resume' in capsys.readouterr().err
     assert len(MaskStore(pairs.parent / 'out/masks/stock')) == 3
     assert run(pairs) == 0
 
@@ -251,7 +251,7 @@ def lose_one(pairs):
         ),
         (None, ['--degraded', 'absent'], '--degraded: found no folder absent'),
         (None, ['--human', 'absent'], '--human: found no .mat file in absent'),
-        (None, ['--limit', '0'], '--limit: found 0, expected 1 or more'),
+        (None, ['--limit', '0'], '--limit: found 0, expected an integer >= 1'),
         (None, ['--name-template', 'stok={}_1'], "--name-template: unknown key 'stok'.*Did you mean 'stock'"),
         (None, ['--preset', 'fast'], "segmenter 'felzenszwalb': unknown key 'preset'"),
     ],

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -80,14 +79,12 @@ def result(root: Path, arm: str, seed: int, psnr: float, model: str = 'RCAN', **
     return found
 
 
-@dataclass
 class Note(Task):
     """Appends its title to a log file; it is done once the title is there."""
 
-    title: str
-    folder: Path
-    log: Path
-    seconds: float = 0.0
+    def __init__(self, title: str, folder: Path, log: Path, seconds: float = 0.0) -> None:
+        super().__init__(title, folder)
+        self.log, self.seconds = log, seconds
 
     def done(self) -> bool:
         return self.log.is_file() and self.title in self.log.read_text().splitlines()

@@ -1,4 +1,4 @@
-"""Tables as data: those that are shipped are whole, and mistakes are named."""
+"""Tables as data: the shipped ones are complete, and mistakes are named."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def test_a_mistake_in_a_table_is_named(tmp_path, changes, message):
         catalogue(tmp_path, **changes)
 
 
-def test_a_file_that_is_no_table_is_named(tmp_path):
+def test_a_file_that_is_not_a_table_is_named(tmp_path):
     definitions(tmp_path)
     (tmp_path / 'other.yml').write_text('a: [')
     with pytest.raises(SAPDError, match=r'other\.yml: not YAML'):

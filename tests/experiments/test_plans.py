@@ -52,7 +52,7 @@ def pretrained(framework: str, root: Path) -> Resolver:
     changes = {'arms': arms, 'models': STARTED, 'yardsticks': [], 'group': 'both'}
     if framework == 'basicsr':
         alone = {name: {key: entry[key] for key in entry if key != 'mmagic'} for name, entry in STARTED.items()}
-        changes |= {'mask_giver': 'RCAN', 'models': alone}
+        changes |= {'mask_provider': 'RCAN', 'models': alone}
     return resolver_of(framework, root, catalogue(root / 'tables', **changes))
 
 

@@ -1,4 +1,4 @@
-"""tools/reproduce.py through the frameworks' own tools: cells are run, resumed, shared, reported; mistakes come first."""
+"""`sapd reproduce` through the frameworks' own tools: cells are run, resumed, shared, reported; mistakes come first."""
 
 from __future__ import annotations
 
@@ -159,7 +159,7 @@ def test_a_dry_run_prints_the_frameworks_own_commands_and_writes_nothing(data, t
 @pytest.mark.parametrize(
     ('extra', 'message'),
     [
-        (['--data', 'nowhere'], r'--data: trial needs images in .*nowhere/Rain13K/.*prepare_dataset\.py'),
+        (['--data', 'nowhere'], r'--data: trial needs images in .*nowhere/Rain13K/.*`sapd prepare-dataset` makes'),
         (['--tests', 'Rain100'], "--tests: found 'Rain100'.*Did you mean 'Rain100L'"),
         (['--framework', 'basicrs'], "--framework: found 'basicrs'.*Did you mean 'basicsr'"),
         (['--iterations', '0'], '--iterations: found 0'),

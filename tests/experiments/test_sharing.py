@@ -1,4 +1,4 @@
-"""Chains of tasks: every task once, in order, whoever is at work beside; and groups of tables."""
+"""Chains of tasks: every task once and in order, also where several processes share them; and groups of tables."""
 
 from __future__ import annotations
 
@@ -222,8 +222,8 @@ def test_arms_of_a_model_and_extra_arms(tmp_path):
 
 def test_a_mask_provider_has_to_be_in_the_table_for_all_its_frameworks(tmp_path):
     alone = {'models': {'RCAN': TABLE['models']['RCAN']}}
-    assert catalogue(tmp_path, mask_giver='RCAN', **alone).tables['trial'].mask_provider == 'RCAN'
-    with pytest.raises(SAPDError, match="mask_giver: found 'RCAM'.*Did you mean 'RCAN'"):
-        catalogue(tmp_path, mask_giver='RCAM', **alone)
-    with pytest.raises(SAPDError, match="mask_giver: found 'RCAN'"):
-        catalogue(tmp_path, mask_giver='RCAN')
+    assert catalogue(tmp_path, mask_provider='RCAN', **alone).tables['trial'].mask_provider == 'RCAN'
+    with pytest.raises(SAPDError, match="mask_provider: found 'RCAM'.*Did you mean 'RCAN'"):
+        catalogue(tmp_path, mask_provider='RCAM', **alone)
+    with pytest.raises(SAPDError, match="mask_provider: found 'RCAN'"):
+        catalogue(tmp_path, mask_provider='RCAN')

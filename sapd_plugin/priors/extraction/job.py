@@ -65,8 +65,6 @@ class Report:
 
     def lines(self) -> Iterable[str]:
         """Yield the lines of the summary: counts, rates, coverage, then each image that failed with its reason."""
-        if self.interrupted:
-            yield 'Interrupted. Finished work is kept; rerun the same command to resume.'
         yield f'{self.written} masks written, {self.kept} kept, {len(self.failed)} failed, {self.left} left'
         if self.written:
             yield (

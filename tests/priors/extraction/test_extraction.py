@@ -92,7 +92,7 @@ def test_the_tool_names_mistakes(photos: Path, tmp_path: Path) -> None:
     assert (done.returncode, done.stdout) == (2, '')
     assert "Did you mean 'felzenszwalb'?" in done.stderr
     done = tool('--images', photos, '--output', tmp_path / 's', '--segmenter', 'felzenszwalb', '--set', 'scale')
-    assert (done.returncode, done.stderr) == (2, "error: --set: found 'scale', expected key=value.\n")
+    assert (done.returncode, done.stderr) == (2, "error: --set: found 'scale', expected KEY=VALUE.\n")
     for option in ('preset', 'device'):
         done = tool('--images', photos, '--output', tmp_path / 's', '--segmenter', 'felzenszwalb', f'--{option}', 'x')
         assert done.returncode == 2
@@ -112,9 +112,9 @@ def test_ctrl_c_stops_and_the_next_run_goes_on(photos: Path, tmp_path: Path) -> 
     while not (meta.exists() and meta.read_text().count('\n') >= 3) and time.monotonic() < deadline:
         time.sleep(0.01)
     process.send_signal(signal.SIGINT)
-    out, _ = process.communicate(timeout=60)
+    out, err = process.communicate(timeout=60)
     assert process.returncode == 130
-    assert 'rerun the same command to resume' in out
+    assert 'rerun the same command to resume' in err
     reached = len(MaskStore(store))
     assert 3 <= reached < 46
     assert f'{reached} masks written, 0 kept, 0 failed, {46 - reached} left' in out
@@ -238,7 +238,7 @@ def test_nothing_to_do_is_a_mistake(tmp_path: Path, photos: Path) -> None:
         list_images(tmp_path / 'empty')
     with pytest.raises(SAPDError, match='--root: found .* beside the folder'):
         list_images(photos, tmp_path)
-    with pytest.raises(SAPDError, match='--output: found .* inside of the image folder'):
+    with pytest.raises(SAPDError, match='--output: found .* inside the image folder'):
         extract_masks(photos, photos / 'store', Quadrants(), progress=False)
     with pytest.raises(SAPDError, match='is not UTF-8 text'):
         list_images(photos / 'left' / '0.v1.png')

@@ -60,7 +60,7 @@ def test_ranks_by_environment_share_the_images(photos: Path, tmp_path: Path) -> 
     assert "found '0/3' beside torchrun's RANK 0 of WORLD_SIZE 3" in refused.communicate(timeout=120)[1]
     assert refused.returncode == 2
     drawing = begin([*command(photos, store), '--overlays', '1'], RANK='0', WORLD_SIZE='3')
-    assert '--overlays: found beside rank 0/3' in drawing.communicate(timeout=120)[1]
+    assert '--overlays: found with rank 0/3' in drawing.communicate(timeout=120)[1]
 
 
 @pytest.mark.slow
@@ -81,7 +81,7 @@ def test_sigterm_stops_as_ctrl_c_does_and_other_ranks_go_on(photos: Path, tmp_pa
     first.send_signal(signal.SIGTERM)
     out, err = first.communicate(timeout=120)
     assert first.returncode == 130, out + err
-    assert 'rerun the same command to resume' in out
+    assert 'rerun the same command to resume' in err
     reached = len(MaskStore(store))
     assert 2 <= reached < 12
 

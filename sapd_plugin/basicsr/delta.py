@@ -1,0 +1,132 @@
+"""The SAPD delta, written into a user's own BasicSR YAML."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from copy import deepcopy
+from typing import Any
+
+import yaml
+from basicsr.utils.options import ordered_yaml
+
+from sapd_plugin.basicsr.options import TRAIN_KEYS, base_model_class
+from sapd_plugin.basicsr.yaml_text import YamlText
+from sapd_plugin.core.delta import LOSSES, branch_block
+from sapd_plugin.errors import SAPDError
+
+# Dataset type -> the type that also loads masks.
+MASKED_DATASETS = {
+    'PairedImageDataset': 'PairedImageMaskDataset',
+    'PairedImageMaskDataset': 'PairedImageMaskDataset',
+    'GaussianNoiseDataset': 'GaussianNoiseDataset',
+}
+# At the output size every layer costs scale^2 as much, so the second network of super-resolution is a small one.
+COLOUR_NETWORK = {
+    'type': 'EDSR',
+    'num_in_ch': 3,
+    'num_out_ch': 3,
+    'num_feat': 32,
+    'num_block': 8,
+    'upscale': 1,
+    'img_range': 255.0,
+    'rgb_mean': [0.4488, 0.4371, 0.4040],
+}
+GRAY_NETWORK = {
+    'type': 'NAFNet',
+    'img_channel': 1,
+    'width': 16,
+    'enc_blk_nums': [1, 1],
+    'middle_blk_num': 1,
+    'dec_blk_nums': [1, 1],
+}
+
+
+def read_options(text: str) -> dict[str, Any]:
+    """Parse a BasicSR YAML with BasicSR's own loader.
+
+    Raises:
+        SAPDError: not YAML, not a mapping, or a tag that does not resolve.
+    """
+    try:
+        options = yaml.load(text, Loader=ordered_yaml()[0])
+    except (yaml.YAMLError, ImportError) as error:
+        raise SAPDError(f'not a BasicSR YAML: {error}') from error
+    if not isinstance(options, Mapping):
+        raise SAPDError('found no keys, expected the options of a BasicSR training.')
+    return dict(options)
+
+
+def is_sapd(options: Mapping[str, Any]) -> bool:
+    """Return whether options train with SAM priors."""
+    return options.get('model_type') == 'SAPDModel' or 'network_spf' in options
+
+
+def stock_options(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the options of the stock training that SAPD options were made from; its dataset still loads masks."""
+    stock = {key: value for key, value in options.items() if key not in ('network_spf', 'base_model_type')}
+    stock['model_type'] = options.get('base_model_type', 'SRModel')
+    stock['train'] = {key: value for key, value in options['train'].items() if key not in TRAIN_KEYS}
+    return stock
+
+
+def add_delta(
+    text: str, masks: str, losses: Sequence[str] = tuple(LOSSES), spf: Mapping[str, Any] | None = None, base: str = ''
+) -> str:
+    """Write the SAPD delta into a BasicSR YAML; all else stays as it is.
+
+    Args:
+        text: the YAML of a stock training.
+        masks: the mask store.
+        losses: 'spd', 'sgr' or both.
+        spf: keys of ``network_spf``; dotted ones belong to its ``network``.
+        base: the model to wrap; by default the one of the YAML.
+
+    Returns:
+        The new YAML.
+
+    Raises:
+        SAPDError: the YAML is not one of a stock training, or its model or dataset cannot take masks.
+    """
+    options, document = read_options(text), YamlText(text)
+    if is_sapd(options):
+        raise SAPDError('model_type: trains with SAM priors already, expected the config of a stock training.')
+    dataset = (options.get('datasets') or {}).get('train') or {}
+    for key, value in (
+        ('model_type', options.get('model_type')),
+        ('network_g', options.get('network_g')),
+        ('datasets.train', dataset),
+        ('train', options.get('train')),
+    ):
+        if not value:
+            raise SAPDError(f'{key}: missing, expected the config of a BasicSR training.')
+    base = base or options['model_type']
+    base_model_class({'base_model_type': base})
+    kind = dataset.get('type')
+    if kind not in MASKED_DATASETS:
+        raise SAPDError(
+            f"datasets.train.type: '{kind}' loads no masks, expected PairedImageDataset or GaussianNoiseDataset. "
+            'Masks have to follow every crop and flip, so a dataset of your own needs a version that loads them.'
+        )
+
+    document.replace(('model_type',), '!!python/object/apply:sapd_plugin.use [SAPDModel]')
+    if base != 'SRModel':
+        document.insert(('model_type',), {'base_model_type': base})
+    if options.get('name'):
+        document.replace(('name',), f'{options["name"]}_sapd')
+    train = ('datasets', 'train')
+    if MASKED_DATASETS[kind] != kind:
+        document.replace((*train, 'type'), MASKED_DATASETS[kind])
+    if 'mask_store' in dataset:
+        document.replace((*train, 'mask_store'), yaml.safe_dump(masks).splitlines()[0])
+    else:
+        document.insert((*train, 'type'), {'mask_store': masks})
+
+    network = None
+    if options.get('scale', 1) != 1:
+        network = deepcopy(GRAY_NETWORK if dataset.get('color') in ('y', 'gray', 'grey') else COLOUR_NETWORK)
+    document.insert(('network_g',), {'network_spf': branch_block(network, spf or {})}, blank_line=True)
+    # Beside the losses that are there.
+    keys = document.keys('train')
+    last = next((key for key in reversed(keys) if key.endswith('_opt')), keys[-1])
+    document.insert(('train', last), {f'{name}_opt': LOSSES[name] for name in losses})
+    return document.render()

@@ -1,0 +1,91 @@
+"""Add SAM priors to a BasicSR YAML or an MMagic config of yours.
+
+sapd add options/train_NAFNet.yml --masks datasets/masks/GoPro_train
+sapd add configs/restormer.py --masks datasets/masks/Rain13K_train -o configs/restormer_sapd.py
+sapd add train.yml --masks masks --spf encoding=region_mean --spf network.type=NAFNet --spf network.width=16
+
+BasicSR: the lines of the delta are written into a copy of the YAML; comments, order and everything else stay, and the
+difference is printed. MMagic: the new config has yours as its base, and is printed. By default the new file is
+NAME_sapd beside yours. The second network is the student's twin; for super-resolution a small one at scale 1 is
+proposed, because it works at the output size. Run `sapd check` on the result. Exit status: 0 done, 2 a mistake.
+"""
+
+from __future__ import annotations
+
+import argparse
+import difflib
+import importlib
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from sapd_plugin.cli.common import read_settings, run_command
+from sapd_plugin.errors import SAPDError
+from sapd_plugin.files import write_atomically
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the arguments."""
+    parser.add_argument('config', help='BasicSR YAML or MMagic config of a stock training, or mmagic::NAME')
+    parser.add_argument('-o', '--output', type=Path, help='the new config (default: NAME_sapd beside CONFIG)')
+    parser.add_argument('--masks', required=True, metavar='STORE', help='mask store of the training images')
+    parser.add_argument(
+        '--losses', nargs='+', choices=('spd', 'sgr'), default=['spd', 'sgr'], help='default: both; sgr needs VGG-19'
+    )
+    parser.add_argument(
+        '--spf',
+        action='append',
+        default=[],
+        metavar='KEY=VALUE',
+        help='a key of network_spf: encoding, network.type, ...',
+    )
+    parser.add_argument('--base', default='', metavar='MODEL', help="model to train (default: the config's)")
+    parser.add_argument(
+        '--import', nargs='+', default=[], dest='imports', metavar='MODULE', help='register your own models'
+    )
+    parser.add_argument('--force', action='store_true', help='overwrite the output')
+
+
+def run(options: argparse.Namespace) -> None:
+    """Write the config and print the difference."""
+    shipped, source = '::' in options.config, Path(options.config.rpartition('::')[2])
+    if source.suffix not in ('.yml', '.yaml', '.py') or not (shipped or source.is_file()):
+        raise SAPDError(f'found {options.config}, expected a BasicSR YAML or an MMagic config (.py) that exists.')
+    output = options.output or (Path() if shipped else source.parent) / f'{source.stem}_sapd{source.suffix}'
+    if output.exists() and not options.force:
+        raise SAPDError(f'--output: {output} exists. Name another file, or overwrite it with --force.')
+    if output.suffix != source.suffix or not output.parent.is_dir():
+        raise SAPDError(
+            f'--output: found {output}, expected a name that ends with {source.suffix}, in a folder that exists.'
+        )
+    spf = read_settings('--spf', options.spf)
+    for module in ['sapd_plugin.mmagic' if source.suffix == '.py' else 'sapd_plugin.basicsr', *options.imports]:
+        importlib.import_module(module)
+    if source.suffix == '.py':
+        from sapd_plugin.mmagic.delta import delta_of, read_config
+
+        if not shipped and output.resolve() == source.resolve():
+            raise SAPDError(f'--output: found {output}, expected another file: it has CONFIG as its base.')
+        base = options.config if shipped else Path(os.path.relpath(source, output.parent)).as_posix()
+        text = delta_of(read_config(options.config), base, options.masks, options.losses, spf, options.base)
+        shown = text.splitlines()
+    else:
+        from sapd_plugin.basicsr.delta import add_delta
+
+        before = source.read_text(encoding='utf-8')
+        text = add_delta(before, options.masks, options.losses, spf, options.base)
+        shown = list(
+            difflib.unified_diff(before.splitlines(), text.splitlines(), str(source), str(output), lineterm='')
+        )
+    write_atomically(output, text)
+    print(*shown, '', f'written: {output}', f'next: sapd check {output}', sep='\n')
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command and return its exit status."""
+    return run_command('add', __doc__, add_arguments, run, arguments, interrupted='Interrupted.')
+
+
+if __name__ == '__main__':
+    sys.exit(main())

@@ -1,0 +1,63 @@
+"""Check everything that training checks before its first step, and what a SAPD step costs here, without training.
+
+sapd check options/train_NAFNet_sapd.yml
+sapd check configs/restormer_sapd.py --steps 20 --batch 4
+sapd check train.yml --no-timing --import my_archs
+
+Checks the wiring, the mask store against the training images (coverage, sizes, fingerprint), VGG-19 and SAM weights,
+and one step of one batch; counts parameters, estimates memory, and compares the time of a SAPD step with a stock one.
+Nothing is written. On a GPU the batch is the config's, on a CPU one image. Exit status: 0 ready to train, 1 a mistake
+was found, 2 the config cannot be read.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import sys
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+
+from sapd_plugin.cli.common import DONE, FINDING, check_counts, run_command
+from sapd_plugin.compat import alias_functional_tensor
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the arguments."""
+    parser.add_argument('config', type=Path, help='BasicSR YAML or MMagic config')
+    parser.add_argument('--steps', type=int, default=3, metavar='N', help='steps to time, each of them (default: 3)')
+    parser.add_argument('--no-timing', action='store_true', help='run one step each, and time none')
+    parser.add_argument(
+        '--batch', type=int, metavar='N', help="images per step (default: the config's on a GPU, else 1)"
+    )
+    parser.add_argument(
+        '--import', nargs='+', default=[], dest='imports', metavar='MODULE', help='register your own models'
+    )
+
+
+def run(options: argparse.Namespace) -> int:
+    """Print one line per finding."""
+    check_counts(options, steps=1, batch=1)
+    warnings.simplefilter('ignore')  # the frameworks', of things that no user of this command can change
+    alias_functional_tensor()
+    for module in options.imports:
+        importlib.import_module(module)
+    from sapd_plugin.evaluation.trial import check_training
+
+    status = DONE
+    for level, subject, text in check_training(
+        options.config, 0 if options.no_timing else options.steps, options.batch
+    ):
+        print(f'{level:8} {subject}: {text}', flush=True)
+        status = FINDING if level == 'error' else status
+    return status
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command and return its exit status."""
+    return run_command('check', __doc__, add_arguments, run, arguments, interrupted='Interrupted.')
+
+
+if __name__ == '__main__':
+    sys.exit(main())

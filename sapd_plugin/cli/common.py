@@ -1,0 +1,206 @@
+"""What the commands of ``sapd`` share: how they parse, end and are interrupted, and the options that several have."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import inspect
+import json
+import re
+import signal
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from sapd_plugin.errors import SAPDError, check_count
+
+if TYPE_CHECKING:
+    from sapd_plugin.priors.extraction.ranks import Rank
+    from sapd_plugin.priors.segmenters import Segmenter
+
+DONE, FINDING, MISTAKE, INTERRUPTED = 0, 1, 2, 130
+RESUMABLE = 'Interrupted. Finished work is kept; rerun the same command to resume.'
+
+
+def run_command(
+    name: str,
+    doc: str | None,
+    add_arguments: Callable[[argparse.ArgumentParser], None],
+    run: Callable[[argparse.Namespace], int | None],
+    arguments: Sequence[str] | None,
+    interrupted: str = RESUMABLE,
+) -> int:
+    """Parse the command line of one command, run it, and return its exit status.
+
+    Args:
+        name: the command's name after ``sapd``.
+        doc: the command's help text.
+        add_arguments: declares its arguments.
+        run: does the work; returns an exit status, None for `DONE`.
+        arguments: the command line; None for that of this process.
+        interrupted: what to print after Ctrl-C or SIGTERM.
+    """
+    parser = argparse.ArgumentParser(
+        prog=f'sapd {name}',
+        description=doc,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    add_arguments(parser)
+    options = parser.parse_args(arguments)
+    return exit_status(lambda: run(options), interrupted)
+
+
+def exit_status(work: Callable[[], int | None], interrupted: str = RESUMABLE) -> int:
+    """Do the work; return its status, `MISTAKE` for a user's mistake and `INTERRUPTED` after Ctrl-C or SIGTERM."""
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, 'reconfigure'):
+            stream.reconfigure(errors='backslashreplace')  # file names may hold what the terminal cannot show
+    try:
+        with interruptible():
+            return work() or DONE
+    except KeyboardInterrupt:
+        print(interrupted, file=sys.stderr)
+        return INTERRUPTED
+    except (SAPDError, OSError) as error:
+        print(f'error: {error}', file=sys.stderr)
+        return MISTAKE
+
+
+@contextlib.contextmanager
+def interruptible() -> Iterator[None]:
+    """Let SIGTERM, which clusters and torchrun send, and SIGINT raise KeyboardInterrupt.
+
+    A shell starts its background jobs with SIGINT ignored, and Python keeps that.
+    """
+
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    before: dict[signal.Signals, Any] = {}
+    with contextlib.suppress(ValueError):  # outside of the main thread handlers cannot be set
+        before[signal.SIGTERM] = signal.signal(signal.SIGTERM, interrupt)
+        if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+            before[signal.SIGINT] = signal.signal(signal.SIGINT, interrupt)
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def check_counts(options: argparse.Namespace, **at_least: int) -> None:
+    """Refuse options that are given and not integers of at least the named value.
+
+    Raises:
+        SAPDError: naming the option, what was found and what is expected.
+    """
+    for name, least in at_least.items():
+        value = getattr(options, name)
+        if value is not None:
+            check_count(f'--{name.replace("_", "-")}', value, least)
+
+
+def read_pairs(option: str, items: Sequence[str]) -> dict[str, str]:
+    """Read ARM=VALUE items.
+
+    Raises:
+        SAPDError: an item without a value, an arm whose name could not be a file's, or one that is there twice.
+    """
+    pairs: dict[str, str] = {}
+    for item in items:
+        name, equals, value = item.partition('=')
+        if not equals or not value or not re.fullmatch(r'[\w.+-]+', name) or name.startswith('.'):
+            raise SAPDError(f"{option}: found '{item}', expected ARM=..., the arm in letters, digits and _ . + -.")
+        if name in pairs:
+            raise SAPDError(f'{option}: found {name} twice, expected each arm once.')
+        pairs[name] = value
+    return pairs
+
+
+def read_settings(option: str, items: Sequence[str]) -> dict[str, Any]:
+    """Read KEY=VALUE items, whose values are JSON, or else text.
+
+    Raises:
+        SAPDError: an item without ``=``.
+    """
+    settings: dict[str, Any] = {}
+    for item in items:
+        key, equals, value = item.partition('=')
+        if not equals:
+            raise SAPDError(f'{option}: found {item!r}, expected KEY=VALUE.')
+        try:
+            settings[key] = json.loads(value)
+        except ValueError:
+            settings[key] = value
+    return settings
+
+
+def add_segmenter_options(parser: argparse.ArgumentParser) -> None:
+    """Add --segmenter, --checkpoint, --preset, --device and --set."""
+    from sapd_plugin.priors.segmenters import SEGMENTERS
+
+    parser.add_argument('--segmenter', required=True, help=', '.join(SEGMENTERS))
+    parser.add_argument('--checkpoint', type=Path, help='SAM: the checkpoint file')
+    parser.add_argument('--preset', help='SAM: fast (default) or stock')
+    parser.add_argument('--device', help='cpu, cuda, cuda:1, ...; default: a GPU where there is one')
+    parser.add_argument(
+        '--set', action='append', default=[], metavar='KEY=VALUE', dest='settings', help='a setting of the segmenter'
+    )
+
+
+def choose_device(options: argparse.Namespace, rank: Rank, shared: bool = False) -> str | None:
+    """Return the named device, else a GPU where torch finds one; each rank of a machine gets its own.
+
+    Args:
+        options: with those of `add_segmenter_options`.
+        rank: of this process.
+        shared: whether the command uses the device for more than the segmenter.
+
+    Returns:
+        The device, or None where nothing needs one.
+    """
+    if options.device is None and not shared and not _takes_device(options.segmenter):
+        return None
+    import torch
+
+    from sapd_plugin.priors.extraction.ranks import rank_device
+
+    device = options.device or ('cuda' if torch.cuda.is_available() else 'cpu')
+    return rank_device(device, rank, torch.cuda.device_count())
+
+
+def build_from_options(options: argparse.Namespace, device: str | None, shared: bool = False) -> Segmenter:
+    """Build the segmenter; the arguments are those of `choose_device`.
+
+    Raises:
+        SAPDError: for an unknown segmenter or setting, and whatever the segmenter refuses.
+    """
+    from sapd_plugin.priors.segmenters import build_segmenter
+
+    settings = read_settings('--set', options.settings)
+    if options.checkpoint is not None:
+        settings['checkpoint'] = str(options.checkpoint)
+    if options.preset is not None:
+        settings['preset'] = options.preset
+    # A segmenter without a device refuses --device, unless that is for something else.
+    if _takes_device(options.segmenter) or (options.device is not None and not shared):
+        settings.setdefault('device', device)
+    return build_segmenter(options.segmenter, **settings)
+
+
+def describe(segmenter: Segmenter, device: str | None) -> Iterator[str]:
+    """Yield a line for the segmenter and its settings, and one for its checkpoint."""
+    preset = f', preset {segmenter.settings["preset"]}' if 'preset' in segmenter.settings else ''
+    yield f'segmenter: {segmenter.settings["segmenter"]}{preset} {segmenter.settings["parameters"]}'
+    if 'checkpoint_sha256' in segmenter.settings:
+        checkpoint = getattr(segmenter, 'checkpoint', '')
+        yield f'checkpoint: {checkpoint} sha256 {segmenter.settings["checkpoint_sha256"]}, device {device}'
+
+
+def _takes_device(segmenter: str) -> bool:
+    from sapd_plugin.priors.segmenters import SEGMENTERS
+
+    factory = SEGMENTERS.get(segmenter)
+    return factory is not None and 'device' in inspect.signature(factory).parameters

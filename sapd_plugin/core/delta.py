@@ -1,0 +1,34 @@
+"""The parts of the SAPD delta that configs of both frameworks share."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Mapping
+from copy import deepcopy
+from typing import Any
+
+from sapd_plugin.core.spf import SPF
+from sapd_plugin.errors import check_keys
+
+LOSSES = {'spd': {'type': 'SPDLoss', 'loss_weight': 0.1}, 'sgr': {'type': 'SGRLoss', 'loss_weight': 0.1}}
+
+
+def branch_block(network: Mapping[str, Any] | None, settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Build the block ``network_spf``.
+
+    Args:
+        network: the second network to propose; None where it is the student's twin.
+        settings: keys of the block, such as ``encoding``, and of its network, such as ``network.type``. A network of
+            another type replaces the proposed one.
+
+    Raises:
+        SAPDError: an unknown key.
+    """
+    valid = [*(key for key in inspect.signature(SPF).parameters if key != 'network'), 'network.*']
+    check_keys('--spf', [key for key in settings if not key.startswith('network.')], valid)
+    network = deepcopy(dict(network or {}))
+    if settings.get('network.type', network.get('type')) != network.get('type'):
+        network = {}
+    network.update({key.removeprefix('network.'): v for key, v in settings.items() if key.startswith('network.')})
+    own = {key: value for key, value in settings.items() if not key.startswith('network.')}
+    return {'type': 'SPF', **own, **({'network': network} if network else {})}

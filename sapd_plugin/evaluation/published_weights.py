@@ -1,0 +1,56 @@
+"""The weights that SAM segmenters and SGR read, as their authors publish them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import NamedTuple
+
+from sapd_plugin.core.perceptual import TORCHVISION_FILE
+from sapd_plugin.files import digest
+from sapd_plugin.priors.segmenters.checkpoints import ENVIRONMENT_VARIABLE, OFFICIAL_FILES
+
+
+class Published(NamedTuple):
+    """One file as its authors publish it.
+
+    Attributes:
+        use: the segmenter or loss that reads it.
+        file: the name that its authors gave it.
+        repository: public repository whose README links to it.
+        algorithm: of the hash that the name contains.
+        prefix: the first digits of that hash; empty if the name contains none.
+    """
+
+    use: str
+    file: str
+    repository: str
+    algorithm: str = ''
+    prefix: str = ''
+
+
+_SAM = 'facebookresearch/segment-anything'
+PUBLISHED = (
+    Published('sam_vit_h', OFFICIAL_FILES['sam_vit_h'], _SAM, 'md5', '4b8939'),
+    Published('sam_vit_l', OFFICIAL_FILES['sam_vit_l'], _SAM, 'md5', '0b3195'),
+    Published('sam_vit_b', OFFICIAL_FILES['sam_vit_b'], _SAM, 'md5', '01ec64'),
+    Published('mobile_sam', OFFICIAL_FILES['mobile_sam'], 'ChaoningZhang/MobileSAM'),
+    Published('SGRLoss', TORCHVISION_FILE, 'pytorch/vision', 'sha256', 'dcbb9e9d'),
+)
+VARIABLES = (ENVIRONMENT_VARIABLE, 'SAPD_VGG_CHECKPOINT')
+
+
+def verdict(path: Path) -> tuple[bool, str]:
+    """Compare a file with the one that its name says.
+
+    Returns:
+        Whether nothing contradicts its name, and a sentence about it.
+    """
+    published = {item.file: item for item in PUBLISHED}.get(path.name)
+    if published is None:
+        return True, 'not the name of a published file'
+    if not published.prefix:
+        return True, 'its name contains no hash'
+    value = digest(path, published.algorithm)
+    if value.startswith(published.prefix):
+        return True, f'{published.algorithm} begins as its name says'
+    return False, f'NOT the published file: {published.algorithm} {value} does not begin with {published.prefix}'

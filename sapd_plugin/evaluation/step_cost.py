@@ -1,0 +1,123 @@
+"""What one training step costs: its time and its memory."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from sapd_plugin.evaluation.timing import medians_ms
+
+
+@dataclass(frozen=True)
+class StepCost:
+    """Cost of one training step.
+
+    Attributes:
+        milliseconds: median wall time; None if it was not measured.
+        memory: peak bytes. On a GPU this is measured; on a CPU it is the sum of weights, gradients, optimizer states,
+            and tensors that are kept for the backward pass.
+    """
+
+    milliseconds: float | None
+    memory: int
+
+
+class KeptForBackward:
+    """Context that adds up the tensors that autograd keeps for the backward pass.
+
+    Attributes:
+        peak: the most bytes that were kept at one time; parameters do not count.
+    """
+
+    def __init__(self) -> None:
+        self.peak = 0
+        self._bytes = 0
+        self._users: dict[int, int] = {}
+        self._hooks = torch.autograd.graph.saved_tensors_hooks(
+            lambda tensor: _Kept(self, tensor), lambda kept: kept.tensor
+        )
+
+    def __enter__(self) -> KeptForBackward:
+        self._hooks.__enter__()
+        return self
+
+    def __exit__(self, *error: Any) -> None:
+        self._hooks.__exit__(*error)
+
+    def add(self, storage: torch.UntypedStorage, change: int) -> None:
+        """Count a user of a storage more or less; a storage of several users counts once."""
+        users = self._users.get(storage.data_ptr(), 0) + change
+        self._users[storage.data_ptr()] = users
+        if users == (1 if change > 0 else 0):
+            self._bytes += change * storage.nbytes()
+            self.peak = max(self.peak, self._bytes)
+
+
+class _Kept:
+    """One tensor that autograd keeps; it is counted until autograd releases it."""
+
+    def __init__(self, meter: KeptForBackward, tensor: Tensor) -> None:
+        self.tensor = tensor
+        self._meter = None if tensor.is_leaf and tensor.requires_grad else meter
+        if self._meter is not None:
+            self._meter.add(tensor.untyped_storage(), 1)
+
+    def __del__(self) -> None:
+        if self._meter is not None:
+            self._meter.add(self.tensor.untyped_storage(), -1)
+
+
+def count_parameters(network: nn.Module) -> int:
+    """Return the number of parameters that are trained."""
+    return sum(parameter.numel() for parameter in network.parameters() if parameter.requires_grad)
+
+
+def measure_step(
+    build: Callable[[], tuple[Callable[[], object], Iterable[nn.Module], Iterable[torch.optim.Optimizer]]],
+    device: torch.device,
+    repeats: int,
+) -> StepCost:
+    """Build a training, run its first step, and measure some more.
+
+    Args:
+        build: returns the step, and the networks and optimizers that it holds.
+        device: where it runs.
+        repeats: steps that are timed; 0 times none.
+    """
+    cuda = device.type == 'cuda'
+    if cuda:
+        torch.cuda.empty_cache()
+        torch.cuda.reset_peak_memory_stats(device)
+        before = torch.cuda.memory_allocated(device)
+    step, networks, optimizers = build()
+    if cuda:
+        step()
+        memory = torch.cuda.max_memory_allocated(device) - before
+    else:
+        with KeptForBackward() as kept:
+            step()
+        memory = kept.peak + _held(networks, optimizers)
+
+    def timed() -> None:
+        step()
+        if cuda:
+            torch.cuda.synchronize(device)
+
+    return StepCost(medians_ms([timed], repeats)[0] if repeats else None, memory)
+
+
+def _held(networks: Iterable[nn.Module], optimizers: Iterable[torch.optim.Optimizer]) -> int:
+    """Return the bytes of weights, buffers, gradients and optimizer states."""
+    tensors: list[Tensor] = []
+    for network in networks:
+        tensors += [*network.parameters(), *network.buffers()]
+        tensors += [parameter.grad for parameter in network.parameters() if parameter.grad is not None]
+    for optimizer in optimizers:
+        tensors += [
+            value for state in optimizer.state.values() for value in state.values() if isinstance(value, Tensor)
+        ]
+    return sum({tensor.data_ptr(): tensor.untyped_storage().nbytes() for tensor in tensors}.values())

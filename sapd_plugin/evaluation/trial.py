@@ -1,0 +1,177 @@
+"""A training up to its first steps: what is checked, and what a step costs here."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple, Protocol
+
+import torch
+
+from sapd_plugin.core import find_vgg
+from sapd_plugin.errors import SAPDError
+from sapd_plugin.evaluation.published_weights import verdict
+from sapd_plugin.evaluation.step_cost import StepCost
+from sapd_plugin.priors.segmenters import find_sam_checkpoint
+
+
+class Trial(Protocol):
+    """One training of a framework; the two classes are in ``trial_basicsr`` and ``trial_mmagic``.
+
+    Attributes:
+        sapd: whether the config trains with SAM priors.
+        device: where it runs.
+        sgr, online: those blocks of the config, or None.
+        batch, full_batch: images per step here, and in the config.
+        parameters: of student and SPF, after a run.
+    """
+
+    sapd: bool
+    device: torch.device
+    sgr: Mapping[str, Any] | None
+    online: Mapping[str, Any] | None
+    batch: int
+    full_batch: int
+    parameters: dict[str, int]
+
+    def check_wiring(self) -> str: ...  # noqa: D102
+    def load_data(self) -> tuple[int, Any]: ...  # noqa: D102
+    def run(self, repeats: int, stock: bool = False) -> StepCost: ...  # noqa: D102
+
+
+class Finding(NamedTuple):
+    """One result of a check: 'ok', 'warning', 'error' or 'skipped', what was checked, and a sentence."""
+
+    level: str
+    subject: str
+    text: str
+
+
+def open_trial(config: Path, folder: Path, batch: int | None) -> Trial:
+    """Open the training of a BasicSR YAML or an MMagic config.
+
+    Raises:
+        SAPDError: it cannot be read, or its framework is not installed.
+    """
+    if config.suffix not in ('.yml', '.yaml', '.py') or not config.is_file():
+        raise SAPDError(f'found {config}, expected a BasicSR YAML or an MMagic config (.py) that exists.')
+    try:
+        if config.suffix == '.py':
+            from sapd_plugin.evaluation.trial_mmagic import MMagicTrial
+
+            return MMagicTrial(config, folder, batch)
+        import sapd_plugin.basicsr  # noqa: F401  (BasicSR alone may not import)
+        from sapd_plugin.evaluation.trial_basicsr import BasicSRTrial
+
+        return BasicSRTrial(config, folder, batch)
+    except ModuleNotFoundError as error:
+        raise SAPDError(f'{config}: needs {error.name}, which is not installed here.') from error
+
+
+def from_the_start(block: Mapping[str, Any] | None) -> dict[str, Any] | None:
+    """Return a loss block without its schedule, so that the first step costs what later ones do."""
+    return (
+        None if block is None else {key: value for key, value in block.items() if key not in ('start', 'ramp', 'stop')}
+    )
+
+
+def check_training(config: Path, repeats: int, batch: int | None = None) -> Iterator[Finding]:
+    """Check all that training checks before its first step, run that step, and measure it.
+
+    Args:
+        config: BasicSR YAML or MMagic config.
+        repeats: steps to time; 0 times none.
+        batch: images per step; None takes the config's on a GPU, and 1 on a CPU.
+
+    Yields:
+        One finding after another.
+
+    Raises:
+        SAPDError: the config cannot be read.
+    """
+    with tempfile.TemporaryDirectory(prefix='sapd_check_') as folder:
+        trial = open_trial(config, Path(folder), batch)
+        if not trial.sapd:
+            hint = f"'sapd add {config} --masks STORE' writes a config that does."
+            yield Finding('error', 'wiring', f'a stock config, which trains without SAM priors. {hint}')
+            return
+        ready = True
+        checks = {'wiring': _wiring, 'masks': _masks, 'VGG-19 weights': _vgg, 'SAM weights': _sam}
+        for subject, check in checks.items():
+            level, text = _attempt(check, trial)
+            ready = ready and level != 'error'
+            yield Finding(level, subject, text)
+        if not ready:
+            yield Finding('skipped', 'step', 'it needs all of the above.')
+            return
+        costs: list[StepCost] = []
+        level, text = _attempt(lambda trial: _first_step(trial, repeats, costs), trial)
+        yield Finding(level, 'step', text)
+        if costs:
+            yield from _costs(trial, repeats, *costs)
+
+
+def _attempt(check: Callable[[Trial], tuple[str, str]], trial: Trial) -> tuple[str, str]:
+    try:
+        return check(trial)
+    except Exception as error:  # whatever stops training here is a finding
+        kind = '' if isinstance(error, SAPDError) else f'{type(error).__name__}: '
+        return 'error', f'{kind}{" ".join(str(error).split())[:1000]}'
+
+
+def _wiring(trial: Trial) -> tuple[str, str]:
+    return 'ok', trial.check_wiring()
+
+
+def _masks(trial: Trial) -> tuple[str, str]:
+    images, store = trial.load_data()
+    if store is None:
+        return 'ok', f'{images} training images; their masks are made in the training loop.'
+    return 'ok', f'{images} training images, each with a mask of its size; fingerprint {store.fingerprint}.'
+
+
+def _vgg(trial: Trial) -> tuple[str, str]:
+    if not trial.sgr:
+        return 'ok', 'not needed without SGR.'
+    path = find_vgg(trial.sgr.get('weights'))
+    if path is None:
+        return 'error', "not found, and SGR needs them. 'sapd weights' says where to get them and where to put them."
+    return _published(path)
+
+
+def _sam(trial: Trial) -> tuple[str, str]:
+    if not trial.online:
+        return 'ok', 'not needed: training reads a mask store.'
+    segmenter = str(trial.online.get('segmenter'))
+    if 'sam' not in segmenter:
+        return 'ok', f'not needed by {segmenter}.'
+    path = find_sam_checkpoint(trial.online.get('checkpoint'))
+    if path is None:
+        return 'error', f"not found, and online masks of {segmenter} need them. 'sapd weights' says where to get them."
+    return _published(path)
+
+
+def _published(path: Path) -> tuple[str, str]:
+    genuine, text = verdict(path)
+    return 'ok' if genuine else 'warning', f'{path}: {text}.'
+
+
+def _first_step(trial: Trial, repeats: int, costs: list[StepCost]) -> tuple[str, str]:
+    costs += [trial.run(repeats), trial.run(repeats, stock=True)]
+    text = f'forward, backward and update of student and SPF on {trial.device}, batch {trial.batch}'
+    return 'ok', f'{text} of {trial.full_batch}.' if trial.batch != trial.full_batch else f'{text}.'
+
+
+def _costs(trial: Trial, repeats: int, sapd: StepCost, stock: StepCost) -> Iterator[Finding]:
+    counts = ', '.join(f'{name} {count:,}' for name, count in trial.parameters.items())
+    yield Finding('ok', 'parameters', f'{counts}; SPF is used in training alone.')
+    way = 'measured' if trial.device.type == 'cuda' else 'estimated'
+    memory = f'SAPD {sapd.memory / 2**20:,.0f} MiB, stock {stock.memory / 2**20:,.0f} MiB'
+    yield Finding('ok', 'memory', f'{memory} at batch {trial.batch} ({way}).')
+    if sapd.milliseconds is not None and stock.milliseconds is not None:
+        times = f'SAPD {sapd.milliseconds:.0f} ms, stock {stock.milliseconds:.0f} ms'
+        ratio = sapd.milliseconds / stock.milliseconds
+        yield Finding(
+            'ok', 'price', f'{times} per step: {ratio:.2f}x stock (median of {repeats}, batch {trial.batch}).'
+        )

@@ -1,0 +1,131 @@
+"""An MMagic training up to its first steps, built by MMEngine's runner."""
+
+from __future__ import annotations
+
+import gc
+from pathlib import Path
+from typing import Any
+
+import torch
+from mmagic.registry import MODELS
+from mmengine.logging import MMLogger
+from mmengine.registry import init_default_scope
+from mmengine.runner import IterBasedTrainLoop, Runner
+
+import sapd_plugin.mmagic  # noqa: F401  (the import registers)
+from sapd_plugin.evaluation.step_cost import StepCost, count_parameters, measure_step
+from sapd_plugin.evaluation.trial import from_the_start
+from sapd_plugin.mmagic.delta import is_sapd, read_config, stock_model
+
+
+class _ReadyLoop(IterBasedTrainLoop):
+    """Train loop that prepares the training, and leaves the steps to the caller."""
+
+    def run(self) -> Any:
+        self.runner.call_hook('before_train')
+        self.runner.call_hook('before_train_epoch')  # MMEngine's timer starts with it
+        return self.runner.model
+
+
+class MMagicTrial:
+    """One training, without anything written outside of ``folder``.
+
+    Args:
+        config: the config.
+        folder: an empty folder for MMEngine's logs.
+        batch: images per step; None takes those of the config on a GPU, and 1 on a CPU.
+
+    Raises:
+        SAPDError: the config cannot be read.
+    """
+
+    def __init__(self, config: Path, folder: Path, batch: int | None) -> None:
+        init_default_scope('mmagic')
+        MMLogger.get_instance('sapd_check', log_level='ERROR')  # the listing of all initial weights goes there
+        self._config, self._folder = read_config(str(config)), folder
+        self.sapd = is_sapd(self._config)
+        self.device = torch.device('cuda' if torch.cuda.is_available() else 'cpu')
+        model = self._config.get('model', {})
+        self.sgr, self.online = model.get('sgr_loss'), model.get('online')
+        self.full_batch = int(self._config.get('train_dataloader', {}).get('batch_size', 1))
+        self.batch = batch or (self.full_batch if self.device.type == 'cuda' else 1)
+        self.parameters: dict[str, int] = {}
+
+    def check_wiring(self) -> str:
+        """Build the model, which checks its config.
+
+        Raises:
+            SAPDError: whatever training would refuse.
+        """
+        MODELS.build(self._config.model.to_dict())
+        base = self._config.model.get('base_model_type', 'BaseEditModel')
+        return f'{base} with {self._config.model.generator.type}'
+
+    def load_data(self) -> tuple[int, Any]:
+        """Build the training set, which checks the mask store, and load one batch.
+
+        Returns:
+            The number of images, and the store; None without one.
+        """
+        loader = self._config.train_dataloader.to_dict()
+        for key in ('persistent_workers', 'prefetch_factor'):
+            loader.pop(key, None)
+        self._loader = Runner.build_dataloader({**loader, 'num_workers': 0, 'batch_size': self.batch})
+        self._data = next(iter(self._loader))
+        dataset = self._loader.dataset
+        while not hasattr(dataset, 'mask_store') and hasattr(dataset, 'dataset'):
+            dataset = dataset.dataset
+        return len(dataset), getattr(dataset, 'mask_store', None)
+
+    def run(self, repeats: int, stock: bool = False) -> StepCost:
+        """Build the training, and train for one step and ``repeats`` more.
+
+        Args:
+            repeats: steps that are timed.
+            stock: train the stock model instead.
+        """
+
+        def build() -> Any:
+            runner = self._runner(stock)
+            model, data = runner.train(), self._data
+
+            def step() -> None:
+                runner.call_hook('before_train_iter', batch_idx=0, data_batch=data)
+                model.train_step(data, optim_wrapper=runner.optim_wrapper)
+
+            networks = [model]
+            if not stock:
+                networks.append(model.in_training.distiller)
+                self.parameters = {'student': count_parameters(model.generator), 'SPF': count_parameters(model.spf)}
+            return step, networks, [runner.optim_wrapper.optimizer]
+
+        try:
+            return measure_step(build, self.device, repeats)
+        finally:
+            gc.collect()
+
+    def _runner(self, stock: bool) -> Runner:
+        """Build the runner of this training, without validation, checkpoints and output."""
+        config = self._config
+        model, hooks, wrapper = (dict(config.get(key) or {}) for key in ('model', 'default_hooks', 'optim_wrapper'))
+        model.update({key: from_the_start(model.get(key)) for key in ('spd_loss', 'sgr_loss')})
+        if stock:
+            model = stock_model(model)
+            hooks = {key: hook for key, hook in hooks.items() if not hook or hook.get('type') != 'SAPDHook'}
+            if wrapper.pop('spf_optimizer', None):
+                wrapper.pop('constructor')
+        return Runner(
+            model=model,
+            work_dir=str(self._folder),
+            train_dataloader=self._loader,
+            train_cfg={'type': _ReadyLoop, 'max_iters': 1},
+            optim_wrapper=wrapper,
+            default_hooks={**hooks, 'checkpoint': None},
+            custom_hooks=config.get('custom_hooks'),
+            load_from=config.get('load_from'),
+            env_cfg=config.get('env_cfg') or {'dist_cfg': {'backend': 'nccl'}},
+            randomness=config.get('randomness') or {'seed': None},
+            default_scope='mmagic',
+            log_level='ERROR',
+            experiment_name=f'sapd_check_{"stock" if stock else "sapd"}_{self._folder.name}',
+        )

@@ -1,0 +1,147 @@
+"""The SAPD delta, as an MMagic config that has the user's own as its base."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from mmagic.registry import MODELS
+from mmengine.config import Config
+
+from sapd_plugin.core.delta import LOSSES, branch_block
+from sapd_plugin.errors import SAPDError
+from sapd_plugin.mmagic.options import base_model_class
+
+PLUGIN = 'sapd_plugin.mmagic'
+_UPSCALING = ('upscale_factor', 'upscale', 'scale')
+# At the output size every layer costs scale^2 as much, so the second network of super-resolution is a small one.
+SMALL_NETWORK = {
+    'type': 'EDSRNet',
+    'in_channels': 3,
+    'out_channels': 3,
+    'mid_channels': 32,
+    'num_blocks': 8,
+    'upscale_factor': 1,
+}
+
+
+def read_config(config: str) -> Config:
+    """Read an MMagic config, and import what it registers.
+
+    Args:
+        config: a file, or the name of one that a package ships, such as ``mmagic::nafnet/...``.
+
+    Raises:
+        SAPDError: it cannot be read.
+    """
+    try:
+        if '::' in config:
+            from mmengine.hub import get_config
+
+            return get_config(config)
+        return Config.fromfile(config)
+    except Exception as error:  # a config is code
+        raise SAPDError(f'{config} cannot be read: {type(error).__name__}: {error}') from error
+
+
+def is_sapd(config: Config) -> bool:
+    """Return whether a config trains with SAM priors."""
+    return config.get('model', {}).get('type') == 'SAPDModel'
+
+
+def stock_model(model: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the stock model's config that a SAPD model's was made from."""
+    parameters = inspect.signature(MODELS.get('SAPDModel')).parameters.values()
+    ours = [p.name for p in parameters if p.kind is not inspect.Parameter.VAR_KEYWORD]
+    return {'type': model.get('base_model_type', 'BaseEditModel')} | {
+        key: value for key, value in model.items() if key not in ('type', *ours)
+    }
+
+
+def delta_of(
+    config: Config,
+    base: str,
+    masks: str,
+    losses: Sequence[str] = tuple(LOSSES),
+    spf: Mapping[str, Any] | None = None,
+    base_model: str = '',
+) -> str:
+    """Write the config that adds SAM priors to another.
+
+    Args:
+        config: the stock config.
+        base: how the new file names it, relative to itself.
+        masks: the mask store.
+        losses: 'spd', 'sgr' or both.
+        spf: keys of ``network_spf``; dotted ones belong to its ``network``.
+        base_model: the model to wrap; by default the one of the config.
+
+    Returns:
+        The new config's text.
+
+    Raises:
+        SAPDError: the config is not one of a stock training, or its model cannot be wrapped.
+    """
+    if is_sapd(config):
+        raise SAPDError('model.type: trains with SAM priors already, expected the config of a stock training.')
+    if not config.get('model') or not config.get('train_dataloader'):
+        raise SAPDError('model, train_dataloader: missing, expected the config of an MMagic training.')
+    if not isinstance(config.model.type, str):
+        raise SAPDError("model.type: found a class, expected a name: a config with 'read_base' cannot be a base here.")
+    base_model = base_model or config.model.type
+    base_model_class(base_model)
+    model: dict[str, Any] = {'type': 'SAPDModel'}
+    if base_model != 'BaseEditModel':
+        model['base_model_type'] = base_model
+    model['network_spf'] = branch_block(_second_network(config.model.get('generator', {})), spf or {})
+    model.update({f'{name}_loss': LOSSES[name] for name in losses})
+
+    imports = dict(config.get('custom_imports') or {})
+    modules = imports.get('imports') or []
+    modules = [modules] if isinstance(modules, str) else list(modules)
+    imports['imports'] = [*modules, *([] if PLUGIN in modules else [PLUGIN])]
+    blocks: dict[str, Any] = {'custom_imports': imports}
+    if config.get('experiment_name'):
+        blocks['experiment_name'] = f'{config.experiment_name}_sapd'
+    if config.get('work_dir'):
+        blocks['work_dir'] = f'{config.work_dir.rstrip("/")}_sapd'
+    blocks['model'] = model
+    blocks['train_dataloader'] = {'dataset': _masked(config.train_dataloader.dataset, masks)}
+    blocks['default_hooks'] = {'sapd': {'type': 'SAPDHook'}}
+    lines = [f'{key} = {_source(value)}' for key, value in blocks.items() if key != 'model']
+    keys = [f'    {key}={_source(value)},' for key, value in model.items()]
+    return '\n'.join([f"_base_ = '{base}'", *lines, '', 'model = dict(', *keys, ')', ''])
+
+
+def _source(value: Any) -> str:
+    """Write a value as MMagic's configs do."""
+    if isinstance(value, Mapping):
+        return f'dict({", ".join(f"{key}={_source(item)}" for key, item in value.items())})'
+    return repr(value)
+
+
+def _masked(dataset: Mapping[str, Any], masks: str) -> dict[str, Any]:
+    """Add masks to a dataset config, below MMEngine's wrappers such as RepeatDataset."""
+    if isinstance(dataset.get('dataset'), Mapping):
+        return {'dataset': _masked(dataset['dataset'], masks)}
+    block: dict[str, Any] = {'type': 'PairedImageMaskDataset', 'mask_store': masks}
+    if dataset['type'] != 'BasicImageDataset':
+        block['base_dataset_type'] = dataset['type']
+    return block
+
+
+def _second_network(generator: Mapping[str, Any]) -> dict[str, Any] | None:
+    """Return a second network at scale 1 for a generator that upscales; None where its twin serves."""
+    network = MODELS.get(generator.get('type'))
+    if network is None or generator.get('upsampler') == '':
+        return None
+    parameters = inspect.signature(network).parameters
+    key = next((key for key in _UPSCALING if key in parameters), None)
+    if key is None or generator.get(key, parameters[key].default) in (None, 1):
+        return None
+    if generator['type'] == 'SwinIRNet' and 'upsampler' not in generator:
+        return None  # its default does not upscale
+    if generator['type'] != 'EDSRNet':
+        return dict(SMALL_NETWORK)
+    return {**{name: value for name, value in generator.items() if name != '_scope_'}, key: 1}

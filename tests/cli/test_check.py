@@ -1,0 +1,177 @@
+"""``sapd check`` finds what training would stop at, and measures a step."""
+
+from __future__ import annotations
+
+import re
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import cv2
+import pytest
+import torch
+import yaml
+
+from sapd_plugin.cli import check
+from sapd_plugin.evaluation.step_cost import KeptForBackward, measure_step
+from tests.adapters_basicsr import recipes as basicsr
+from tests.adapters_mmagic import recipes as mmagic
+from tests.photos import make_store
+
+
+def basicsr_config(folder: Path, photos: Path, masks: Path, vgg: Path | None, **changes: Any) -> Path:
+    path = folder / 'sapd.yml'
+    path.write_text(yaml.safe_dump(basicsr.sapd_options(photos, masks, vgg, **changes)))
+    return path
+
+
+def mmagic_config(folder: Path, photos: Path, masks: Path, vgg: Path | None, **changes: Any) -> Path:
+    return mmagic.write_config(mmagic.sapd_config(photos, masks, vgg, **changes), folder / 'sapd.py')
+
+
+FRAMEWORKS = pytest.mark.parametrize('config', [basicsr_config, mmagic_config], ids=['basicsr', 'mmagic'])
+Config = Callable[..., Path]
+
+
+@pytest.fixture(autouse=True)
+def somewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Run in a folder of its own, without weights from elsewhere."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv('SAPD_VGG_CHECKPOINT', raising=False)
+    monkeypatch.setattr(torch.hub, 'get_dir', lambda: str(tmp_path / 'hub'))
+
+
+def findings(out: str) -> dict[str, tuple[str, str]]:
+    """Subject -> level and text."""
+    lines = [re.fullmatch(r'(ok|warning|error|skipped) +([^:]+): (.*)', line) for line in out.splitlines()]
+    return {match[2]: (match[1], match[3]) for match in lines if match}
+
+
+@FRAMEWORKS
+def test_a_config_that_can_train_is_measured_and_nothing_is_written(
+    config: Config, photos: Path, masks: Path, random_vgg: Path, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    path = config(tmp_path, photos, masks, random_vgg)
+    before = sorted(tmp_path.rglob('*'))
+    assert check.main([str(path), '--steps', '2', '--batch', '2']) == 0
+    found = findings(capsys.readouterr().out)
+    assert [level for level, _ in found.values()] == ['ok'] * 8
+    assert found['masks'][1].startswith('3 training images, each with a mask')
+    assert str(random_vgg) in found['VGG-19 weights'][1]
+    student, spf = (int(n.replace(',', '')) for n in re.findall(r'(?:student|SPF) ([\d,]+)', found['parameters'][1]))
+    assert 0 < student < spf
+    sapd, stock = (int(n.replace(',', '')) for n in re.findall(r'([\d,]+) MiB', found['memory'][1]))
+    assert sapd > stock
+    times = re.search(r'SAPD (\d+) ms, stock (\d+) ms per step: ([\d.]+)x', found['price'][1])
+    assert int(times[1]) > int(times[2])
+    assert float(times[3]) > 1
+    assert sorted(tmp_path.rglob('*')) == before
+
+
+@FRAMEWORKS
+@pytest.mark.parametrize('mistake', ['no masks', 'wrong size', 'no store', 'no VGG-19'])
+def test_what_training_would_stop_at_is_an_error(
+    config: Config, mistake: str, photos: Path, masks: Path, random_vgg: Path, tmp_path: Path, capsys
+) -> None:
+    images = tmp_path / 'images'
+    shutil.copytree(photos / 'clean', images)
+    if mistake == 'no masks':
+        (images / '1.png').unlink()
+    if mistake == 'wrong size':
+        cv2.imwrite(str(images / '1.png'), cv2.imread(str(images / '1.png'))[:90])
+    store = tmp_path / 'gone' if mistake == 'no store' else make_store(tmp_path / 'store', images)
+    vgg = random_vgg
+    changes = {}
+    if mistake == 'no VGG-19':
+        vgg = None
+        key = 'train:sgr_opt' if config is basicsr_config else 'model:sgr_loss'
+        changes = {key: {'type': 'SGRLoss', 'loss_weight': 0.1}}
+    assert check.main([str(config(tmp_path, photos, store, vgg, **changes)), '--no-timing']) == 1
+    found = findings(capsys.readouterr().out)
+    subject, message = {
+        'no masks': ('masks', "no masks for 1 of 3 images, among them '1'"),
+        'wrong size': ('masks', 'is 90x112'),
+        'no store': ('masks', 'gone'),
+        'no VGG-19': ('VGG-19 weights', 'sapd weights'),
+    }[mistake]
+    level, text = found[subject]
+    assert (level, message in text) == ('error', True), text
+    assert found['step'][0] == 'skipped'
+    assert 'price' not in found
+
+
+@pytest.mark.parametrize(
+    ('config', 'changes', 'message'),
+    [
+        (basicsr_config, {'train:spd_opt:gate': 'pixle'}, "Did you mean 'pixel'"),
+        (basicsr_config, {'base_model_type': 'SRModle'}, "Did you mean 'SRModel'"),
+        (basicsr_config, {'network_g:type': 'EDRS'}, 'EDRS'),
+        (mmagic_config, {'model:spd_loss:gate': 'pixle'}, "Did you mean 'pixel'"),
+        (mmagic_config, {'model:base_model_type': 'SRGAN'}, 'SRGAN cannot be used'),
+        (mmagic_config, {'default_hooks:sapd': mmagic.DELETE}, 'SAPDHook is missing'),
+    ],
+)
+def test_mistakes_in_the_wiring_are_told_before_or_at_the_first_step(
+    config: Config, changes, message, photos: Path, masks: Path, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    assert check.main([str(config(tmp_path, photos, masks, None, **changes)), '--no-timing']) == 1
+    errors = [text for level, text in findings(capsys.readouterr().out).values() if level == 'error']
+    assert any(message in text for text in errors), errors
+
+
+def test_weights_that_are_not_the_published_file_are_warned_of(
+    photos: Path, masks: Path, random_vgg: Path, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    forged = shutil.copy(random_vgg, tmp_path / 'vgg19-dcbb9e9d.pth')
+    assert check.main([str(basicsr_config(tmp_path, photos, masks, Path(forged))), '--no-timing']) == 0
+    level, text = findings(capsys.readouterr().out)['VGG-19 weights']
+    assert (level, 'NOT the published file' in text) == ('warning', True)
+
+
+def test_a_stock_config_is_told_how_to_add_sam_priors(photos: Path, tmp_path: Path, capsys) -> None:
+    (tmp_path / 'stock.yml').write_text(yaml.safe_dump(basicsr.stock_options(photos)))
+    mmagic.write_config(mmagic.stock_config(photos), tmp_path / 'stock.py')
+    for name in ('stock.yml', 'stock.py'):
+        assert check.main([name]) == 1
+        level, text = findings(capsys.readouterr().out)['wiring']
+        assert (level, f'sapd add {name} --masks STORE' in text) == ('error', True)
+
+
+@pytest.mark.parametrize(
+    ('name', 'text'), [('a.yml', 'a: [1'), ('b.yml', 'x'), ('c.yml', 'network_spf: 1'), ('d.py', 'a ='), ('e.txt', '')]
+)
+def test_a_config_that_cannot_be_read_is_status_2(name: str, text: str, tmp_path: Path, capsys) -> None:
+    (tmp_path / name).write_text(text)
+    assert check.main([name]) == 2
+    assert check.main([f'gone{name}']) == 2
+    assert capsys.readouterr().err.count('error: ') == 2
+
+
+def test_kept_tensors_are_counted_once_and_until_they_are_released() -> None:
+    x = torch.ones(1000, requires_grad=True)
+    with KeptForBackward() as kept:
+        y = x * 2  # keeps nothing but a number
+        z = (y.exp() * y.sin()).sum()  # exp's result twice, sin's result, and y
+        z.backward()
+        assert kept.peak == 3 * 4000
+        (x * 2).exp().sum().backward()
+    assert kept.peak == 3 * 4000
+
+
+def test_the_memory_of_a_step_holds_weights_gradients_and_optimizer_states() -> None:
+    network = torch.nn.Linear(100, 100, bias=False)
+    optimizer = torch.optim.SGD(network.parameters(), lr=1.0, momentum=0.9)
+    ran = []
+
+    def step() -> None:
+        ran.append(1)
+        optimizer.zero_grad()
+        network(torch.ones(1, 100)).sum().backward()
+        optimizer.step()
+
+    cost = measure_step(lambda: (step, [network], [optimizer]), torch.device('cpu'), repeats=2)
+    assert 3 * 40000 <= cost.memory < 3 * 40000 + 2000
+    assert cost.milliseconds > 0
+    assert len(ran) == 1 + 3
+    assert measure_step(lambda: (step, [network], [optimizer]), torch.device('cpu'), 0).milliseconds is None

@@ -1,0 +1,127 @@
+"""The command ``sapd``: what it lists, how it ends, and what the commands share."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from sapd_plugin import __version__
+from sapd_plugin.cli import common
+from sapd_plugin.cli.main import COMMANDS, main
+from sapd_plugin.errors import SAPDError
+from tests.photos import ROOT
+
+
+def test_the_help_lists_every_command_and_imports_none() -> None:
+    code = 'import sys; from sapd_plugin.cli.main import main\ntry: main(["--help"])\nfinally: print(*sys.modules)'
+    done = subprocess.run([sys.executable, '-c', code], capture_output=True, text=True, cwd=ROOT)
+    for name, command in COMMANDS.items():
+        assert f'{name} ' in done.stdout
+        assert command.summary in done.stdout
+    modules = done.stdout.splitlines()[-1].split()
+    assert 'sapd_plugin.cli.main' in modules
+    assert not {'torch', 'numpy', 'cv2', *(command.module for command in COMMANDS.values())} & set(modules)
+
+
+@pytest.mark.parametrize('name', [name for name in COMMANDS if name not in ('quickstart', 'reproduce')])
+def test_every_command_shows_its_own_help(name: str, capsys: pytest.CaptureFixture) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main([name, '--help'])
+    assert ended.value.code == 0
+    assert f'usage: sapd {name} ' in capsys.readouterr().out
+
+
+def test_the_version_is_the_package_s(capsys: pytest.CaptureFixture) -> None:
+    with pytest.raises(SystemExit):
+        main(['--version'])
+    assert __version__ in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(('name', 'near'), [('extract-maks', 'extract-masks'), ('wieghts', 'weights')])
+def test_an_unknown_command_is_refused_with_the_nearest(name: str, near: str, capsys: pytest.CaptureFixture) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main([name])
+    assert ended.value.code == 2
+    assert f"found no command '{name}'" in (message := capsys.readouterr().err)
+    assert f"Did you mean '{near}'?" in message
+
+
+def raising(error: BaseException):
+    def work() -> None:
+        raise error
+
+    return work
+
+
+@pytest.mark.parametrize(
+    ('work', 'status', 'message'),
+    [
+        (lambda: None, common.DONE, ''),
+        (lambda: common.FINDING, common.FINDING, ''),
+        (raising(SAPDError('--x: found y, expected z.')), common.MISTAKE, 'error: --x: found y, expected z.\n'),
+        (raising(OSError('disk full')), common.MISTAKE, 'error: disk full\n'),
+        (raising(KeyboardInterrupt()), common.INTERRUPTED, f'{common.RESUMABLE}\n'),
+    ],
+)
+def test_the_exit_status_says_how_a_command_ended(work, status, message, capsys: pytest.CaptureFixture) -> None:
+    assert common.exit_status(work) == status
+    assert capsys.readouterr().err == message
+
+
+@pytest.mark.parametrize('number', [signal.SIGINT, signal.SIGTERM])
+def test_a_background_job_is_interrupted_by_both_signals(number: int) -> None:
+    """A shell starts background jobs with SIGINT ignored."""
+    code = (
+        'import time; from sapd_plugin.cli.common import exit_status\n'
+        'def work():\n    print("ready", flush=True)\n    time.sleep(60)\n'
+        'raise SystemExit(exit_status(work))'
+    )
+    process = subprocess.Popen(
+        [sys.executable, '-c', code],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        cwd=ROOT,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_IGN),
+    )
+    assert process.stdout.readline() == 'ready\n'
+    time.sleep(0.1)
+    os.kill(process.pid, number)
+    _, err = process.communicate(timeout=30)
+    assert process.returncode == common.INTERRUPTED
+    assert common.RESUMABLE in err
+
+
+def test_the_handlers_of_signals_are_restored() -> None:
+    before = signal.getsignal(signal.SIGTERM)
+    with common.interruptible():
+        assert signal.getsignal(signal.SIGTERM) is not before
+    assert signal.getsignal(signal.SIGTERM) is before
+
+
+def test_arms_and_settings_are_read_or_refused() -> None:
+    assert common.read_pairs('--restored', ['stock=a', 'sapd=b=c']) == {'stock': 'a', 'sapd': 'b=c'}
+    assert common.read_settings('--set', ['a=1', 'b=x', 'c=[1, 2]']) == {'a': 1, 'b': 'x', 'c': [1, 2]}
+    for items in (['stock'], ['=x'], ['.hidden=x'], ['a/b=x']):
+        with pytest.raises(SAPDError, match='expected ARM='):
+            common.read_pairs('--restored', items)
+    with pytest.raises(SAPDError, match='found a twice'):
+        common.read_pairs('--restored', ['a=1', 'a=2'])
+    with pytest.raises(SAPDError, match='expected KEY=VALUE'):
+        common.read_settings('--set', ['a'])
+
+
+def test_each_tool_is_the_entry_point_of_one_command() -> None:
+    tools = list((ROOT / 'tools').glob('*.py'))
+    assert {'extract_masks.py', 'weights.py'} <= {path.name for path in tools}
+    assert all(len(path.read_text().splitlines()) <= 30 for path in tools)
+    lines = sum(len(path.read_text().splitlines()) for path in Path(ROOT / 'tools').iterdir() if path.is_file())
+    assert lines <= 600
+    done = subprocess.run([sys.executable, 'tools/weights.py', '--help'], cwd=ROOT, capture_output=True, text=True)
+    assert 'usage: sapd weights' in done.stdout, done.stderr
