@@ -61,7 +61,6 @@ setup(
         'scikit-image',
         'tqdm',
         'PyYAML',
-        'ruamel.yaml',
     ],
     extras_require={
         'basicsr': ['basicsr>=1.4.2,<1.5', *NUMPY_1],

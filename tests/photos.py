@@ -13,6 +13,7 @@ from typing import Any
 import cv2
 import numpy as np
 import skimage.data
+from skimage.segmentation import find_boundaries
 
 from sapd_plugin.datasets.synthetic.job import render, streams
 from sapd_plugin.datasets.synthetic.rain import PRESETS, Rain
@@ -85,9 +86,9 @@ def quantise(bgr: np.ndarray) -> np.ndarray:
 
 
 def segmented(path: Path) -> np.ndarray:
-    """Return felzenszwalb's regions of an image without the smallest: SAM leaves pixels without a mask, too."""
+    """Return felzenszwalb's regions of an image, 0 along their borders: SAM leaves pixels without a mask, too."""
     labels = build_segmenter('felzenszwalb', min_size=30)(read_image(path)).labels
-    return np.where(labels == labels.max(), 0, labels)
+    return np.where(find_boundaries(labels, mode='inner'), 0, labels)
 
 
 def run(command: list[str], cwd: Path, **env: str) -> subprocess.CompletedProcess[str]:

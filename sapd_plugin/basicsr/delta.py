@@ -7,9 +7,8 @@ from copy import deepcopy
 from typing import Any
 
 import yaml
-from basicsr.utils.options import ordered_yaml
 
-from sapd_plugin.basicsr.options import TRAIN_KEYS, base_model_class
+from sapd_plugin.basicsr.options import TRAIN_KEYS, base_model_class, parse_yaml
 from sapd_plugin.basicsr.yaml_text import YamlText
 from sapd_plugin.core.delta import LOSSES, branch_block
 from sapd_plugin.errors import SAPDError
@@ -39,21 +38,6 @@ GRAY_NETWORK = {
     'middle_blk_num': 1,
     'dec_blk_nums': [1, 1],
 }
-
-
-def read_options(text: str) -> dict[str, Any]:
-    """Parse a BasicSR YAML with BasicSR's own loader.
-
-    Raises:
-        SAPDError: not YAML, not a mapping, or a tag that does not resolve.
-    """
-    try:
-        options = yaml.load(text, Loader=ordered_yaml()[0])
-    except (yaml.YAMLError, ImportError) as error:
-        raise SAPDError(f'not a BasicSR YAML: {error}') from error
-    if not isinstance(options, Mapping):
-        raise SAPDError('found no keys, expected the options of a BasicSR training.')
-    return dict(options)
 
 
 def is_sapd(options: Mapping[str, Any]) -> bool:
@@ -87,7 +71,7 @@ def add_delta(
     Raises:
         SAPDError: the YAML is not one of a stock training, or its model or dataset cannot take masks.
     """
-    options, document = read_options(text), YamlText(text)
+    options, document = parse_yaml(text), YamlText(text)
     if is_sapd(options):
         raise SAPDError('model_type: trains with SAM priors already, expected the config of a stock training.')
     dataset = (options.get('datasets') or {}).get('train') or {}

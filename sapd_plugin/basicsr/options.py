@@ -28,6 +28,21 @@ REFUSED = {
 }
 
 
+def parse_yaml(text: str) -> dict[str, Any]:
+    """Parse a BasicSR YAML with BasicSR's own loader, which resolves its tags.
+
+    Raises:
+        SAPDError: not YAML, not a mapping, or a tag that does not resolve.
+    """
+    try:
+        options = yaml.load(text, Loader=ordered_yaml()[0])
+    except (yaml.YAMLError, ImportError) as error:
+        raise SAPDError(f'not a BasicSR YAML: {error}') from error
+    if not isinstance(options, Mapping):
+        raise SAPDError('found no keys, expected the options of a BasicSR training.')
+    return dict(options)
+
+
 def read_options(config: Path) -> dict[str, Any]:
     """Read a BasicSR YAML of a training or a test.
 
@@ -35,16 +50,15 @@ def read_options(config: Path) -> dict[str, Any]:
         SAPDError: the file cannot be read, or lacks ``network_g``, or its ``model_type`` is unknown.
     """
     try:
-        with config.open(encoding='utf-8') as file:
-            opt = yaml.load(file, Loader=ordered_yaml()[0])  # BasicSR's own loader, for its own configs
-    except (OSError, yaml.YAMLError) as error:
+        opt = parse_yaml(config.read_text(encoding='utf-8'))
+    except (OSError, SAPDError) as error:
         raise SAPDError(f'--restored-by: {config} cannot be read ({error}), expected a BasicSR YAML.') from error
     for key in ('model_type', 'network_g'):
-        if not isinstance(opt, Mapping) or key not in opt:
+        if key not in opt:
             raise SAPDError(f"--restored-by: found no '{key}' in {config}, expected a BasicSR YAML.")
     if _find(MODEL_REGISTRY, opt['model_type']) is None:
         check_choice(f'{config}: model_type', opt['model_type'], sorted(MODEL_REGISTRY.keys()))
-    return dict(opt)
+    return opt
 
 
 def base_model_class(opt: Mapping[str, Any]) -> type:

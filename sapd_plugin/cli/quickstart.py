@@ -14,7 +14,8 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from sapd_plugin.errors import SAPDError, check_count
+from sapd_plugin.cli.common import run_command
+from sapd_plugin.errors import check_count
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -84,20 +85,7 @@ def run(options: argparse.Namespace) -> None:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command and return its exit status."""
-    parser = argparse.ArgumentParser(
-        prog='sapd quickstart', description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    add_arguments(parser)
-    options = parser.parse_args(arguments)
-    try:
-        run(options)
-    except SAPDError as error:
-        print(f'error: {error}', file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        print('Interrupted. Finished work is kept; rerun the same command to resume.', file=sys.stderr)
-        return 130
-    return 0
+    return run_command('quickstart', __doc__, add_arguments, run, arguments)
 
 
 if __name__ == '__main__':

@@ -15,12 +15,11 @@ Exit status: 0 done, 2 a mistake in the command, the data or a config, 130 inter
 from __future__ import annotations
 
 import argparse
-import shlex
-import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from sapd_plugin.cli.common import run_command
 from sapd_plugin.errors import SAPDError, check_choice, check_count
 from sapd_plugin.experiments.catalogue import Catalogue, Cell, read_catalogue, select_cells
 from sapd_plugin.experiments.definitions import FRAMEWORKS, MASK_SOURCES, Table
@@ -161,28 +160,9 @@ def _settings(options: argparse.Namespace, tables: Sequence[Table]) -> Settings:
     )
 
 
-def _interrupt(*_: object) -> None:
-    raise KeyboardInterrupt
-
-
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command and return its exit status."""
-    parser = argparse.ArgumentParser(
-        prog='sapd reproduce', description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    add_arguments(parser)
-    options = parser.parse_args(arguments)
-    signal.signal(signal.SIGTERM, _interrupt)  # clusters send it
-    try:
-        run(options)
-    except SAPDError as error:
-        print(f'error: {error}', file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        again = shlex.join(['python', *sys.argv]) if arguments is None else 'the same command'
-        print(f'Interrupted. Finished work is kept; rerun to resume: {again}', file=sys.stderr)
-        return 130
-    return 0
+    return run_command('reproduce', __doc__, add_arguments, run, arguments)
 
 
 if __name__ == '__main__':

@@ -21,8 +21,8 @@ from basicsr.utils.options import parse_options
 from torch import nn
 from torch.utils.data import default_collate
 
-from sapd_plugin.basicsr.delta import is_sapd, read_options, stock_options
-from sapd_plugin.basicsr.options import base_model_class, check_options
+from sapd_plugin.basicsr.delta import is_sapd, stock_options
+from sapd_plugin.basicsr.options import base_model_class, check_options, parse_yaml
 from sapd_plugin.errors import SAPDError
 from sapd_plugin.evaluation.step_cost import StepCost, count_parameters, measure_step
 from sapd_plugin.evaluation.trial import from_the_start
@@ -41,7 +41,7 @@ class BasicSRTrial:
     """
 
     def __init__(self, config: Path, folder: Path, batch: int | None) -> None:
-        self.sapd = is_sapd(read_options(config.read_text(encoding='utf-8')))
+        self.sapd = is_sapd(parse_yaml(config.read_text(encoding='utf-8')))
         command = [sys.argv[0], '-opt', str(config)]
         try:
             with mock.patch.object(sys, 'argv', command), contextlib.redirect_stdout(io.StringIO()):

@@ -29,7 +29,7 @@ from tqdm import tqdm
 
 from sapd_plugin.archs import FFDNet, NAFNet
 from sapd_plugin.archs.weights import network_weights
-from sapd_plugin.cli.command import exit_status
+from sapd_plugin.cli.common import exit_status
 from sapd_plugin.core.spd import spd_loss
 from sapd_plugin.errors import SAPDError
 from sapd_plugin.experiments.results import made_with

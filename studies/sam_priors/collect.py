@@ -20,7 +20,7 @@ from typing import Any
 
 import pandas as pd
 
-from sapd_plugin.cli.command import exit_status
+from sapd_plugin.cli.common import exit_status
 from sapd_plugin.errors import SAPDError
 from sapd_plugin.experiments.results import made_with
 from sapd_plugin.files import write_atomically

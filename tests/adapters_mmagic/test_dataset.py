@@ -298,7 +298,7 @@ def test_corrupt_record(pairs, tmp_path):
         record = bytearray(transaction.get(b'002'))
         record[-1] ^= 1
         transaction.put(b'002', bytes(record))
-    with pytest.raises(SAPDError, match=r"mask '002': .*checksum.*extract_masks.py again"):
+    with pytest.raises(SAPDError, match=r"mask '002': .*checksum.*`sapd extract-masks` again"):
         build(pairs, store, [CROP])
 
 
