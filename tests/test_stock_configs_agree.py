@@ -5,10 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-import yaml
-from basicsr.utils.options import ordered_yaml
 from mmengine.config import Config
 
+from sapd_plugin.basicsr.options import parse_yaml
 from tests.photos import ROOT
 
 CONFIGS = ROOT / 'configs'
@@ -29,8 +28,7 @@ def loss(block: dict[str, Any]) -> Any:
 
 
 def in_basicsr(name: str) -> dict[str, Any]:
-    with open(CONFIGS / f'basicsr/{name}.yml', encoding='utf-8') as file:
-        opt = yaml.load(file, Loader=ordered_yaml()[0])
+    opt = parse_yaml((CONFIGS / f'basicsr/{name}.yml').read_text(encoding='utf-8'))
     train, data = opt['train'], opt['datasets']['train']
     optimizer = dict(train['optim_g'])
     schedule = train['scheduler']

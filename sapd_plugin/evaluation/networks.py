@@ -69,21 +69,16 @@ def load_student(network: nn.Module, checkpoint: Path) -> nn.Module:
 
 
 def read_basicsr_options(config: Path, keys: Sequence[str], expected: str = 'a BasicSR YAML') -> dict[str, Any]:
-    """Read a BasicSR YAML as BasicSR does.
-
-    Args:
-        config: the YAML file.
-        keys: top-level keys that it must have.
-        expected: description of the file, for messages.
+    """Read a BasicSR YAML that has the given top-level keys.
 
     Raises:
-        SAPDError: the file is not YAML, or lacks a key.
+        SAPDError: the file is not YAML, or lacks a key; the message ends with ``expected``.
     """
     alias_functional_tensor()
-    from sapd_plugin.basicsr.delta import read_options
+    from sapd_plugin.basicsr.options import parse_yaml
 
     try:
-        opt = read_options(config.read_text(encoding='utf-8'))
+        opt = parse_yaml(config.read_text(encoding='utf-8'))
     except SAPDError as error:
         raise SAPDError(f'{config}: {error}') from error
     for key in keys:

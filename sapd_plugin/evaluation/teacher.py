@@ -17,8 +17,6 @@ from sapd_plugin.core.spf import SPF
 from sapd_plugin.errors import SAPDError
 from sapd_plugin.evaluation.networks import build_network_from, load_student, read_basicsr_options
 
-_EXPECTED = 'the YAML of a training with SAM priors'
-
 
 class Teacher:
     """Student and SPF of one training, and optionally a stock student to compare with.
@@ -40,9 +38,10 @@ class Teacher:
         for name, path in (('--config', config), ('student', student), ('SPF', spf), ('--reference', reference)):
             if path is not None and not path.is_file():
                 raise SAPDError(f'{name}: found no file {path}, expected one of a SAPD training.')
-        opt = read_basicsr_options(config, ['network_g', 'network_spf', 'datasets'], _EXPECTED)
+        expected = 'the YAML of a training with SAM priors'
+        opt = read_basicsr_options(config, ['network_g', 'network_spf', 'datasets'], expected)
         if 'train' not in opt['datasets']:
-            raise SAPDError(f"{config}: found no 'datasets.train', expected {_EXPECTED}.")
+            raise SAPDError(f"{config}: found no 'datasets.train', expected {expected}.")
         dataset = opt['datasets']['train']
         if dataset.get('color') not in (None, 'rgb'):
             raise SAPDError(f"{config}: datasets.train.color: found '{dataset['color']}', expected color images.")
