@@ -132,28 +132,25 @@ TOOLS = basicsr, mmagic
 PSNR, SSIM = {'abs': 1e-3}, {'abs': 1e-4}  # BasicSR prints four digits
 
 
-def test_prenet(measured, expected):
-    known, found = expected['prenet'], measured['basicsr', 'prenet']
-    assert found['psnr'] == pytest.approx(known['y'], **PSNR)
-    assert found['ssim'] == pytest.approx(known['ssim y'], **SSIM)
-    assert found['psnr_y_rounded'] == pytest.approx(known['y_rounded'], **PSNR)
-    assert found['psnr_rgb'] == pytest.approx(known['rgb'], **PSNR)
+def check(found, expected, tolerance):
+    assert {key: found[key] for key in expected} == pytest.approx(expected, **tolerance)
 
-    found = measured['mmagic', 'prenet']
-    assert found['y/floor/PSNR'] == pytest.approx(known['y'], **PSNR)
-    assert found['y/floor/SSIM'] == pytest.approx(known['ssim y'], **SSIM)
-    assert found['y_rounded/floor/PSNR'] == pytest.approx(known['y_rounded'], **PSNR)
-    assert found['rgb/floor/PSNR'] == pytest.approx(known['rgb'], **PSNR)
-    assert found['y/round/PSNR'] == pytest.approx(known['y/round'], **PSNR)
+
+def test_prenet(measured, expected):
+    known = expected['prenet']
+    names = {'psnr': 'y', 'psnr_y_rounded': 'y_rounded', 'psnr_rgb': 'rgb'}
+    check(measured['basicsr', 'prenet'], {name: known[key] for name, key in names.items()}, PSNR)
+    check(measured['basicsr', 'prenet'], {'ssim': known['ssim y']}, SSIM)
+    names = {'y/floor': 'y', 'y_rounded/floor': 'y_rounded', 'rgb/floor': 'rgb', 'y/round': 'y/round'}
+    check(measured['mmagic', 'prenet'], {f'{name}/PSNR': known[key] for name, key in names.items()}, PSNR)
+    check(measured['mmagic', 'prenet'], {'y/floor/SSIM': known['ssim y']}, SSIM)
     assert abs(known['y/round'] - known['y']) > 10 * PSNR['abs']
 
 
 @pytest.mark.parametrize(('name', 'protocol'), [('dncnn', 'gray'), ('ffdnet', 'rgb')])
 def test_denoisers(measured, expected, name, protocol):
-    known, found = expected[name], measured['basicsr', name]
-    assert found['psnr'] == pytest.approx(known['round'], **PSNR)
-    assert found['ssim'] == pytest.approx(known['ssim'], **SSIM)
-    found = measured['mmagic', name]
-    for quantise in ('round', 'none'):
-        assert found[f'{protocol}/{quantise}/PSNR'] == pytest.approx(known[quantise], **PSNR)
-    assert found[f'{protocol}/round/SSIM'] == pytest.approx(known['ssim'], **SSIM)
+    known = expected[name]
+    check(measured['basicsr', name], {'psnr': known['round']}, PSNR)
+    check(measured['basicsr', name], {'ssim': known['ssim']}, SSIM)
+    check(measured['mmagic', name], {f'{protocol}/{q}/PSNR': known[q] for q in ('round', 'none')}, PSNR)
+    check(measured['mmagic', name], {f'{protocol}/round/SSIM': known['ssim']}, SSIM)

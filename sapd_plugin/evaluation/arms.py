@@ -114,7 +114,7 @@ def _size(path: Path) -> Size:
     try:
         return image_size(path)
     except OSError as error:
-        raise SAPDError(f'{path}: found {error}, expected an image.') from error
+        raise SAPDError(f'{path}: found no image that can be read ({error}), expected one.') from error
 
 
 def _templates(found: Mapping[str, Path], key: str) -> list[str]:

@@ -136,20 +136,6 @@ def test_measuring_leaves_the_network_and_torch_as_they_were():
     assert all(p.grad is None for p in network.parameters())
 
 
-def test_a_cost_goes_into_json():
-    cost = measure(nn.Conv2d(3, 3, 1), (1, 3, 4, 4), repeats=1)
-    values = json.loads(json.dumps(cost.as_dict()))
-    assert values.pop('milliseconds') > 0
-    assert values == {
-        'parameters': 12,
-        'macs': 144,
-        'memory': None,
-        'shape': [1, 3, 4, 4],
-        'device': 'cpu',
-        'threads': cost.threads,
-    }
-
-
 @pytest.mark.skipif(not torch.cuda.is_available(), reason='peak memory is measured on GPUs')
 def test_memory_is_that_of_the_inference_alone():
     # 64 planes of 512x512 floats are 64 MiB.
@@ -178,6 +164,8 @@ def test_a_sapd_student_costs_what_the_stock_one_costs(tmp_path, capsys):
         assert stock['macs'] == sapd['macs'] > 0
         assert stock['parameters'] == sapd['parameters'] == 1_517_571
         assert stock['shape'] == sapd['shape']
+        assert {'milliseconds', 'device', 'threads'} < stock.keys()
+        assert stock['memory'] is None
 
 
 def test_the_table(capsys):
