@@ -16,7 +16,7 @@ from torch.nn import functional as F
 from sapd_plugin.core import VGG19Features, find_vgg
 from sapd_plugin.datasets.sample_photos import embedded_photos
 from sapd_plugin.errors import SAPDError
-from sapd_plugin.evaluation.timing import medians_ms
+from sapd_plugin.evaluation.cost import medians_ms
 from sapd_plugin.priors.segmenters import build_segmenter
 from sapd_plugin.priors.store import MaskStoreWriter
 

@@ -10,7 +10,7 @@ from torch.nn import functional as F
 
 from benchmarks.fixtures import Row
 from sapd_plugin.core.sgr import sgr_loss
-from sapd_plugin.evaluation.timing import medians_ms
+from sapd_plugin.evaluation.cost import medians_ms
 
 
 def plain_loop(

@@ -20,9 +20,8 @@ from pathlib import Path
 from typing import Any
 
 from sapd_plugin.cli.common import check_counts, run_command
-from sapd_plugin.datasets.finishing import Finish
 from sapd_plugin.datasets.manifest import SubImages, dataset_names, load_manifest
-from sapd_plugin.datasets.run import prepare
+from sapd_plugin.datasets.run import Finish, prepare
 from sapd_plugin.datasets.synthetic import blur, noise, rain
 from sapd_plugin.datasets.synthetic.job import Degradation, make_pairs
 from sapd_plugin.datasets.synthetic.settings import read_settings

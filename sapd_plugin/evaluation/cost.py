@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import itertools
+import statistics
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -14,7 +16,6 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
 from sapd_plugin.errors import SAPDError
-from sapd_plugin.evaluation.timing import medians_ms
 
 
 @dataclass(frozen=True)
@@ -121,6 +122,21 @@ def count_macs(network: nn.Module, shape: Sequence[int]) -> int:
                 f'{type(error).__name__}: {reason}'
             ) from error
     return counter.get_total_flops() // 2
+
+
+def medians_ms(functions: Sequence[Callable[[], object]], repeats: int, warmup: int = 1) -> list[float]:
+    """Return the median wall time of each function in milliseconds.
+
+    The functions are called in turn, so that a change of the machine's speed affects all of them.
+    """
+    times: list[list[float]] = [[] for _ in functions]
+    for repeat in range(warmup + repeats):
+        for function, record in zip(functions, times):
+            start = time.perf_counter()
+            function()
+            if repeat >= warmup:
+                record.append((time.perf_counter() - start) * 1e3)
+    return [statistics.median(record) for record in times]
 
 
 def _run(network: nn.Module, image: torch.Tensor) -> Callable[[], None]:

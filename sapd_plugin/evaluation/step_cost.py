@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from sapd_plugin.evaluation.timing import medians_ms
+from sapd_plugin.evaluation.cost import medians_ms
 
 
 @dataclass(frozen=True)

@@ -31,9 +31,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from sapd_plugin.cli.common import exit_status
-from sapd_plugin.datasets.finishing import Finish
 from sapd_plugin.datasets.manifest import load_manifest
-from sapd_plugin.datasets.run import prepare
+from sapd_plugin.datasets.run import Finish, prepare
 from sapd_plugin.datasets.synthetic.job import make_pairs
 from sapd_plugin.errors import SAPDError
 from studies.sam_priors.data.annotators import Segmented, segmented_photos, write_masks

@@ -15,8 +15,8 @@ import numpy as np
 
 from sapd_plugin.datasets.checks import source_shape
 from sapd_plugin.datasets.files import open_workshop, run_jobs
-from sapd_plugin.datasets.finishing import Finish, finish_split, say
 from sapd_plugin.datasets.placing import Placement, refuse_foreign_files
+from sapd_plugin.datasets.run import Finish, finish_split, say
 from sapd_plugin.datasets.scan import prepared_name
 from sapd_plugin.datasets.synthetic.settings import plain
 from sapd_plugin.errors import SAPDError

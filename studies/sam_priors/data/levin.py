@@ -24,8 +24,8 @@ import cv2
 import numpy as np
 
 from sapd_plugin.datasets.files import open_workshop
-from sapd_plugin.datasets.finishing import say
 from sapd_plugin.datasets.placing import refuse_foreign_files
+from sapd_plugin.datasets.run import say
 from sapd_plugin.datasets.synthetic.blur import read_kernels
 from sapd_plugin.datasets.synthetic.job import check_record
 from sapd_plugin.errors import SAPDError
