@@ -16,7 +16,7 @@ FOLDER = Path(__file__).parent / 'manifests'
 
 
 class Layout(Record, frozen=True):
-    """Where the images of a part are, below the source folder.
+    """Location of the images of a part below the source folder.
 
     Attributes:
         target_path: pattern of the ground truth.

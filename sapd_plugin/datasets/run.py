@@ -18,7 +18,7 @@ MASK_IMAGES = 'mask_images.txt'
 
 @dataclass(frozen=True)
 class Finish:
-    """What to make of a split.
+    """Files to make of a split besides its images.
 
     Attributes:
         cut: size and step of sub-images, or None.

@@ -1,4 +1,4 @@
-"""What one training step costs: its time and its memory."""
+"""Cost of one training step: time and memory."""
 
 from __future__ import annotations
 

@@ -15,7 +15,7 @@ from tests.datasets import stand_ins
 
 @pytest.fixture(scope='module')
 def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """GoPro's training split of three pairs, cut into four sub-images each, as LMDBs; and the whole Kodak24 as LMDB."""
+    """GoPro's training split of three pairs, cut into four sub-images each, as LMDBs."""
     folder = tmp_path_factory.mktemp('prepared')
     stand_ins.make_split(folder / 'gopro', load_manifest('gopro').splits['train'], 0, 3)
     command = ['gopro', '--source', str(folder / 'gopro'), '--output', str(folder / 'out'), '--split', 'train']

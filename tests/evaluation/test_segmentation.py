@@ -62,7 +62,7 @@ def test_tables_sheet_and_stores(pairs, capsys):
     assert '4 images; mean [95 % confidence interval over the images]' in table
     assert [line.split('|')[1].strip() for line in table.splitlines()[2:5]] == ['degraded', 'stock', 'sapd']
 
-    # Each figure anew, from the images themselves.
+    # Compute each figure again from the images themselves.
     segmenter = build_segmenter('felzenszwalb')
     images = read_table(out / 'images.csv', 'image', 'arm')
     assert len(images) == 4 * 4

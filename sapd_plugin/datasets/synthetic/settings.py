@@ -13,7 +13,7 @@ from sapd_plugin.errors import SAPDError, check_keys
 
 S = TypeVar('S')
 
-# Lowest and highest value; a value is drawn uniformly between them, for each image (or layer) anew.
+# Lowest and highest value; a value is drawn uniformly between them, separately for each image (or layer).
 Range = tuple[float, float]
 
 
