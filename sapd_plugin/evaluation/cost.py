@@ -71,9 +71,12 @@ def compare(
     shape = tuple(int(length) for length in shape)
     inputs = {name: torch.rand(shape, device=_device(network)) for name, network in networks.items()}
     with contextlib.ExitStack() as stack:
-        stack.enter_context(_threads(threads))
+        stack.callback(torch.set_num_threads, torch.get_num_threads())
+        torch.set_num_threads(threads)
         for network in networks.values():
-            stack.enter_context(_eval(network))
+            for module in network.modules():
+                stack.callback(setattr, module, 'training', module.training)
+            network.eval()
         macs = {name: count_macs(network, shape) for name, network in networks.items()}
         runs = [_run(network, inputs[name]) for name, network in networks.items()]
         times = medians_ms(runs, repeats)
@@ -167,27 +170,6 @@ def _plain_attention() -> Iterator[None]:
             yield
     finally:
         torch.backends.mha.set_fastpath_enabled(fast)
-
-
-@contextlib.contextmanager
-def _threads(count: int) -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(count)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
-
-
-@contextlib.contextmanager
-def _eval(network: nn.Module) -> Iterator[None]:
-    modes = {module: module.training for module in network.modules()}
-    network.eval()
-    try:
-        yield
-    finally:
-        for module, training in modes.items():
-            module.training = training
 
 
 def _device(network: nn.Module) -> torch.device:
