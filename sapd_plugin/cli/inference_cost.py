@@ -87,7 +87,7 @@ def table(rows: Sequence[tuple[str, Cost]]) -> str:
         )
     cost = rows[0][1]
     where = f'{cost.device}, {cost.threads} threads' if cost.device == 'cpu' else cost.device
-    return '\n'.join([*lines, '', f'{where}; torch {torch.__version__}; memory above the loaded network and its input'])
+    return '\n'.join([*lines, '', f'{where}; torch {torch.__version__}; memory above network and input, on GPUs only'])
 
 
 def run(options: argparse.Namespace) -> None:
