@@ -1,6 +1,6 @@
 """Fuzz the decoder of mask records with atheris (pip install atheris, Python 3.11).
 
-python tools/fuzz/record_decoder.py [CORPUS FOLDER] [-max_total_time=3600 ...]    options are libFuzzer's
+python -m tests.fuzz.record_decoder [CORPUS FOLDER] [-max_total_time=3600 ...]    options are libFuzzer's
 
 An input is raw bytes for the decoder, or instructions that damage a good record whose checksums are then made right.
 Only the documented error may come out; anything else stops the run and leaves the input in a file.

@@ -1,6 +1,6 @@
 """Kill extraction ranks at random moments, start them again, and check that nothing is lost, doubled or changed.
 
-python tools/stress/kill_extraction.py [--kills 100] [--images 200] [--ranks 2 ...] [--seed 0] [--folder DIR]
+python -m tests.stress.kill_extraction [--kills 100] [--images 200] [--ranks 2 ...] [--seed 0] [--folder DIR]
 
 Ranks are forked from this process, which has imported everything, so that kills hit the work and not the imports. A
 store that is complete before its time is checked and begun anew. With several numbers of ranks, all are killed and the

@@ -1,4 +1,4 @@
-"""The stress tools of tools/stress, at a size for every day."""
+"""The stress tools of tests/stress, at a size for every day."""
 
 from __future__ import annotations
 
