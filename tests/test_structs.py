@@ -39,7 +39,7 @@ def test_a_record_is_read_from_yaml(tmp_path):
 @pytest.mark.parametrize(
     ('text', 'message'),
     [
-        ('{nane: a}', r"whole.yml: unknown key 'nane'. Valid keys: .*type.* Did you mean 'name'"),
+        ('{names: a}', r"whole.yml: unknown key 'names'. Valid keys: .*type.* Did you mean 'name'"),
         ('{name: a, size: tinny}', r"whole.yml.size: found 'tinny', expected one of full, tiny. Did you mean 'tiny'"),
         ('{name: a, types: [b]}', r"whole.yml: unknown key 'types'.*Did you mean 'type'"),
         ('{name: a, parts: {c: {foldr: d}}}', r"whole.yml.parts.c: unknown key 'foldr'.*Did you mean 'folder'"),

@@ -20,6 +20,8 @@ PATH=$PWD/.venv-$environment/bin:$PATH
 
 # The tensors of the tests are small: more threads than this cost time, most of all on a shared machine.
 export OMP_NUM_THREADS=${OMP_NUM_THREADS:-2}
+# The theme announces another product before every build.
+export NO_MKDOCS_2_WARNING=1
 
 failed=()
 check() {
