@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from sapd_plugin.cli import weights
+from sapd_plugin.evaluation import published_weights
 
 
 @pytest.fixture
@@ -48,5 +49,5 @@ def test_a_file_with_the_hash_of_its_name_is_genuine(tmp_path: Path, monkeypatch
     path = tmp_path / 'file'
     path.write_bytes(b'x')
     begin = hashlib.md5(b'x').hexdigest()[:6]
-    monkeypatch.setattr(weights, 'PUBLISHED', [weights.Published('', 'file', '', 'md5', begin)])
-    assert weights.verdict(path) == (True, 'md5 begins as its name says')
+    monkeypatch.setattr(published_weights, 'PUBLISHED', [published_weights.Published('', 'file', '', 'md5', begin)])
+    assert published_weights.verdict(path) == (True, 'md5 begins as its name says')

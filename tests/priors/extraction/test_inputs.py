@@ -172,7 +172,7 @@ def test_an_lmdb_with_basicsr_s_meta_info_is_read(tmp_path: Path) -> None:
         MaskStore(tmp_path / 'store').record('b/0_s001').labels(), segmenter(image[:, :, ::-1]).labels
     )
     reasons = dict(report.failed)
-    assert reasons['b/0_s001'] == "has the key 'b/0_s001' of b/0_s001, expected one image a key."
+    assert reasons['b/0_s001'] == "has the key 'b/0_s001' of b/0_s001, expected one image per key."
     assert 'a truncated image' in reasons['cut']
     assert 'not in the LMDB, though meta_info.txt names it' in reasons['gone']
 

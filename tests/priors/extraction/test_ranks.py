@@ -39,7 +39,7 @@ def test_shard_beside_torchrun_is_refused() -> None:
     ('environment', 'message'),
     [
         ({'RANK': '8', 'WORLD_SIZE': '8'}, 'RANK: found 8 beside WORLD_SIZE 8'),
-        ({'RANK': 'x', 'WORLD_SIZE': '8'}, "RANK: found 'x', expected a whole number"),
+        ({'RANK': 'x', 'WORLD_SIZE': '8'}, "RANK: found 'x', expected an integer >= 0"),
         ({'RANK': '0', 'WORLD_SIZE': '2', 'LOCAL_RANK': ''}, "LOCAL_RANK: found ''"),
     ],
 )

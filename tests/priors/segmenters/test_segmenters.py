@@ -30,15 +30,15 @@ def empty_places(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return cache
 
 
-def test_felzenszwalb_covers_a_photo(street: np.ndarray) -> None:
+def test_felzenszwalb_covers_a_photo(bird: np.ndarray) -> None:
     segmenter = build_segmenter('felzenszwalb')
-    label_map = segmenter(street)
-    assert label_map.shape == street.shape[:2]
+    label_map = segmenter(bird)
+    assert label_map.shape == bird.shape[:2]
     assert label_map.coverage == 1.0
     assert 5 <= len(label_map) <= 100
     assert label_map.regions['area'].min() >= segmenter.settings['parameters']['min_size']
     assert np.isnan(label_map.regions['predicted_iou']).all()
-    np.testing.assert_array_equal(segmenter(street).labels, label_map.labels)
+    np.testing.assert_array_equal(segmenter(bird).labels, label_map.labels)
 
 
 def test_an_unknown_name_or_setting_is_refused_with_the_nearest() -> None:

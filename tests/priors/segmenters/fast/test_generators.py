@@ -80,14 +80,16 @@ def test_a_vit_segments_with_either_preset(
     assert np.isfinite(label_map.regions['predicted_iou']).all()
 
 
-def test_fast_covers_a_photo_and_repeats_itself(fast: SamSegmenter, street: np.ndarray, street_map: LabelMap) -> None:
+def test_fast_covers_a_photo_and_repeats_itself(
+    fast: SamSegmenter, real_street: np.ndarray, street_map: LabelMap
+) -> None:
     assert fast.settings['preset'] == 'fast'
     assert street_map.coverage > 0.9
     assert len(street_map) >= 5
     parameters = fast.settings['parameters']
     assert (street_map.regions['predicted_iou'] >= parameters['pred_iou_thresh'] - 1e-3).all()
     assert (street_map.regions['stability'] >= parameters['stability_score_thresh'] - 1e-3).all()
-    found = fast.masks(street)
+    found = fast.masks(real_street)
     np.testing.assert_array_equal(LabelMap.from_masks(found.masks).labels, street_map.labels)
     flat = found.masks.reshape(len(found.masks), -1).astype(np.float32)
     shared, area = flat @ flat.T, flat.sum(1)
@@ -126,10 +128,10 @@ def test_no_mask_is_a_map_without_regions(
 
 @pytest.mark.parametrize('dtype', ['bfloat16', pytest.param('float16', marks=pytest.mark.slow)])
 def test_half_precision_gives_much_the_same_map(
-    published_checkpoint: Path, street: np.ndarray, street_map: LabelMap, dtype: str
+    published_checkpoint: Path, real_street: np.ndarray, street_map: LabelMap, dtype: str
 ) -> None:
     segmenter = build_segmenter('mobile_sam', checkpoint=published_checkpoint, dtype=dtype)
-    half = segmenter(street)
+    half = segmenter(real_street)
     assert segmenter.settings['parameters']['dtype'] == dtype
     assert not np.array_equal(half.labels, street_map.labels)
     assert segmentation_covering(half.labels, street_map.labels) > 0.8
