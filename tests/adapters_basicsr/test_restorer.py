@@ -133,7 +133,7 @@ def test_mistakes_are_named(pairs, tmp_path):
     with pytest.raises(SAPDError, match='is not a checkpoint'):
         build_restorer(config, config, 'cpu')
     (tmp_path / 'list.yml').write_text('- 1')
-    with pytest.raises(SAPDError, match="found no 'model_type'"):
+    with pytest.raises(SAPDError, match='found no keys, expected the options of a BasicSR training'):
         build_restorer(tmp_path / 'list.yml', tmp_path / 'net.pth', 'cpu')
     misspelt, _ = small(pairs, tmp_path, **{'model_type': 'SRModle'})
     with pytest.raises(SAPDError, match="found 'SRModle', .* Did you mean 'SRModel'"):

@@ -73,7 +73,7 @@ WRONG = [
     (
         'NAFNet',
         {'enc_blk_nums': [1, 0], 'dec_blk_nums': [1, 1]},
-        r'NAFNet.enc_blk_nums: found \[1, 0\], expected whole',
+        r'NAFNet.enc_blk_nums: found 0, expected an integer >= 1',
     ),
     ('NAFNet', {'enc_blk_nums': [1, 1]}, 'NAFNet.dec_blk_nums: found 0 levels, expected 2'),
     ('NAFNetLocal', {'train_size': [256, 0.5]}, r'NAFNetLocal.train_size: found 0.5, expected an integer >= 1'),
