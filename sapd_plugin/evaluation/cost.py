@@ -12,7 +12,6 @@ from typing import Any
 
 import torch
 from torch import nn
-from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
 from sapd_plugin.errors import SAPDError
@@ -163,6 +162,8 @@ def _peak_memory(network: nn.Module, image: torch.Tensor) -> int | None:
 
 @contextlib.contextmanager
 def _plain_attention() -> Iterator[None]:
+    from torch.nn.attention import SDPBackend, sdpa_kernel  # not in torch 2.1, where timing works all the same
+
     fast = torch.backends.mha.get_fastpath_enabled()
     torch.backends.mha.set_fastpath_enabled(False)
     try:
