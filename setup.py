@@ -95,6 +95,7 @@ setup(
             'pre-commit',
             'pytest',
             'pytest-timeout',
+            'pytest-xdist',
             'ruff',
         ],
     },

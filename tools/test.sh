@@ -4,6 +4,7 @@
 #   tools/test.sh                                     all tests, the slow ones as well
 #   tools/test.sh -m 'not slow' tests/core            arguments go to pytest in place of the whole selection
 #   tools/test.sh --environment golden [ARGUMENT...]  the tests alone, beside torch 2.1; `full` is the default
+#   tools/test.sh -n 0 --pdb tests/core/test_sgr.py   in one process, as a debugger needs; by default two at a time
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 environment=full
@@ -18,8 +19,8 @@ fi
 tools/environment.sh "$environment"
 PATH=$PWD/.venv-$environment/bin:$PATH
 
-# The tensors of the tests are small: more threads than this cost time, most of all on a shared machine.
-export OMP_NUM_THREADS=${OMP_NUM_THREADS:-2}
+# The tensors of the tests are small: two processes of one thread are faster than one process of two.
+export OMP_NUM_THREADS=${OMP_NUM_THREADS:-1}
 # The theme announces another product before every build.
 export NO_MKDOCS_2_WARNING=1
 
@@ -36,7 +37,8 @@ if [ "$environment" = full ]; then
     check mypy
     check mkdocs build --strict --quiet --site-dir build/site
 fi
-check pytest "$@"
+# worksteal keeps the tests of a file together, and with them what they share.
+check pytest -n 2 --dist worksteal "$@"
 
 # Under pytest's own closing line.
 if [ ${#failed[@]} -gt 0 ]; then
