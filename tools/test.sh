@@ -37,8 +37,8 @@ if [ "$environment" = full ]; then
     check mypy
     check mkdocs build --strict --quiet --site-dir build/site
 fi
-# worksteal keeps the tests of a file together, and with them what they share.
-check pytest -n 2 --dist worksteal "$@"
+# A file's tests stay in one process, and with them what they share.
+check pytest -n 2 --dist loadfile "$@"
 
 # Under pytest's own closing line.
 if [ ${#failed[@]} -gt 0 ]; then
