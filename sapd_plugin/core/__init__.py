@@ -1,4 +1,4 @@
-"""The method, in pure torch: SPF, SPD, SGR, their schedule and the one distiller."""
+"""The method in pure PyTorch: SPF, SPD, SGR, their schedules, and the distiller that combines them."""
 
 from sapd_plugin.core.building import build_branch, build_spf, build_typed_loss, check_block, check_losses, refuse_base
 from sapd_plugin.core.color import ToRGB

@@ -5,7 +5,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sapd_plugin.core.regions import boundaries, majority_downsample, region_masks, region_means, region_order
+from sapd_plugin.core.regions import boundaries, majority_downsample, region_means, region_order
 
 
 def random_labels(seed: int, n: int, h: int, w: int, top: int) -> torch.Tensor:
@@ -59,15 +59,6 @@ def test_region_means_are_means_and_differentiable():
             if where.any():
                 assert torch.allclose(means[n, r], features[n][:, where].mean(1))
     assert torch.autograd.gradcheck(lambda f: region_means(f, order, sizes), (features,))
-
-
-def test_planes_are_disjoint_and_cover_the_ranks():
-    order, sizes = region_order(random_labels(2, 1, 8, 8, 6), 4)
-    planes = region_masks(order, 6, torch.float32)
-    assert planes.shape == (1, 6, 8, 8)
-    assert torch.equal(planes.sum(1, keepdim=True) > 0, order > 0)
-    assert planes.sum(1).max() == 1
-    assert planes[:, :4].sum((2, 3)).long().tolist() == sizes.tolist()
 
 
 def test_boundaries_lie_on_both_sides():
