@@ -34,9 +34,8 @@ def edge_term(nodes: Tensor, target: Tensor, present: Tensor) -> Tensor:
     """
     nodes, target = F.normalize(nodes, dim=2), F.normalize(target, dim=2)
     difference = nodes @ nodes.transpose(1, 2) - target @ target.transpose(1, 2)
-    pairs = (present.unsqueeze(2) & present.unsqueeze(1)) & ~torch.eye(
-        present.shape[1], dtype=torch.bool, device=present.device
-    )
+    same = torch.eye(present.shape[1], dtype=torch.bool, device=present.device)
+    pairs = present.unsqueeze(2) & present.unsqueeze(1) & ~same
     return _masked_mean(difference.square(), pairs)
 
 
@@ -155,13 +154,7 @@ class SGRLoss(nn.Module):
         if not (edge_weight or node_weight or pixel_weight):
             raise SAPDError('SGRLoss: edge_weight, node_weight and pixel_weight are all 0; give one a weight.')
         self.loss_weight = loss_weight
-        self.terms = {
-            'edge_weight': edge_weight,
-            'node_weight': node_weight,
-            'pixel_weight': pixel_weight,
-            'min_region': min_region,
-            'max_regions': max_regions,
-        }
+        self.terms = (edge_weight, node_weight, pixel_weight, min_region, max_regions)
         self.schedule = Schedule(start, ramp, stop)
         self.analyser = VGG19Features(layers, weights)
 
@@ -179,5 +172,5 @@ class SGRLoss(nn.Module):
         total = restored.new_zeros(())
         for layer, feature in features.items():
             labels = majority_downsample(mask, self.analyser.stride(layer), feature.shape[-2:])
-            total = total + sgr_loss(feature, target[layer], labels, **self.terms)  # type: ignore[arg-type]
+            total = total + sgr_loss(feature, target[layer], labels, *self.terms)
         return self.loss_weight * total

@@ -14,7 +14,7 @@ def random_labels(seed: int, n: int, h: int, w: int, top: int) -> torch.Tensor:
 
 @settings(deadline=None, max_examples=40)
 @given(st.integers(0, 10**6), st.integers(1, 3), st.integers(1, 9), st.integers(1, 9), st.integers(0, 12))
-def test_ranks_are_the_regions_by_descending_area(seed, n, h, w, top):
+def test_regions_are_ordered_by_descending_area(seed, n, h, w, top):
     labels = random_labels(seed, n, h, w, top)
     order, sizes = region_order(labels, max_regions=5, min_size=2)
     for image, image_order, image_sizes in zip(labels, order, sizes):
@@ -40,7 +40,7 @@ def test_majority_equals_counting(seed, stride, h, w, top):
                 assert small[n, 0, i, j] == values[counts == counts.max()].max()
 
 
-def test_majority_leaves_out_what_pooling_drops_and_pads_what_the_image_lacks():
+def test_majority_drops_the_pixels_that_pooling_drops_and_pads_with_zeros():
     labels = torch.full((1, 1, 7, 9), 3)
     assert majority_downsample(labels, 2, (3, 4)).eq(3).all()
     padded = majority_downsample(labels, 4, (2, 3))
