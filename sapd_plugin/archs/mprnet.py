@@ -103,9 +103,9 @@ class MPRNet(nn.Module):
         features = self.concat23(torch.cat([self.shallow_feat3(whole), attended], dim=1))
         third = whole + self.tail(self.stage3_orsnet(features, encoded, decoded))
 
-        stages = [third, second, _joined(first, dim=2)] if self.training else [third]
-        stages = [stage[..., :height, :width] for stage in stages]
-        return stages if self.training else stages[0]
+        if not self.training:
+            return third[..., :height, :width]
+        return [stage[..., :height, :width] for stage in (third, second, _joined(first, dim=2))]
 
 
 def _split(images: Tensor, dim: int) -> Tensor:

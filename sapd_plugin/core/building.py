@@ -6,9 +6,10 @@ import inspect
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, TypeVar
 
+import torch
 from torch import nn
 
-from sapd_plugin.core.spf import SPF, check_branch
+from sapd_plugin.core.spf import SPF
 from sapd_plugin.errors import SAPDError, check_keys, nearest, within
 
 Loss = TypeVar('Loss', bound=nn.Module)
@@ -36,7 +37,7 @@ def build_spf(key: str, build_network: Callable[[Any], nn.Module], network: Any,
 def build_branch(
     key: str, build: Callable[[Any], nn.Module], block: Mapping[str, Any], patch_size: int = 64, **defaults: Any
 ) -> nn.Module:
-    """Build the SPF branch, or a user's own, and run it once.
+    """Build the SPF branch, or a user's own, and run it once, so that it is refused before the first step.
 
     Args:
         key: config key of the branch, for messages.
@@ -46,13 +47,30 @@ def build_branch(
         **defaults: settings for keys that ``block`` lacks, including ``image_channels``.
 
     Raises:
-        SAPDError: an invalid setting, or a second network that does not take a restored image.
+        SAPDError: an invalid setting, or a second network that does not take a restored image or changes its size.
     """
     settings = {**defaults, **block}
     branch = build(settings)
     with within(key):
-        check_branch(branch, settings['image_channels'], patch_size)
+        _try_out(branch, settings['image_channels'], patch_size)
     return branch
+
+
+@torch.no_grad()
+def _try_out(branch: nn.Module, channels: int, size: int) -> None:
+    """Run the branch on an empty patch."""
+    patch = torch.zeros(1, channels, size, size, device=next(branch.parameters()).device)
+    training = branch.training
+    try:
+        branch.eval()(patch, patch[:, :1].int())
+    except SAPDError:
+        raise
+    except (RuntimeError, ValueError, AssertionError) as error:
+        raise SAPDError(
+            f'network: does not take a restored image of {tuple(patch.shape)} ({error}). Name one that does.'
+        ) from error
+    finally:
+        branch.train(training)
 
 
 def build_typed_loss(

@@ -1,4 +1,4 @@
-"""The frozen semantic analyser V: VGG-19 features (paper: "VGG-based"; weights and layers are our reading).
+"""The frozen semantic analyser V: VGG-19 features (paper: a VGG-based analyser; weights and layers are our reading).
 
 Any state dict of a VGG-19 loads. The names of its keys do not matter: the convolutions are taken in order, and their
 shapes are checked. Two kinds of VGG-19 are supported:

@@ -38,7 +38,7 @@ class StepRecord:
     def psnrs(self) -> dict[str, Tensor]:
         """Return 'psnr_restored' and 'psnr_refined', the PSNR of y and z in dB over the whole batch, at most 100.
 
-        It is that of RGB images with peak 1 that are not clamped.
+        The images are compared as RGB with peak 1, without clamping.
         """
         gt = self.to_rgb(self.gt)
         errors = {'psnr_restored': self.to_rgb(self.restored) - gt, 'psnr_refined': self.to_rgb(self.refined) - gt}

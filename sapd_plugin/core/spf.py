@@ -108,29 +108,3 @@ def start_from(spf: nn.Module, student: Mapping[str, Tensor], name: str) -> str:
         return f'SPF: the second network differs from {name}: it starts from scratch.'
     network.load_state_dict(student)
     return f'SPF: the second network starts with the weights of {name}.'
-
-
-@torch.no_grad()
-def check_branch(spf: nn.Module, channels: int, size: int = 64) -> None:
-    """Run the branch on an empty patch, so that an unsuitable second network is refused before the first step.
-
-    Args:
-        spf: SPF, or a user's own branch (restored, mask) -> refined.
-        channels: channels of the restored image.
-        size: side of the patch in pixels.
-
-    Raises:
-        SAPDError: the branch does not take such an image, or changes its size.
-    """
-    patch = torch.zeros(1, channels, size, size, device=next(spf.parameters()).device)
-    training = spf.training
-    try:
-        spf.eval()(patch, patch[:, :1].int())
-    except SAPDError:
-        raise
-    except (RuntimeError, ValueError, AssertionError) as error:
-        raise SAPDError(
-            f'network: does not take a restored image of {tuple(patch.shape)} ({error}). Name one that does.'
-        ) from error
-    finally:
-        spf.train(training)

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from sapd_plugin.core import SPF, check_branch, start_from
+from sapd_plugin.core import SPF, build_branch, start_from
 from sapd_plugin.core.encoding import ENCODINGS, encode_mask, encoding_channels
 from sapd_plugin.core.outputs import image_index
 from sapd_plugin.errors import SAPDError
@@ -126,5 +126,5 @@ def test_checking_the_branch_builds_no_graph():
     seen = []
     spf = SPF(nn.Conv2d(3, 3, 1))
     spf.register_forward_hook(lambda module, inputs, output: seen.append(output.requires_grad))
-    check_branch(spf, 3)
+    assert build_branch('network_spf', lambda settings: spf, {}, image_channels=3).training
     assert seen == [False]
