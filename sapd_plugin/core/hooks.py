@@ -33,7 +33,7 @@ class Recorder(Generic[T]):
 def captured_output(
     student: nn.Module, name: str, output_index: int | None = None, act: Callable[[Tensor], Any] = lambda image: image
 ) -> Iterator[Recorder[Any]]:
-    """Record the image (N,C,H,W) that the student returns inside the block, where it has to be called exactly once.
+    """Record the image (N,C,H,W) that the student returns inside the block, in its one call with gradients.
 
     The hook is removed after the block, so that copies of the student (moving averages) do not get it.
 
