@@ -154,7 +154,13 @@ class SGRLoss(nn.Module):
         if not (edge_weight or node_weight or pixel_weight):
             raise SAPDError('SGRLoss: edge_weight, node_weight and pixel_weight are all 0; give one a weight.')
         self.loss_weight = loss_weight
-        self.terms = (edge_weight, node_weight, pixel_weight, min_region, max_regions)
+        self.terms = {
+            'edge_weight': edge_weight,
+            'node_weight': node_weight,
+            'pixel_weight': pixel_weight,
+            'min_region': min_region,
+            'max_regions': max_regions,
+        }
         self.schedule = Schedule(start, ramp, stop)
         self.analyser = VGG19Features(layers, weights)
 
@@ -172,5 +178,5 @@ class SGRLoss(nn.Module):
         total = restored.new_zeros(())
         for layer, feature in features.items():
             labels = majority_downsample(mask, self.analyser.stride(layer), feature.shape[-2:])
-            total = total + sgr_loss(feature, target[layer], labels, *self.terms)
+            total = total + sgr_loss(feature, target[layer], labels, **self.terms)  # type: ignore[arg-type]
         return self.loss_weight * total
