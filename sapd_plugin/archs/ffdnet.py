@@ -17,7 +17,7 @@ from sapd_plugin.errors import SAPDError
 class FFDNet(nn.Module):
     """A plain stack of convolutions at half size, with the noise level as an input plane (paper, section III-A).
 
-    The frameworks call a network with the image alone, so a config sets the noise level as ``sigma``. In Python, each
+    The frameworks call a network with only the image, so a config sets the noise level as ``sigma``. In Python, each
     call may set its own.
 
     Parameter names and defaults are those of the authors' PyTorch version (KAIR). They published gray (the defaults)

@@ -17,8 +17,8 @@ def network_weights(saved: object) -> dict[str, Tensor]:
     """Return the state dict of the network in a loaded checkpoint.
 
     Args:
-        saved: a state dict, bare or as the authors wrapped it, also of data-parallel training; a checkpoint of BasicSR
-            (its EMA weights, if it has any) or of MMagic (only its generator).
+        saved: a state dict, bare or as the authors wrapped it, also from data-parallel training; a BasicSR checkpoint
+            (its EMA weights, if it has any) or an MMagic one (only its generator).
 
     Raises:
         SAPDError: the checkpoint holds no weights.
