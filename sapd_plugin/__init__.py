@@ -12,15 +12,9 @@ __version__ = '0.1.0'
 def use(name: str) -> str:
     """Register the plugin with BasicSR and return ``name`` unchanged.
 
-    BasicSR has no key that imports a plugin, but its YAML loader can call a function. Writing
-    ``model_type: !!python/object/apply:sapd_plugin.use [SAPDModel]`` therefore loads the plugin under BasicSR's own
-    ``train.py`` and ``test.py``, before any registry is asked.
-
-    Args:
-        name: the registry name that the YAML key is to hold.
-
-    Returns:
-        The same name.
+    BasicSR has no key that imports a plugin, but its YAML loader can call a function. With
+    ``model_type: !!python/object/apply:sapd_plugin.use [SAPDModel]`` in a YAML, BasicSR's own ``train.py`` and
+    ``test.py`` import the plugin before they look up ``SAPDModel``.
     """
     import sapd_plugin.basicsr  # noqa: F401  (the import registers)
 

@@ -1,7 +1,4 @@
-"""The one error type for a user's mistakes, and the wording that all messages share.
-
-A leaf: standard library only, so that core, priors and the adapters can all use it.
-"""
+"""The error type for a user's mistakes, and checks whose messages have the same wording everywhere."""
 
 from __future__ import annotations
 
@@ -11,7 +8,7 @@ from contextlib import contextmanager
 
 
 class SAPDError(ValueError):
-    """A mistake in a config, a command line or a data set that the user can put right.
+    """A mistake in a config, a command line or a data set that the user can correct.
 
     The message names the key or file, what was found, what is expected and, for names, the nearest valid one.
     """
@@ -27,7 +24,7 @@ def check_choice(key: str, value: object, valid: Iterable[str]) -> None:
     """Refuse a ``value`` of config key ``key`` that is not one of ``valid``.
 
     Raises:
-        SAPDError: naming the key, the value found, the valid values and the nearest of them.
+        SAPDError: naming the key, the value, the valid values and the nearest of them.
     """
     valid = list(valid)
     if value not in valid:
@@ -35,7 +32,7 @@ def check_choice(key: str, value: object, valid: Iterable[str]) -> None:
 
 
 def check_keys(where: str, found: Iterable[str], valid: Iterable[str]) -> None:
-    """Refuse config keys below ``where`` that nobody would read.
+    """Refuse keys below ``where`` that are not in ``valid``.
 
     Raises:
         SAPDError: naming the first unknown key, the valid keys and the nearest of them.
@@ -47,10 +44,10 @@ def check_keys(where: str, found: Iterable[str], valid: Iterable[str]) -> None:
 
 
 def check_count(key: str, value: object, at_least: int = 1) -> None:
-    """Refuse a ``value`` of config key ``key`` that is not an integer of at least ``at_least``; a bool is not one.
+    """Refuse a ``value`` of config key ``key`` that is not an integer >= ``at_least``; a bool is not an integer here.
 
     Raises:
-        SAPDError: naming the key, the value found and what is expected.
+        SAPDError: naming the key, the value and what is expected.
     """
     if isinstance(value, bool) or not isinstance(value, int) or value < at_least:
         raise SAPDError(f'{key}: found {value!r}, expected an integer >= {at_least}.')
@@ -58,10 +55,10 @@ def check_count(key: str, value: object, at_least: int = 1) -> None:
 
 @contextmanager
 def within(key: str) -> Iterator[None]:
-    """Put the config key of a block before the messages of the mistakes that are found inside ``with``.
+    """Prefix the messages of :class:`SAPDError` in the block with a config key.
 
-    Framework-neutral code names its own arguments; this turns ``encoding: found ...`` into
-    ``network_spf.encoding: found ...``.
+    Framework-free code names its own arguments. This turns ``encoding: found ...`` into ``network_spf.encoding: found
+    ...``.
     """
     try:
         yield

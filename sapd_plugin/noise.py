@@ -1,4 +1,4 @@
-"""White Gaussian noise as denoising papers add it: the same in both frameworks, independent of either."""
+"""White Gaussian noise as denoising papers add it, independent of either framework."""
 
 from __future__ import annotations
 
@@ -12,22 +12,22 @@ from sapd_plugin.errors import SAPDError, check_count
 
 
 class NoiseSource:
-    """Adds white Gaussian noise to images, one at a time.
+    """Add white Gaussian noise to single images.
 
-    Without a seed, for training, the noise comes from torch's stream of the process. In a loader's workers that stream
-    is seeded again in each epoch from the run's seed; NumPy's repeats itself in each BasicSR epoch. With a seed, for
-    testing, every image gets what ``np.random.seed(seed)`` and ``np.random.normal`` give (KAIR's and other authors'
-    tests), and no other stream is touched.
+    Without a seed, for training, the noise is drawn with PyTorch's generator. In the workers of a loader, it is seeded
+    anew in each epoch, while NumPy's generator repeats itself in each epoch of BasicSR. With a seed, for testing, each
+    image gets the noise that ``np.random.seed(seed)`` and ``np.random.normal`` give, as in the tests of KAIR and other
+    authors, and no global generator is changed.
 
     Args:
-        where: the config key that holds the settings, for messages.
+        where: config key of the settings, for messages.
         sigma: standard deviation on the 0-255 scale, or (lowest, highest), drawn uniformly per image.
-        seed: seed of each image's noise; None continues the stream.
+        seed: seed of each image's noise, an integer in [0, 2^32), or None.
         clip: clip to the range of 8-bit images. Papers do not, so that the noise stays Gaussian.
 
     Raises:
-        SAPDError: ``sigma`` is negative or not a number or a pair of numbers; a range is given with a seed; ``seed`` or
-            ``clip`` has the wrong type.
+        SAPDError: ``sigma`` is not a number >= 0 or a pair of them, or it is a range with a seed; ``seed`` or ``clip``
+            is invalid.
 
     >>> noisy = NoiseSource('test', 25, seed=0)(np.zeros((2, 2, 3), np.float32), peak=255)
     >>> noisy.ravel()[:3].round(2).tolist(), noisy.dtype
@@ -54,14 +54,11 @@ class NoiseSource:
         self.seed, self.clip = seed, clip
 
     def __call__(self, image: np.ndarray, peak: float) -> np.ndarray:
-        """Return a noisy copy.
+        """Return a noisy copy, float32.
 
         Args:
-            image: (H,W,C), 0 to ``peak``; in RGB order if a test has to reproduce its authors' noise.
+            image: (H,W,C), 0 to ``peak``, in RGB order if a test has to reproduce its authors' noise.
             peak: 1 or 255.
-
-        Returns:
-            float32, same shape.
         """
         if self.seed is None:
             sigma = float(torch.empty(()).uniform_(self.lowest, self.highest))

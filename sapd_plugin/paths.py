@@ -1,4 +1,4 @@
-"""Where the shipped configs are: in a clone or, for an installed wheel, in the package's ``.mim`` folder."""
+"""The folder of the shipped configs."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ _PACKAGE = Path(__file__).resolve().parent
 
 
 def configs() -> Path:
-    """Return the folder of ``basicsr``, ``mmagic`` and ``tables`` configs.
+    """Return the folder of the ``basicsr``, ``mmagic`` and ``tables`` configs.
 
-    The wheel carries it as ``sapd_plugin/.mim/configs``, as MMagic carries its own; a clone has it at its root.
+    A wheel has it as ``sapd_plugin/.mim/configs``, where MMagic has its own; a clone has it at its root.
     """
     shipped = _PACKAGE / '.mim' / 'configs'
     return shipped if shipped.is_dir() else _PACKAGE.parent / 'configs'

@@ -1,4 +1,4 @@
-"""Progress of a training, told through a file to the process that started it."""
+"""Progress of a training, reported in a file to the process that started it."""
 
 from __future__ import annotations
 
@@ -12,11 +12,7 @@ _INTERVAL = 0.5  # seconds between two writes
 
 
 class ProgressFile:
-    """The file that a training writes the number of its finished iterations to, at most every half second.
-
-    Args:
-        path: the file; its folder exists.
-    """
+    """A file that holds the number of finished iterations, written at most every half second."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -24,12 +20,12 @@ class ProgressFile:
 
     @classmethod
     def from_environment(cls) -> ProgressFile | None:
-        """Return the file that ``$SAPD_PROGRESS_FILE`` names; None where it is not set."""
+        """Return the file that $SAPD_PROGRESS_FILE names, or None if it is not set."""
         path = os.environ.get(VARIABLE)
         return cls(Path(path)) if path else None
 
     def write(self, iteration: int) -> None:
-        """Write the number of finished iterations. A file that cannot be written does not stop the training."""
+        """Write the number of finished iterations; a file that cannot be written does not stop the training."""
         now = time.monotonic()
         if now - self._written >= _INTERVAL:
             self._written = now
@@ -38,7 +34,7 @@ class ProgressFile:
 
 
 def read_progress(path: Path) -> int | None:
-    """Return the number of finished iterations; None where nothing was written yet."""
+    """Return the number of finished iterations, or None if nothing has been written yet."""
     try:
         return int(path.read_text(encoding='utf-8'))
     except (OSError, ValueError):

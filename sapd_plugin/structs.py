@@ -1,4 +1,4 @@
-"""YAML files of the project's own, read into typed records that refuse keys which nobody would read."""
+"""Typed records that the project's YAML files are read into, with unknown keys refused."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ T = TypeVar('T')
 
 
 class Record(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Base of the records that YAML files of the project are read into; subclasses repeat ``frozen=True`` for mypy.
+    """Base class of the records; subclasses repeat ``frozen=True`` for mypy.
 
-    A field whose YAML key is a builtin's name or not an identifier is declared with ``msgspec.field(name=KEY)``.
+    A field whose YAML key is not an identifier, or is the name of a builtin, uses ``msgspec.field(name=KEY)``.
     """
 
 
@@ -26,7 +26,7 @@ def read_yaml(path: Path) -> dict[str, Any]:
     """Read a YAML file that holds a mapping.
 
     Raises:
-        SAPDError: there is no such file, it is not YAML, or it holds something else than a mapping.
+        SAPDError: there is no such file, it is not YAML, or it does not hold a mapping.
     """
     if not path.is_file():
         raise SAPDError(f'found no file {path}.')
@@ -43,22 +43,22 @@ def read_struct(path: Path, kind: type[T]) -> T:
     """Read a YAML file into a record.
 
     Raises:
-        SAPDError: as `read_yaml` and `convert` raise it.
+        SAPDError: as :func:`read_yaml` and :func:`convert`.
     """
     return convert(read_yaml(path), kind, path.name)
 
 
 def convert(value: Any, kind: type[T], where: str) -> T:
-    """Turn plain mappings, lists and values into a record.
+    """Convert the content of a YAML or JSON file to a record.
 
     Args:
-        value: as YAML or JSON is read.
-        kind: a `Record`, or any type that msgspec knows.
-        where: the place of ``value``, which messages begin with.
+        value: mappings, lists and plain values.
+        kind: a :class:`Record`, or any type that msgspec supports.
+        where: the file or key that holds ``value``, with which messages begin.
 
     Raises:
-        SAPDError: naming the place of an unknown or missing key, of a value that is not among those allowed (with the
-            nearest valid one), or of a value of another type.
+        SAPDError: naming the place of a key that is unknown or missing, or of a value that has the wrong type or is not
+            one of those allowed.
     """
     _check(value, inspect.type_info(kind), where)
     try:
@@ -69,7 +69,7 @@ def convert(value: Any, kind: type[T], where: str) -> T:
 
 
 def _check(value: Any, expected: inspect.Type, where: str) -> None:
-    """Refuse wrong names, whose messages msgspec words without the nearest valid name."""
+    """Refuse wrong names here, because msgspec's messages lack the nearest valid name."""
     if isinstance(expected, inspect.UnionType):
         for option in expected.types:
             if not isinstance(option, inspect.NoneType):

@@ -1,10 +1,10 @@
-"""IR networks that BasicSR or MMagic lacks: plain modules, image in, image out, framework-free.
+"""Image restoration networks that BasicSR or MMagic lacks, as plain PyTorch modules.
 
 Parameters have the names that the authors use, so that published checkpoints load strictly. NOTICE cites each paper and
 names the licence of the authors' weights.
-Images are (N,C,H,W) floating, values 0-1, RGB, any H and W. A network that returns several images does so in training
-mode alone; in eval mode it returns the final one. ``NETWORKS`` maps the names under which the adapters register
-to classes.
+
+Images are (N,C,H,W) floating, RGB in [0, 1], any H and W. A network that restores several images returns them all in
+training mode, as a list, and only the final one in eval mode. Its ``output_index`` is the index of the final one.
 """
 
 from torch import nn
@@ -35,22 +35,5 @@ _ALL: tuple[type[nn.Module], ...] = (
     FFDNet,
     RCAN,
 )
+# The adapters register these names.
 NETWORKS: dict[str, type[nn.Module]] = {network.__name__: network for network in _ALL}
-
-__all__ = [
-    'NETWORKS',
-    'PRN',
-    'RCAN',
-    'DnCNN',
-    'FFDNet',
-    'HINet',
-    'MIMOUNet',
-    'MIMOUNetPlus',
-    'MPRNet',
-    'NAFNet',
-    'NAFNetLocal',
-    'PRN_r',
-    'PReNet',
-    'PReNet_r',
-    'Restormer',
-]

@@ -10,30 +10,29 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from sapd_plugin.archs.dncnn import check_stack, plain_stack
-from sapd_plugin.archs.padding import pad_to_multiple
+from sapd_plugin.archs.layers import pad_to_multiple
 from sapd_plugin.errors import SAPDError
 
 
 class FFDNet(nn.Module):
-    """A plain stack of convolutions at half size, with the noise level as an input plane (Sec. III-A).
+    """A plain stack of convolutions at half size, with the noise level as an input plane (paper, section III-A).
 
-    The frameworks call a network with the image alone. Then the noise level is the constructor's ``sigma``, so that a
-    config names the level that it trains on or tests at; code may give another one to each call.
+    The frameworks call a network with only the image, so a config sets the noise level as ``sigma``. In Python, each
+    call may set its own.
 
-    Parameter names and defaults are those of its authors' PyTorch version (KAIR), published with ``act_mode='R'`` as
-    grey (the defaults) and colour (``in_nc=out_nc=3, nc=96, nb=12``) networks.
+    Parameter names and defaults are those of the authors' PyTorch version (KAIR). They published gray (the defaults)
+    and color networks (``in_nc=3, out_nc=3, nc=96, nb=12``), all with ``act_mode='R'``.
 
     Args:
         in_nc: channels of the image.
-        out_nc: channels of the restored image; equals ``in_nc``, and is here because its authors' configs name it.
+        out_nc: channels of the restored image; has to equal ``in_nc``, and exists because the authors' configs set it.
         nc: channels of the features.
         nb: number of convolutions, at least 2.
-        act_mode: 'R', ReLU after each convolution but the last; 'BR', batch norm as in DnCNN before that.
-        sigma: standard deviation of the noise on the 0-255 scale, where a call names none.
+        act_mode: 'R': ReLU after each convolution except the last; 'BR': with batch norm, as in DnCNN.
+        sigma: default standard deviation of the noise, on the 0-255 scale.
 
     Raises:
-        SAPDError: a count below 1 (``nb``: 2), an unknown ``act_mode``, ``out_nc`` other than ``in_nc``, or a ``sigma``
-            that is not a number >= 0.
+        SAPDError: as DnCNN, or ``sigma`` is not a number >= 0.
     """
 
     def __init__(
@@ -47,17 +46,15 @@ class FFDNet(nn.Module):
         self.model = plain_stack(4 * in_nc + 1, 4 * out_nc, nc, nb, act_mode)
 
     def forward(self, image: Tensor, sigma: float | Tensor | None = None) -> Tensor:
-        """Remove the noise.
+        """Remove the noise from ``image`` (N,C,H,W); return the same shape.
 
         Args:
-            image: (N,C,H,W).
-            sigma: noise level on the 0-255 scale, a number or one for each image, (N,1,1,1); None: the constructor's.
-
-        Returns:
-            The restored image, (N,C,H,W).
+            image: the noisy image.
+            sigma: noise level on the 0-255 scale: a number, or a tensor (N,1,1,1) with one per image. None means the
+                constructor's.
         """
         height, width = image.shape[-2:]
-        # An odd side gets its last row once more, as the authors do it.
+        # The last row or column of an odd side is repeated, as in the authors' code.
         halved = F.pixel_unshuffle(pad_to_multiple(image, 2, 'replicate'), 2)
         level = torch.as_tensor(self.sigma if sigma is None else sigma, dtype=image.dtype, device=image.device) / 255
         plane = level.expand(image.shape[0], 1, *halved.shape[-2:])

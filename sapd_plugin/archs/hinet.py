@@ -10,27 +10,26 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
-from sapd_plugin.archs.arguments import check_counts
-from sapd_plugin.archs.layers import SupervisedAttention, padded_conv
-from sapd_plugin.archs.padding import pad_to_multiple
+from sapd_plugin.archs.layers import SupervisedAttention, check_counts, pad_to_multiple, padded_conv
 from sapd_plugin.errors import SAPDError
 
 
 class HINet(nn.Module):
-    """Two U-Nets in a row, of whose encoders' features one half is instance-normalised (Sec. 3).
+    """Two U-Nets in a row, with instance normalisation of half the features in their encoders (paper, section 3).
 
-    Parameter names and defaults are the authors'; published for deraining, deblurring and denoising with the defaults.
+    Parameter names and defaults are the authors'. They published deraining, deblurring and denoising networks, all with
+    the defaults.
 
     Args:
         in_chn: channels of the image.
-        wf: channels at full size; twice as many at each level further down.
-        depth: levels of each U-Net; each but the last halves the image.
-        relu_slope: of the leaky ReLUs.
+        wf: channels at full size, even; they double with each level.
+        depth: number of levels of each U-Net; the size is halved between levels.
+        relu_slope: negative slope of the leaky ReLUs.
         hin_position_left: first level with half instance normalisation.
-        hin_position_right: last level with it.
+        hin_position_right: last level with half instance normalisation.
 
     Raises:
-        SAPDError: a count below 1, or an odd number of channels to be halved.
+        SAPDError: a count below 1, or an odd ``wf``.
     """
 
     output_index = -1
@@ -50,8 +49,8 @@ class HINet(nn.Module):
             raise SAPDError(f'HINet.wf: found {wf}, expected an even number: one half is normalised.')
         self.multiple = 2 ** (depth - 1)
         widths = [wf * 2**level for level in range(depth)]
-        self.conv_01 = padded_conv(in_chn, wf, 3)
-        self.conv_02 = padded_conv(in_chn, wf, 3)
+        self.conv_01 = padded_conv(in_chn, wf)
+        self.conv_02 = padded_conv(in_chn, wf)
         self.down_path_1, self.down_path_2 = nn.ModuleList(), nn.ModuleList()
         for level, (inputs, width) in enumerate(zip([wf, *widths], widths)):
             halves, last = hin_position_left <= level <= hin_position_right, level == depth - 1
@@ -62,17 +61,13 @@ class HINet(nn.Module):
         for width in reversed(widths[:-1]):
             for path, skips in ((self.up_path_1, self.skip_conv_1), (self.up_path_2, self.skip_conv_2)):
                 path.append(_Up(width, relu_slope))
-                skips.append(padded_conv(width, width, 3))
+                skips.append(padded_conv(width, width))
         self.sam12 = SupervisedAttention(wf, in_chn, kernel_size=3, bias=True)
         self.cat12 = nn.Conv2d(2 * wf, wf, 1)
-        self.last = padded_conv(wf, in_chn, 3)
+        self.last = padded_conv(wf, in_chn)
 
     def forward(self, image: Tensor) -> Tensor | list[Tensor]:
-        """Restore ``image`` (N,C,H,W).
-
-        Returns:
-            The restored image, (N,C,H,W); in training mode a list of the first and the second stage's.
-        """
+        """Restore ``image`` (N,C,H,W); return the same shape, in training mode a list: first and second stage."""
         height, width = image.shape[-2:]
         # Instance normalisation needs more than one pixel at the lowest level.
         smallest = max(height, width) <= self.multiple
@@ -93,7 +88,7 @@ class HINet(nn.Module):
 
     @staticmethod
     def _encode(features: Tensor, path: nn.ModuleList, fused: list[Tensor] | None) -> tuple[Tensor, list[Tensor]]:
-        """Return the lowest level's features, and those of each level above it, full size first."""
+        """Return the lowest level's features, and a list of those of the levels above, full size first."""
         encoded = []
         for level, block in enumerate(_blocks(path)[:-1]):
             features = block(features)
@@ -113,20 +108,20 @@ class HINet(nn.Module):
 
 
 class _Block(nn.Module):
-    """Two convolutions and a skip; the first one's features are half normalised where asked (Sec. 3.1)."""
+    """Two convolutions with a skip connection; HIN block if it ``halves`` (paper, section 3.1)."""
 
     def __init__(
         self, inputs: int, outputs: int, slope: float, halves: bool, halves_size: bool, fuses: bool = False
     ) -> None:
         super().__init__()
         self.identity = nn.Conv2d(inputs, outputs, 1)
-        self.conv_1 = padded_conv(inputs, outputs, 3)
-        self.conv_2 = padded_conv(outputs, outputs, 3)
+        self.conv_1 = padded_conv(inputs, outputs)
+        self.conv_2 = padded_conv(outputs, outputs)
         self.activation = nn.LeakyReLU(slope)
         self.norm = nn.InstanceNorm2d(outputs // 2, affine=True) if halves else None
         if fuses:
-            self.csff_enc = padded_conv(outputs, outputs, 3)
-            self.csff_dec = padded_conv(outputs, outputs, 3)
+            self.csff_enc = padded_conv(outputs, outputs)
+            self.csff_dec = padded_conv(outputs, outputs)
         if halves_size:
             self.downsample = nn.Conv2d(outputs, outputs, 4, stride=2, padding=1, bias=False)
 
@@ -143,7 +138,7 @@ def _blocks(path: nn.ModuleList) -> list[_Block]:
 
 
 class _Up(nn.Module):
-    """Twice the size, half the channels, merged with the encoder's features."""
+    """Upsample by 2, halve the channels, and merge with the encoder's features."""
 
     def __init__(self, outputs: int, slope: float) -> None:
         super().__init__()

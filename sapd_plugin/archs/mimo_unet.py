@@ -9,22 +9,20 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from sapd_plugin.archs.arguments import check_counts
-from sapd_plugin.archs.layers import named, padded_conv
-from sapd_plugin.archs.padding import pad_to_multiple
+from sapd_plugin.archs.layers import check_counts, named, pad_to_multiple, padded_conv
 
 
 class MIMOUNet(nn.Module):
-    """One U-Net that takes the image at three sizes and restores it at three sizes (Sec. 3).
+    """One U-Net that takes the image at three sizes and restores it at three sizes (paper, section 3).
 
-    Parameter names are the authors'; published for deblurring with the defaults. RGB.
+    Parameter names are the authors'. They published deblurring networks with the defaults, for RGB.
 
     Args:
         num_res: residual blocks at each level of encoder and decoder.
-        base_channel: channels at full size, at least 2; twice and four times as many below. The authors' is fixed.
+        base_channel: channels at full size, at least 2; they double with each level. Fixed in the authors' code.
 
     Raises:
-        SAPDError: a count that is too small.
+        SAPDError: ``num_res`` is below 1, or ``base_channel`` below 2.
     """
 
     output_index = -1
@@ -55,11 +53,7 @@ class MIMOUNet(nn.Module):
         self.FAM2, self.SCM2 = _FeatureAttention(half), _ShallowFeatures(half)
 
     def forward(self, image: Tensor) -> Tensor | list[Tensor]:
-        """Restore ``image`` (N,3,H,W).
-
-        Returns:
-            The restored image, (N,3,H,W); in training mode a list of those of a quarter, half and full size.
-        """
+        """Restore ``image`` (N,3,H,W); return the same shape, in training mode a list: quarter, half and full size."""
         height, width = image.shape[-2:]
         full = pad_to_multiple(image, 4)
         half = full[..., ::2, ::2]
@@ -83,20 +77,15 @@ class MIMOUNet(nn.Module):
         restored = (self.feat_extract[5](deep) + full)[..., :height, :width]
         if not self.training:
             return restored
-        # The pixels that were taken for the smaller images: every fourth and every second.
+        # The smaller images are every fourth and every second pixel.
         sizes = ((-(-height // step), -(-width // step)) for step in (4, 2))
         return [*(scale[..., :rows, :columns] for scale, (rows, columns) in zip(coarse, sizes)), restored]
 
 
 class MIMOUNetPlus(MIMOUNet):
-    """MIMO-UNet+: more residual blocks, and dropout on the skips in training (authors' code).
+    """MIMO-UNet+: more residual blocks, and dropout on the skip connections in training (as in the authors' code).
 
-    Args:
-        num_res: residual blocks at each level of encoder and decoder.
-        base_channel: channels at full size, at least 2.
-
-    Raises:
-        SAPDError: a count that is too small.
+    The arguments are those of :class:`MIMOUNet`.
     """
 
     def __init__(self, num_res: int = 20, base_channel: int = 32) -> None:
@@ -114,7 +103,7 @@ class _Residual(nn.Module):
 
 
 class _ShallowFeatures(nn.Module):
-    """Shallow convolutional module, SCM (Sec. 3.1): features of a smaller image, the image among them."""
+    """Shallow convolutional module, SCM (paper, section 3.1): features of a smaller image."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -131,7 +120,7 @@ class _ShallowFeatures(nn.Module):
 
 
 class _FeatureAttention(nn.Module):
-    """Feature attention module, FAM (Sec. 3.1): lets a smaller image's features emphasise or suppress."""
+    """Feature attention module, FAM (paper, section 3.1)."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -146,7 +135,7 @@ def _residuals(channels: int, count: int) -> nn.Sequential:
 
 
 def _fusion(inputs: int, outputs: int) -> nn.Sequential:
-    """Asymmetric feature fusion, AFF (Sec. 3.3)."""
+    """Asymmetric feature fusion, AFF (paper, section 3.3)."""
     return named(conv=nn.Sequential(_conv(inputs, outputs, 1), _conv(outputs, outputs, 3, relu=False)))
 
 
@@ -156,6 +145,6 @@ def _conv(inputs: int, outputs: int, kernel_size: int, stride: int = 1, relu: bo
 
 
 def _double(inputs: int, outputs: int) -> nn.Sequential:
-    """Twice the size."""
+    """Upsample by 2."""
     convolution = nn.ConvTranspose2d(inputs, outputs, 4, stride=2, padding=1)
     return named(main=nn.Sequential(convolution, nn.ReLU(inplace=True)))

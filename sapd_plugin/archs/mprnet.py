@@ -8,31 +8,38 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from sapd_plugin.archs.arguments import check_counts
-from sapd_plugin.archs.layers import SupervisedAttention, named, padded_conv
-from sapd_plugin.archs.padding import pad_to_multiple
+from sapd_plugin.archs.layers import (
+    ChannelAttention,
+    Residual,
+    SupervisedAttention,
+    check_counts,
+    named,
+    pad_to_multiple,
+    padded_conv,
+)
 from sapd_plugin.errors import SAPDError
 
 
 class MPRNet(nn.Module):
-    """Three stages: a U-Net on the image's quarters, one on its halves, then the whole at full size (Sec. 3).
+    """Three stages: a U-Net on quarters of the image, a U-Net on its halves, and full-size layers (paper, section 3).
 
-    Parameter names are the authors'. Published, as n_feat, scale_unetfeats, scale_orsnetfeats: deblurring 96, 48, 32
-    (the defaults), denoising 80, 48, 32, deraining 40, 20, 16.
+    Parameter names are the authors'. They published networks with these ``n_feat``, ``scale_unetfeats`` and
+    ``scale_orsnetfeats``: deblurring 96, 48, 32 (the defaults), denoising 80, 48, 32, deraining 40, 20, 16.
 
     Args:
         in_c: channels of the image.
-        out_c: channels of the restored image; equals ``in_c``, and is here because its authors' code names it.
+        out_c: channels of the restored image; has to equal ``in_c``, and exists because the authors' code has it.
         n_feat: channels at full size.
-        scale_unetfeats: channels more at each level further down.
-        scale_orsnetfeats: channels more in the last stage.
+        scale_unetfeats: channels that each lower level adds.
+        scale_orsnetfeats: channels that the last stage adds.
         num_cab: channel attention blocks in each of the last stage's three groups.
-        kernel_size: of the convolutions, odd.
-        reduction: divides the channels inside channel attention.
-        bias: of the convolutions.
+        kernel_size: kernel size of the convolutions, odd.
+        reduction: the hidden layer of channel attention has 1/``reduction`` of the channels; at most ``n_feat``.
+        bias: whether the convolutions have a bias.
 
     Raises:
-        SAPDError: a count below 1, ``out_c`` other than ``in_c``, or ``reduction`` above ``n_feat``.
+        SAPDError: a count below 1, ``out_c`` differs from ``in_c``, ``reduction`` is above ``n_feat``, or
+            ``kernel_size`` is even.
     """
 
     output_index = 0
@@ -78,11 +85,7 @@ class MPRNet(nn.Module):
         self.tail = make.conv(last, out_c)
 
     def forward(self, image: Tensor) -> Tensor | list[Tensor]:
-        """Restore ``image`` (N,C,H,W).
-
-        Returns:
-            The restored image, (N,C,H,W); in training mode a list of the third, second and first stage's.
-        """
+        """Restore ``image`` (N,C,H,W); return the same shape, in training mode a list: third, second, first stage."""
         height, width = image.shape[-2:]
         whole = pad_to_multiple(image, 8)
         halves = _split(whole, dim=2)
@@ -100,13 +103,13 @@ class MPRNet(nn.Module):
         features = self.concat23(torch.cat([self.shallow_feat3(whole), attended], dim=1))
         third = whole + self.tail(self.stage3_orsnet(features, encoded, decoded))
 
-        stages = [third, second, _joined(first, dim=2)] if self.training else [third]
-        stages = [stage[..., :height, :width] for stage in stages]
-        return stages if self.training else stages[0]
+        if not self.training:
+            return third[..., :height, :width]
+        return [stage[..., :height, :width] for stage in (third, second, _joined(first, dim=2))]
 
 
 def _split(images: Tensor, dim: int) -> Tensor:
-    """Cut images into halves, which become a batch of twice the length: all first halves, then all second ones."""
+    """Split images into halves and stack them as one batch: all first halves, then all second ones."""
     return torch.cat(images.chunk(2, dim))
 
 
@@ -116,7 +119,7 @@ def _joined(halves: Tensor, dim: int) -> Tensor:
 
 
 class _Blocks:
-    """Makes the layers of which all stages consist."""
+    """Factory of the layers that the stages are made of."""
 
     def __init__(self, kernel_size: int, reduction: int, bias: bool, activation: nn.Module) -> None:
         self.kernel_size, self.reduction, self.bias, self.activation = kernel_size, reduction, bias, activation
@@ -128,10 +131,14 @@ class _Blocks:
         return nn.Conv2d(inputs, outputs, 1, bias=self.bias)
 
     def attention(self, channels: int) -> nn.Module:
-        squeezed = channels // self.reduction
-        squeeze, excite = self.point(channels, squeezed), self.point(squeezed, channels)
+        attention = ChannelAttention(channels, self.reduction, self.bias)
         body = nn.Sequential(self.conv(channels, channels), self.activation, self.conv(channels, channels))
-        return _ChannelAttentionBlock(body, nn.Sequential(squeeze, nn.ReLU(inplace=True), excite, nn.Sigmoid()))
+        return _ChannelAttentionBlock(body, attention)
+
+    def group(self, channels: int, num_cab: int) -> Residual:
+        """Return an original resolution block, ORB (paper, section 3.1)."""
+        blocks = (self.attention(channels) for _ in range(num_cab))
+        return Residual(*blocks, padded_conv(channels, channels, self.kernel_size, bias=False))
 
     def pair(self, channels: int) -> nn.Sequential:
         return nn.Sequential(self.attention(channels), self.attention(channels))
@@ -149,20 +156,18 @@ class _Blocks:
 
 
 class _ChannelAttentionBlock(nn.Module):
-    """Channel attention block, CAB (Sec. 3.1)."""
+    """Channel attention block, CAB (paper, section 3.1)."""
 
-    def __init__(self, body: nn.Sequential, weights: nn.Sequential) -> None:
+    def __init__(self, body: nn.Sequential, attention: ChannelAttention) -> None:
         super().__init__()
-        self.body = body
-        self.CA = named(conv_du=weights)
+        self.body, self.CA = body, attention
 
     def forward(self, features: Tensor) -> Tensor:
-        found = self.body(features)
-        return features + found * self.CA(found.mean((2, 3), keepdim=True))
+        return features + self.CA(self.body(features))
 
 
 class _Encoder(nn.Module):
-    """Half of a U-Net; the second stage's takes in the first one's features (cross-stage feature fusion, Sec. 3.3)."""
+    """Encoder of a U-Net; with ``csff`` it adds the first stage's features (paper, section 3.3)."""
 
     def __init__(self, make: _Blocks, widths: list[int], csff: bool) -> None:
         super().__init__()
@@ -189,7 +194,7 @@ class _Encoder(nn.Module):
 
 
 class _Decoder(nn.Module):
-    """The other half of a U-Net."""
+    """Decoder of a U-Net."""
 
     def __init__(self, make: _Blocks, widths: list[int]) -> None:
         super().__init__()
@@ -206,11 +211,11 @@ class _Decoder(nn.Module):
 
 
 class _OriginalResolution(nn.Module):
-    """Original resolution subnetwork, ORSNet (Sec. 3.1): no resizing but that of the second stage's features."""
+    """Original resolution subnetwork, ORSNet (paper, section 3.1)."""
 
     def __init__(self, make: _Blocks, widths: list[int], width: int, num_cab: int) -> None:
         super().__init__()
-        self.orb1, self.orb2, self.orb3 = (_Group(make, width, num_cab) for _ in range(3))
+        self.orb1, self.orb2, self.orb3 = (make.group(width, num_cab) for _ in range(3))
         self.up_enc1, self.up_dec1 = (make.up(widths[1], widths[0]) for _ in range(2))
         self.up_enc2, self.up_dec2 = (
             nn.Sequential(make.up(widths[2], widths[1]), make.up(widths[1], widths[0])) for _ in range(2)
@@ -224,15 +229,3 @@ class _OriginalResolution(nn.Module):
             self.orb2(features) + self.conv_enc2(self.up_enc1(encoded[1])) + self.conv_dec2(self.up_dec1(decoded[1]))
         )
         return self.orb3(features) + self.conv_enc3(self.up_enc2(encoded[2])) + self.conv_dec3(self.up_dec2(decoded[2]))
-
-
-class _Group(nn.Module):
-    """Original resolution block, ORB (Sec. 3.1)."""
-
-    def __init__(self, make: _Blocks, channels: int, num_cab: int) -> None:
-        super().__init__()
-        blocks = (make.attention(channels) for _ in range(num_cab))
-        self.body = nn.Sequential(*blocks, padded_conv(channels, channels, make.kernel_size, bias=False))
-
-    def forward(self, features: Tensor) -> Tensor:
-        return features + self.body(features)

@@ -2,9 +2,9 @@
 
 Independent implementation. Licence of the authors' weights (megvii-research/NAFNet): MIT.
 
-TLC (Chu et al., "Improving Image Restoration by Revisiting Global Information Aggregation", ECCV 2022) is how NAFNet's
-published GoPro and REDS numbers are tested: the channel attention's mean over the whole image becomes a mean over a
-window of about the training patch's size. It changes no parameter.
+TLC (Chu et al., "Improving Image Restoration by Revisiting Global Information Aggregation", ECCV 2022) is used for
+NAFNet's published GoPro and REDS numbers. In testing, channel attention takes the mean over a window of about the size
+of a training patch instead of the whole image. The parameters stay the same.
 """
 
 from __future__ import annotations
@@ -16,16 +16,16 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from sapd_plugin.archs.arguments import check_counts
-from sapd_plugin.archs.padding import pad_to_multiple
+from sapd_plugin.archs.layers import ChannelNorm, check_counts, pad_to_multiple
 from sapd_plugin.errors import SAPDError
 
 
 class NAFNet(nn.Module):
-    """A one-stage U-shaped network of blocks without activation functions (Sec. 3 and 4, Fig. 2 and 3).
+    """A one-stage U-shaped network of blocks without activation functions (paper, sections 3 and 4).
 
-    Argument and parameter names are the authors'. Published: width 32 and 64, for GoPro and REDS with ``enc_blk_nums``
-    [1, 1, 1, 28], ``middle_blk_num`` 1, ``dec_blk_nums`` [1, 1, 1, 1]; for SIDD [2, 2, 4, 8], 12, [2, 2, 2, 2].
+    Argument and parameter names are the authors'. They published widths 32 and 64. ``enc_blk_nums``,
+    ``middle_blk_num`` and ``dec_blk_nums`` are [1, 1, 1, 28], 1, [1, 1, 1, 1] for GoPro and REDS, and [2, 2, 4, 8], 12,
+    [2, 2, 2, 2] for SIDD.
 
     Args:
         img_channel: channels of the image.
@@ -35,7 +35,7 @@ class NAFNet(nn.Module):
         dec_blk_nums: number of blocks of each decoder level, up to full size; as many levels as ``enc_blk_nums``.
 
     Raises:
-        SAPDError: a count that is not an integer >= 1, or unequal numbers of levels.
+        SAPDError: a count that is not an integer >= 1, or different numbers of levels.
     """
 
     def __init__(
@@ -68,7 +68,7 @@ class NAFNet(nn.Module):
         self.downs = nn.ModuleList(nn.Conv2d(narrow, 2 * narrow, 2, stride=2) for narrow in widths[:-1])
 
     def forward(self, image: Tensor) -> Tensor:
-        """Restore ``image`` (N,C,H,W); returns the same shape. What it is padded with is zero, as the authors' is."""
+        """Restore ``image`` (N,C,H,W), padded with zeros as in the authors' code; return the same shape."""
         height, width = image.shape[-2:]
         padded = pad_to_multiple(image, 2 ** len(self.encoders), 'constant')
         x = self.intro(padded)
@@ -84,16 +84,16 @@ class NAFNet(nn.Module):
 
 
 class NAFNetLocal(NAFNet):
-    """:class:`NAFNet` with TLC: loads NAFNet's checkpoints, and equals it on images up to the window's size.
+    """:class:`NAFNet` with TLC; it loads NAFNet's checkpoints, and equals NAFNet on images up to the window's size.
 
     Args:
-        *args: those of NAFNet.
-        train_size: (H, W) of the training patches, or (N, C, H, W) as the authors write it; the window is 1.5 times
-            as large at every level.
-        **kwargs: those of NAFNet.
+        *args: as for NAFNet.
+        train_size: (H, W) of the training patches, or (N, C, H, W) as in the authors' configs. The window's sides are
+            1.5 times as large, at every level.
+        **kwargs: as for NAFNet.
 
     Raises:
-        SAPDError: as NAFNet, or sizes that are not integers >= 1.
+        SAPDError: as NAFNet, or a size is not an integer >= 1.
     """
 
     def __init__(self, *args: Any, train_size: Sequence[int] = (256, 256), **kwargs: Any) -> None:
@@ -102,27 +102,23 @@ class NAFNetLocal(NAFNet):
         check_counts('NAFNetLocal', train_size=patch)
         levels = len(self.encoders)
         for block in self.modules():
-            if isinstance(block, NAFBlock):
+            if isinstance(block, _Block):
                 level = (block.conv3.out_channels // self.intro.out_channels).bit_length() - 1
                 block.sca[0] = WindowMean([_window(side, level, levels) for side in patch])
 
 
 def _window(side: int, level: int, levels: int) -> int:
-    """1.5 times the side that a training patch has at this level, padded as it is there."""
+    """Return 1.5 times the side that a padded training patch has at this level."""
     padded = side + -side % 2**levels
     return (padded >> level) * int(1.5 * side) // side
 
 
 def _blocks(channels: int, number: int) -> nn.Sequential:
-    return nn.Sequential(*[NAFBlock(channels) for _ in range(number)])
+    return nn.Sequential(*[_Block(channels) for _ in range(number)])
 
 
-class NAFBlock(nn.Module):
-    """Depthwise convolution and channel attention, then a feed-forward part, both gated by a product (Fig. 3d).
-
-    Args:
-        channels: of the features, (N,C,H,W) in and out.
-    """
+class _Block(nn.Module):
+    """Depthwise convolution and channel attention, then a feed-forward part, both gated by a product."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -133,13 +129,12 @@ class NAFBlock(nn.Module):
         self.sca = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Conv2d(channels, channels, 1))
         self.conv4 = nn.Conv2d(channels, double, 1)
         self.conv5 = nn.Conv2d(channels, channels, 1)
-        self.norm1, self.norm2 = LayerNorm2d(channels), LayerNorm2d(channels)
+        self.norm1, self.norm2 = ChannelNorm(channels, eps=1e-6), ChannelNorm(channels, eps=1e-6)
         # The block starts as the identity.
         self.beta = nn.Parameter(torch.zeros(1, channels, 1, 1))
         self.gamma = nn.Parameter(torch.zeros(1, channels, 1, 1))
 
     def forward(self, x: Tensor) -> Tensor:
-        """Features (N,C,H,W) to features of the same shape."""
         gated = _simple_gate(self.conv2(self.conv1(self.norm1(x))))
         x = x + self.conv3(gated * self.sca(gated)) * self.beta
         return x + self.conv5(_simple_gate(self.conv4(self.norm2(x)))) * self.gamma
@@ -150,29 +145,11 @@ def _simple_gate(x: Tensor) -> Tensor:
     return left * right
 
 
-class LayerNorm2d(nn.Module):
-    """Layer norm over the channels of each pixel.
-
-    Args:
-        channels: of the features, (N,C,H,W) in and out.
-    """
-
-    def __init__(self, channels: int) -> None:
-        super().__init__()
-        self.weight = nn.Parameter(torch.ones(channels))
-        self.bias = nn.Parameter(torch.zeros(channels))
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Features (N,C,H,W) to features of the same shape."""
-        last = x.permute(0, 2, 3, 1)
-        return F.layer_norm(last, last.shape[-1:], self.weight, self.bias, eps=1e-6).permute(0, 3, 1, 2)
-
-
 class WindowMean(nn.Module):
-    """The mean over a window around each pixel; near the border, that of the nearest window inside.
+    """The mean over a window around each pixel; near the border, over the nearest window inside the image.
 
     Args:
-        window: its height and width; where the image is not larger, the mean over the whole side.
+        window: height and width of the window; a larger one is reduced to the size of the image.
     """
 
     def __init__(self, window: Sequence[int]) -> None:
@@ -180,7 +157,7 @@ class WindowMean(nn.Module):
         self.window = tuple(window)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Features (N,C,H,W) to means of the same shape, or (N,C,1,1) where the window holds the whole image."""
+        """Return the means of ``x`` (N,C,H,W), same shape, or (N,C,1,1) if the window covers the whole image."""
         height, width = x.shape[-2:]
         if self.window[0] >= height and self.window[1] >= width:
             return F.adaptive_avg_pool2d(x, 1)

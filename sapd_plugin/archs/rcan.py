@@ -8,7 +8,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from sapd_plugin.archs.arguments import check_counts
+from sapd_plugin.archs.layers import ChannelAttention, Residual, check_counts, padded_conv
 from sapd_plugin.errors import SAPDError
 
 RGB_MEAN = (0.4488, 0.4371, 0.4040)  # of DIV2K
@@ -16,22 +16,22 @@ SCALES = (1, 2, 3, 4, 8)
 
 
 class RCAN(nn.Module):
-    """Residual groups of residual blocks with channel attention, then an upsampler (Sec. 3, Fig. 2).
+    """Residual groups of residual blocks with channel attention, then an upsampler (paper, section 3).
 
-    Parameter names and defaults are the authors', so that their checkpoints load strictly. The parameters work on the
-    0-255 scale, as theirs do; images are 0-1 like every network's here.
+    Parameter names and defaults are the authors'. The parameters work on the 0-255 scale, as the authors' do. Images
+    are in [0, 1], as for every network here.
 
-    ``scale=1`` is ours: the upsampler is left out, and the network restores an image at its own size.
+    ``scale=1`` is our addition: without the upsampler, the network restores an image at its own size.
 
     Args:
         scale: 1, 2, 3, 4 or 8.
         n_resgroups: number of residual groups.
         n_resblocks: number of blocks in each group.
         n_feats: channels of the features.
-        reduction: by how much the channel attention narrows them; at most ``n_feats``.
+        reduction: the hidden layer of channel attention has ``n_feats // reduction`` channels; at most ``n_feats``.
 
     Raises:
-        SAPDError: another scale, a count that is not an integer >= 1, or a ``reduction`` above ``n_feats``.
+        SAPDError: an unknown scale, a count that is not an integer >= 1, or ``reduction`` is above ``n_feats``.
     """
 
     def __init__(
@@ -45,69 +45,43 @@ class RCAN(nn.Module):
         if reduction > n_feats:
             raise SAPDError(f'RCAN.reduction: found {reduction}, expected at most n_feats, {n_feats}.')
         self.sub_mean, self.add_mean = _mean_shift(-1), _mean_shift(1)
-        self.head = nn.Sequential(_conv(3, n_feats))
-        groups = [_Group(n_feats, n_resblocks, reduction) for _ in range(n_resgroups)]
-        self.body = nn.Sequential(*groups, _conv(n_feats, n_feats))
-        self.tail = nn.Sequential(_upsampler(n_feats, scale), _conv(n_feats, 3))
+        self.head = nn.Sequential(padded_conv(3, n_feats))
+        groups = [_group(n_feats, n_resblocks, reduction) for _ in range(n_resgroups)]
+        self.body = nn.Sequential(*groups, padded_conv(n_feats, n_feats))
+        self.tail = nn.Sequential(_upsampler(n_feats, scale), padded_conv(n_feats, 3))
 
     def forward(self, image: Tensor) -> Tensor:
-        """Upscale or restore ``image`` (N,3,H,W), RGB 0-1; returns (N,3,scale*H,scale*W)."""
+        """Upscale or restore ``image`` (N,3,H,W), RGB in [0, 1]; return (N,3,scale*H,scale*W)."""
         x = self.head(self.sub_mean(image * 255))
         return self.add_mean(self.tail(x + self.body(x))) / 255
 
 
-class _Group(nn.Module):
-    def __init__(self, channels: int, blocks: int, reduction: int) -> None:
-        super().__init__()
-        self.body = nn.Sequential(*[_Block(channels, reduction) for _ in range(blocks)], _conv(channels, channels))
-
-    def forward(self, x: Tensor) -> Tensor:
-        return x + self.body(x)
+def _group(channels: int, blocks: int, reduction: int) -> Residual:
+    """Residual group, RG (paper, section 3.2)."""
+    return Residual(*[_block(channels, reduction) for _ in range(blocks)], padded_conv(channels, channels))
 
 
-class _Block(nn.Module):
-    def __init__(self, channels: int, reduction: int) -> None:
-        super().__init__()
-        self.body = nn.Sequential(
-            _conv(channels, channels),
-            nn.ReLU(inplace=True),
-            _conv(channels, channels),
-            _ChannelAttention(channels, reduction),
-        )
-
-    def forward(self, x: Tensor) -> Tensor:
-        return x + self.body(x)
-
-
-class _ChannelAttention(nn.Module):
-    def __init__(self, channels: int, reduction: int) -> None:
-        super().__init__()
-        self.conv_du = nn.Sequential(
-            nn.Conv2d(channels, channels // reduction, 1),
-            nn.ReLU(inplace=True),
-            nn.Conv2d(channels // reduction, channels, 1),
-            nn.Sigmoid(),
-        )
-
-    def forward(self, x: Tensor) -> Tensor:
-        return x * self.conv_du(x.mean(dim=(2, 3), keepdim=True))
+def _block(channels: int, reduction: int) -> Residual:
+    """Residual channel attention block, RCAB (paper, section 3.4)."""
+    return Residual(
+        padded_conv(channels, channels),
+        nn.ReLU(inplace=True),
+        padded_conv(channels, channels),
+        ChannelAttention(channels, reduction),
+    )
 
 
 def _upsampler(channels: int, scale: int) -> nn.Sequential:
     steps = {1: (), 2: (2,), 3: (3,), 4: (2, 2), 8: (2, 2, 2)}[scale]
     layers: list[nn.Module] = []
     for step in steps:
-        layers += [_conv(channels, step * step * channels), nn.PixelShuffle(step)]
+        layers += [padded_conv(channels, step * step * channels), nn.PixelShuffle(step)]
     return nn.Sequential(*layers)
 
 
 def _mean_shift(sign: int) -> nn.Conv2d:
-    """A fixed 1x1 convolution, as in the authors' checkpoints."""
+    """Return a fixed 1x1 convolution, as in the authors' checkpoints."""
     shift = nn.Conv2d(3, 3, 1)
     shift.weight = nn.Parameter(torch.eye(3).view(3, 3, 1, 1), requires_grad=False)
     shift.bias = nn.Parameter(sign * 255 * torch.tensor(RGB_MEAN), requires_grad=False)
     return shift
-
-
-def _conv(inputs: int, outputs: int) -> nn.Conv2d:
-    return nn.Conv2d(inputs, outputs, 3, padding=1)

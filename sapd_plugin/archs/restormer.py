@@ -11,34 +11,32 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from sapd_plugin.archs.arguments import check_counts
-from sapd_plugin.archs.layers import named
-from sapd_plugin.archs.padding import pad_to_multiple
+from sapd_plugin.archs.layers import ChannelNorm, check_counts, named, pad_to_multiple, padded_conv
 from sapd_plugin.errors import SAPDError, check_choice
 
 LAYER_NORMS = ('WithBias', 'BiasFree')
 
 
 class Restormer(nn.Module):
-    """A U-shaped transformer of four levels whose attention is among channels, so linear in the pixels (Sec. 3).
+    """A U-shaped transformer of four levels with attention across channels (paper, section 3).
 
-    Parameter names and defaults are the authors'. Published: deraining and both deblurrings with the defaults, real
-    denoising with ``LayerNorm_type='BiasFree'``, Gaussian denoising with that and, for grey, one channel.
+    Parameter names and defaults are the authors'. They published deraining, motion and defocus deblurring networks with
+    the defaults, and denoising networks with ``LayerNorm_type='BiasFree'``, some of them with one channel.
 
     Args:
         inp_channels: channels of the image.
-        out_channels: channels of the restored image; equals ``inp_channels`` unless ``dual_pixel_task``.
-        dim: channels at full size, even; twice as many at each level further down.
-        num_blocks: transformer blocks at each of the four levels.
-        num_refinement_blocks: blocks after the decoder, at full size.
-        heads: attention heads at each level; divide its channels.
-        ffn_expansion_factor: hidden channels of the feed-forward part, as a multiple.
-        bias: of the convolutions.
-        LayerNorm_type: 'WithBias', or 'BiasFree', which keeps the mean and has no shift.
-        dual_pixel_task: defocus deblurring from two views, ``inp_channels=6``; nothing is added to the output.
+        out_channels: channels of the restored image; has to equal ``inp_channels`` unless ``dual_pixel_task``.
+        dim: channels at full size, even; they double with each level.
+        num_blocks: number of transformer blocks at each of the four levels.
+        num_refinement_blocks: number of blocks after the decoder, at full size.
+        heads: number of attention heads at each level; each divides the channels of its level.
+        ffn_expansion_factor: hidden channels of the feed-forward part, as a multiple of the block's channels.
+        bias: whether the convolutions have a bias.
+        LayerNorm_type: 'WithBias', or 'BiasFree', which neither subtracts the mean nor adds a shift.
+        dual_pixel_task: defocus deblurring from two views, ``inp_channels=6``; the image is not added to the output.
 
     Raises:
-        SAPDError: arguments that do not fit together.
+        SAPDError: a count that is too small, or arguments that do not fit together.
     """
 
     def __init__(
@@ -56,7 +54,21 @@ class Restormer(nn.Module):
     ) -> None:
         super().__init__()
         num_blocks, heads = list(num_blocks), list(heads)
-        _check(inp_channels, out_channels, dim, num_blocks, num_refinement_blocks, heads, dual_pixel_task)
+        check_counts('Restormer', inp_channels=inp_channels, out_channels=out_channels, dim=dim, heads=heads)
+        check_counts('Restormer', 0, num_blocks=num_blocks, num_refinement_blocks=num_refinement_blocks)
+        for key, value in (('num_blocks', num_blocks), ('heads', heads)):
+            if len(value) != 4:
+                raise SAPDError(f'Restormer.{key}: found {value}, expected four numbers, one per level.')
+        if dim % 2 or any(dim * 2**level % head for level, head in enumerate(heads)):
+            raise SAPDError(
+                f'Restormer.dim: found {dim}, expected an even number such that heads, {heads}, divide dim, 2 dim, '
+                '4 dim and 8 dim.'
+            )
+        if not dual_pixel_task and inp_channels != out_channels:
+            raise SAPDError(
+                f'Restormer.out_channels: found {out_channels}, expected inp_channels ({inp_channels}): the image is '
+                'added to the output.'
+            )
         check_choice('Restormer.LayerNorm_type', LayerNorm_type, LAYER_NORMS)
         widths = [dim, 2 * dim, 4 * dim, 8 * dim]
 
@@ -64,7 +76,7 @@ class Restormer(nn.Module):
             blocks = (_Block(width, head, ffn_expansion_factor, bias, LayerNorm_type) for _ in range(depth))
             return nn.Sequential(*blocks)
 
-        self.patch_embed = named(proj=_conv3(inp_channels, dim, bias=False))
+        self.patch_embed = named(proj=padded_conv(inp_channels, dim, bias=False))
         self.encoder_level1 = level(widths[0], num_blocks[0], heads[0])
         self.down1_2 = _down(widths[0])
         self.encoder_level2 = level(widths[1], num_blocks[1], heads[1])
@@ -79,16 +91,16 @@ class Restormer(nn.Module):
         self.reduce_chan_level2 = nn.Conv2d(widths[2], widths[1], 1, bias=bias)
         self.decoder_level2 = level(widths[1], num_blocks[1], heads[1])
         self.up2_1 = _up(widths[1])
-        # At full size the skip's channels stay beside the decoder's, so both parts work on 2 * dim.
+        # At full size the skip connection is concatenated and not reduced, so these two work on 2 * dim channels.
         self.decoder_level1 = level(widths[1], num_blocks[0], heads[0])
         self.refinement = level(widths[1], num_refinement_blocks, heads[0])
         self.dual_pixel_task = dual_pixel_task
         if dual_pixel_task:
             self.skip_conv = nn.Conv2d(widths[0], widths[1], 1, bias=bias)
-        self.output = _conv3(widths[1], out_channels, bias=bias)
+        self.output = padded_conv(widths[1], out_channels, bias=bias)
 
     def forward(self, image: Tensor) -> Tensor:
-        """Restore ``image`` (N,C,H,W); returns (N,out_channels,H,W)."""
+        """Restore ``image`` (N,C,H,W); return (N,out_channels,H,W)."""
         height, width = image.shape[-2:]
         padded = pad_to_multiple(image, 8)
         shallow = self.patch_embed(padded)
@@ -105,13 +117,13 @@ class Restormer(nn.Module):
 
 
 class _Block(nn.Module):
-    """Attention among channels, then the gated feed-forward part, each with a norm before and a skip around it."""
+    """Attention across channels, then the feed-forward part, each after a norm and with a skip connection."""
 
     def __init__(self, dim: int, num_heads: int, expansion: float, bias: bool, norm: str) -> None:
         super().__init__()
-        self.norm1 = named(body=_ChannelNorm(dim, norm == 'WithBias'))
+        self.norm1 = named(body=ChannelNorm(dim, bias=norm == 'WithBias'))
         self.attn = _Attention(dim, num_heads, bias)
-        self.norm2 = named(body=_ChannelNorm(dim, norm == 'WithBias'))
+        self.norm2 = named(body=ChannelNorm(dim, bias=norm == 'WithBias'))
         self.ffn = _GatedFeedForward(dim, int(dim * expansion), bias)
 
     def forward(self, features: Tensor) -> Tensor:
@@ -120,7 +132,7 @@ class _Block(nn.Module):
 
 
 class _Attention(nn.Module):
-    """Multi-Dconv head transposed attention, MDTA (Sec. 3.1): the map is channels x channels."""
+    """Multi-Dconv head transposed attention, MDTA (paper, section 3.1)."""
 
     def __init__(self, dim: int, num_heads: int, bias: bool) -> None:
         super().__init__()
@@ -140,7 +152,7 @@ class _Attention(nn.Module):
 
 
 class _GatedFeedForward(nn.Module):
-    """Gated-Dconv feed-forward network, GDFN (Sec. 3.2)."""
+    """Gated-Dconv feed-forward network, GDFN (paper, section 3.2)."""
 
     def __init__(self, dim: int, hidden: int, bias: bool) -> None:
         super().__init__()
@@ -153,58 +165,11 @@ class _GatedFeedForward(nn.Module):
         return self.project_out(F.gelu(gate) * content)
 
 
-class _ChannelNorm(nn.Module):
-    """Layer norm over the channels of each pixel; without a bias, it divides by the deviation alone."""
-
-    def __init__(self, dim: int, with_bias: bool) -> None:
-        super().__init__()
-        self.weight = nn.Parameter(torch.ones(dim))
-        self.bias = nn.Parameter(torch.zeros(dim)) if with_bias else None
-
-    def forward(self, features: Tensor) -> Tensor:
-        pixels = features.movedim(1, -1)
-        if self.bias is not None:
-            normed = F.layer_norm(pixels, self.weight.shape, self.weight, self.bias)
-        else:
-            normed = pixels * (pixels.var(-1, keepdim=True, unbiased=False) + 1e-5).rsqrt() * self.weight
-        return normed.movedim(-1, 1)
-
-
-def _conv3(inputs: int, outputs: int, bias: bool) -> nn.Conv2d:
-    return nn.Conv2d(inputs, outputs, 3, padding=1, bias=bias)
-
-
 def _down(channels: int) -> nn.Sequential:
-    """Half the size, twice the channels."""
-    return named(body=nn.Sequential(_conv3(channels, channels // 2, bias=False), nn.PixelUnshuffle(2)))
+    """Downsample by 2, and double the channels."""
+    return named(body=nn.Sequential(padded_conv(channels, channels // 2, bias=False), nn.PixelUnshuffle(2)))
 
 
 def _up(channels: int) -> nn.Sequential:
-    """Twice the size, half the channels."""
-    return named(body=nn.Sequential(_conv3(channels, 2 * channels, bias=False), nn.PixelShuffle(2)))
-
-
-def _check(
-    inp_channels: int,
-    out_channels: int,
-    dim: int,
-    num_blocks: list[int],
-    num_refinement_blocks: int,
-    heads: list[int],
-    dual_pixel_task: bool,
-) -> None:
-    check_counts('Restormer', inp_channels=inp_channels, out_channels=out_channels, dim=dim, heads=heads)
-    check_counts('Restormer', 0, num_blocks=num_blocks, num_refinement_blocks=num_refinement_blocks)
-    for key, value in (('num_blocks', num_blocks), ('heads', heads)):
-        if len(value) != 4:
-            raise SAPDError(f'Restormer.{key}: found {value}, expected four numbers, one for each level.')
-    if dim % 2 or any(dim * 2**level % head for level, head in enumerate(heads)):
-        raise SAPDError(
-            f'Restormer.dim: found {dim}, expected an even number of which {heads} (heads) divide 1, 2, 4 and 8 times '
-            'as many channels.'
-        )
-    if not dual_pixel_task and inp_channels != out_channels:
-        raise SAPDError(
-            f'Restormer.out_channels: found {out_channels}, expected inp_channels ({inp_channels}): the image is '
-            'added to the output.'
-        )
+    """Upsample by 2, and halve the channels."""
+    return named(body=nn.Sequential(padded_conv(channels, 2 * channels, bias=False), nn.PixelShuffle(2)))

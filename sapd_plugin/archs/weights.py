@@ -1,4 +1,4 @@
-"""A network's weights in whatever its authors, BasicSR or MMagic wrapped them."""
+"""The state dict of a network in a checkpoint of its authors, BasicSR or MMagic."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ def network_weights(saved: object) -> dict[str, Tensor]:
     """Return the state dict of the network in a loaded checkpoint.
 
     Args:
-        saved: a bare state dict; BasicSR's (its EMA weights where there are such); MMagic's (its generator's, and
-            nothing of the rest); or one of its authors', also of data-parallel training.
+        saved: a state dict, bare or as the authors wrapped it, also from data-parallel training; a BasicSR checkpoint
+            (its EMA weights, if it has any) or an MMagic one (only its generator).
 
     Raises:
-        SAPDError: there are no weights in it.
+        SAPDError: the checkpoint holds no weights.
     """
     state = saved
     if isinstance(saved, Mapping):

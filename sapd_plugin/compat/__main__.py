@@ -1,6 +1,6 @@
-"""Turn the alias of :mod:`sapd_plugin.compat` on or off for every Python process of the active environment.
+"""Turn the alias of sapd_plugin.compat on or off for every Python process of the active environment.
 
-sapd compat enable|disable|status, or python -m sapd_plugin.compat where the command is not installed.
+Run `sapd compat enable|disable|status`, or `python -m sapd_plugin.compat` if the command is not installed.
 """
 
 from __future__ import annotations
@@ -10,8 +10,8 @@ import sys
 import sysconfig
 from pathlib import Path
 
-# Python runs such a line at every start. The file sorts after those of an editable install, which make the package
-# known; the line is silent where the package has been uninstalled since.
+# Python runs this line of a .pth file at every start. The file's name sorts after those of editable installs, which
+# make the package importable. If the package has been uninstalled, the line does nothing.
 LINE = (
     'import sys; exec("try:\\n    from sapd_plugin.compat import alias_functional_tensor\\n'
     'except ImportError:\\n    pass\\nelse:\\n    alias_functional_tensor()")\n'

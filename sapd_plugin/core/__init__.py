@@ -1,4 +1,4 @@
-"""The method, in pure torch: SPF, SPD, SGR, their schedule and the one distiller."""
+"""The method in pure PyTorch: SPF, SPD, SGR, their schedules, and the distiller that combines them."""
 
 from sapd_plugin.core.building import build_branch, build_spf, build_typed_loss, check_block, check_losses, refuse_base
 from sapd_plugin.core.color import ToRGB
@@ -11,7 +11,7 @@ from sapd_plugin.core.rng import BranchRNG
 from sapd_plugin.core.schedule import Schedule, check_stage
 from sapd_plugin.core.sgr import SGRLoss, sgr_loss
 from sapd_plugin.core.spd import SPDLoss, spd_loss
-from sapd_plugin.core.spf import SPF, check_branch, start_from
+from sapd_plugin.core.spf import SPF, start_from
 
 __all__ = [
     'SPF',
@@ -31,7 +31,6 @@ __all__ = [
     'build_typed_loss',
     'captured_output',
     'check_block',
-    'check_branch',
     'check_finite',
     'check_losses',
     'check_stage',

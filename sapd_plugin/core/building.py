@@ -6,25 +6,26 @@ import inspect
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, TypeVar
 
+import torch
 from torch import nn
 
-from sapd_plugin.core.spf import SPF, check_branch
+from sapd_plugin.core.spf import SPF
 from sapd_plugin.errors import SAPDError, check_keys, nearest, within
 
 Loss = TypeVar('Loss', bound=nn.Module)
 
 
 def build_spf(key: str, build_network: Callable[[Any], nn.Module], network: Any, settings: Mapping[str, Any]) -> SPF:
-    """Build :class:`SPF` around a second network that a config block names.
+    """Build :class:`SPF` with a second network from a config block.
 
     Args:
-        key: the branch's config key, for messages.
-        build_network: a framework's builder of networks.
-        network: block of any registered network at scale 1.
-        settings: the arguments of :class:`SPF`.
+        key: config key of the branch, for messages.
+        build_network: builds a network from its block.
+        network: block of any registered network with scale 1.
+        settings: the other arguments of :class:`SPF`.
 
     Raises:
-        SAPDError: no network, or an unknown or invalid setting.
+        SAPDError: no ``network``, or an unknown or invalid setting.
     """
     check_keys(key, settings, inspect.signature(SPF).parameters)
     if not network:
@@ -36,35 +37,52 @@ def build_spf(key: str, build_network: Callable[[Any], nn.Module], network: Any,
 def build_branch(
     key: str, build: Callable[[Any], nn.Module], block: Mapping[str, Any], patch_size: int = 64, **defaults: Any
 ) -> nn.Module:
-    """Build the SPF branch, or a user's own, and run it once.
+    """Build the SPF branch, or a user's own, and run it once, so that it is refused before the first step.
 
     Args:
-        key: the branch's config key, for messages.
-        build: a framework's builder of networks.
+        key: config key of the branch, for messages.
+        build: builds a network from its block.
         block: the branch's config.
-        patch_size: side in pixels of the patch that the branch is tried on.
-        **defaults: settings for keys that ``block`` lacks; ``image_channels`` among them.
+        patch_size: side in pixels of the patch that the branch is run on.
+        **defaults: settings for keys that ``block`` lacks, including ``image_channels``.
 
     Raises:
-        SAPDError: a setting that the branch refuses, or a second network that does not take a restored image.
+        SAPDError: an invalid setting, or a second network that does not take a restored image or changes its size.
     """
     settings = {**defaults, **block}
     branch = build(settings)
     with within(key):
-        check_branch(branch, settings['image_channels'], patch_size)
+        _try_out(branch, settings['image_channels'], patch_size)
     return branch
+
+
+@torch.no_grad()
+def _try_out(branch: nn.Module, channels: int, size: int) -> None:
+    """Run the branch on an empty patch."""
+    patch = torch.zeros(1, channels, size, size, device=next(branch.parameters()).device)
+    training = branch.training
+    try:
+        branch.eval()(patch, patch[:, :1].int())
+    except SAPDError:
+        raise
+    except (RuntimeError, ValueError, AssertionError) as error:
+        raise SAPDError(
+            f'network: does not take a restored image of {tuple(patch.shape)} ({error}). Name one that does.'
+        ) from error
+    finally:
+        branch.train(training)
 
 
 def build_typed_loss(
     key: str, kind: type[Loss], block: Mapping[str, Any] | None, build: Callable[[Any], Any]
 ) -> Loss | None:
-    """Build a loss that has to be a ``kind``; None without a block.
+    """Build a loss that has to be a ``kind``; return None if there is no block.
 
     Args:
-        key: the block's config key, for messages.
+        key: config key of the block, for messages.
         kind: SPDLoss or SGRLoss.
         block: the loss's config.
-        build: a framework's builder of losses.
+        build: builds a loss from its block.
 
     Raises:
         SAPDError: the block names a different loss.
@@ -81,9 +99,9 @@ def check_block(key: str, block: Any, find: Callable[[str], Any], names: Iterabl
     """Refuse a config block whose type is not registered, or that has a key which its type does not read.
 
     Args:
-        key: the block's config key, for messages.
+        key: config key of the block, for messages.
         block: ``type``, a registered name or a class, and its arguments.
-        find: returns the registered object of a name, or None.
+        find: returns the registered object with a name, or None.
         names: all registered names.
 
     Raises:
@@ -104,9 +122,9 @@ def check_losses(where: str, losses: Mapping[str, Any], check: Callable[[str, An
     """Refuse a config without a distillation loss, or with a mistake in a loss block.
 
     Args:
-        where: the block that holds the losses, for messages.
-        losses: key -> block (falsy if absent) of SPD, SGR and the second reconstruction loss, in this order.
-        check: called with key and block of each loss.
+        where: config key of the block that holds the losses, for messages.
+        losses: key -> block (or None) of SPD, SGR and the second reconstruction loss, in this order.
+        check: called with the key and block of each loss.
 
     Raises:
         SAPDError: naming the key, what was found and what is expected.
@@ -123,10 +141,10 @@ def check_losses(where: str, losses: Mapping[str, Any], check: Callable[[str, An
 
 
 def refuse_base(key: str, base: type, reasons: Mapping[str, str]) -> None:
-    """Refuse a base model, named at ``key``, that descends from a class of ``reasons`` (class name -> reason).
+    """Refuse a base model that is a subclass of a class in ``reasons`` (class name -> reason).
 
     Raises:
-        SAPDError: naming the model and the reason.
+        SAPDError: naming ``key``, the model and the reason.
     """
     for ancestor in inspect.getmro(base):
         if ancestor.__name__ in reasons:

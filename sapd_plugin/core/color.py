@@ -1,4 +1,4 @@
-"""Conversion from the space that a network trains in to the RGB in [0, 1] that SAM and VGG take."""
+"""Conversion of a network's images to the RGB in [0, 1] that SAM and VGG take."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ class ToRGB(nn.Module):
     """Undo the normalisation and the channel order of a training pipeline.
 
     Args:
-        mean: the value per channel that the pipeline subtracted; empty = none.
-        std: the value per channel that the pipeline divided by; empty = none.
+        mean: per channel, what the pipeline subtracted; empty = nothing.
+        std: per channel, what the pipeline divided by; empty = nothing.
 
     >>> ToRGB(mean=[0.5], std=[0.5])(torch.zeros(1, 1, 2, 2)).unique(), ToRGB()(torch.rand(2, 1, 4, 4)).shape
     (tensor([0.5000]), torch.Size([2, 3, 4, 4]))
@@ -31,17 +31,17 @@ class ToRGB(nn.Module):
             self.register_buffer(name, tensor, persistent=False)
 
     def forward(self, image: Tensor, order: str = 'rgb') -> Tensor:
-        """Convert a batch; differentiable.
+        """Convert a batch of images.
 
         Args:
             image: (N,C,H,W) floating, C = 1 or 3.
             order: 'rgb' or 'bgr', the channel order of ``image``.
 
         Returns:
-            (N,3,H,W) RGB, nominally in [0, 1], not clamped.
+            (N,3,H,W) RGB, nominally in [0, 1], not clamped; differentiable.
 
         Raises:
-            SAPDError: ``order`` is something else.
+            SAPDError: an unknown ``order``.
         """
         check_choice('order', order, ('rgb', 'bgr'))
         image = image * self.std.to(image) + self.mean.to(image)
@@ -51,5 +51,5 @@ class ToRGB(nn.Module):
 
 
 def to_single(tensor: Tensor) -> Tensor:
-    """Bring half precision (of autocast) to float32; wider dtypes stay."""
+    """Convert half precision, which autocast gives, to float32; keep wider dtypes."""
     return tensor.float() if tensor.dtype in (torch.float16, torch.bfloat16) else tensor

@@ -1,4 +1,4 @@
-"""The parts of the SAPD delta that configs of both frameworks share."""
+"""Config blocks that `sapd add` writes for both frameworks."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ LOSSES = {'spd': {'type': 'SPDLoss', 'loss_weight': 0.1}, 'sgr': {'type': 'SGRLo
 
 
 def branch_block(network: Mapping[str, Any] | None, settings: Mapping[str, Any]) -> dict[str, Any]:
-    """Build the block ``network_spf``.
+    """Return the config block ``network_spf``.
 
     Args:
-        network: the second network to propose; None where it is the student's twin.
-        settings: keys of the block, such as ``encoding``, and of its network, such as ``network.type``. A network of
-            another type replaces the proposed one.
+        network: block of the default second network; None means a copy of the student.
+        settings: keys of the block, such as ``encoding``, and of its network, such as ``network.type``. A different
+            ``network.type`` replaces the default network.
 
     Raises:
         SAPDError: an unknown key.

@@ -1,4 +1,4 @@
-"""The one distiller: (restored image, ground truth, mask) in, named losses and the refined image out."""
+"""The distiller: it takes restored images, ground truth and masks, and returns losses and refined images."""
 
 from __future__ import annotations
 
@@ -18,19 +18,19 @@ from sapd_plugin.errors import SAPDError
 
 
 class Distiller(nn.Module):
-    """SPF, SPD and SGR on a restored image (paper: L = L_recon^1 + lambda1 L_SPD + lambda2 L_SGR, and L_recon^2).
+    """Compute the losses that SAPD adds to a training step.
 
-    The framework's own losses are L_recon^1. L_recon^2 trains SPF alone, SPD and SGR train the student alone; each gets
-    the other's image detached.
+    The student minimizes ``L = L_recon^1 + lambda1 L_SPD + lambda2 L_SGR`` (paper's formula), where L_recon^1 are the
+    framework's own losses. SPF minimizes L_recon^2 (our reading). SPD and SGR get z detached; SPF detaches y.
 
     Args:
         spf: callable (restored, mask) -> refined; an SPF module, wrapped for distributed training or not.
         reconstruction: callable (refined, gt) -> scalar, L_recon^2.
-        spd: the distillation loss; None leaves it out.
-        sgr: the relation loss; None leaves it out.
-        to_rgb: maps the training space to RGB in [0, 1] for SGR.
+        spd: the distillation loss, or None.
+        sgr: the relation loss, or None.
+        to_rgb: converts the images to RGB in [0, 1] for SGR and ``online``.
         rng: random stream of the branch.
-        online: extracts masks of the restored image at the iterations at which it is due; None always uses the batch's.
+        online: extracts masks of the restored images every so many iterations; None means that each batch holds masks.
     """
 
     def __init__(
@@ -52,20 +52,20 @@ class Distiller(nn.Module):
     def forward(
         self, restored: Tensor, gt: Tensor, mask: Tensor | None, iteration: int, order: str = 'rgb'
     ) -> StepRecord:
-        """Compute the training-only losses.
+        """Compute the losses of one batch.
 
         Args:
-            restored: y, (N,C,H,W), in the training space; attached to a graph if gradients are wanted.
-            gt: (N,C,H,W), same space and size.
-            mask: (N,1,H,W) integer, 0 = no mask; None if all masks are extracted online.
-            iteration: counted from 1, for the schedules.
+            restored: y, (N,C,H,W) floating, as the network returns it.
+            gt: ground truth, same shape.
+            mask: M, (N,1,H,W) integer, 0 = no mask; None if all masks are extracted online.
+            iteration: counted from 1.
             order: 'rgb' or 'bgr', the channel order of the images.
 
         Returns:
             The losses, not checked for NaN, and the images.
 
         Raises:
-            SAPDError: images and masks differ in number or size, or there is no mask.
+            SAPDError: images and masks differ in number or size, or there are no masks.
         """
         to_rgb = partial(self.to_rgb, order=order)
         if self.online is not None and self.online.due(iteration):
@@ -90,7 +90,7 @@ class Distiller(nn.Module):
         return StepRecord(losses, y.detach(), refined, gt, mask, to_rgb)
 
     def formula(self) -> str:
-        """Return one line for the log that says which loss trains which network."""
+        """Return a line for the log that says which losses train which network."""
         losses = (('L_SPD', self.spd), ('L_SGR', self.sgr))
         terms = [f'{loss.loss_weight:g}*{name}' for name, loss in losses if loss is not None]
         parameters = sum(p.numel() for p in self.spf.parameters()) if isinstance(self.spf, nn.Module) else 0
@@ -100,10 +100,10 @@ class Distiller(nn.Module):
 
 
 def check_finite(losses: Mapping[str, Tensor], iteration: int) -> None:
-    """Stop at the first loss that is NaN or infinite, with one read of the device for all of them.
+    """Raise an error if a loss is NaN or infinite; all losses are copied from the device at once.
 
     Raises:
-        FloatingPointError: naming the loss, its value and the iteration.
+        FloatingPointError: naming the first such loss, its value and the iteration.
     """
     values = torch.stack([loss.detach().float().mean() for loss in losses.values()])
     finite = torch.isfinite(values)
@@ -113,5 +113,5 @@ def check_finite(losses: Mapping[str, Tensor], iteration: int) -> None:
 
 
 def _factor(loss: SPDLoss | SGRLoss, iteration: int) -> float:
-    """Return the schedule's factor; 0 for a loss without weight, so that it costs nothing."""
+    """Return the schedule's factor, or 0 for a loss without weight, so that the loss is not computed."""
     return loss.schedule.factor(iteration) if loss.loss_weight else 0.0

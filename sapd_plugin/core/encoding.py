@@ -1,34 +1,34 @@
-"""Label maps as input planes of a network; the paper does not say how masks are encoded (docs/method.md, SPF)."""
+"""Label maps as input planes of a network (our reading: docs/method.md, section SPF)."""
 
 from __future__ import annotations
 
 import torch
 from torch import Tensor
 
-from sapd_plugin.core.regions import boundaries, region_masks, region_means, region_order
+from sapd_plugin.core.regions import boundaries, region_means, region_order
 
 ENCODINGS = ('planes', 'region_mean', 'boundary', 'none')
 
 
 def encoding_channels(encoding: str, planes: int, image_channels: int) -> int:
-    """Return the number of channels that :func:`encode_mask` returns for these settings."""
+    """Return the number of channels of :func:`encode_mask`'s result."""
     return {
         'planes': planes,
-        'none': planes,  # same size, so that the control has the parameters of the real thing
+        'none': planes,  # so that the control has the same number of parameters as 'planes'
         'region_mean': image_channels + 1,
         'boundary': 1,
     }[encoding]
 
 
 def encode_mask(mask: Tensor, restored: Tensor, encoding: str, planes: int) -> Tensor:
-    """Turn a label map into network input.
+    """Encode label maps as input planes, E(M).
 
     Args:
-        mask: (N,1,H,W) integer label map.
-        restored: (N,C,H,W) floating; gives the dtype and, for 'region_mean', the colors.
+        mask: M, (N,1,H,W) integer, 0 = no mask.
+        restored: y, (N,C,H,W) floating.
         encoding: 'planes': the largest regions of the patch as binary planes, largest first;
-            'region_mean': each region's mean color of ``restored`` and a boundary plane;
-            'boundary': the boundary plane alone; 'none': zero planes, the cascade without priors.
+            'region_mean': each region's mean color of ``restored``, and a boundary plane;
+            'boundary': the boundary plane alone; 'none': zeros, a control without masks.
         planes: number of planes of 'planes' and 'none'.
 
     Returns:
@@ -41,10 +41,11 @@ def encode_mask(mask: Tensor, restored: Tensor, encoding: str, planes: int) -> T
         return boundaries(mask).to(restored.dtype)
     if encoding == 'planes':
         order, _ = region_order(mask, planes)
-        return region_masks(order, planes, restored.dtype)
+        index = torch.arange(1, planes + 1, device=mask.device).view(1, -1, 1, 1)
+        return (order == index).to(restored.dtype)
     order, sizes = region_order(mask, max_regions=mask[0].numel())
     means = region_means(restored, order, sizes).transpose(1, 2)
-    # Column 0 is what unmasked pixels read.
+    # Pixels without a mask have index 0.
     palette = torch.cat([means.new_zeros(n, means.shape[1], 1), means], dim=2)
     index = order.view(n, 1, -1).expand(-1, palette.shape[1], -1)
     colors = palette.gather(2, index).view(n, -1, h, w)

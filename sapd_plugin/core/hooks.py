@@ -1,9 +1,9 @@
-"""Access to a student's output inside a framework's training step, whatever model trains the student.
+"""Access to the student's output inside a framework's training step.
 
-:func:`captured_output` records the output, for frameworks that sum named losses themselves. :class:`DistillationHook`
-needs no such framework. The training step runs unchanged. When it calls the student, the training-only losses and their
-gradients are computed on a detached copy of the output. When the step's own backward pass reaches the output, a tensor
-hook adds that gradient. The result equals the gradient of the explicit sum of all losses.
+:func:`captured_output` records the output, for a framework that sums all losses itself. :class:`DistillationHook` adds
+the gradient of SAPD's losses to an unchanged training step. When the step calls the student, the losses and their
+gradients are computed on a detached copy of the output. When the step's backward pass reaches the output, a tensor hook
+adds this gradient. The result equals the gradient of the sum of all losses.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ T = TypeVar('T')
 
 
 class Recorder(Generic[T]):
-    """Holds as ``value`` what a hook recorded; it is set once the student was called."""
+    """Holds the ``value`` that a hook recorded; it is set when the student is called."""
 
     value: T
 
@@ -33,22 +33,21 @@ class Recorder(Generic[T]):
 def captured_output(
     student: nn.Module, name: str, output_index: int | None = None, act: Callable[[Tensor], Any] = lambda image: image
 ) -> Iterator[Recorder[Any]]:
-    """Record the image (N,C,H,W) that the student returns to the one training call inside the block.
+    """Record the image (N,C,H,W) that the student returns inside the block, in its one call with gradients.
 
-    The student has the hook inside the block only, so copies of it (moving averages) have none.
+    The hook is removed after the block, so that copies of the student (moving averages) do not get it.
 
     Args:
         student: the network as the framework calls it (wrapped for distributed training or not).
         name: the student's config key, for messages.
-        output_index: which image to use if the student returns several; default: see
-            :func:`~sapd_plugin.core.outputs.image_index`.
+        output_index: which image to use if the student returns several; None means its ``output_index`` attribute.
         act: called with the image, attached to its graph; its result is recorded.
 
     Yields:
         The recorder.
 
     Raises:
-        SAPDError: the student was called with gradients twice, or not at all, or returned no image.
+        SAPDError: the student was called with gradients twice, or not at all, or did not return an image.
     """
     recorder: Recorder[Any] = Recorder()
     index = image_index(student, output_index)
@@ -76,28 +75,24 @@ def captured_output(
 
 
 class DistillationHook:
-    """Adds a distiller's losses to a student's training step.
+    """Add a distiller's losses to a student's training step.
 
-    Args:
-        student: the network as the framework calls it (wrapped for distributed training or not).
-        distiller: computes the losses.
-        name: the student's config key, for messages.
-        output_index: as for :func:`captured_output`.
+    The arguments except ``distiller`` are those of :func:`captured_output`.
     """
 
     def __init__(self, student: nn.Module, distiller: Distiller, name: str, output_index: int | None = None) -> None:
         self.student, self.distiller, self.name, self.output_index = student, distiller, name, output_index
 
     def attach(self, gt: Tensor, mask: Tensor | None, iteration: int) -> AbstractContextManager[Recorder[StepRecord]]:
-        """Act on the student's one training call inside the block; the recorder then holds the step's record.
+        """Return a context in which the training step runs; its recorder then holds the step's record.
 
         Args:
             gt: ground truth, (N,C,H,W).
-            mask: (N,1,H,W) integer, or None if the distiller extracts its own.
+            mask: (N,1,H,W) integer, or None if all masks are extracted online.
             iteration: counted from 1.
 
         Raises:
-            SAPDError: as :func:`captured_output` and the distiller do.
+            SAPDError: as :func:`captured_output` and the distiller.
             FloatingPointError: a loss is NaN or infinite; the message names it and the iteration.
         """
 

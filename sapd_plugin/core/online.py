@@ -1,4 +1,4 @@
-"""Masks extracted during training from what the student restores (docs/method.md, section Masks)."""
+"""Masks that are extracted during training from restored images (docs/method.md, section Masks)."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ Segment = Callable[[np.ndarray], np.ndarray]
 
 
 class OnlineMasks:
-    """Segments the patches of a batch every so many iterations; in between the masks of the batch are used.
+    """Segment the restored patches of a batch every ``every`` iterations.
 
     Args:
         segment: maps an RGB uint8 (H,W,3) array to an (H,W) integer label map, 0 = no mask.
-        every: 1 = at each iteration, so that no store is needed.
+        every: number of iterations; with 1, batches need no masks of their own.
 
     Raises:
         SAPDError: ``every`` is not an integer of at least 1.
@@ -30,7 +30,7 @@ class OnlineMasks:
         self.segment, self.every = segment, every
 
     def due(self, iteration: int) -> bool:
-        """Return whether ``iteration``, counted from 1, takes new masks."""
+        """Return whether masks are extracted at ``iteration``, counted from 1."""
         return iteration % self.every == 0
 
     @torch.no_grad()
@@ -44,15 +44,15 @@ class OnlineMasks:
 def build_online(
     key: str, block: Mapping[str, Any] | None, build: Callable[[Mapping[str, Any]], Segment]
 ) -> OnlineMasks | None:
-    """Build :class:`OnlineMasks` from a config block; None without one.
+    """Build :class:`OnlineMasks` from a config block; return None if there is no block.
 
     Args:
-        key: the block's config key, for messages.
+        key: config key of the block, for messages.
         block: ``every`` and the segmenter's settings.
         build: builds the segmenter from its settings.
 
     Raises:
-        SAPDError: ``every`` is not an integer of at least 1, and whatever ``build`` refuses.
+        SAPDError: ``every`` is not an integer of at least 1, or ``build`` refuses the settings.
     """
     if not block:
         return None
@@ -64,5 +64,5 @@ def build_online(
 
 
 def needs_stored_masks(block: Mapping[str, Any] | None) -> bool:
-    """Return whether the batches have to hold masks, given the config block of the online masks."""
+    """Return whether batches have to hold masks, given the config block of the online masks."""
     return not block or block.get('every', 1) != 1

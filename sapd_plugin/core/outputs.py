@@ -1,4 +1,4 @@
-"""The restored image among the outputs of a network that may return several."""
+"""The choice of the restored image if a network returns several."""
 
 from __future__ import annotations
 
@@ -8,12 +8,11 @@ from sapd_plugin.errors import SAPDError
 
 
 def image_index(network: nn.Module, index: int | None) -> int | None:
-    """Return the index of the restored image for a network that returns several images.
+    """Return the index of the restored image among a network's outputs; None if it is not known.
 
     Args:
         network: wrapped for distributed training or not.
-        index: as configured; None takes the network's class attribute ``output_index``, where it has one (MPRNet: 0,
-            HINet and MIMO-UNet: -1).
+        index: as configured; None means the network's attribute ``output_index`` (MPRNet: 0, HINet and MIMO-UNet: -1).
     """
     if index is not None:
         return index
@@ -25,11 +24,11 @@ def select_image(output: object, index: int | None, network: str) -> Tensor:
 
     Args:
         output: an image (N,C,H,W), or a list or tuple of images.
-        index: the index of the restored image; ignored if ``output`` is one image, as it is in testing.
+        index: from :func:`image_index`; ignored if ``output`` is one image.
         network: the network's name, for messages.
 
     Raises:
-        SAPDError: several images without an index or with one out of range, or no image at all.
+        SAPDError: ``output`` holds several images and ``index`` is None or out of range, or it is not an image.
     """
     if index is not None and isinstance(output, (list, tuple)):
         if not -len(output) <= index < len(output):

@@ -1,11 +1,11 @@
-"""The frozen semantic analyser: VGG-19 features (the paper says VGG-based; weights and layers are our reading).
+"""The frozen semantic analyser V: VGG-19 features (paper: a VGG-based analyser; weights and layers are our reading).
 
-Any state dict of a VGG-19 will do, whatever its keys: its convolutions are taken in order and recognized by their
-shapes. Two kinds differ in more than names:
+Any state dict of a VGG-19 loads. The names of its keys do not matter: the convolutions are taken in order, and their
+shapes are checked. Two kinds of VGG-19 are supported:
 
-* torchvision's ("features.0.weight", ...): zero padding, input normalised with ImageNet's mean and deviation;
-* the mean-activation-normalised one of neural style transfer, which starts with a 1x1 convolution (its own
-  pre-processing) and pads by reflection.
+* torchvision's: zero padding; the input is normalised with ImageNet's mean and standard deviation;
+* the normalised one of neural style transfer: reflection padding; it starts with a 1x1 convolution, its own
+  normalisation of the input.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _WIDTHS = (64, 128, 256, 512, 512)
 def find_vgg(weights: str | os.PathLike[str] | None = None) -> Path | None:
     """Return the path of VGG-19 weights, or None if there are none.
 
-    Looked at, in this order: ``weights``, $SAPD_VGG_CHECKPOINT, torchvision's file in torch's hub cache.
+    The first of these is returned: ``weights``, $SAPD_VGG_CHECKPOINT, torchvision's file in the cache of torch.hub.
 
     Raises:
         SAPDError: ``weights`` or the variable names a file that does not exist.
@@ -48,11 +48,11 @@ class VGG19Features(nn.Module):
     """Frozen VGG-19 features of RGB images.
 
     Args:
-        layers: names from :data:`LAYERS`, e.g. 'relu3_1'.
-        weights: path of a checkpoint; None looks where :func:`find_vgg` says.
+        layers: 'relu1_1' to 'relu5_4'.
+        weights: path of a checkpoint; None means that :func:`find_vgg` finds one.
 
     Raises:
-        SAPDError: no weights found, an unknown layer, or a layer that the checkpoint does not reach.
+        SAPDError: no weights found, an unknown layer, or a checkpoint that is not a VGG-19 up to the last layer.
     """
 
     def __init__(self, layers: Sequence[str] = ('relu3_1',), weights: str | os.PathLike[str] | None = None) -> None:
@@ -97,11 +97,11 @@ class VGG19Features(nn.Module):
         self.eval()
 
     def train(self, mode: bool = True) -> VGG19Features:
-        """Stay in evaluation mode, because the analyser is frozen."""
+        """Stay in eval mode, because the analyser is frozen."""
         return super().train(False)
 
     def stride(self, layer: str) -> int:
-        """Return the image pixels per feature cell of ``layer``, along each side."""
+        """Return the number of image pixels per feature cell of ``layer``, along each side."""
         return int(2 ** (int(layer[4]) - 1))
 
     def forward(self, image: Tensor) -> dict[str, Tensor]:
@@ -118,7 +118,7 @@ class VGG19Features(nn.Module):
 
 
 def _convolutions(state: Mapping[str, Any]) -> list[tuple[Tensor, Tensor]]:
-    """Return (weight, bias) of each convolution, in the state dict's order; looks into 'state_dict' or 'params'."""
+    """Return (weight, bias) of each convolution in a state dict, bare or under 'state_dict' or 'params'."""
     for key in ('state_dict', 'params'):
         state = state.get(key, state)
     weights = {k: v for k, v in state.items() if k.endswith('weight') and isinstance(v, Tensor) and v.ndim == 4}

@@ -1,4 +1,4 @@
-"""The record of one training step, for the framework's losses, log and pictures."""
+"""The record of one training step, for losses, logs and images."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ class StepRecord:
     """Losses and images of one training step.
 
     Attributes:
-        losses: {'l_spf', 'l_spd', 'l_sgr': scalar}, weighted, each attached to its graph. The keys are those of the
-            configured losses, at every iteration.
+        losses: weighted scalars 'l_spf', 'l_spd' and 'l_sgr', attached to their graphs. A configured loss is there at
+            every iteration, and is 0 when its schedule says so.
         restored: y, (N,C,H,W), detached.
         refined: z, (N,C,H,W), detached.
         gt: ground truth, (N,C,H,W).
-        mask: the label maps that were used, (N,1,H,W) integer.
-        to_rgb: maps (N,C,H,W) of the training space to RGB (N,3,H,W), nominally in [0, 1].
+        mask: M, (N,1,H,W) integer.
+        to_rgb: converts these images to RGB (N,3,H,W), nominally in [0, 1].
     """
 
     losses: dict[str, Tensor]
@@ -31,25 +31,24 @@ class StepRecord:
     to_rgb: Callable[[Tensor], Tensor]
 
     def first(self) -> StepRecord:
-        """Return a copy of the first sample alone, so that a kept record keeps neither batch nor graph alive."""
+        """Return a copy of the first sample that keeps neither the batch nor the graph in memory."""
         images = {name: getattr(self, name)[:1].clone() for name in ('restored', 'refined', 'gt', 'mask')}
         return replace(self, losses={name: loss.detach() for name, loss in self.losses.items()}, **images)
 
     def psnrs(self) -> dict[str, Tensor]:
-        """Return the PSNR in dB (RGB, peak 1, not clamped) of y and z: whether the teacher is ahead of the student.
+        """Return 'psnr_restored' and 'psnr_refined', the PSNR of y and z in dB over the whole batch, at most 100.
 
-        Returns:
-            {'psnr_restored', 'psnr_refined': scalar}, over the whole batch; 100 at most.
+        The images are compared as RGB with peak 1, without clamping.
         """
         gt = self.to_rgb(self.gt)
         errors = {'psnr_restored': self.to_rgb(self.restored) - gt, 'psnr_refined': self.to_rgb(self.refined) - gt}
         return {name: -10 * error.square().mean().clamp(min=1e-10).log10() for name, error in errors.items()}
 
     def photos(self, degraded: Tensor) -> list[Tensor]:
-        """Return degraded, restored, refined and ground truth of the first sample, to be looked at.
+        """Return the degraded, restored, refined and ground truth image of the first sample.
 
         Args:
-            degraded: (N,C,h,w) in the training space; scaled up to the ground truth's size by pixel repetition.
+            degraded: (N,C,h,w); enlarged to the size of the ground truth by nearest-neighbour interpolation.
 
         Returns:
             Four (H,W,3) uint8 RGB tensors on the CPU.

@@ -1,9 +1,7 @@
-"""Regions of label maps as tensors: order by area, majority down-sampling, region means.
+"""Regions of label maps: order by area, majority downsampling, region means.
 
-Everything here works on a whole batch at once; no loop runs over images or regions.
-
-A label map is an integer tensor (N,1,H,W), 0 = no mask, 1..K = regions. Labels are names only: a crop of an
-image's map holds some of the image's labels, with gaps.
+A label map is an integer tensor (N,1,H,W), 0 = no mask, 1..K = regions. The labels of a crop may have gaps. All
+functions work on a whole batch without loops over images or regions.
 """
 
 from __future__ import annotations
@@ -14,7 +12,7 @@ from torch.nn import functional as F
 
 
 def region_order(labels: Tensor, max_regions: int, min_size: int = 1) -> tuple[Tensor, Tensor]:
-    """Rename each image's regions to 1..R by descending area in this patch.
+    """Relabel each image's regions 1..R by descending area, regions of equal area by ascending label.
 
     Args:
         labels: (N,1,H,W), any integer dtype, 0 = no mask.
@@ -22,9 +20,8 @@ def region_order(labels: Tensor, max_regions: int, min_size: int = 1) -> tuple[T
         min_size: regions of fewer pixels become 0.
 
     Returns:
-        order (N,1,H,W) int64 in 0..R, 1 = the largest region, and sizes (N,R) int64 in pixels, 0 where an image has
-        fewer than R regions. R is the largest number of regions that any image of the batch kept. Regions of equal
-        area are ordered by label.
+        order (N,1,H,W) int64 in 0..R, and sizes (N,R) int64 in pixels. R is the largest number of regions of any image
+        in the batch. Sizes are 0 for the regions that an image lacks.
 
     >>> order, sizes = region_order(torch.tensor([[[[7, 7, 7], [3, 0, 0]]]]), max_regions=8)
     >>> order.tolist(), sizes.tolist()
@@ -46,16 +43,15 @@ def region_order(labels: Tensor, max_regions: int, min_size: int = 1) -> tuple[T
 
 
 def majority_downsample(labels: Tensor, stride: int, size: tuple[int, int]) -> Tensor:
-    """Bring a label map to a feature map's size: each cell takes the most frequent label of its pixels.
+    """Downsample label maps to the size of a feature map: each cell gets the most frequent label of its pixels.
 
-    A tie goes to the larger label: in a map ordered by descending area that is the smaller region, and a region
-    before no mask.
+    A tie goes to the larger label. In a map ordered by descending area, this is the smaller region.
 
     Args:
         labels: (N,1,H,W), any integer dtype.
-        stride: image pixels per feature cell, along each side.
-        size: (h, w) of the feature map. Pixels beyond h*stride, w*stride are left out (pooling drops them too);
-            cells beyond the image are 0.
+        stride: number of image pixels per feature cell, along each side.
+        size: (h, w) of the feature map. Pixels beyond h*stride, w*stride are left out, as in pooling. Cells beyond the
+            image are 0.
 
     Returns:
         (N,1,h,w) int32.
@@ -71,7 +67,7 @@ def majority_downsample(labels: Tensor, stride: int, size: tuple[int, int]) -> T
     n, cells = labels.shape[0], stride * stride
     blocks = labels.view(n, size[0], stride, size[1], stride).permute(0, 1, 3, 2, 4).reshape(n, *size, cells)
     blocks = blocks.sort(dim=-1).values
-    # The length of the run of equal labels that ends at each position; a label's last position has its count.
+    # After sorting, equal labels form a run. At the last position of a run, its length so far is the label's count.
     position = torch.arange(cells, dtype=torch.int32, device=labels.device)
     starts_run = F.pad(blocks[..., 1:] != blocks[..., :-1], (1, 0), value=True)
     run = position - (position * starts_run).cummax(dim=-1).values + 1
@@ -79,48 +75,26 @@ def majority_downsample(labels: Tensor, stride: int, size: tuple[int, int]) -> T
     return ((run * base + blocks).amax(dim=-1) % base).unsqueeze(1)
 
 
-def region_masks(order: Tensor, regions: int, dtype: torch.dtype) -> Tensor:
-    """Return one binary plane per region.
-
-    Args:
-        order: (N,1,H,W) integer, from :func:`region_order`.
-        regions: number of planes R; regions beyond it have no plane.
-        dtype: floating dtype of the planes.
-
-    Returns:
-        (N,R,H,W) in {0, 1}.
-    """
-    index = torch.arange(1, regions + 1, device=order.device).view(1, -1, 1, 1)
-    return (order == index).to(dtype)
-
-
 def region_means(features: Tensor, order: Tensor, sizes: Tensor) -> Tensor:
-    """Return the mean of a feature map over each region.
+    """Return the mean of a feature map over each region, v_k.
 
     Args:
         features: (N,C,h,w) floating.
-        order: (N,1,h,w) int64, 0..R.
-        sizes: (N,R) pixels per region, from :func:`region_order`.
+        order: (N,1,h,w), from :func:`region_order`.
+        sizes: (N,R), from :func:`region_order`.
 
     Returns:
         (N,R,C); zeros for a region of size 0.
     """
     pixels, regions = features.flatten(2), sizes.shape[1]
-    # No mask (0) is summed, too, and dropped: cheaper than leaving those pixels out.
+    # Pixels without a mask are summed as well and dropped, which is faster than leaving them out.
     index = order.flatten(2).expand(-1, pixels.shape[1], -1)
     sums = pixels.new_zeros(*pixels.shape[:2], regions + 1).scatter_add(2, index, pixels)[..., 1:]
     return (sums / sizes.clamp(min=1).unsqueeze(1).to(features.dtype)).transpose(1, 2)
 
 
 def boundaries(labels: Tensor) -> Tensor:
-    """Mark pixels whose right or lower neighbour has a different label, and that neighbour.
-
-    Args:
-        labels: (N,1,H,W) integer.
-
-    Returns:
-        (N,1,H,W) bool.
-    """
+    """Return a bool (N,1,H,W): pixels of ``labels`` with a neighbour, along a side, that has a different label."""
     edge = torch.zeros_like(labels, dtype=torch.bool)
     across = labels[..., :, 1:] != labels[..., :, :-1]
     down = labels[..., 1:, :] != labels[..., :-1, :]

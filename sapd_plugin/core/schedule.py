@@ -1,4 +1,4 @@
-"""The iterations at which a distillation loss acts, and how strongly (docs/method.md, section Schedule)."""
+"""When and how strongly a distillation loss acts (docs/method.md, section Schedule)."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ STAGES = ('joint', 'two_stage')
 
 @dataclass(frozen=True)
 class Schedule:
-    """Factor of a loss weight over iterations: 0 before ``start``, a linear ramp, 1, and 0 from ``stop`` on.
+    """Factor of a loss over iterations: 0 before ``start``, a linear ramp to 1, and 0 from ``stop`` on.
 
     Args:
-        start: first iteration (counted from 1, as BasicSR does) at which the loss acts; 0 = from the beginning.
-        ramp: number of iterations over which the factor rises linearly to 1; 0 = at once.
-        stop: first iteration without the loss; None = never.
+        start: first iteration at which the loss acts, counted from 1; 0 = from the beginning.
+        ramp: number of iterations over which the factor rises to 1; 0 = at once.
+        stop: first iteration at which the loss no longer acts; None = never.
 
     Raises:
-        SAPDError: a negative number, or ``stop`` not after ``start``.
+        SAPDError: a negative number, or ``stop`` is not after ``start``.
 
     >>> [Schedule(start=10, ramp=4, stop=20).factor(i) for i in (9, 10, 12, 14, 20)]
     [0.0, 0.25, 0.75, 1.0, 0.0]
@@ -45,16 +45,13 @@ class Schedule:
 
 
 def check_stage(stage: str, key: str, pretrained_key: str, pretrained: object) -> None:
-    """Refuse an unknown stage, or one whose checkpoint is missing.
-
-    'joint' trains student and SPF from the start; 'two_stage' starts from a student that the framework's own config
-    trained, so its checkpoint has to be set.
+    """Refuse an unknown stage, or 'two_stage' without the checkpoint of a trained student.
 
     Args:
-        stage: 'joint' or 'two_stage'.
-        key: config key that held the stage, for the message.
-        pretrained_key: config key of the student's checkpoint, for the message.
-        pretrained: value of that key; None if absent.
+        stage: 'joint' trains student and SPF from the start; 'two_stage' starts from a trained student.
+        key: config key of the stage, for messages.
+        pretrained_key: config key of the student's checkpoint, for messages.
+        pretrained: value of that key, or None.
 
     Raises:
         SAPDError: an unknown stage, or 'two_stage' without a checkpoint.

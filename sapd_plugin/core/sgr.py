@@ -1,8 +1,8 @@
-"""SGR, semantic-guided relation: region relations of a frozen network's features agree (paper: lambda2 * L_SGR).
+"""SGR, semantic-guided relation: a loss on relations between regions in a frozen network's features.
 
-The paper states the aim, a consistent semantic feature space. Nodes as region means and edges as cosines follow the
-closest published loss of the same first authors (arXiv 2401.06370); the other terms are our reading
-(docs/method.md, section SGR).
+The paper states the aim, a consistent semantic feature space. Region means as nodes and cosines as edges follow the
+closest published loss, which shares an author (arXiv 2401.06370). The other terms are our reading (docs/method.md,
+section SGR).
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ from sapd_plugin.errors import SAPDError
 
 
 def edge_term(nodes: Tensor, target: Tensor, present: Tensor) -> Tensor:
-    """Return the squared difference of the cosine matrices, averaged over an image's pairs of different regions.
+    """Return the mean over pairs i != j of regions of ``(R_ij(y) - R_ij(z))^2``, ``R_ij = cos(v_i, v_j)``.
 
     Args:
-        nodes: (N,R,C) region means of the restored image.
-        target: (N,R,C) region means of the refined image.
+        nodes: v(y), (N,R,C), the region means of the restored image.
+        target: v(z), (N,R,C), the region means of the refined image.
         present: (N,R) bool, which regions the image has.
 
     Returns:
@@ -34,28 +34,24 @@ def edge_term(nodes: Tensor, target: Tensor, present: Tensor) -> Tensor:
     """
     nodes, target = F.normalize(nodes, dim=2), F.normalize(target, dim=2)
     difference = nodes @ nodes.transpose(1, 2) - target @ target.transpose(1, 2)
-    pairs = (present.unsqueeze(2) & present.unsqueeze(1)) & ~torch.eye(
-        present.shape[1], dtype=torch.bool, device=present.device
-    )
+    same = torch.eye(present.shape[1], dtype=torch.bool, device=present.device)
+    pairs = present.unsqueeze(2) & present.unsqueeze(1) & ~same
     return _masked_mean(difference.square(), pairs)
 
 
 def node_term(nodes: Tensor, target: Tensor, present: Tensor) -> Tensor:
-    """Return the squared difference of the region means, averaged over an image's regions and channels.
-
-    The arguments are those of :func:`edge_term`.
-    """
+    """Return the mean over regions k and channels of ``(v_k(y) - v_k(z))^2``; arguments as for :func:`edge_term`."""
     return _masked_mean((nodes - target).square().mean(dim=2), present)
 
 
 def pixel_term(features: Tensor, target: Tensor, nodes: Tensor, target_nodes: Tensor, order: Tensor) -> Tensor:
-    """Return the squared difference of cos(pixel feature, mean of its region), averaged over labelled pixels.
+    """Return the mean over labelled pixels p, with label k, of ``(cos(F_p, v_k)(y) - cos(F_p, v_k)(z))^2``.
 
     Args:
-        features: (N,C,h,w) of the restored image.
-        target: (N,C,h,w) of the refined image.
-        nodes: (N,R,C) region means of ``features``.
-        target_nodes: (N,R,C) region means of ``target``.
+        features: F(y), (N,C,h,w).
+        target: F(z), (N,C,h,w).
+        nodes: v(y), (N,R,C), the region means of ``features``.
+        target_nodes: v(z), (N,R,C), the region means of ``target``.
         order: (N,1,h,w) integer, 0..R.
 
     Returns:
@@ -64,7 +60,7 @@ def pixel_term(features: Tensor, target: Tensor, nodes: Tensor, target_nodes: Te
     index, labelled = (order.flatten(1) - 1).clamp(min=0), order.flatten(1) > 0
 
     def cosine(pixels: Tensor, means: Tensor) -> Tensor:
-        # cos against every region first: (N,R,P) is smaller than gathering (N,C,P) means.
+        # The cosines with all regions (N,R,P) take less memory than the mean of each pixel's region (N,C,P).
         every = F.normalize(means, dim=2) @ F.normalize(pixels.flatten(2), dim=1)
         return every.gather(1, index.unsqueeze(1)).squeeze(1)
 
@@ -81,22 +77,22 @@ def sgr_loss(
     min_region: int = 4,
     max_regions: int = 128,
 ) -> Tensor:
-    """Compare the region relations of two feature maps over one label map.
+    """Return ``edge_weight * edge + node_weight * node + pixel_weight * pixel``, averaged over images.
 
     Args:
         features: F(y), (N,C,h,w) floating.
         target: F(z), (N,C,h,w); gets no gradient.
-        labels: (N,1,h,w) integer at the features' size, 0 = no mask.
+        labels: (N,1,h,w) integer, 0 = no mask.
         edge_weight: weight of :func:`edge_term`.
         node_weight: weight of :func:`node_term`.
         pixel_weight: weight of :func:`pixel_term`.
-        min_region: regions of fewer feature cells are left out.
+        min_region: leave out regions with fewer feature cells.
         max_regions: use this many of the largest regions per image.
 
     Returns:
-        Scalar: mean over images, an image without relations counting as 0, so that the mean of two half batches is
-        the value of the whole one. Computed in float32 at least, inside autocast, too: cosines of half precision
-        differ by more than the relations do.
+        Scalar. An image without relations counts as 0, so that the mean of two half batches is the value of the whole
+        batch. Computed in float32 at least, also inside autocast, because rounding errors of cosines in half precision
+        exceed the differences between relations.
     """
     features, target = to_single(features), to_single(target.detach())
     with torch.autocast(features.device.type, enabled=False):
@@ -116,29 +112,28 @@ def sgr_loss(
 
 
 def _masked_mean(values: Tensor, where: Tensor) -> Tensor:
-    """Return the mean of each image's ``values`` (N,...) at ``where``; 0 if nowhere."""
+    """Return the mean of each image's ``values`` (N,...) where ``where`` is true, 0 if it never is."""
     values, where = values.flatten(1), where.flatten(1)
     return (values * where).sum(dim=1) / where.sum(dim=1).clamp(min=1)
 
 
 class SGRLoss(nn.Module):
-    """Weighted and scheduled :func:`sgr_loss` in VGG-19's feature space, summed over layers.
+    """Compute lambda2 L_SGR, :func:`sgr_loss` of VGG-19 features, summed over layers.
+
+    ``start``, ``ramp`` and ``stop`` are those of :class:`Schedule`.
 
     Args:
         loss_weight: lambda2. The paper's value is not public; 0.1 is that of arXiv 2401.06370.
         layers: feature layers, 'relu1_1' to 'relu5_4'.
-        weights: VGG-19 checkpoint; None looks at $SAPD_VGG_CHECKPOINT and torch's hub cache.
+        weights: VGG-19 checkpoint; None means that :func:`find_vgg` finds one.
         edge_weight: weight of the edge term.
         node_weight: weight of the node term.
         pixel_weight: weight of the pixel term.
-        min_region: regions of fewer feature cells are left out.
+        min_region: leave out regions with fewer feature cells.
         max_regions: use this many of the largest regions per patch.
-        start: first iteration at which the loss acts.
-        ramp: iterations over which the weight rises linearly.
-        stop: first iteration without the loss, or None.
 
     Raises:
-        SAPDError: no term has a weight, VGG-19 weights are missing, a layer is unknown or the schedule is impossible.
+        SAPDError: all terms have weight 0, VGG-19 weights are missing, a layer is unknown, or an invalid schedule.
     """
 
     def __init__(
@@ -170,15 +165,12 @@ class SGRLoss(nn.Module):
         self.analyser = VGG19Features(layers, weights)
 
     def forward(self, restored: Tensor, refined: Tensor, mask: Tensor) -> Tensor:
-        """Compare two images over one label map.
+        """Return the weighted loss, a scalar, without the schedule's factor.
 
         Args:
-            restored: y as RGB (N,3,H,W) in [0, 1].
-            refined: z, alike; gets no gradient.
-            mask: (N,1,H,W) integer, 0 = no mask.
-
-        Returns:
-            ``loss_weight`` times the loss, a scalar, before the schedule's factor.
+            restored: y, (N,3,H,W) RGB in [0, 1].
+            refined: z, same shape; gets no gradient.
+            mask: M, (N,1,H,W) integer, 0 = no mask.
         """
         features = self.analyser(restored)
         with torch.no_grad():

@@ -1,4 +1,4 @@
-"""SPD, semantic priors distillation: the student follows the refined image (paper: lambda1 * L_SPD)."""
+"""SPD, semantic priors distillation: a loss that pulls the restored image towards the refined one."""
 
 from __future__ import annotations
 
@@ -13,20 +13,20 @@ GATES = ('none', 'pixel', 'advantage')
 
 
 def spd_loss(restored: Tensor, refined: Tensor, gt: Tensor, criterion: str = 'l1', gate: str = 'none') -> Tensor:
-    """Return the distance of the restored image from the refined one, which gets no gradient.
+    """Return ``mean(w * |y - sg(z)|)``, the distance between the restored and the refined image.
 
     Args:
-        restored: y, (N,C,H,W).
-        refined: z, (N,C,H,W).
-        gt: ground truth, (N,C,H,W); read by the gates alone.
-        criterion: 'l1' (the paper's formula, our reading), 'charbonnier' (eps 1e-3) or 'l2'.
-        gate: 'none'; 'pixel': use only pixels at which z is nearer to gt than y is (absolute error summed over
-            channels); 'advantage': weight each image by max(0, 1 - MSE(z, gt) / MSE(y, gt)), the share of the
-            student's error that the teacher has removed.
+        restored: y, (N,C,H,W) floating.
+        refined: z, (N,C,H,W); gets no gradient.
+        gt: ground truth, (N,C,H,W); used by the gates.
+        criterion: 'l1' (our reading of the paper), 'charbonnier' (eps 1e-3) or 'l2'.
+        gate: the weight w. 'none': 1; 'pixel': 1 at pixels where z is closer to gt than y is (absolute error summed
+            over channels), else 0; 'advantage': per image, ``max(0, 1 - MSE(z, gt) / MSE(y, gt))``, the share of the
+            student's error that the teacher removes.
 
     Returns:
-        Scalar: mean over all pixels and channels, gated-out ones counting as 0, so that the mean of two half
-        batches is the value of the whole batch.
+        Scalar, the mean over all pixels and channels, so that the mean of two half batches is the value of the whole
+        batch.
 
     >>> y, z = torch.zeros(1, 1, 1, 2), torch.ones(1, 1, 1, 2)
     >>> gt = torch.tensor([[[[1.0, 0.0]]]])
@@ -54,20 +54,18 @@ def spd_loss(restored: Tensor, refined: Tensor, gt: Tensor, criterion: str = 'l1
 
 
 class SPDLoss(nn.Module):
-    """Weighted and scheduled :func:`spd_loss`.
+    """Compute lambda1 L_SPD, :func:`spd_loss` with a weight and a schedule.
+
+    ``start``, ``ramp`` and ``stop`` are those of :class:`Schedule`.
 
     Args:
-        loss_weight: lambda1. The paper's value is not public; 0.1 is that of the closest published relation loss by
-            the same first authors (arXiv 2401.06370).
+        loss_weight: lambda1. The paper's value is not public; 0.1 is that of arXiv 2401.06370.
         criterion: 'l1', 'charbonnier' or 'l2'.
         gate: 'none', 'pixel' or 'advantage'. The default is ours: early in training z is close to y, and L1's gradient
             has constant magnitude, so an ungated SPD would pin the student to its initial output for hundreds of steps.
-        start: first iteration at which the loss acts.
-        ramp: iterations over which the weight rises linearly.
-        stop: first iteration without the loss, or None.
 
     Raises:
-        SAPDError: an unknown criterion or an impossible schedule.
+        SAPDError: an unknown criterion or gate, or an invalid schedule.
     """
 
     def __init__(
@@ -86,5 +84,5 @@ class SPDLoss(nn.Module):
         self.schedule = Schedule(start, ramp, stop)
 
     def forward(self, restored: Tensor, refined: Tensor, gt: Tensor) -> Tensor:
-        """Return ``loss_weight * spd_loss(...)``, a scalar, before the schedule's factor."""
+        """Return the weighted loss, a scalar, without the schedule's factor; arguments as for :func:`spd_loss`."""
         return self.loss_weight * spd_loss(restored, refined, gt, self.criterion, self.gate)

@@ -13,20 +13,19 @@ from sapd_plugin.errors import SAPDError, check_choice, check_count
 
 
 class SPF(nn.Module):
-    """``z = network(y + fuse([y, encode(M)]))`` (paper: SPF unit and cascaded IR network).
+    """Refine a restored image, ``z = network(y + fuse([y, E(M)]))`` (paper: SPF unit and cascaded network).
 
-    The paper does not name the layers; see docs/method.md, section SPF.
-    ``fuse`` ends in a convolution that starts at zero, so training starts from the plain cascade ``network(y)``.
+    The layers of ``fuse`` are our reading (docs/method.md, section SPF). Its last convolution starts at zero, so
+    training starts from the plain cascade ``network(y)``.
 
     Args:
-        network: the second IR network h, image in, image of the same size out.
+        network: the second network h, which returns an image of the same size.
         image_channels: channels of the restored image.
-        encoding: one of 'planes', 'region_mean', 'boundary', 'none'; see :func:`encode_mask`.
-        planes: number of mask planes K of 'planes' and 'none'.
+        encoding: 'planes', 'region_mean', 'boundary' or 'none'; see docs/method.md.
+        planes: number of mask planes of 'planes' and 'none'.
         width: hidden channels of ``fuse``.
-        detach: keep SPF's own loss from reaching the student through y.
-        output_index: which image of ``network`` to use if it returns several; default: see
-            :func:`~sapd_plugin.core.outputs.image_index`.
+        detach: detach y, so that SPF's own loss does not train the student.
+        output_index: which image to use if ``network`` returns several; None means its ``output_index`` attribute.
 
     Raises:
         SAPDError: an unknown encoding, or a count below 1.
@@ -80,7 +79,7 @@ class SPF(nn.Module):
         outputs = self.network(restored + self.fuse(torch.cat([restored, planes], dim=1)))
         refined = select_image(outputs, self.output_index, 'network')
         if isinstance(outputs, (list, tuple)):
-            # Distributed training waits for the gradient of every parameter: those behind the other images get zero.
+            # Distributed training needs a gradient for every parameter, so those of the other images get zero.
             refined = refined + 0 * torch.stack([image.mean() for image in outputs]).sum()
         if refined.shape != restored.shape:
             raise SAPDError(
@@ -91,13 +90,13 @@ class SPF(nn.Module):
 
 
 def start_from(spf: nn.Module, student: Mapping[str, Tensor], name: str) -> str:
-    """Give the second network a trained student's weights, for the stage 'two_stage' (our reading).
+    """Load a trained student's weights into the second network, for the stage 'two_stage' (our reading).
 
-    A second network from scratch did not get ahead of a student that was trained already, so it had nothing to teach.
+    In our experiments, a second network from scratch did not become better than a trained student.
 
     Args:
         spf: SPF, or a user's own branch.
-        student: state dict of the student; used if ``spf.network`` has the same parameters, else nothing is changed.
+        student: state dict of the student; not loaded if ``spf.network`` has different parameters.
         name: the student's config key.
 
     Returns:
@@ -109,29 +108,3 @@ def start_from(spf: nn.Module, student: Mapping[str, Tensor], name: str) -> str:
         return f'SPF: the second network differs from {name}: it starts from scratch.'
     network.load_state_dict(student)
     return f'SPF: the second network starts with the weights of {name}.'
-
-
-@torch.no_grad()
-def check_branch(spf: nn.Module, channels: int, size: int = 64) -> None:
-    """Run the branch on an empty patch, so that an unsuitable second network is refused before the first step.
-
-    Args:
-        spf: SPF, or a user's own branch (restored, mask) -> refined.
-        channels: channels of the restored image.
-        size: side of the patch in pixels.
-
-    Raises:
-        SAPDError: the branch does not take such an image, or changes its size.
-    """
-    patch = torch.zeros(1, channels, size, size, device=next(spf.parameters()).device)
-    training = spf.training
-    try:
-        spf.eval()(patch, patch[:, :1].int())
-    except SAPDError:
-        raise
-    except (RuntimeError, ValueError, AssertionError) as error:
-        raise SAPDError(
-            f'network: does not take a restored image of {tuple(patch.shape)} ({error}). Name one that does.'
-        ) from error
-    finally:
-        spf.train(training)

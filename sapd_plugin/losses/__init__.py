@@ -6,14 +6,10 @@
 
 from torch import nn
 
-from sapd_plugin.losses.base import ImageLoss
-from sapd_plugin.losses.edge import EdgeLoss, laplacian
-from sapd_plugin.losses.frequency import FrequencyLoss
 from sapd_plugin.losses.outputs import MultiOutputLoss, build_multi_output_loss
-from sapd_plugin.losses.psnr import PSNRLoss
-from sapd_plugin.losses.ssim import SSIMLoss, ssim_map
+from sapd_plugin.losses.protocol import EdgeLoss, FrequencyLoss, ImageLoss, PSNRLoss, SSIMLoss, laplacian, ssim_map
 
-# By the name under which the adapters register them. MultiOutputLoss needs a framework's builder.
+# The adapters register these names. MultiOutputLoss needs a framework's builder.
 LOSSES: dict[str, type[nn.Module]] = {loss.__name__: loss for loss in (EdgeLoss, FrequencyLoss, PSNRLoss, SSIMLoss)}
 
 __all__ = [

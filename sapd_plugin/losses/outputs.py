@@ -13,18 +13,18 @@ from sapd_plugin.errors import SAPDError
 
 
 class MultiOutputLoss(nn.Module):
-    """The sum of criteria over every image that a network returns.
+    """The sum of several losses over all images that a network returns.
 
-    With it a framework's stock model trains MPRNet and HINet (each stage against the ground truth) and MIMO-UNet (each
-    scale against the ground truth at that scale: bilinear, without antialiasing, as its authors' code does). If a
-    network returns one image, as these do in testing, the criteria apply to it alone.
+    With it, a framework's stock model can train MPRNet and HINet, whose stages are each compared with the ground truth,
+    and MIMO-UNet, whose scales are each compared with the ground truth at that scale (bilinear interpolation without
+    antialiasing, as in the authors' code).
 
     Args:
         criteria: callables (restored, ground truth) -> scalar, each with its own weight.
         loss_weight: factor of the sum.
 
     Raises:
-        SAPDError: no criteria.
+        SAPDError: ``criteria`` is empty.
 
     >>> loss = MultiOutputLoss([nn.L1Loss(), nn.MSELoss()])
     >>> loss([torch.zeros(1, 1, 4, 4), torch.ones(1, 1, 2, 2)], torch.full((1, 1, 4, 4), 2.0)).item()
@@ -41,11 +41,11 @@ class MultiOutputLoss(nn.Module):
         """Return the weighted sum, a scalar.
 
         Args:
-            outputs: an image (N,C,h,w), or a list or tuple of them, of any sizes.
+            outputs: one image (N,C,h,w), or a list or tuple of images of any sizes.
             target: the ground truth, (N,C,H,W).
 
         Raises:
-            SAPDError: the network returned neither.
+            SAPDError: ``outputs`` is something else.
         """
         images = [outputs] if isinstance(outputs, Tensor) else outputs
         if not isinstance(images, (list, tuple)) or not images or not all(isinstance(i, Tensor) for i in images):
@@ -67,12 +67,12 @@ def build_multi_output_loss(
     """Build :class:`MultiOutputLoss` from config blocks.
 
     Args:
-        build: checks and builds one loss; gets its key, for messages, and its block.
+        build: checks and builds one loss, given its key, for messages, and its block.
         criteria: the block of any registered loss, or a list of such blocks.
         loss_weight: factor of the sum.
 
     Raises:
-        SAPDError: no block, or one that ``build`` refuses.
+        SAPDError: ``criteria`` holds no block, or one that ``build`` refuses.
     """
     blocks = [criteria] if isinstance(criteria, Mapping) else criteria
     if not isinstance(blocks, (list, tuple)) or not all(isinstance(block, Mapping) for block in blocks):

@@ -1,4 +1,4 @@
-"""The protocols by name. What a table in a paper means by PSNR is a row here."""
+"""Named protocols: what a table in a paper means by PSNR and SSIM."""
 
 from __future__ import annotations
 
@@ -7,12 +7,20 @@ from typing import NamedTuple
 import numpy as np
 
 from sapd_plugin.errors import SAPDError, check_choice, check_count
-from sapd_plugin.metrics.color import canonical_color, gray, luma
-from sapd_plugin.metrics.quantisation import QUANTISE, to_8_bits
+
+# 'round': to the nearest integer, as MATLAB's im2uint8 and both frameworks do when they save an image. 'floor':
+# truncated, as a cast to uint8 does (PReNet's authors). 'none': only clamped to 0..255.
+QUANTISE = ('round', 'floor', 'none')
 
 
 class Protocol(NamedTuple):
-    """The color that is compared ('rgb', 'y', 'y_rounded', 'gray'), how a restored image is quantised, who does so."""
+    """A row of :data:`PROTOCOLS`.
+
+    Attributes:
+        color: what is compared: 'rgb', 'y', 'y_rounded' or 'gray'.
+        quantise: how a restored image is brought to 8 bits, one of :data:`QUANTISE`.
+        used_by: who uses the protocol.
+    """
 
     color: str
     quantise: str
@@ -30,8 +38,13 @@ PROTOCOLS: dict[str, Protocol] = {
 }
 
 
+def canonical_color(name: object) -> object:
+    """Return 'gray' for the British 'grey', and any other config value unchanged."""
+    return 'gray' if name == 'grey' else name
+
+
 def find_protocol(name: object) -> Protocol:
-    """Return the protocol of a name out of :data:`PROTOCOLS`, or of 'grey', which is 'gray'."""
+    """Return the protocol with this name in :data:`PROTOCOLS`; 'grey' means 'gray'."""
     return PROTOCOLS[str(canonical_color(name))]
 
 
@@ -39,10 +52,10 @@ def check_metric(where: str, protocol: object, crop_border: object = 0, quantise
     """Refuse a metric with an unknown protocol or invalid settings.
 
     Args:
-        where: the config key that holds the metric, for messages.
+        where: config key of the metric, for messages.
         protocol: a key of :data:`PROTOCOLS`, or 'grey'.
         crop_border: pixels, >= 0.
-        quantise: one of :data:`~sapd_plugin.metrics.quantisation.QUANTISE`, or None for the protocol's own.
+        quantise: one of :data:`QUANTISE`, or None for the protocol's own.
 
     Raises:
         SAPDError: naming the key, what was found, what is expected and the nearest valid name.
@@ -53,6 +66,64 @@ def check_metric(where: str, protocol: object, crop_border: object = 0, quantise
     check_count(f'{where}.crop_border', crop_border, at_least=0)
 
 
+def to_8_bits(image: np.ndarray, quantise: str = 'round') -> np.ndarray:
+    """Clamp an image to 0..255 and quantise it to integers.
+
+    Args:
+        image: 0 to 255, any shape and dtype.
+        quantise: one of :data:`QUANTISE`.
+
+    Returns:
+        float64, same shape.
+
+    Raises:
+        SAPDError: an unknown ``quantise``.
+
+    >>> to_8_bits(np.array([-3.0, 7.5, 7.4, 300.0])).tolist(), to_8_bits(np.array([7.9]), 'floor').tolist()
+    ([0.0, 8.0, 7.0, 255.0], [7.0])
+    """
+    check_choice('quantise', quantise, QUANTISE)
+    values = np.clip(image.astype(np.float64), 0, 255)
+    if quantise == 'none':
+        return values
+    return np.round(values) if quantise == 'round' else np.floor(values)
+
+
+def luma(rgb: np.ndarray, rounded: bool = False) -> np.ndarray:
+    """Return Y of ITU-R BT.601 as MATLAB's ``rgb2ycbcr`` computes it: 16 (black) to 235 (white).
+
+    Args:
+        rgb: (H,W,3), 0 to 255, any dtype; computed in float64.
+        rounded: round to integers, halves upwards, as ``rgb2ycbcr`` does with a uint8 image; it does not after
+            ``im2double``.
+
+    Returns:
+        (H,W) float64.
+
+    >>> luma(np.uint8([[[255, 255, 255], [10, 20, 30]]])).round(4).tolist()
+    [[235.0, 31.5876]]
+    """
+    values = rgb.astype(np.float64) @ (np.array([65.481, 128.553, 24.966]) / 255) + 16
+    return np.floor(values + 0.5) if rounded else values
+
+
+def gray(rgb: np.ndarray) -> np.ndarray:
+    """Return round(0.2989 R + 0.5870 G + 0.1140 B), with the weights in the documentation of MATLAB's ``rgb2gray``.
+
+    Gray denoising sets (BSD68, ...) are made with these weights. OpenCV's gray differs in the last digit.
+
+    Args:
+        rgb: (H,W,3), 0 to 255, any dtype.
+
+    Returns:
+        (H,W) float64, integers.
+
+    >>> gray(np.uint8([[[255, 255, 255], [10, 20, 30]]])).tolist()
+    [[255.0, 18.0]]
+    """
+    return np.floor(rgb.astype(np.float64) @ np.array([0.2989, 0.5870, 0.1140]) + 0.5)
+
+
 def comparable(
     restored: np.ndarray, truth: np.ndarray, protocol: str, crop_border: int = 0, quantise: str | None = None
 ) -> tuple[np.ndarray, np.ndarray]:
@@ -60,17 +131,17 @@ def comparable(
 
     Args:
         restored: RGB (H,W,3), or gray (H,W,1) or (H,W), 0 to 255, uint8 or float.
-        truth: same shape; 8-bit in all published protocols, and never quantised here.
+        truth: same shape; never quantised, because it has 8 bits in all published protocols.
         protocol: a key of :data:`PROTOCOLS`.
         crop_border: pixels cropped from each side, >= 0.
-        quantise: how ``restored`` is brought to 8 bits, 'round', 'floor' or 'none'; None is the protocol's own way.
+        quantise: how ``restored`` is brought to 8 bits, one of :data:`QUANTISE`; None means the protocol's own.
 
     Returns:
-        Two float64 arrays (h,w,C), C = 3 for rgb and 1 for all others and for gray images.
+        Two float64 arrays (h,w,C); C is 3 for RGB, and 1 for other protocols and for gray images.
 
     Raises:
         SAPDError: settings that :func:`check_metric` refuses, different shapes, arrays that are not images, or a border
-            that leaves nothing.
+            that leaves no pixels.
     """
     check_metric('metric', protocol, crop_border, quantise)
     if restored.shape != truth.shape:
@@ -89,7 +160,7 @@ def comparable(
 def _channels(image: np.ndarray, color: str) -> np.ndarray:
     if image.ndim == 2:
         return image[..., None]
-    if image.shape[2] == 1 or color == 'rgb':  # a gray image is compared as it is, whatever the color
+    if image.shape[2] == 1 or color == 'rgb':  # a gray image is compared as it is, in every protocol
         return image
     one = gray(image) if color == 'gray' else luma(image, rounded=color == 'y_rounded')
     return one[..., None]

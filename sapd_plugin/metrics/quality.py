@@ -28,7 +28,8 @@ def psnr(first: np.ndarray, second: np.ndarray) -> float:
 def ssim(first: np.ndarray, second: np.ndarray) -> float:
     """Return the mean structural similarity of Wang et al. (2004), as their ``ssim_index`` computes it.
 
-    Gaussian window 11x11, sigma 1.5, K1 = 0.01, K2 = 0.03, L = 255, windows wholly inside; channels are averaged.
+    The window is an 11x11 Gaussian with sigma 1.5, K1 = 0.01, K2 = 0.03, L = 255. Windows that cross the border are
+    left out, and channels are averaged.
 
     Args:
         first: (H,W,C), 0 to 255, float.
@@ -42,29 +43,20 @@ def ssim(first: np.ndarray, second: np.ndarray) -> float:
     """
     if min(first.shape[:2]) < _WINDOW:
         raise SAPDError(f'metric: SSIM needs {_WINDOW}x{_WINDOW} pixels or more, found an image of {first.shape[:2]}.')
-    # skimage truncates its Gaussian at 3.5 sigma, so the window is 11 wide, and leaves out the windows at the border.
-    return float(
-        structural_similarity(
-            first,
-            second,
-            data_range=255,
-            channel_axis=-1,
-            gaussian_weights=True,
-            sigma=1.5,
-            use_sample_covariance=False,
-        )
-    )
+    # skimage truncates its Gaussian at 3.5 sigma, so the window is 11 wide, and leaves out windows at the border.
+    settings = {'gaussian_weights': True, 'sigma': 1.5, 'use_sample_covariance': False}
+    return float(structural_similarity(first, second, data_range=255, channel_axis=-1, **settings))
 
 
 def protocol_psnr(
     restored: np.ndarray, truth: np.ndarray, protocol: str, crop_border: int = 0, quantise: str | None = None
 ) -> float:
-    """Return the PSNR in dB under a named protocol; arguments and errors are :func:`comparable`'s."""
+    """Return the PSNR in dB under a named protocol; arguments and errors are those of :func:`comparable`."""
     return psnr(*comparable(restored, truth, protocol, crop_border, quantise))
 
 
 def protocol_ssim(
     restored: np.ndarray, truth: np.ndarray, protocol: str, crop_border: int = 0, quantise: str | None = None
 ) -> float:
-    """Return the SSIM under a named protocol; arguments and errors are :func:`comparable`'s."""
+    """Return the SSIM under a named protocol; arguments and errors are those of :func:`comparable`."""
     return ssim(*comparable(restored, truth, protocol, crop_border, quantise))

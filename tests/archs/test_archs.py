@@ -1,4 +1,4 @@
-"""What every network of NETWORKS has to do, and the sizes that are published."""
+"""Properties of every network of NETWORKS, and the published sizes."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from sapd_plugin.archs import NETWORKS
-from sapd_plugin.archs.padding import pad_to_multiple
+from sapd_plugin.archs.layers import pad_to_multiple
 from sapd_plugin.errors import SAPDError
 from tests.archs_tables import PUBLISHED, TINY
 
 
 def tiny(name: str) -> nn.Module:
-    """A small network with random parameters: some start at zero and would hide what is behind them."""
+    """A small network with random parameters, because some start at zero and would hide errors."""
     torch.manual_seed(0)
     network = NETWORKS[name](**TINY[name])
     for parameter in network.parameters():
@@ -40,7 +40,7 @@ def test_sizes_are_as_published(row):
 
 @pytest.mark.parametrize('size', [(37, 54), (5, 7)])
 @pytest.mark.parametrize('name', NETWORKS)
-def test_any_size_comes_back_and_several_images_in_training_alone(name, size):
+def test_the_output_has_the_size_of_the_image_and_several_images_come_in_training_only(name, size):
     network, image = tiny(name), torch.rand(2, 3, *size)
     restored = network.eval()(image)
     assert restored.shape == image.shape
@@ -61,7 +61,7 @@ def test_the_gradient_reaches_every_parameter(name):
 
 
 @pytest.mark.parametrize('name', NETWORKS)
-def test_parameters_say_all(name):
+def test_the_state_dict_holds_the_whole_network(name):
     network, other = tiny(name), NETWORKS[name](**TINY[name])
     other.load_state_dict(network.state_dict(), strict=True)
     image = torch.rand(1, 3, 16, 24)
@@ -78,7 +78,7 @@ WRONG = [
     ('NAFNet', {'enc_blk_nums': [1, 1]}, 'NAFNet.dec_blk_nums: found 0 levels, expected 2'),
     ('NAFNetLocal', {'train_size': [256, 0.5]}, r'NAFNetLocal.train_size: found 0.5, expected an integer >= 1'),
     ('Restormer', {'dim': 9}, 'Restormer.dim: found 9, expected an even number'),
-    ('Restormer', {'heads': [1, 2, 5, 8]}, r'Restormer.dim: found 48, .*\[1, 2, 5, 8\] \(heads\) divide'),
+    ('Restormer', {'heads': [1, 2, 5, 8]}, r'Restormer.dim: found 48, .* heads, \[1, 2, 5, 8\], divide'),
     ('Restormer', {'num_blocks': [1, 1]}, r'Restormer.num_blocks: found \[1, 1\], expected four numbers'),
     ('Restormer', {'out_channels': 1}, r'Restormer.out_channels: found 1, expected inp_channels \(3\)'),
     ('Restormer', {'LayerNorm_type': 'Bias'}, "Restormer.LayerNorm_type: found 'Bias', expected one of WithBias"),

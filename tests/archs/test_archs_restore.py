@@ -1,4 +1,4 @@
-"""Published weights of PReNet, DnCNN and FFDNet on real photos, and what each network adds to its paper's layers."""
+"""Published weights of PReNet, DnCNN and FFDNet on real photos, and features of single networks."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from tests.archs_tables import TINY
 
 
 def photo(path: Path, flag: int = cv2.IMREAD_COLOR) -> Tensor:
-    """A part of a photo, (1,C,160,160), RGB 0-1."""
+    """Part of a photo, (1,C,160,160), RGB in [0, 1]."""
     image = torch.from_numpy(cv2.imread(str(path), flag)).float().div(255)[120:280, 100:260]
     return image[None, None] if image.dim() == 2 else image.permute(2, 0, 1).flip(0)[None]
 

@@ -1,4 +1,4 @@
-"""Networks that restore an image in stages or at several scales: what they return in training, in which order."""
+"""Networks that restore an image in stages or at several scales: the order of their outputs in training."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from tests.archs_tables import TINY
 SEVERAL = [name for name, network in NETWORKS.items() if hasattr(network, 'output_index')]
 
 
-def test_they_are_those_of_the_papers():
+def test_these_networks_return_several_images():
     found = {name: NETWORKS[name].output_index for name in SEVERAL}
     assert found == {'HINet': -1, 'MPRNet': 0, 'MIMOUNet': -1, 'MIMOUNetPlus': -1}
 
@@ -25,7 +25,6 @@ def test_testing_returns_the_image_that_output_index_names(name):
             module.p = 0.0
     image = torch.rand(2, 3, 37, 54)
     outputs = network.train()(image)
-    assert len(outputs) == (2 if name == 'HINet' else 3)
     assert torch.equal(outputs[network.output_index], network.eval()(image))
     # Stages are not copies of each other.
     assert len({float(output.detach().mean()) for output in outputs}) == len(outputs)
@@ -58,7 +57,7 @@ def test_mprnet_s_stages_see_quarters_halves_and_the_whole():
     other = image.clone()
     other[..., :16, :16] += 0.5
     third, second, first = ((a - b).abs().sum(1)[0] for a, b in zip(network(image), network(other)))
-    # Of the first stage, the decoder works on halves: what changed stays in the upper one.
+    # The first stage's decoder works on halves, so the change stays in the upper one.
     assert first[:16].min() > 0
     assert first[16:].max() == 0
     assert second[16:].max() > 0
@@ -66,7 +65,7 @@ def test_mprnet_s_stages_see_quarters_halves_and_the_whole():
 
 
 def test_mprnet_for_deraining_has_its_authors_size():
-    """Counted in the authors' code (github.com/swz30/MPRNet, Deraining)."""
+    """The number is counted in the authors' code (github.com/swz30/MPRNet, Deraining)."""
     with torch.device('meta'):
         network = NETWORKS['MPRNet'](n_feat=40, scale_unetfeats=20, scale_orsnetfeats=16)
     assert sum(parameter.numel() for parameter in network.parameters()) == 3_637_249

@@ -1,4 +1,4 @@
-"""SPD, schedule, color, branch RNG."""
+"""SPD, schedules, conversion to RGB, and the branch's random stream."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def test_spd_gradcheck_and_no_gradient_to_the_teacher(criterion, gate):
     assert y.grad.shape == y.shape
 
 
-def test_spd_gate_acts_only_where_the_teacher_is_better():
+def test_spd_pixel_gate_acts_only_where_the_teacher_is_better():
     gt = torch.zeros(1, 3, 1, 2)
     y = torch.tensor([1.0, 1.0]).expand(1, 3, 1, 2).clone().requires_grad_()
     z = torch.tensor([0.5, 2.0]).expand(1, 3, 1, 2)
@@ -40,7 +40,7 @@ def test_spd_advantage_is_the_share_of_the_error_that_the_teacher_removed():
     assert y.grad[0].ne(0).all()
     assert y.grad[1:].eq(0).all()
     restored = gt.clone().requires_grad_()
-    assert spd_loss(restored, gt + 0.1, gt, gate='advantage').item() == 0  # a perfect student follows nobody
+    assert spd_loss(restored, gt + 0.1, gt, gate='advantage').item() == 0  # a perfect student has nothing to learn
 
 
 @pytest.mark.parametrize('gate', ['none', 'pixel', 'advantage'])
@@ -86,7 +86,7 @@ def test_to_rgb_undoes_normalisation_and_order():
         ToRGB()(rgb, 'gbr')
 
 
-def test_branch_draws_do_not_move_the_framework_stream():
+def test_the_branch_does_not_change_the_framework_s_random_stream():
     torch.manual_seed(7)
     expected = torch.rand(3)
     torch.manual_seed(7)
@@ -97,7 +97,7 @@ def test_branch_draws_do_not_move_the_framework_stream():
             draws.append(torch.rand(3))
     assert torch.equal(torch.rand(3), expected)
     assert not torch.equal(*draws)
-    with BranchRNG(seed=1).active(2):  # of a resumed run
+    with BranchRNG(seed=1).active(2):  # a resumed run
         assert torch.equal(torch.rand(3), draws[1])
-    with BranchRNG(seed=2).active(2):  # of another process
+    with BranchRNG(seed=2).active(2):  # another process
         assert not torch.equal(torch.rand(3), draws[1])

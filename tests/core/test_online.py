@@ -9,11 +9,11 @@ from sapd_plugin.errors import SAPDError
 
 
 def bright(photo):
-    """1 where red is above the middle, 2 elsewhere."""
+    """1 where red is above 127, 2 elsewhere."""
     return 2 - (photo[..., 0] > 127).astype('int64')
 
 
-def test_masks_are_those_of_each_rgb_photo():
+def test_each_image_is_segmented_as_rgb_uint8():
     rgb = torch.rand(2, 3, 5, 7)
     masks = OnlineMasks(bright)(rgb)
     assert masks.dtype == torch.int32
@@ -21,7 +21,7 @@ def test_masks_are_those_of_each_rgb_photo():
     assert OnlineMasks(bright)(rgb * 3 - 1).shape == (2, 1, 5, 7)  # out of range: clamped
 
 
-def test_the_distiller_takes_them_when_they_are_due():
+def test_the_distiller_uses_online_masks_when_they_are_due():
     online = OnlineMasks(bright, every=3)
     assert [online.due(iteration) for iteration in range(1, 7)] == [False, False, True, False, False, True]
     to_rgb = ToRGB(mean=[0.5] * 3, std=[0.5] * 3)

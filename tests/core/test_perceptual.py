@@ -9,6 +9,7 @@ from torch.nn import functional as F
 from sapd_plugin.core import VGG19Features
 from sapd_plugin.core.perceptual import LAYERS
 from sapd_plugin.errors import SAPDError
+from tests.photos import photographs
 
 
 def test_torchvision_weights_give_torchvision_features(tmp_path):
@@ -29,7 +30,7 @@ def test_torchvision_weights_give_torchvision_features(tmp_path):
     assert list(features) == ['relu1_2', 'relu3_4', 'relu5_4']
 
 
-def test_keys_may_have_any_name(tmp_path, vgg_weights):
+def test_the_names_of_keys_do_not_matter(tmp_path, vgg_weights):
     state = torch.load(vgg_weights, weights_only=True)
     renamed = {f'net.conv{n // 2}.{k.rpartition(".")[2]}': v for n, (k, v) in enumerate(state.items())}
     torch.save({'state_dict': renamed}, tmp_path / 'renamed.pth')
@@ -38,7 +39,7 @@ def test_keys_may_have_any_name(tmp_path, vgg_weights):
     assert torch.equal(a, b)
 
 
-def test_another_network_is_refused(tmp_path):
+def test_a_different_network_is_refused(tmp_path):
     vgg16 = torchvision.models.vgg16(weights=None).features.state_dict()
     torch.save(vgg16, tmp_path / 'vgg16.pth')
     VGG19Features(['relu3_3'], tmp_path / 'vgg16.pth')  # the same network up to here
@@ -48,8 +49,9 @@ def test_another_network_is_refused(tmp_path):
         VGG19Features(['relu4_1'], tmp_path / 'vgg16.pth')
 
 
-def test_normalised_weights_load_and_have_mean_activation_about_one(calibration_data, photo):
-    """Its layers were scaled so that each channel's activation averages 1 over natural images."""
+def test_normalised_weights_load_and_have_mean_activation_about_one(calibration_data):
+    """Its layers were scaled so that each channel's mean activation over natural images is 1."""
+    photo = torch.from_numpy(photographs()['001']).permute(2, 0, 1)[None].float() / 255
     weights = calibration_data / 'weights/vgg19_normalised_to_relu3_1.pth'
     features = VGG19Features(['relu1_1', 'relu2_1', 'relu3_1'], weights)(photo)
     assert {k: v.shape[1] for k, v in features.items()} == {'relu1_1': 64, 'relu2_1': 128, 'relu3_1': 256}

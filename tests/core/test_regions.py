@@ -5,7 +5,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sapd_plugin.core.regions import boundaries, majority_downsample, region_masks, region_means, region_order
+from sapd_plugin.core.regions import boundaries, majority_downsample, region_means, region_order
 
 
 def random_labels(seed: int, n: int, h: int, w: int, top: int) -> torch.Tensor:
@@ -14,7 +14,7 @@ def random_labels(seed: int, n: int, h: int, w: int, top: int) -> torch.Tensor:
 
 @settings(deadline=None, max_examples=40)
 @given(st.integers(0, 10**6), st.integers(1, 3), st.integers(1, 9), st.integers(1, 9), st.integers(0, 12))
-def test_ranks_are_the_regions_by_descending_area(seed, n, h, w, top):
+def test_regions_are_ordered_by_descending_area(seed, n, h, w, top):
     labels = random_labels(seed, n, h, w, top)
     order, sizes = region_order(labels, max_regions=5, min_size=2)
     for image, image_order, image_sizes in zip(labels, order, sizes):
@@ -40,7 +40,7 @@ def test_majority_equals_counting(seed, stride, h, w, top):
                 assert small[n, 0, i, j] == values[counts == counts.max()].max()
 
 
-def test_majority_leaves_out_what_pooling_drops_and_pads_what_the_image_lacks():
+def test_majority_drops_the_pixels_that_pooling_drops_and_pads_with_zeros():
     labels = torch.full((1, 1, 7, 9), 3)
     assert majority_downsample(labels, 2, (3, 4)).eq(3).all()
     padded = majority_downsample(labels, 4, (2, 3))
@@ -59,15 +59,6 @@ def test_region_means_are_means_and_differentiable():
             if where.any():
                 assert torch.allclose(means[n, r], features[n][:, where].mean(1))
     assert torch.autograd.gradcheck(lambda f: region_means(f, order, sizes), (features,))
-
-
-def test_planes_are_disjoint_and_cover_the_ranks():
-    order, sizes = region_order(random_labels(2, 1, 8, 8, 6), 4)
-    planes = region_masks(order, 6, torch.float32)
-    assert planes.shape == (1, 6, 8, 8)
-    assert torch.equal(planes.sum(1, keepdim=True) > 0, order > 0)
-    assert planes.sum(1).max() == 1
-    assert planes[:, :4].sum((2, 3)).long().tolist() == sizes.tolist()
 
 
 def test_boundaries_lie_on_both_sides():

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from sapd_plugin.core import SPF, check_branch, start_from
+from sapd_plugin.core import SPF, build_branch, start_from
 from sapd_plugin.core.encoding import ENCODINGS, encode_mask, encoding_channels
 from sapd_plugin.core.outputs import image_index
 from sapd_plugin.errors import SAPDError
@@ -88,30 +88,21 @@ def test_mistakes_are_named():
         SPF(nn.Upsample(scale_factor=2))(torch.rand(2, 3, 12, 10), mask())
 
 
-def test_output_index_picks_one_of_several_images():
-    class Several(nn.Module):
-        def forward(self, image):
-            return [image * 2, image]
-
-    y = torch.rand(2, 3, 12, 10)
-    assert torch.equal(SPF(Several(), output_index=0)(y, mask()), y * 2)
-    with pytest.raises(SAPDError, match=r'^network: returns list.*output_index'):
-        SPF(Several())(y, mask())
-
-
-def test_a_network_names_its_own_image_and_returns_one_in_testing():
-    spf = SPF(ScalesNet(), output_index=None)
-    y = torch.rand(2, 3, 12, 10)
+def test_the_setting_or_the_network_chooses_one_of_several_images():
+    y, spf = torch.rand(2, 3, 12, 10), SPF(ScalesNet())
     assert torch.equal(spf(y, mask()), spf.network(y)[-1])
     assert torch.equal(spf.eval()(y, mask()), spf.network(y))
     assert image_index(nn.DataParallel(ScalesNet()), None) == -1
     assert image_index(ScalesNet(), 0) == 0
     assert image_index(nn.Identity(), None) is None
+    spf.train().output_index = None
+    with pytest.raises(SAPDError, match=r'^network: returns list.*output_index'):
+        spf(y, mask())
     with pytest.raises(SAPDError, match=r'output_index: found 2, but network returns 2 images'):
         SPF(ScalesNet(), output_index=2)(y, mask())
 
 
-def test_heads_of_images_that_no_loss_reads_get_a_gradient_of_zero():
+def test_the_parameters_of_unused_images_get_a_gradient_of_zero():
     spf, y = SPF(ScalesNet()), torch.rand(2, 3, 12, 10)
     spf(y, mask()).square().mean().backward()
     assert all(parameter.grad is not None for parameter in spf.parameters())
@@ -119,7 +110,7 @@ def test_heads_of_images_that_no_loss_reads_get_a_gradient_of_zero():
     assert spf.network.fine.weight.grad.ne(0).any()
 
 
-def test_the_second_network_starts_from_a_student_of_its_own_kind():
+def test_the_second_network_starts_with_the_weights_of_a_student_with_the_same_parameters():
     student, other = nn.Conv2d(3, 3, 3, padding=1), nn.Conv2d(3, 3, 1)
     spf = SPF(nn.Conv2d(3, 3, 3, padding=1))
     before = spf.network.weight.clone()
@@ -131,9 +122,9 @@ def test_the_second_network_starts_from_a_student_of_its_own_kind():
     assert torch.equal(spf(restored, mask()), student(restored))
 
 
-def test_the_trial_patch_leaves_no_graph():
+def test_checking_the_branch_builds_no_graph():
     seen = []
     spf = SPF(nn.Conv2d(3, 3, 1))
     spf.register_forward_hook(lambda module, inputs, output: seen.append(output.requires_grad))
-    check_branch(spf, 3)
+    assert build_branch('network_spf', lambda settings: spf, {}, image_channels=3).training
     assert seen == [False]

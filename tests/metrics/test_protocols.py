@@ -12,12 +12,19 @@ from skimage.color import rgb2ycbcr
 
 from sapd_plugin.errors import SAPDError
 from sapd_plugin.metrics import PROTOCOLS, comparable, gray, luma, protocol_psnr, protocol_ssim, psnr, ssim, to_8_bits
+from tests.photos import photographs, rainy
+
+
+@pytest.fixture(scope='module')
+def photos_pair() -> tuple[np.ndarray, np.ndarray]:
+    """A rainy photo and its clean one, RGB uint8 321x481."""
+    return rainy('001'), photographs()['001']
 
 
 def test_luma_is_the_exact_one_in_double_precision(photos_pair):
-    rainy, _ = photos_pair
-    assert np.abs(luma(rainy) - rgb2ycbcr(rainy)[..., 0]).max() < 1e-10
-    for red, green, blue in rainy[::80, ::97].reshape(-1, 3).tolist():
+    degraded, _ = photos_pair
+    assert np.abs(luma(degraded) - rgb2ycbcr(degraded)[..., 0]).max() < 1e-10
+    for red, green, blue in degraded[::80, ::97].reshape(-1, 3).tolist():
         exact = (65_481 * red + 128_553 * green + 24_966 * blue) / Fraction(255_000) + 16
         pixel = np.uint8([[[red, green, blue]]])
         assert abs(Fraction(float(luma(pixel)[0, 0])) - exact) < Fraction(1, 10**12)
@@ -68,8 +75,8 @@ def test_ssim_equals_the_sum_over_windows(photos_pair):
 @pytest.mark.parametrize('protocol', PROTOCOLS)
 def test_each_protocol_by_hand(photos_pair, protocol):
     """The PSNR of a float image, crop border 7, with every step written out."""
-    rainy, clean = photos_pair
-    restored = rainy + np.float32(0.37)
+    degraded, clean = photos_pair
+    restored = degraded + np.float32(0.37)
     a, b = restored[7:-7, 7:-7].astype(float), clean[7:-7, 7:-7].astype(float)
     a = np.clip(a, 0, 255)
     if protocol != 'rgb_float':
@@ -85,8 +92,8 @@ def test_each_protocol_by_hand(photos_pair, protocol):
 
 
 def test_protocols_differ(photos_pair):
-    rainy, clean = photos_pair
-    values = {name: protocol_psnr(rainy + np.float32(0.37), clean, name) for name in PROTOCOLS}
+    degraded, clean = photos_pair
+    values = {name: protocol_psnr(degraded + np.float32(0.37), clean, name) for name in PROTOCOLS}
     assert len({round(value, 4) for value in values.values()}) == len(PROTOCOLS)
     assert values['y'] > values['rgb'] + 0.5  # Y spans 219 steps and averages the channels
 
