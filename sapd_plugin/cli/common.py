@@ -28,7 +28,7 @@ def run_command(
     doc: str | None,
     add_arguments: Callable[[argparse.ArgumentParser], None],
     run: Callable[[argparse.Namespace], int | None],
-    arguments: Sequence[str] | None,
+    arguments: Sequence[str] | None = None,
     interrupted: str = RESUMABLE,
 ) -> int:
     """Parse the command line of one command, run it, and return its exit status.

@@ -14,8 +14,8 @@ from __future__ import annotations
 
 import argparse
 import os
-import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -152,10 +152,4 @@ def run(options: argparse.Namespace) -> None:
     )
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command and return its exit status."""
-    return run_command('prepare-dataset', __doc__, add_arguments, run, arguments)
-
-
-if __name__ == '__main__':
-    sys.exit(main())
+main = partial(run_command, 'prepare-dataset', __doc__, add_arguments, run)
