@@ -82,9 +82,9 @@ def show_datasets() -> None:
     for name in dataset_names():
         manifest = load_manifest(name)
         print(f'{name}: {manifest.title}\n    {manifest.page}')
-        for split in manifest.splits.values():
-            counts = ' + '.join(part.prefix + ' or '.join(map(str, part.counts)) for part in split.parts)
-            print(f'    {manifest.folder}/{split.name}: {counts} {"pairs" if split.paired else "images"}')
+        for split, parts in manifest.splits.items():
+            counts = ' + '.join(part.prefix + ' or '.join(map(str, part.counts)) for part in parts)
+            print(f'    {manifest.folder}/{split}: {counts} {"pairs" if manifest.paired else "images"}')
 
 
 def read_cut(options: argparse.Namespace) -> SubImages | bool:

@@ -36,12 +36,8 @@ def plan_placements(entries: list[Entry], folder: Path) -> list[Placement]:
     """
     placements = []
     for entry in entries:
-        suffixes = {
-            source.path.suffix if isinstance(source, Block) else source.suffix.lower()
-            for source in entry.sides.values()
-        }
+        suffixes = {'.png' if isinstance(file, Block) else file.suffix.lower() for file in entry.sides.values()}
         suffix = suffixes.pop() if len(suffixes) == 1 else '.png'
-        suffix = '.png' if suffix == '.mat' else suffix
         for side, source in entry.sides.items():
             encode = isinstance(source, Block) or source.suffix.lower() != suffix
             placements.append(Placement(source, folder / side / f'{entry.name}{suffix}', encode))

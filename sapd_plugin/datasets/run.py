@@ -65,15 +65,15 @@ def prepare(
     checked = check_dataset(manifest, splits or list(manifest.splits), source, any_count, verify, finish.workers)
     for result in checked:
         for scan in result.scans:
-            print(f'{manifest.folder}/{result.split.name}: {len(scan.entries)} images ({scan.describe()})')
+            print(f'{manifest.folder}/{result.name}: {len(scan.entries)} images ({scan.describe()})')
     folder = output / manifest.folder
 
     def make_all(workshop: Workshop | None) -> None:
         for result in checked:
-            own = result.split.sub_images if cut is True else cut or None
-            if not result.split.name.startswith('train'):
-                own = None
-            _prepare_split(result, folder / result.split.name, way, replace(finish, cut=own), workshop)
+            own = None
+            if result.name.startswith('train'):
+                own = manifest.sub_images if cut is True else cut or None
+            _prepare_split(result, folder / result.name, way, replace(finish, cut=own), workshop)
 
     if dry_run:
         make_all(None)

@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 import scipy.io
 
-from sapd_plugin.datasets.manifest import Layout, Split
+from sapd_plugin.datasets.manifest import Layout, Part
 
 SAMPLES = ('{}', 'GOPR0372_07_0{}', '000{}_x')
 """Values for a field, the first that its expression accepts."""
@@ -65,9 +65,9 @@ def make_blocks(noisy: Path, clean: Path, scenes: int) -> dict[str, np.ndarray]:
     return arrays
 
 
-def make_split(root: Path, split: Split, layout: int, count: int) -> None:
+def make_split(root: Path, parts: tuple[Part, ...], layout: int, count: int) -> None:
     """Write a split's stand-in, each part in its layout of that number (or its last)."""
-    for part in split.parts:
+    for part in parts:
         make_part(root, part.layouts[min(layout, len(part.layouts) - 1)], count)
 
 
