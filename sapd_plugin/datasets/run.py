@@ -18,13 +18,7 @@ MASK_IMAGES = 'mask_images.txt'
 
 @dataclass(frozen=True)
 class Finish:
-    """Files to make of a split besides its images.
-
-    Attributes:
-        cut: size and step of sub-images, or None.
-        lmdb: whether to write LMDBs.
-        workers: number of threads.
-    """
+    """What to make of a split besides its images: sub-images, LMDBs; and with how many threads."""
 
     cut: SubImages | None
     lmdb: bool
@@ -53,9 +47,9 @@ def prepare(
         way: symlink, hardlink or copy.
         finish: LMDBs and threads; its ``cut`` is ignored.
         cut: sub-images of the training split: True for the settings of the authors, False for none, or settings.
-        any_count: accept a part of the dataset.
-        verify: decode every image.
-        dry_run: check, and print what would be done.
+        any_count: as for `check_dataset`.
+        verify: as for `check_dataset`.
+        dry_run: whether to check and print what would be done, and to write nothing.
 
     Raises:
         SAPDError: all problems of the source, before anything is written.
@@ -98,15 +92,7 @@ def _prepare_split(result: CheckedSplit, folder: Path, way: str, finish: Finish,
 def finish_split(
     folder: Path, placements: list[Placement], shapes: dict[str, Shape], finish: Finish, workshop: Workshop | None
 ) -> None:
-    """Make what is missing; without a workshop, print what would be made.
-
-    Args:
-        folder: folder of the split.
-        placements: its files.
-        shapes: (H, W, channels) of its images, by name.
-        finish: what to make.
-        workshop: the folder in which files are made; None for a dry run.
-    """
+    """Make what is missing in a split's folder; without a workshop, print what would be made."""
     label = '/'.join(folder.parts[-2:])
     sides = _by_side([placement.path for placement in placements])
     _write_meta(folder / 'meta_info.txt', sides['target'], shapes, workshop)

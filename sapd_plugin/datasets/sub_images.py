@@ -53,32 +53,17 @@ def windows(shape: Shape, cut: SubImages) -> list[tuple[int, int, int, int]]:
 
 
 def plan_cuts(placements: list[Placement], shapes: Mapping[str, Shape], cut: SubImages) -> list[Cut]:
-    """List all sub-images of a split: ``input_sub/NAME_s001.png``, ...
-
-    Args:
-        placements: the split's files.
-        shapes: of the images, by name without suffix.
-        cut: size and step.
-    """
+    """List all sub-images of a split, ``input_sub/NAME_s001.png`` and so on; ``shapes`` are those of the images."""
     cuts = []
-    for placement in placements:
-        path = placement.path
-        folder = path.parent.with_name(f'{path.parent.name}_sub')
-        parts = [
-            (folder / f'{path.stem}_s{number:03d}.png', window)
-            for number, window in enumerate(windows(shapes[path.stem], cut), 1)
-        ]
-        cuts.append(Cut(path, tuple(parts)))
+    for path in (placement.path for placement in placements):
+        stem = path.parent.with_name(f'{path.parent.name}_sub') / path.stem
+        found = enumerate(windows(shapes[path.stem], cut), 1)
+        cuts.append(Cut(path, tuple((Path(f'{stem}_s{number:03d}.png'), window) for number, window in found)))
     return cuts
 
 
 def missing_cuts(cuts: list[Cut], folder: Path, cut: SubImages) -> list[Cut]:
-    """Return the sub-images that are still missing.
-
-    Args:
-        cuts: all of the split.
-        folder: of the split.
-        cut: size and step.
+    """Return the sub-images of a split's folder that are still missing.
 
     Raises:
         SAPDError: the folder holds sub-images with different settings, or of images that the split lacks.

@@ -113,8 +113,7 @@ def count_macs(network: nn.Module, shape: Sequence[int]) -> int:
     """
     image = torch.rand(tuple(shape), device=_device(network))
     counter = FlopCounterMode(display=False)
-    # Fused attention has operators that the counter does not know: on a CPU it would count nothing.
-    with torch.no_grad(), _plain_attention(), counter:
+    with torch.no_grad(), _plain_attention(network), counter:
         try:
             network(image)
         except (RuntimeError, ValueError, TypeError, IndexError) as error:
@@ -161,16 +160,22 @@ def _peak_memory(network: nn.Module, image: torch.Tensor) -> int | None:
 
 
 @contextlib.contextmanager
-def _plain_attention() -> Iterator[None]:
-    from torch.nn.attention import SDPBackend, sdpa_kernel  # not in torch 2.1, where timing works all the same
-
-    fast = torch.backends.mha.get_fastpath_enabled()
-    torch.backends.mha.set_fastpath_enabled(False)
+def _plain_attention(network: nn.Module) -> Iterator[None]:
+    """Keep attention from fused operators, which the counter does not know: on a CPU it would count nothing."""
     try:
-        with sdpa_kernel(SDPBackend.MATH):
-            yield
-    finally:
-        torch.backends.mha.set_fastpath_enabled(fast)
+        from torch.nn.attention import SDPBackend, sdpa_kernel
+
+        kernel = sdpa_kernel(SDPBackend.MATH)
+    except ImportError:  # torch 2.1
+        kernel = torch.backends.cuda.sdp_kernel(enable_flash=False, enable_mem_efficient=False)
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(kernel)
+        for module in network.modules():
+            if isinstance(module, (nn.MultiheadAttention, nn.TransformerEncoderLayer)):
+                # Their own fused operators are for inference alone; in training mode they differ by dropout alone.
+                stack.callback(setattr, module, 'training', module.training)
+                module.training = True
+        yield
 
 
 def _device(network: nn.Module) -> torch.device:

@@ -70,7 +70,7 @@ def test_a_config_that_can_train_is_measured_and_nothing_is_written(
 
 
 @FRAMEWORKS
-@pytest.mark.parametrize('mistake', ['no masks', 'wrong size', 'no store', 'no VGG-19'])
+@pytest.mark.parametrize('mistake', ['no masks', 'wrong size', 'no store', 'no VGG-19', 'no folder'])
 def test_what_training_would_stop_at_is_an_error(
     config: Config, mistake: str, photos: Path, masks: Path, random_vgg: Path, tmp_path: Path, capsys
 ) -> None:
@@ -81,12 +81,14 @@ def test_what_training_would_stop_at_is_an_error(
     if mistake == 'wrong size':
         cv2.imwrite(str(images / '1.png'), cv2.imread(str(images / '1.png'))[:90])
     store = tmp_path / 'gone' if mistake == 'no store' else make_store(tmp_path / 'store', images)
-    vgg = random_vgg
-    changes = {}
-    if mistake == 'no VGG-19':
-        vgg = None
-        key = 'train:sgr_opt' if config is basicsr_config else 'model:sgr_loss'
-        changes = {key: {'type': 'SGRLoss', 'loss_weight': 0.1}}
+    vgg = None if mistake == 'no VGG-19' else random_vgg
+    sgr, folder = ('train:sgr_opt', 'datasets:train:dataroot_lq')
+    if config is mmagic_config:
+        sgr, folder = 'model:sgr_loss', 'train_dataloader:dataset:data_prefix:img'
+    changes = {
+        'no VGG-19': {sgr: {'type': 'SGRLoss', 'loss_weight': 0.1}},
+        'no folder': {folder: str(tmp_path / 'absent')},
+    }.get(mistake, {})
     assert check.main([str(config(tmp_path, photos, store, vgg, **changes)), '--no-timing']) == 1
     found = findings(capsys.readouterr().out)
     subject, message = {
@@ -94,6 +96,10 @@ def test_what_training_would_stop_at_is_an_error(
         'wrong size': ('masks', 'is 90x112'),
         'no store': ('masks', 'gone'),
         'no VGG-19': ('VGG-19 weights', 'sapd weights'),
+        'no folder': (
+            'masks',
+            f'{folder.replace(":", ".")}: found no folder {tmp_path / "absent"}, expected the training',
+        ),
     }[mistake]
     level, text = found[subject]
     assert (level, message in text) == ('error', True), text
@@ -150,7 +156,8 @@ def test_a_config_that_cannot_be_read_is_status_2(name: str, text: str, tmp_path
 
 def test_kept_tensors_are_counted_once_and_until_they_are_released() -> None:
     x = torch.ones(1000, requires_grad=True)
-    with KeptForBackward() as kept:
+    kept = KeptForBackward()
+    with kept:
         y = x * 2  # keeps nothing but a number
         z = (y.exp() * y.sin()).sum()  # exp's result twice, sin's result, and y
         z.backward()
