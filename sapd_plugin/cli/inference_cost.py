@@ -25,6 +25,7 @@ from sapd_plugin.cli.common import check_counts, run_command
 from sapd_plugin.errors import SAPDError
 from sapd_plugin.evaluation.cost import Cost, compare
 from sapd_plugin.evaluation.networks import FRAMEWORKS, build_network_from, load_student
+from sapd_plugin.evaluation.statistics import markdown_table
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -76,17 +77,12 @@ def measure(options: argparse.Namespace) -> list[tuple[str, Cost]]:
 
 def table(rows: Sequence[tuple[str, Cost]]) -> str:
     """Format the rows as Markdown."""
-    lines = [
-        '| network | input | parameters | MACs (G) | time (ms) | peak memory (MB) |',
-        '| --- | --- | --- | --- | --- | --- |',
-    ]
+    cells = []
     for name, cost in rows:
-        height, width = cost.shape[-2:]
-        memory = '-' if cost.memory is None else f'{cost.memory / 2**20:.0f}'
-        lines.append(
-            f'| {name} | {height}x{width} | {cost.parameters:,} | {cost.macs / 1e9:.3f} | {cost.milliseconds:.1f} '
-            f'| {memory} |'
-        )
+        size, memory = '{}x{}'.format(*cost.shape[-2:]), '-' if cost.memory is None else f'{cost.memory / 2**20:.0f}'
+        numbers = f'{cost.parameters:,}', f'{cost.macs / 1e9:.3f}', f'{cost.milliseconds:.1f}'
+        cells.append([name, size, *numbers, memory])
+    lines = markdown_table(['network', 'input', 'parameters', 'MACs (G)', 'time (ms)', 'peak memory (MB)'], cells)
     cost = rows[0][1]
     where = f'{cost.device}, {cost.threads} threads' if cost.device == 'cpu' else cost.device
     return '\n'.join([*lines, '', f'{where}; torch {torch.__version__}; memory above network and input, on GPUs only'])

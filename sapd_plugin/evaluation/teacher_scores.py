@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 from scipy.ndimage import maximum_filter, minimum_filter
 
-from sapd_plugin.evaluation.statistics import Interval
+from sapd_plugin.evaluation.statistics import Interval, markdown_table
 
 # Pixels within this distance of a boundary count as boundary.
 REACH = 2
@@ -142,7 +142,8 @@ def table(scores: Sequence[Score]) -> str:
         *(f'- {arm}: {ARMS[arm]}' for arm in arms),
         *(f'- {kind}: {text}' for kind, text in KINDS.items()),
     ]
-    return '\n'.join([*_markdown(quality), '', *_markdown(errors), '', *notes])
+    tables = [markdown_table(rows[0], (row.values() for row in rows)) for rows in (quality, errors)]
+    return '\n'.join([*tables[0], '', *tables[1], '', *notes])
 
 
 def write_scores(path: Path, scores: Sequence[Score]) -> None:
@@ -164,8 +165,3 @@ def _squared(first: np.ndarray, second: np.ndarray) -> np.ndarray:
 
 def _sum(scores: Sequence[Score], arm: str) -> float:
     return sum(s.mse[arm] * s.pixels for s in scores)
-
-
-def _markdown(rows: Sequence[Mapping[str, object]]) -> list[str]:
-    lines = [rows[0].keys(), ['---'] * len(rows[0]), *(row.values() for row in rows)]
-    return [f'| {" | ".join(map(str, cells))} |' for cells in lines]
