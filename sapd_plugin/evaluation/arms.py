@@ -67,11 +67,10 @@ def arm_photos(
     files = match_names(name, _by_key(option, folder), list(clean.files), template)
     for key, path in files.items():
         found, expected = _size(path), clean.sizes[key]
-        cut = side_by_side and found[0] == expected[0] and found[1] > expected[1]
-        if found != expected and not cut and not scaled:
-            hint = ''
-            if found[0] == expected[0] and found[1] > expected[1]:
-                hint = " MMagic's test saves ground truth, input and restored image side by side: add --side-by-side."
+        wider = found[0] == expected[0] and found[1] > expected[1]
+        if found != expected and not scaled and not (wider and side_by_side):
+            hint = " MMagic's test saves ground truth, input and restored image side by side: add --side-by-side."
+            hint = hint if wider else ''
             raise SAPDError(
                 f'{name}: found {path} of {found[0]}x{found[1]}, expected {expected[0]}x{expected[1]} as '
                 f'{clean.files[key]}.{hint}'

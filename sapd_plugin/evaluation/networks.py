@@ -48,10 +48,10 @@ def build_network_from(framework: str, config: Path) -> nn.Module:
 
 
 def load_student(network: nn.Module, checkpoint: Path) -> nn.Module:
-    """Load a student's weights strictly, from a checkpoint of either framework, and return the network.
+    """Load a student's weights strictly into the network of its config, and return the network.
 
     Args:
-        network: the network of the config that the student was trained with.
+        network: in which the weights are replaced.
         checkpoint: BasicSR's ``net_g_*.pth`` (its EMA weights if it has them), MMagic's ``iter_*.pth`` (its generator),
             or a bare state dict.
 

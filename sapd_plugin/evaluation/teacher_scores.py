@@ -71,13 +71,7 @@ def psnr(mse: float) -> float:
 
 
 def region_kinds(labels: np.ndarray) -> np.ndarray:
-    """Return the kind of each pixel.
-
-    Args:
-        labels: (H,W) integers, 0 = no mask.
-
-    Returns:
-        (H,W) uint8, index into `KINDS`.
+    """Return the kind of each pixel of a label map, (H,W) uint8: an index into `KINDS`.
 
     >>> region_kinds(np.array([[1] * 4 + [0] * 4])).tolist()
     [[2, 2, 0, 0, 0, 0, 3, 3]]
