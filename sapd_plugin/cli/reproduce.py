@@ -137,10 +137,8 @@ def _settings(options: argparse.Namespace, tables: Sequence[Table]) -> Settings:
         if path is not None and not path.exists():
             raise SAPDError(f'--{flag.replace("_", "-")}: found no {path}.')
     segmenter = ['--segmenter', options.segmenter]
-    if options.sam_checkpoint is not None:
-        segmenter += ['--checkpoint', str(options.sam_checkpoint.resolve())]
-    if options.preset is not None:
-        segmenter += ['--preset', options.preset]
+    segmenter += ['--checkpoint', str(options.sam_checkpoint.resolve())] if options.sam_checkpoint else []
+    segmenter += ['--preset', options.preset] if options.preset is not None else []
     return Settings(
         root=options.output.resolve(),
         data=options.data.resolve(),

@@ -27,6 +27,8 @@ class Block:
 
 
 Source = Path | Block
+# Images and the fields of their names, by the values of those fields that pairs share.
+Groups = dict[tuple[str, ...], list[tuple[dict[str, str], Source]]]
 
 
 @dataclass(frozen=True)
@@ -127,11 +129,8 @@ def _scan(layout: Layout, source: Path) -> Scan:
     return scan
 
 
-def _group(
-    layout: Layout, pattern: Pattern, keys: list[str], source: Path, listed: set[Path] | None
-) -> dict[tuple[str, ...], list[tuple[dict[str, str], Source]]]:
-    """Return the images of a pattern with their fields, by the values of ``keys``."""
-    groups = defaultdict(list)
+def _group(layout: Layout, pattern: Pattern, keys: list[str], source: Path, listed: set[Path] | None) -> Groups:
+    groups: Groups = defaultdict(list)
     if layout.blocks:
         path = source / pattern.text
         scenes, blocks = blocks_header(path)[1][:2] if path.is_file() else (0, 0)

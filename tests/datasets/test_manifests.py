@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import doctest
+import re
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ from sapd_plugin.datasets import scan, sub_images
 from sapd_plugin.datasets.manifest import dataset_names, load_manifest, read_manifest
 from sapd_plugin.errors import SAPDError
 from tests.datasets import stand_ins
+from tests.photos import ROOT
 
 CASES = [
     pytest.param(name, split, layout, id=f'{name}-{split}-{layout}')
@@ -19,31 +21,15 @@ CASES = [
     for split, parts in load_manifest(name).splits.items()
     for layout in range(max(len(part.layouts) for part in parts))
 ]
-FOLDERS = {
-    'Rain13K': {'train', 'test/Test100', 'test/Rain100H', 'test/Rain100L', 'test/Test2800', 'test/Test1200'},
-    'Rain100L': {'train', 'test'},
-    'Rain100H': {'train', 'test'},
-    'Rain200L': {'train', 'test'},
-    'Rain200H': {'train', 'test'},
-    'GoPro': {'train', 'test'},
-    'HIDE': {'test'},
-    'RealBlur_J': {'test'},
-    'RealBlur_R': {'test'},
-    'SIDD': {'train', 'val'},
-    'DFWB': {'train'},
-    'BSD400': {'train'},
-    'BSD68': {'test'},
-    'CBSD68': {'test'},
-    'Kodak24': {'test'},
-    'McMaster': {'test'},
-    'Urban100': {'test'},
-}
-"""What configs and tables read."""
 
 
 def test_the_manifests_are_of_the_folders_that_configs_read() -> None:
     manifests = [load_manifest(name) for name in dataset_names()]
-    assert {manifest.folder: set(manifest.splits) for manifest in manifests} == FOLDERS
+    text = '\n'.join(path.read_text() for path in (ROOT / 'configs').rglob('*') if path.suffix in ('.yml', '.py'))
+    read = re.findall(r'\b([A-Z]\w+)/((?:train|test|val)(?:/[A-Z]\w+)?)', text)
+    folders = {manifest.folder for manifest in manifests}
+    expected = {(folder, split) for folder, split in read if folder in folders}
+    assert {(manifest.folder, split) for manifest in manifests for split in manifest.splits} == expected
     assert all(manifest.page.startswith('http') for manifest in manifests)
 
 

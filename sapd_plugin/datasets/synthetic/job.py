@@ -102,16 +102,16 @@ def make_pairs(
     dry_run: bool,
     suffix: str = '.png',
 ) -> None:
-    """Write ``folder/{input,target}/NAME`` and the parameters, as parameters.json and parameters.csv.
+    """Write ``{input,target}/NAME`` of a split, and the parameters as parameters.json and parameters.csv.
 
     Args:
         degradation: how photos are degraded.
         photos: folder of clean photos, PNG or JPG, searched with its sub-folders; or the photos by name.
         folder: of the split.
-        seed: another seed gives other parameters and other pixels.
+        seed: of all that is drawn, parameters and pixels.
         draws: pairs per photo.
         finish: what else to make.
-        dry_run: print what would be done, write nothing.
+        dry_run: whether to print what would be done and to write nothing.
         suffix: of the images: '.png', or '.bmp', which is larger but much faster to read.
 
     Raises:
