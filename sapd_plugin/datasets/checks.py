@@ -22,19 +22,12 @@ Shape = tuple[int, int, int]
 
 @dataclass
 class CheckedSplit:
-    """A split whose images are complete.
-
-    Attributes:
-        name: of the split.
-        scans: one per part.
-        entries: of all parts, sorted by name.
-        shapes: (H, W, channels) of each entry's target, by name.
-    """
+    """A split whose images are complete."""
 
     name: str
-    scans: list[Scan] = field(default_factory=list)
-    entries: list[Entry] = field(default_factory=list)
-    shapes: dict[str, Shape] = field(default_factory=dict)
+    scans: list[Scan] = field(default_factory=list)  # one per part
+    entries: list[Entry] = field(default_factory=list)  # of all parts, sorted by name
+    shapes: dict[str, Shape] = field(default_factory=dict)  # (H, W, channels) of each entry's target, by name
 
 
 def check_dataset(

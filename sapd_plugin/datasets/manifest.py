@@ -48,17 +48,11 @@ class Layout(Record, frozen=True):
 
 
 class Part(Record, frozen=True):
-    """A set of images with a known count; most splits have one part.
+    """A set of images with a known count; most splits have one part."""
 
-    Attributes:
-        count: the valid number of images, or several, the usual one first.
-        layouts: the known ones; the one that fits best is used.
-        prefix: put before the prepared names, if a split has several parts.
-    """
-
-    count: int | tuple[int, ...]
-    layouts: tuple[Layout, ...]
-    prefix: str = ''
+    count: int | tuple[int, ...]  # the valid number of images, or several, the usual one first
+    layouts: tuple[Layout, ...]  # the known ones; the one that fits best is used
+    prefix: str = ''  # put before the prepared names, if a split has several parts
 
     @property
     def counts(self) -> tuple[int, ...]:
@@ -67,37 +61,22 @@ class Part(Record, frozen=True):
 
 
 class SubImages(Record, frozen=True):
-    """Settings of the sub-images that images are cut into for training.
+    """Settings of the sub-images that images are cut into for training."""
 
-    Attributes:
-        size: side of a sub-image, pixels.
-        step: distance from one to the next, pixels.
-        above: an image with a side of at most this many pixels is kept whole.
-    """
-
-    size: int
-    step: int
-    above: int = 0
+    size: int  # side of a sub-image, pixels
+    step: int  # distance from one to the next, pixels
+    above: int = 0  # an image with a side of at most this many pixels is kept whole
 
 
 class Manifest(Record, frozen=True):
-    """A dataset.
+    """A dataset; the names of its splits are their folders below its own: train, test, val or test/NAME."""
 
-    Attributes:
-        folder: the folder of the prepared dataset, below the output folder.
-        title: the dataset and its paper.
-        page: where its authors publish it.
-        splits: the parts of ``train``, ``test``, ``val`` or ``test/NAME``: the split's folder below the dataset's.
-        notes: remarks on its counts and versions.
-        sub_images: the settings of its authors for the training split, or None.
-    """
-
-    folder: str
-    title: str
-    page: str
+    folder: str  # of the prepared dataset, below the output folder
+    title: str  # the dataset and its paper
+    page: str  # where its authors publish it
     splits: dict[str, tuple[Part, ...]]
-    notes: str = ''
-    sub_images: SubImages | None = None
+    notes: str = ''  # remarks on its counts and versions
+    sub_images: SubImages | None = None  # the settings of its authors for the training split
 
     @property
     def layouts(self) -> list[Layout]:

@@ -100,13 +100,13 @@ def finish_split(
     if finish.cut is not None:
         cuts = plan_cuts(placements, shapes, finish.cut)
         left = missing_cuts(cuts, folder, finish.cut)
-        count = sum(len(one.parts) for one in left)
-        total = sum(len(one.parts) for one in cuts)
+        count, total = (sum(map(len, some.values())) for some in (left, cuts))
         say(f'{label}: {total} sub-images of {finish.cut.size}, step {finish.cut.step}', count, workshop)
         if left and workshop is not None:
             cut_images(left, folder, finish.cut, workshop, finish.workers, f'{label}: sub-images')
-        used = _by_side([path for one in cuts for path, _ in one.parts])
-        used_shapes = {path.stem: (window[2], window[3], 3) for one in cuts for path, window in one.parts}
+        parts = [part for found in cuts.values() for part in found]
+        used = _by_side([path for path, _ in parts])
+        used_shapes = {path.stem: (window[2], window[3], 3) for path, window in parts}
         _write_meta(folder / 'meta_info_sub.txt', used['target'], used_shapes, workshop)
     if finish.lmdb:
         for images in used.values():

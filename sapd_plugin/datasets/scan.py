@@ -47,21 +47,14 @@ class Entry:
 
 @dataclass
 class Scan:
-    """The images that were found by a layout.
-
-    Attributes:
-        entries: pairs, or targets if there is no input; sorted by name.
-        inputs, targets: numbers of images found.
-        alone: files without a counterpart.
-        repeated: messages about files that would get the same name.
-    """
+    """The images that were found by a layout."""
 
     layout: Layout
-    entries: list[Entry] = field(default_factory=list)
-    inputs: int = 0
-    targets: int = 0
-    alone: list[Source] = field(default_factory=list)
-    repeated: list[str] = field(default_factory=list)
+    entries: list[Entry] = field(default_factory=list)  # pairs, or targets if there is no input; sorted by name
+    inputs: int = 0  # number of them
+    targets: int = 0  # number of them
+    alone: list[Source] = field(default_factory=list)  # without a counterpart
+    repeated: list[str] = field(default_factory=list)  # messages about files that would get the same name
 
     def describe(self) -> str:
         """Return the patterns that were searched, and how many files each found."""

@@ -47,8 +47,8 @@ def arm_photos(
     """Match the images of an arm with the clean ones.
 
     Args:
-        name: name of the arm, for messages.
-        folder: folder of its images, searched with its sub-folders.
+        name: of the arm, for messages.
+        folder: of its images, searched with its sub-folders.
         clean: the images to match.
         template: name of an image of the arm, without extension, from that of the clean one: '{}_stock' or
             '{0}/{0}_5000'. By default the same name, or the one ending that all images share: BasicSR's test

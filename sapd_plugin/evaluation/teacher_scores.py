@@ -39,21 +39,13 @@ GAINS = (('z', 'y'), ('z', 'z_shuffled'), ('z', 'z_empty'), ('y', 'stock'))
 
 @dataclass(frozen=True)
 class Score:
-    """Errors of one image at one kind of place.
-
-    Attributes:
-        image: name of the image.
-        kind: one of `KINDS`, or `WHOLE`.
-        pixels: number of pixels of the kind.
-        mse: mean squared error of each arm to the target, on the 0-255 scale, over pixels and channels.
-        to_teacher: root of the mean squared difference of y and z, on the same scale.
-    """
+    """Errors of one image at one kind of place, one of `KINDS` or `WHOLE`, on the 0-255 scale."""
 
     image: str
     kind: str
     pixels: int
-    mse: dict[str, float]
-    to_teacher: float
+    mse: dict[str, float]  # mean squared error of each arm to the target, over pixels and channels
+    to_teacher: float  # root of the mean squared difference of y and z
 
     def psnr(self, arm: str) -> float:
         """Return the PSNR in dB over the pixels of the kind."""

@@ -159,7 +159,7 @@ def _masks(trial: Trial) -> tuple[str, str]:
         images, store = trial.load_data()
     except Exception as error:
         absent = [f'{key}: found no folder {path}' for key, path in trial.folders().items() if not path.is_dir()]
-        if not absent:
+        if not absent or isinstance(error, SAPDError):
             raise
         raise SAPDError(f'{"; ".join(absent)}, expected the training images.') from error
     if store is None:

@@ -36,14 +36,10 @@ def pairs(tmp_path):
     return folder
 
 
-def command(pairs, *more, arms=('stock', 'sapd')):
+def run(pairs, *more, arms=('stock', 'sapd')):
     restored = [f'{arm}={pairs / arm}' for arm in arms]
     fixed = ['--clean', str(pairs / 'clean'), '--segmenter', 'felzenszwalb', '--output', str(pairs.parent / 'out')]
-    return [*fixed, '--restored', *restored, *more]
-
-
-def run(pairs, *more, **settings):
-    return evaluate_segmentation.main(command(pairs, *more, **settings))
+    return evaluate_segmentation.main([*fixed, '--restored', *restored, *more])
 
 
 def read_table(path, *index):
