@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -61,19 +62,12 @@ def prepare(
         for scan in result.scans:
             print(f'{manifest.folder}/{result.name}: {len(scan.entries)} images ({scan.describe()})')
     folder = output / manifest.folder
-
-    def make_all(workshop: Workshop | None) -> None:
+    with nullcontext() if dry_run else open_workshop(folder) as workshop:
         for result in checked:
             own = None
             if result.name.startswith('train'):
                 own = manifest.sub_images if cut is True else cut or None
             _prepare_split(result, folder / result.name, way, replace(finish, cut=own), workshop)
-
-    if dry_run:
-        make_all(None)
-        return
-    with open_workshop(folder) as workshop:
-        make_all(workshop)
 
 
 def _prepare_split(result: CheckedSplit, folder: Path, way: str, finish: Finish, workshop: Workshop | None) -> None:

@@ -26,7 +26,6 @@ Size = tuple[int, int]
 class Clean:
     """The clean images: files and sizes by key."""
 
-    folder: Path
     files: dict[str, Path]
     sizes: dict[str, Size]
 
@@ -38,7 +37,7 @@ class Clean:
             SAPDError: the folder holds no images, or a file that is not an image.
         """
         files = dict(list(_by_key(f'--{CLEAN}', folder).items())[:limit])
-        return cls(folder, files, {key: _size(path) for key, path in files.items()})
+        return cls(files, {key: _size(path) for key, path in files.items()})
 
 
 def arm_photos(

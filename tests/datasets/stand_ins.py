@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 import scipy.io
 
-from sapd_plugin.datasets.manifest import Layout, Part
+from sapd_plugin.datasets.manifest import Layout, Part, load_manifest
 
 SAMPLES = ('{}', 'GOPR0372_07_0{}', '000{}_x')
 """Values for a field, the first that its expression accepts."""
@@ -69,6 +69,13 @@ def make_split(root: Path, parts: tuple[Part, ...], layout: int, count: int) -> 
     """Write a split's stand-in, each part in its layout of that number (or its last)."""
     for part in parts:
         make_part(root, part.layouts[min(layout, len(part.layouts) - 1)], count)
+
+
+def gopro(folder: Path, count: int) -> list[str]:
+    """Write pairs of GoPro's training split to folder/source; return the command that prepares them in folder/out."""
+    make_split(folder / 'source', load_manifest('gopro').splits['train'], 0, count)
+    places = ['--source', str(folder / 'source'), '--output', str(folder / 'out')]
+    return ['gopro', *places, '--split', 'train', '--any-count']
 
 
 def tree(folder: Path) -> dict[str, bytes]:

@@ -7,6 +7,7 @@ import hashlib
 import io
 import json
 from collections.abc import Iterator, Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -133,24 +134,20 @@ def make_pairs(
     check_record(folder / 'parameters.json', record)
     left = [pair for pair in pairs if not all(path.exists() for path in files[pair.name])]
     what = f'{folder.parent.name}/{folder.name}: {len(pairs)} pairs with {degradation.name}'
-    if dry_run:
-        say(what, len(left), None)
-        finish_split(folder, placements, shapes, finish, None)
-        return
-    with open_workshop(folder.parent) as workshop:
+    with nullcontext() if dry_run else open_workshop(folder.parent) as workshop:
         say(what, len(left), workshop)
-        for side in ('input', 'target'):
-            (folder / side).mkdir(parents=True, exist_ok=True)
-        images = {pair.name: {'photo': pair.photo.name, **pair.parameters} for pair in pairs}
-        workshop.write_text(folder / 'parameters.json', json.dumps({**record, 'images': images}, indent=1) + '\n')
-        workshop.write_text(folder / 'parameters.csv', _table(images))
+        if workshop is not None:
+            for side in ('input', 'target'):
+                (folder / side).mkdir(parents=True, exist_ok=True)
+            images = {pair.name: {'photo': pair.photo.name, **pair.parameters} for pair in pairs}
+            workshop.write_text(folder / 'parameters.json', json.dumps({**record, 'images': images}, indent=1) + '\n')
+            workshop.write_text(folder / 'parameters.csv', _table(images))
 
-        def make(pair: Drawn) -> None:
-            photo, (degraded, clean) = read_image(pair.photo), files[pair.name]
-            workshop.write_image(clean, photo)
-            workshop.write_image(degraded, render(degradation, photo, pair.parameters))
+            def make(pair: Drawn) -> None:
+                photo, (degraded, clean) = read_image(pair.photo), files[pair.name]
+                workshop.write_image(clean, photo)
+                workshop.write_image(degraded, render(degradation, photo, pair.parameters))
 
-        if left:
             run_jobs(make, left, finish.workers, degradation.name)
         finish_split(folder, placements, shapes, finish, workshop)
 
