@@ -16,8 +16,7 @@ import argparse
 import difflib
 import importlib
 import os
-import sys
-from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 from sapd_plugin.cli.common import read_settings, run_command
@@ -27,24 +26,15 @@ from sapd_plugin.files import write_atomically
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments."""
-    parser.add_argument('config', help='BasicSR YAML or MMagic config of a stock training, or mmagic::NAME')
-    parser.add_argument('-o', '--output', type=Path, help='the new config (default: NAME_sapd beside CONFIG)')
-    parser.add_argument('--masks', required=True, metavar='STORE', help='mask store of the training images')
-    parser.add_argument(
-        '--losses', nargs='+', choices=('spd', 'sgr'), default=['spd', 'sgr'], help='default: both; sgr needs VGG-19'
-    )
-    parser.add_argument(
-        '--spf',
-        action='append',
-        default=[],
-        metavar='KEY=VALUE',
-        help='a key of network_spf: encoding, network.type, ...',
-    )
-    parser.add_argument('--base', default='', metavar='MODEL', help="model to train (default: the config's)")
-    parser.add_argument(
-        '--import', nargs='+', default=[], dest='imports', metavar='MODULE', help='register your own models'
-    )
-    parser.add_argument('--force', action='store_true', help='overwrite the output')
+    add = parser.add_argument
+    add('config', help='BasicSR YAML or MMagic config of a stock training, or mmagic::NAME')
+    add('-o', '--output', type=Path, help='the new config (default: NAME_sapd beside CONFIG)')
+    add('--masks', required=True, metavar='STORE', help='mask store of the training images')
+    add('--losses', nargs='+', choices=('spd', 'sgr'), default=['spd', 'sgr'], help='default: both; sgr needs VGG-19')
+    add('--spf', action='append', default=[], metavar='KEY=VALUE', help='a key of network_spf: encoding, network.type')
+    add('--base', default='', metavar='MODEL', help="model to train (default: the config's)")
+    add('--import', nargs='+', default=[], dest='imports', metavar='MODULE', help='register your own models')
+    add('--force', action='store_true', help='overwrite the output')
 
 
 def run(options: argparse.Namespace) -> None:
@@ -82,10 +72,4 @@ def run(options: argparse.Namespace) -> None:
     print(*shown, '', f'written: {output}', f'next: sapd check {output}', sep='\n')
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command and return its exit status."""
-    return run_command('add', __doc__, add_arguments, run, arguments, interrupted='Interrupted.')
-
-
-if __name__ == '__main__':
-    sys.exit(main())
+main = partial(run_command, 'add', __doc__, add_arguments, run, interrupted='Interrupted.')

@@ -14,9 +14,8 @@ from __future__ import annotations
 
 import argparse
 import importlib
-import sys
 import warnings
-from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 from sapd_plugin.cli.common import DONE, FINDING, check_counts, run_command
@@ -25,15 +24,12 @@ from sapd_plugin.compat import alias_functional_tensor
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments."""
-    parser.add_argument('config', type=Path, help='BasicSR YAML or MMagic config')
-    parser.add_argument('--steps', type=int, default=3, metavar='N', help='steps to time, each of them (default: 3)')
-    parser.add_argument('--no-timing', action='store_true', help='run one step each, and time none')
-    parser.add_argument(
-        '--batch', type=int, metavar='N', help="images per step (default: the config's on a GPU, else 1)"
-    )
-    parser.add_argument(
-        '--import', nargs='+', default=[], dest='imports', metavar='MODULE', help='register your own models'
-    )
+    add = parser.add_argument
+    add('config', type=Path, help='BasicSR YAML or MMagic config')
+    add('--steps', type=int, default=3, metavar='N', help='steps to time, each of them (default: 3)')
+    add('--no-timing', action='store_true', help='run one step each, and time none')
+    add('--batch', type=int, metavar='N', help="images per step (default: the config's on a GPU, else 1)")
+    add('--import', nargs='+', default=[], dest='imports', metavar='MODULE', help='register your own models')
 
 
 def run(options: argparse.Namespace) -> int:
@@ -54,10 +50,4 @@ def run(options: argparse.Namespace) -> int:
     return status
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command and return its exit status."""
-    return run_command('check', __doc__, add_arguments, run, arguments, interrupted='Interrupted.')
-
-
-if __name__ == '__main__':
-    sys.exit(main())
+main = partial(run_command, 'check', __doc__, add_arguments, run, interrupted='Interrupted.')

@@ -28,25 +28,15 @@ def run_command(
     doc: str | None,
     add_arguments: Callable[[argparse.ArgumentParser], None],
     run: Callable[[argparse.Namespace], int | None],
-    arguments: Sequence[str] | None,
+    arguments: Sequence[str] | None = None,
     interrupted: str = RESUMABLE,
 ) -> int:
-    """Parse the command line of one command, run it, and return its exit status.
+    """Parse the command line of ``sapd NAME``, run the command, and return its exit status.
 
-    Args:
-        name: the command's name after ``sapd``.
-        doc: the command's help text.
-        add_arguments: declares its arguments.
-        run: does the work; returns an exit status, None for `DONE`.
-        arguments: the command line; None for that of this process.
-        interrupted: what to print after Ctrl-C or SIGTERM.
+    ``doc`` is its help text. ``run`` returns a status, None for `DONE`. ``interrupted`` is printed after Ctrl-C.
     """
-    parser = argparse.ArgumentParser(
-        prog=f'sapd {name}',
-        description=doc,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
-    )
+    form = argparse.RawDescriptionHelpFormatter
+    parser = argparse.ArgumentParser(f'sapd {name}', description=doc, formatter_class=form, allow_abbrev=False)
     add_arguments(parser)
     options = parser.parse_args(arguments)
     return exit_status(lambda: run(options), interrupted)
@@ -130,10 +120,9 @@ def read_settings(option: str, items: Sequence[str]) -> dict[str, Any]:
         key, equals, value = item.partition('=')
         if not equals:
             raise SAPDError(f'{option}: found {item!r}, expected KEY=VALUE.')
-        try:
+        settings[key] = value
+        with contextlib.suppress(ValueError):
             settings[key] = json.loads(value)
-        except ValueError:
-            settings[key] = value
     return settings
 
 
@@ -153,13 +142,7 @@ def add_segmenter_options(parser: argparse.ArgumentParser) -> None:
 def choose_device(options: argparse.Namespace, rank: Rank, shared: bool = False) -> str | None:
     """Return the named device, else a GPU where torch finds one; each rank of a machine gets its own.
 
-    Args:
-        options: with those of `add_segmenter_options`.
-        rank: of this process.
-        shared: whether the command uses the device for more than the segmenter.
-
-    Returns:
-        The device, or None where nothing needs one.
+    ``shared`` says that the command uses the device for more than the segmenter. None where nothing needs a device.
     """
     if options.device is None and not shared and not _takes_device(options.segmenter):
         return None
@@ -180,10 +163,8 @@ def build_from_options(options: argparse.Namespace, device: str | None, shared: 
     from sapd_plugin.priors.segmenters import build_segmenter
 
     settings = read_settings('--set', options.settings)
-    if options.checkpoint is not None:
-        settings['checkpoint'] = str(options.checkpoint)
-    if options.preset is not None:
-        settings['preset'] = options.preset
+    given = {'checkpoint': options.checkpoint and str(options.checkpoint), 'preset': options.preset}
+    settings |= {key: value for key, value in given.items() if value is not None}
     # A segmenter without a device refuses --device, unless that is for something else.
     if _takes_device(options.segmenter) or (options.device is not None and not shared):
         settings.setdefault('device', device)

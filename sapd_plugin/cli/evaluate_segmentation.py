@@ -18,8 +18,7 @@ Exit status: 0 done, 2 a mistake in the command, 130 interrupted; rerun the same
 from __future__ import annotations
 
 import argparse
-import sys
-from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 from sapd_plugin.cli.common import (
@@ -43,24 +42,19 @@ from sapd_plugin.priors.inspection.overlays import write_png
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments."""
-    parser.add_argument('--clean', type=Path, required=True, help='folder of the clean images')
-    parser.add_argument(
-        '--restored',
-        nargs='+',
-        required=True,
-        metavar='ARM=DIR',
-        help='folders of restored images; the first is the baseline',
+    add = parser.add_argument
+    add('--clean', type=Path, required=True, help='folder of the clean images')
+    add(
+        '--restored', nargs='+', required=True, metavar='ARM=DIR', help='folders of restored images, the baseline first'
     )
-    parser.add_argument('--degraded', type=Path, help='folder of the degraded images, as another arm')
-    parser.add_argument('--human', type=Path, help='folder of human annotations, BSDS .mat files')
-    parser.add_argument('--human-set', help='the set to use if its index.csv names several')
-    parser.add_argument(
-        '--name-template', nargs='+', default=[], metavar='ARM=TEMPLATE', help="names of an arm's images, '{}_stock'"
-    )
-    parser.add_argument('--side-by-side', action='store_true', help='take the right end of wider pictures')
-    parser.add_argument('--limit', type=int, metavar='N', help='only the first N images by name')
-    parser.add_argument('--output', type=Path, required=True, help='folder for the results; resumed if unfinished')
-    parser.add_argument('--sheet', type=int, default=4, metavar='N', help='images on the contact sheet (default: 4)')
+    add('--degraded', type=Path, help='folder of the degraded images, as another arm')
+    add('--human', type=Path, help='folder of human annotations, BSDS .mat files')
+    add('--human-set', help='the set to use if its index.csv names several')
+    add('--name-template', nargs='+', default=[], metavar='ARM=TEMPLATE', help="names of an arm's images, '{}_stock'")
+    add('--side-by-side', action='store_true', help='take the right end of wider pictures')
+    add('--limit', type=int, metavar='N', help='only the first N images by name')
+    add('--output', type=Path, required=True, help='folder for the results; resumed if unfinished')
+    add('--sheet', type=int, default=4, metavar='N', help='images on the contact sheet (default: 4)')
     add_segmenter_options(parser)
 
 
@@ -112,10 +106,4 @@ def run(options: argparse.Namespace) -> None:
     print(f'\n{table}\n\nresults: {options.output}')
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command and return its exit status."""
-    return run_command('evaluate-segmentation', __doc__, add_arguments, run, arguments)
-
-
-if __name__ == '__main__':
-    sys.exit(main())
+main = partial(run_command, 'evaluate-segmentation', __doc__, add_arguments, run)

@@ -16,8 +16,8 @@ is most better than y, and where it is most worse). Exit status: 0 done, 2 a mis
 from __future__ import annotations
 
 import argparse
-import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 
 import cv2
@@ -70,7 +70,7 @@ def find_pairs(folder: Path, limit: int | None) -> dict[str, tuple[Path, Path]]:
 
 
 def evaluate(options: argparse.Namespace) -> tuple[list[Score], Extremes]:
-    """Check everything, then go through the images."""
+    """Check everything, then restore and score each image."""
     check_counts(options, patch=8, limit=2)  # masks are exchanged between two images at least
     pairs, store = find_pairs(options.pairs, options.limit), MaskStore(options.masks)
     keys = {key: template_key(key, options.mask_template) for key in pairs}
@@ -84,21 +84,7 @@ def evaluate(options: argparse.Namespace) -> tuple[list[Score], Extremes]:
     teacher = Teacher(*find_run(options.run, options.config), options.reference, options.device)
     options.output.mkdir(parents=True, exist_ok=True)
     scores, extremes = [], Extremes()
-    for key, restored, target, labels in restored_images(pairs, keys, store, shuffled, teacher, options.patch):
-        scores += score(key, restored, target, labels)
-        extremes.look(key, restored, target, labels)
-    return scores, extremes
-
-
-def restored_images(
-    pairs: dict[str, tuple[Path, Path]],
-    keys: dict[str, str],
-    store: MaskStore,
-    shuffled: ShuffledMasks,
-    teacher: Teacher,
-    patch: int | None,
-) -> Iterator[tuple[str, dict[str, np.ndarray], np.ndarray, np.ndarray]]:
-    """Yield each image's name, what is restored of it, its target (both (H,W,3) float in 0..1) and its label map."""
+    patch = options.patch
     for key, (degraded, clean) in tqdm(pairs.items(), 'images', unit='image', mininterval=0.5):
         image, target = read_image(degraded), read_image(clean)
         labels = store.record(keys[key]).labels()
@@ -121,7 +107,10 @@ def restored_images(
         if image.shape != target.shape:
             # Super-resolution: what one would see without a network.
             image = cv2.resize(image, target.shape[1::-1], interpolation=cv2.INTER_CUBIC)
-        yield key, {'input': image / 255.0, **restored}, target / 255.0, labels
+        restored = {'input': image / 255.0, **restored}
+        scores += score(key, restored, target / 255.0, labels)
+        extremes.look(key, restored, target / 255.0, labels)
+    return scores, extremes
 
 
 def in_tiles(teacher: Teacher, image: np.ndarray, masks: Mapping[str, np.ndarray], patch: int) -> dict[str, np.ndarray]:
@@ -146,10 +135,4 @@ def run(options: argparse.Namespace) -> None:
     print(f'\n{text}\n\nresults: {options.output}')
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command and return its exit status."""
-    return run_command('evaluate-teacher', __doc__, add_arguments, run, arguments, interrupted='Interrupted.')
-
-
-if __name__ == '__main__':
-    sys.exit(main())
+main = partial(run_command, 'evaluate-teacher', __doc__, add_arguments, run, interrupted='Interrupted.')

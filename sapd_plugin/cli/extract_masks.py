@@ -16,7 +16,7 @@ import argparse
 import importlib
 import os
 import sys
-from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 from sapd_plugin.cli.common import (
@@ -45,20 +45,21 @@ RESTORERS = {
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments."""
-    parser.add_argument('--images', type=Path, required=True, help='folder, LMDB, or text file with one path per line')
-    parser.add_argument('--root', type=Path, help="folder that a list's paths are relative to")
-    parser.add_argument('--output', type=Path, required=True, help='folder of the mask store; resumed if unfinished')
+    add = parser.add_argument
+    add('--images', type=Path, required=True, help='folder, LMDB, or text file with one path per line')
+    add('--root', type=Path, help="folder that a list's paths are relative to")
+    add('--output', type=Path, required=True, help='folder of the mask store; resumed if unfinished')
     add_segmenter_options(parser)
-    parser.add_argument(
+    add(
         '--restored-by',
         nargs=2,
         type=Path,
         metavar=('CONFIG', 'CHECKPOINT'),
         help='segment what this student restores from the images: its BasicSR YAML or MMagic config, and its weights',
     )
-    parser.add_argument('--source', help='kind of images, recorded in the store: restored, clean, ...')
-    parser.add_argument('--shard', metavar='I/N', help="do part I (from 0) of N, into shard I; or 'slurm'")
-    parser.add_argument('--overlays', type=int, default=0, metavar='N', help='write N pictures to STORE/overlays')
+    add('--source', help='kind of images, recorded in the store: restored, clean, ...')
+    add('--shard', metavar='I/N', help="do part I (from 0) of N, into shard I; or 'slurm'")
+    add('--overlays', type=int, default=0, metavar='N', help='write N pictures to STORE/overlays')
 
 
 def build_restorer(options: argparse.Namespace, device: str | None) -> Restorer | None:
@@ -107,10 +108,7 @@ def run(options: argparse.Namespace) -> int:
     return report.exit_status
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command and return its exit status."""
-    return run_command('extract-masks', __doc__, add_arguments, run, arguments)
-
+main = partial(run_command, 'extract-masks', __doc__, add_arguments, run)
 
 if __name__ == '__main__':
     sys.exit(main())

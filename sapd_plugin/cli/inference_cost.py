@@ -16,6 +16,7 @@ import argparse
 import json
 import sys
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -24,14 +25,16 @@ from sapd_plugin.cli.common import check_counts, run_command
 from sapd_plugin.errors import SAPDError
 from sapd_plugin.evaluation.cost import Cost, compare
 from sapd_plugin.evaluation.networks import FRAMEWORKS, build_network_from, load_student
+from sapd_plugin.evaluation.statistics import markdown_table
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments."""
-    parser.add_argument('config', type=Path, help='BasicSR YAML or MMagic config, of a training or a test')
-    parser.add_argument('checkpoints', type=Path, nargs='*', metavar='CHECKPOINT', help="students' weights")
-    parser.add_argument('--framework', required=True, choices=FRAMEWORKS)
-    parser.add_argument(
+    add = parser.add_argument
+    add('config', type=Path, help='BasicSR YAML or MMagic config, of a training or a test')
+    add('checkpoints', type=Path, nargs='*', metavar='CHECKPOINT', help="students' weights")
+    add('--framework', required=True, choices=FRAMEWORKS)
+    add(
         '--size',
         type=int,
         nargs=2,
@@ -40,12 +43,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar=('HEIGHT', 'WIDTH'),
         help='of the degraded image (default: 256 256); repeat it for more sizes',
     )
-    parser.add_argument('--channels', type=int, default=3, help='of the image (default: 3)')
-    parser.add_argument('--device', default='cpu', help='cpu (default), cuda, cuda:1, ...')
-    parser.add_argument('--threads', type=int, help="of torch on the CPU (default: torch's own)")
-    parser.add_argument('--repeats', type=int, default=5, help='runs per median (default: 5)')
-    parser.add_argument('--no-memory', action='store_true', help='do not measure peak memory')
-    parser.add_argument('--json', action='store_true', help='print JSON instead of the table')
+    add('--channels', type=int, default=3, help='of the image (default: 3)')
+    add('--device', default='cpu', help='cpu (default), cuda, cuda:1, ...')
+    add('--threads', type=int, help="of torch on the CPU (default: torch's own)")
+    add('--repeats', type=int, default=5, help='runs per median (default: 5)')
+    add('--no-memory', action='store_true', help='do not measure peak memory')
+    add('--json', action='store_true', help='print JSON instead of the table')
 
 
 def measure(options: argparse.Namespace) -> list[tuple[str, Cost]]:
@@ -74,17 +77,12 @@ def measure(options: argparse.Namespace) -> list[tuple[str, Cost]]:
 
 def table(rows: Sequence[tuple[str, Cost]]) -> str:
     """Format the rows as Markdown."""
-    lines = [
-        '| network | input | parameters | MACs (G) | time (ms) | peak memory (MB) |',
-        '| --- | --- | --- | --- | --- | --- |',
-    ]
+    cells = []
     for name, cost in rows:
-        height, width = cost.shape[-2:]
-        memory = '-' if cost.memory is None else f'{cost.memory / 2**20:.0f}'
-        lines.append(
-            f'| {name} | {height}x{width} | {cost.parameters:,} | {cost.macs / 1e9:.3f} | {cost.milliseconds:.1f} '
-            f'| {memory} |'
-        )
+        size, memory = '{}x{}'.format(*cost.shape[-2:]), '-' if cost.memory is None else f'{cost.memory / 2**20:.0f}'
+        numbers = f'{cost.parameters:,}', f'{cost.macs / 1e9:.3f}', f'{cost.milliseconds:.1f}'
+        cells.append([name, size, *numbers, memory])
+    lines = markdown_table(['network', 'input', 'parameters', 'MACs (G)', 'time (ms)', 'peak memory (MB)'], cells)
     cost = rows[0][1]
     where = f'{cost.device}, {cost.threads} threads' if cost.device == 'cpu' else cost.device
     return '\n'.join([*lines, '', f'{where}; torch {torch.__version__}; memory above network and input, on GPUs only'])
@@ -99,10 +97,7 @@ def run(options: argparse.Namespace) -> None:
         print(table(rows))
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command and return its exit status."""
-    return run_command('inference-cost', __doc__, add_arguments, run, arguments, interrupted='Interrupted.')
-
+main = partial(run_command, 'inference-cost', __doc__, add_arguments, run, interrupted='Interrupted.')
 
 if __name__ == '__main__':
     sys.exit(main())

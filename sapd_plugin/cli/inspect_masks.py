@@ -12,7 +12,8 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 from tqdm import tqdm
@@ -28,21 +29,18 @@ from sapd_plugin.priors.store.keys import template_key
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments."""
-    parser.add_argument('store', type=Path, help='folder that sapd extract-masks wrote')
-    parser.add_argument('--against', type=Path, help='list the images of a folder, list or LMDB without a mask')
-    parser.add_argument('--mask-filename-tmpl', default='{}', help="as in training, if names differ: '{}_restored'")
-    parser.add_argument(
-        '--overlays', nargs='+', default=[], metavar='N|KEY', help='pictures of N random masks or of these'
-    )
-    parser.add_argument(
-        '--contact-sheet', type=Path, metavar='FILE', help='one picture of many masks (of --overlays or 24)'
-    )
-    parser.add_argument('--images', type=Path, help='images below the masks in pictures; default: those of --against')
-    parser.add_argument('--root', type=Path, help="folder that a list's paths are relative to")
-    parser.add_argument('--output', type=Path, help='folder for the overlays (default: STORE/overlays)')
-    parser.add_argument('--seed', type=int, default=0, help='of the random choice')
-    parser.add_argument('--compare', type=Path, metavar='OTHER', help='match the regions with those of another store')
-    parser.add_argument('--json', action='store_true', help='print JSON, complete')
+    add = parser.add_argument
+    add('store', type=Path, help='folder that sapd extract-masks wrote')
+    add('--against', type=Path, help='list the images of a folder, list or LMDB without a mask')
+    add('--mask-filename-tmpl', default='{}', help="as in training, if names differ: '{}_restored'")
+    add('--overlays', nargs='+', default=[], metavar='N|KEY', help='pictures of N random masks or of these')
+    add('--contact-sheet', type=Path, metavar='FILE', help='one picture of many masks (of --overlays or 24)')
+    add('--images', type=Path, help='images below the masks in pictures; default: those of --against')
+    add('--root', type=Path, help="folder that a list's paths are relative to")
+    add('--output', type=Path, help='folder for the overlays (default: STORE/overlays)')
+    add('--seed', type=int, default=0, help='of the random choice')
+    add('--compare', type=Path, metavar='OTHER', help='match the regions with those of another store')
+    add('--json', action='store_true', help='print JSON, complete')
 
 
 def run(options: argparse.Namespace) -> int:
@@ -96,10 +94,4 @@ def bar(title: str) -> Callable[[int, int], None]:
     return show
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command and return its exit status."""
-    return run_command('inspect-masks', __doc__, add_arguments, run, arguments, interrupted='Interrupted.')
-
-
-if __name__ == '__main__':
-    sys.exit(main())
+main = partial(run_command, 'inspect-masks', __doc__, add_arguments, run, interrupted='Interrupted.')

@@ -14,8 +14,8 @@ from __future__ import annotations
 
 import argparse
 import os
-import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -82,9 +82,9 @@ def show_datasets() -> None:
     for name in dataset_names():
         manifest = load_manifest(name)
         print(f'{name}: {manifest.title}\n    {manifest.page}')
-        for split in manifest.splits.values():
-            counts = ' + '.join(part.prefix + ' or '.join(map(str, part.counts)) for part in split.parts)
-            print(f'    {manifest.folder}/{split.name}: {counts} {"pairs" if split.paired else "images"}')
+        for split, parts in manifest.splits.items():
+            counts = ' + '.join(part.prefix + ' or '.join(map(str, part.counts)) for part in parts)
+            print(f'    {manifest.folder}/{split}: {counts} {"pairs" if manifest.paired else "images"}')
 
 
 def read_cut(options: argparse.Namespace) -> SubImages | bool:
@@ -152,10 +152,4 @@ def run(options: argparse.Namespace) -> None:
     )
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command and return its exit status."""
-    return run_command('prepare-dataset', __doc__, add_arguments, run, arguments)
-
-
-if __name__ == '__main__':
-    sys.exit(main())
+main = partial(run_command, 'prepare-dataset', __doc__, add_arguments, run)

@@ -9,13 +9,11 @@ Results: table.md and picture.png in the output folder.
 from __future__ import annotations
 
 import argparse
-import sys
 import time
-from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
-from sapd_plugin.cli.common import run_command
-from sapd_plugin.errors import check_count
+from sapd_plugin.cli.common import check_counts, run_command
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -46,7 +44,7 @@ def run(options: argparse.Namespace) -> None:
     from sapd_plugin.priors.segmenters import build_segmenter, find_sam_checkpoint
 
     begun, output = time.perf_counter(), options.output.resolve()
-    check_count('--iterations', options.iterations)
+    check_counts(options, iterations=1)
     vgg, sam = find_vgg(options.vgg_checkpoint), find_sam_checkpoint(options.sam_checkpoint)
     print(make_pairs(output / 'datasets/quickstart', options.data, options.seed))
     print(f'segmenter: {"felzenszwalb, no SAM weights found (--sam-checkpoint)" if sam is None else f"SAM, {sam}"}')
@@ -83,10 +81,4 @@ def run(options: argparse.Namespace) -> None:
     print(f'done in {time.perf_counter() - begun:.0f} s')
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command and return its exit status."""
-    return run_command('quickstart', __doc__, add_arguments, run, arguments)
-
-
-if __name__ == '__main__':
-    sys.exit(main())
+main = partial(run_command, 'quickstart', __doc__, add_arguments, run)

@@ -15,12 +15,12 @@ Exit status: 0 done, 2 a mistake in the command, the data or a config, 130 inter
 from __future__ import annotations
 
 import argparse
-import sys
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
-from sapd_plugin.cli.common import run_command
-from sapd_plugin.errors import SAPDError, check_choice, check_count
+from sapd_plugin.cli.common import check_counts, run_command
+from sapd_plugin.errors import SAPDError, check_choice
 from sapd_plugin.experiments.catalogue import Catalogue, Cell, read_catalogue, select_cells
 from sapd_plugin.experiments.definitions import FRAMEWORKS, MASK_SOURCES, Table
 from sapd_plugin.experiments.framework import Launch, load_framework
@@ -131,18 +131,14 @@ def _settings(options: argparse.Namespace, tables: Sequence[Table]) -> Settings:
     for table in tables:
         for test in options.tests:
             check_choice('--tests', test, table.tests)
-    for flag in ('gpus', 'iterations', 'batch'):
-        if getattr(options, flag) is not None:
-            check_count(f'--{flag}', getattr(options, flag))
+    check_counts(options, gpus=1, iterations=1, batch=1)
     for flag in ('masks', 'sam_checkpoint', 'vgg_checkpoint'):
         path = getattr(options, flag)
         if path is not None and not path.exists():
             raise SAPDError(f'--{flag.replace("_", "-")}: found no {path}.')
     segmenter = ['--segmenter', options.segmenter]
-    if options.sam_checkpoint is not None:
-        segmenter += ['--checkpoint', str(options.sam_checkpoint.resolve())]
-    if options.preset is not None:
-        segmenter += ['--preset', options.preset]
+    segmenter += ['--checkpoint', str(options.sam_checkpoint.resolve())] if options.sam_checkpoint else []
+    segmenter += ['--preset', options.preset] if options.preset is not None else []
     return Settings(
         root=options.output.resolve(),
         data=options.data.resolve(),
@@ -160,10 +156,4 @@ def _settings(options: argparse.Namespace, tables: Sequence[Table]) -> Settings:
     )
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command and return its exit status."""
-    return run_command('reproduce', __doc__, add_arguments, run, arguments)
-
-
-if __name__ == '__main__':
-    sys.exit(main())
+main = partial(run_command, 'reproduce', __doc__, add_arguments, run)

@@ -10,8 +10,7 @@ from __future__ import annotations
 
 import argparse
 import os
-import sys
-from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -50,10 +49,4 @@ def run(options: argparse.Namespace) -> int:
     return status
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command and return its exit status."""
-    return run_command('weights', __doc__, add_arguments, run, arguments, interrupted='Interrupted.')
-
-
-if __name__ == '__main__':
-    sys.exit(main())
+main = partial(run_command, 'weights', __doc__, add_arguments, run, interrupted='Interrupted.')

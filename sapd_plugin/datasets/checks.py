@@ -10,7 +10,7 @@ from pathlib import Path
 from PIL import Image
 
 from sapd_plugin.datasets.files import run_jobs
-from sapd_plugin.datasets.manifest import Manifest, Part, Split
+from sapd_plugin.datasets.manifest import Manifest, Part
 from sapd_plugin.datasets.scan import Block, Entry, Scan, Source, blocks_header, scan_part
 from sapd_plugin.errors import SAPDError
 from sapd_plugin.files import digest, image_size
@@ -22,19 +22,12 @@ Shape = tuple[int, int, int]
 
 @dataclass
 class CheckedSplit:
-    """A split whose images are complete.
+    """A split whose images are complete."""
 
-    Attributes:
-        split: as in the manifest.
-        scans: one per part.
-        entries: of all parts, sorted by name.
-        shapes: (H, W, channels) of each entry's target, by name.
-    """
-
-    split: Split
-    scans: list[Scan] = field(default_factory=list)
-    entries: list[Entry] = field(default_factory=list)
-    shapes: dict[str, Shape] = field(default_factory=dict)
+    name: str
+    scans: list[Scan] = field(default_factory=list)  # one per part
+    entries: list[Entry] = field(default_factory=list)  # of all parts, sorted by name
+    shapes: dict[str, Shape] = field(default_factory=dict)  # (H, W, channels) of each entry's target, by name
 
 
 def check_dataset(
@@ -46,8 +39,8 @@ def check_dataset(
         manifest: the dataset.
         splits: names of the splits wanted.
         source: the downloaded folder.
-        any_count: accept a part of the dataset.
-        verify: decode every image and find duplicates, instead of reading the headers alone.
+        any_count: whether to accept a part of the dataset.
+        verify: whether to decode every image and find duplicates, instead of reading the headers alone.
         workers: number of threads.
 
     Raises:
@@ -58,8 +51,8 @@ def check_dataset(
     problems: list[str] = []
     checked = []
     for name in splits:
-        result = CheckedSplit(manifest.splits[name])
-        for part in result.split.parts:
+        result = CheckedSplit(name)
+        for part in manifest.splits[name]:
             scan = scan_part(part, source, only=len(splits) == 1)
             where = f'{name}/{part.prefix[:-1]}' if part.prefix else name
             problems += _problems(where, part, scan, source, any_count)
@@ -70,8 +63,8 @@ def check_dataset(
     for result in checked:
         problems += _read_shapes(result, verify, workers)
     if problems:
-        missing = [result.split.name for result in checked if not result.entries]
-        complete = [result.split.name for result in checked if result.entries]
+        missing = [result.name for result in checked if not result.entries]
+        complete = [result.name for result in checked if result.entries]
         hint = f'\n--split {" ".join(complete)} prepares the complete ones.' if missing and complete else ''
         lines = '\n'.join(f'- {problem}' for problem in problems)
         raise SAPDError(
@@ -91,7 +84,9 @@ def _problems(where: str, part: Part, scan: Scan, source: Path, any_count: bool)
         return [f'{where}: found no image, expected {counts} in one of: {known}. {source} holds {some(inside)}.']
     problems = []
     if scan.alone:
-        problems.append(f'{where}: without a counterpart: {some(relative(scan.alone, source))} (in {scan.describe()}).')
+        paths = [file.path if isinstance(file, Block) else file for file in scan.alone]
+        alone = dict.fromkeys(path.relative_to(source) for path in paths)
+        problems.append(f'{where}: without a counterpart: {some(alone)} (in {scan.describe()}).')
     if scan.repeated:
         problems.append(f'{where}: two files for one image: {some(scan.repeated)}.')
     found = len(scan.entries)
@@ -115,7 +110,7 @@ def _read_shapes(result: CheckedSplit, verify: bool, workers: int) -> list[str]:
                 unreadable.append(str(error))
         return shapes, unreadable, checksum
 
-    name = result.split.name
+    name = result.name
     label = f'{name}: decoding' if verify else f'{name}: reading headers'
     readings = run_jobs(read, result.entries, workers, label)
     problems: list[str] = []
@@ -163,8 +158,3 @@ def some(names: Iterable[object]) -> str:
     texts = [str(name) for name in names]
     more = f' and {len(texts) - SHOWN} more' if len(texts) > SHOWN else ''
     return (', '.join(texts[:SHOWN]) or 'nothing') + more
-
-
-def relative(paths: Iterable[Path], root: Path) -> list[str]:
-    """Return paths relative to a folder, as text."""
-    return [str(path.relative_to(root)) for path in paths]

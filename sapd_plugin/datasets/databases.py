@@ -64,14 +64,7 @@ def lmdb_maker() -> Any:
 
 
 def make_database(database: Path, images: Sequence[Path], shapes: Mapping[str, Shape], workshop: Workshop) -> None:
-    """Write images to an LMDB, which appears once it is complete.
-
-    Args:
-        database: the folder of the LMDB, ``*.lmdb``.
-        images: the files.
-        shapes: (H, W, channels) by name without suffix, for meta_info.txt.
-        workshop: the folder in which it is made.
-    """
+    """Write images to an LMDB folder, which appears once it is complete; ``shapes`` go to its meta_info.txt."""
     # Each record takes whole pages; the maker's own estimate, ten times the first image, is at times too small.
     room = sum(os.path.getsize(image) + 2 * _PAGE for image in images) * 5 // 4 + (1 << 26)
     temporary = workshop.path(database.name)

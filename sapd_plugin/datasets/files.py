@@ -84,8 +84,8 @@ def open_workshop(dataset: Path) -> Iterator[Workshop]:
 
 
 def run_jobs(function: Callable[[Job], Result], jobs: Sequence[Job], workers: int, label: str) -> list[Result]:
-    """Call ``function(job)`` for each job on a pool of threads, and return the results in the order of the jobs.
+    """Call ``function(job)`` for each job on a pool of threads; the first error stops the rest.
 
-    Threads suffice, because decoding and encoding images releases the GIL. The first error stops the rest.
+    Threads suffice, because decoding and encoding images releases the GIL.
     """
     return thread_map(function, jobs, max_workers=workers, desc=label, unit='image', disable=not jobs)

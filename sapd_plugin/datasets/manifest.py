@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 
 import msgspec
 
 from sapd_plugin.datasets.patterns import Pattern
 from sapd_plugin.errors import SAPDError, check_choice
-from sapd_plugin.structs import Record, convert, read_struct
+from sapd_plugin.structs import Record, read_struct
 
 FOLDER = Path(__file__).parent / 'manifests'
 
@@ -49,107 +47,46 @@ class Layout(Record, frozen=True):
         return None if self.input_path is None else Pattern(self.input_path)
 
 
-@dataclass(frozen=True)
-class Part:
-    """A set of images with a known count; most splits have one part.
+class Part(Record, frozen=True):
+    """A set of images with a known count; most splits have one part."""
 
-    Attributes:
-        prefix: put before the prepared names, if a split has several parts.
-        counts: the valid numbers of images, the usual one first.
-        layouts: the known ones; the one that fits best is used.
-    """
+    count: int | tuple[int, ...]  # the valid number of images, or several, the usual one first
+    layouts: tuple[Layout, ...]  # the known ones; the one that fits best is used
+    prefix: str = ''  # put before the prepared names, if a split has several parts
 
-    prefix: str
-    counts: tuple[int, ...]
-    layouts: tuple[Layout, ...]
+    @property
+    def counts(self) -> tuple[int, ...]:
+        """The valid numbers of images, the usual one first."""
+        return (self.count,) if isinstance(self.count, int) else self.count
 
 
 class SubImages(Record, frozen=True):
-    """Settings of the sub-images that images are cut into for training.
+    """Settings of the sub-images that images are cut into for training."""
 
-    Attributes:
-        size: side of a sub-image, pixels.
-        step: distance from one to the next, pixels.
-        above: an image with a side of at most this many pixels is kept whole.
-    """
-
-    size: int
-    step: int
-    above: int = 0
+    size: int  # side of a sub-image, pixels
+    step: int  # distance from one to the next, pixels
+    above: int = 0  # an image with a side of at most this many pixels is kept whole
 
 
-@dataclass(frozen=True)
-class Split:
-    """One split of a dataset.
+class Manifest(Record, frozen=True):
+    """A dataset; the names of its splits are their folders below its own: train, test, val or test/NAME."""
 
-    Attributes:
-        name: ``train``, ``test``, ``val`` or ``test/NAME``: its folder below the dataset's.
-        parts: their images are brought together.
-        sub_images: the settings of its authors, or None.
-    """
+    folder: str  # of the prepared dataset, below the output folder
+    title: str  # the dataset and its paper
+    page: str  # where its authors publish it
+    splits: dict[str, tuple[Part, ...]]
+    notes: str = ''  # remarks on its counts and versions
+    sub_images: SubImages | None = None  # the settings of its authors for the training split
 
-    name: str
-    parts: tuple[Part, ...]
-    sub_images: SubImages | None
+    @property
+    def layouts(self) -> list[Layout]:
+        """Those of all parts."""
+        return [layout for parts in self.splits.values() for part in parts for layout in part.layouts]
 
     @property
     def paired(self) -> bool:
-        """True if there are degraded images; all layouts of a manifest agree on that."""
-        return self.parts[0].layouts[0].input is not None
-
-
-@dataclass(frozen=True)
-class Manifest:
-    """A dataset.
-
-    Attributes:
-        name: its name on the command line.
-        folder: the folder of the prepared dataset, below the output folder.
-        title: the dataset and its paper.
-        page: where its authors publish it.
-        notes: remarks on its counts and versions.
-        splits: by name.
-    """
-
-    name: str
-    folder: str
-    title: str
-    page: str
-    notes: str
-    splits: Mapping[str, Split]
-
-
-class _PartRecord(Record, frozen=True):
-    count: int | tuple[int, ...]
-    layouts: tuple[Layout, ...]
-
-    def part(self, prefix: str = '') -> Part:
-        counts = (self.count,) if isinstance(self.count, int) else self.count
-        return Part(prefix, counts, self.layouts)
-
-
-class _SplitOfParts(Record, frozen=True):
-    parts: dict[str, _PartRecord]
-    sub_images: SubImages | None = None
-
-    def split(self, name: str) -> Split:
-        parts = tuple(part.part(f'{prefix}-') for prefix, part in self.parts.items())
-        return Split(name, parts, self.sub_images)
-
-
-class _SplitOfOne(_PartRecord, frozen=True):
-    sub_images: SubImages | None = None
-
-    def split(self, name: str) -> Split:
-        return Split(name, (self.part(),), self.sub_images)
-
-
-class _ManifestRecord(Record, frozen=True):
-    folder: str
-    title: str
-    page: str
-    splits: dict[str, dict]
-    notes: str = ''
+        """True if there are degraded images; all layouts agree on that."""
+        return all(layout.input is not None for layout in self.layouts)
 
 
 def dataset_names() -> list[str]:
@@ -173,20 +110,13 @@ def read_manifest(path: Path) -> Manifest:
     Raises:
         SAPDError: an invalid manifest, naming file and key.
     """
-    record = read_struct(path, _ManifestRecord)
-    splits = {}
-    for name, value in record.splits.items():
-        where = f'{path.name}.splits.{name}'
-        kind: type[_SplitOfParts] | type[_SplitOfOne] = _SplitOfParts if 'parts' in value else _SplitOfOne
-        split = convert(value, kind, where).split(name)
-        _check_layouts(where, split)
-        splits[name] = split
-    return Manifest(path.stem, record.folder, record.title, record.page, record.notes, splits)
-
-
-def _check_layouts(where: str, split: Split) -> None:
-    for layout in (layout for part in split.parts for layout in part.layouts):
-        if (layout.input is not None) != split.paired:
-            raise SAPDError(f'{where}: found layouts with and without input, expected all alike.')
+    manifest = read_struct(path, Manifest)
+    for layout in manifest.layouts:
         if layout.input is not None and not set(layout.target.fields) <= set(layout.input.fields):
-            raise SAPDError(f'{where}: a field of the target is missing in the input, expected pairs by equal fields.')
+            raise SAPDError(
+                f'{path.name}: a field of the target {layout.target.text} is missing in the input, expected pairs by '
+                'equal fields.'
+            )
+        if layout.input is None and any(other.input is not None for other in manifest.layouts):
+            raise SAPDError(f'{path.name}: found layouts with and without input, expected all alike.')
+    return manifest

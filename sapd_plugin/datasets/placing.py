@@ -13,10 +13,8 @@ import scipy.io
 from sapd_plugin.datasets.checks import some
 from sapd_plugin.datasets.files import Workshop, run_jobs
 from sapd_plugin.datasets.scan import Block, Entry, Source, blocks_header
-from sapd_plugin.errors import SAPDError, check_choice
+from sapd_plugin.errors import SAPDError
 from sapd_plugin.priors.extraction.images import read_image
-
-WAYS = ('symlink', 'hardlink', 'copy')
 
 
 @dataclass(frozen=True)
@@ -36,12 +34,8 @@ def plan_placements(entries: list[Entry], folder: Path) -> list[Placement]:
     """
     placements = []
     for entry in entries:
-        suffixes = {
-            source.path.suffix if isinstance(source, Block) else source.suffix.lower()
-            for source in entry.sides.values()
-        }
+        suffixes = {'.png' if isinstance(file, Block) else file.suffix.lower() for file in entry.sides.values()}
         suffix = suffixes.pop() if len(suffixes) == 1 else '.png'
-        suffix = '.png' if suffix == '.mat' else suffix
         for side, source in entry.sides.items():
             encode = isinstance(source, Block) or source.suffix.lower() != suffix
             placements.append(Placement(source, folder / side / f'{entry.name}{suffix}', encode))
@@ -54,7 +48,6 @@ def missing_placements(placements: list[Placement], way: str) -> list[Placement]
     Raises:
         SAPDError: a file is not the expected one, or no image of the dataset has its name.
     """
-    check_choice('way', way, WAYS)
     refuse_foreign_files({placement.path for placement in placements})
     return [placement for placement in placements if not _is_done(placement, way)]
 
@@ -65,15 +58,13 @@ def refuse_foreign_files(paths: set[Path]) -> None:
     Raises:
         SAPDError: naming the folder and the files.
     """
-    for folder in sorted({path.parent for path in paths}):
-        names = {path.name for path in paths if path.parent == folder}
-        if folder.is_dir():
-            foreign = sorted(n for n in os.listdir(folder) if n not in names and not n.startswith('.'))
-            if foreign:
-                raise SAPDError(
-                    f'{folder}: found {some(foreign)}, which this dataset does not hold with these options; '
-                    'remove them, or choose another --output.'
-                )
+    for folder in sorted({path.parent for path in paths if path.parent.is_dir()}):
+        foreign = sorted(p.name for p in folder.iterdir() if p not in paths and not p.name.startswith('.'))
+        if foreign:
+            raise SAPDError(
+                f'{folder}: found {some(foreign)}, which this dataset does not hold with these options; '
+                'remove them, or choose another --output.'
+            )
 
 
 def _is_done(placement: Placement, way: str) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -18,13 +19,7 @@ MASK_IMAGES = 'mask_images.txt'
 
 @dataclass(frozen=True)
 class Finish:
-    """Files to make of a split besides its images.
-
-    Attributes:
-        cut: size and step of sub-images, or None.
-        lmdb: whether to write LMDBs.
-        workers: number of threads.
-    """
+    """What to make of a split besides its images: sub-images, LMDBs; and with how many threads."""
 
     cut: SubImages | None
     lmdb: bool
@@ -53,9 +48,9 @@ def prepare(
         way: symlink, hardlink or copy.
         finish: LMDBs and threads; its ``cut`` is ignored.
         cut: sub-images of the training split: True for the settings of the authors, False for none, or settings.
-        any_count: accept a part of the dataset.
-        verify: decode every image.
-        dry_run: check, and print what would be done.
+        any_count: as for `check_dataset`.
+        verify: as for `check_dataset`.
+        dry_run: whether to check and print what would be done, and to write nothing.
 
     Raises:
         SAPDError: all problems of the source, before anything is written.
@@ -65,21 +60,14 @@ def prepare(
     checked = check_dataset(manifest, splits or list(manifest.splits), source, any_count, verify, finish.workers)
     for result in checked:
         for scan in result.scans:
-            print(f'{manifest.folder}/{result.split.name}: {len(scan.entries)} images ({scan.describe()})')
+            print(f'{manifest.folder}/{result.name}: {len(scan.entries)} images ({scan.describe()})')
     folder = output / manifest.folder
-
-    def make_all(workshop: Workshop | None) -> None:
+    with nullcontext() if dry_run else open_workshop(folder) as workshop:
         for result in checked:
-            own = result.split.sub_images if cut is True else cut or None
-            if not result.split.name.startswith('train'):
-                own = None
-            _prepare_split(result, folder / result.split.name, way, replace(finish, cut=own), workshop)
-
-    if dry_run:
-        make_all(None)
-        return
-    with open_workshop(folder) as workshop:
-        make_all(workshop)
+            own = None
+            if result.name.startswith('train'):
+                own = manifest.sub_images if cut is True else cut or None
+            _prepare_split(result, folder / result.name, way, replace(finish, cut=own), workshop)
 
 
 def _prepare_split(result: CheckedSplit, folder: Path, way: str, finish: Finish, workshop: Workshop | None) -> None:
@@ -98,15 +86,7 @@ def _prepare_split(result: CheckedSplit, folder: Path, way: str, finish: Finish,
 def finish_split(
     folder: Path, placements: list[Placement], shapes: dict[str, Shape], finish: Finish, workshop: Workshop | None
 ) -> None:
-    """Make what is missing; without a workshop, print what would be made.
-
-    Args:
-        folder: folder of the split.
-        placements: its files.
-        shapes: (H, W, channels) of its images, by name.
-        finish: what to make.
-        workshop: the folder in which files are made; None for a dry run.
-    """
+    """Make what is missing in a split's folder; without a workshop, print what would be made."""
     label = '/'.join(folder.parts[-2:])
     sides = _by_side([placement.path for placement in placements])
     _write_meta(folder / 'meta_info.txt', sides['target'], shapes, workshop)
@@ -114,13 +94,13 @@ def finish_split(
     if finish.cut is not None:
         cuts = plan_cuts(placements, shapes, finish.cut)
         left = missing_cuts(cuts, folder, finish.cut)
-        count = sum(len(one.parts) for one in left)
-        total = sum(len(one.parts) for one in cuts)
+        count, total = (sum(map(len, some.values())) for some in (left, cuts))
         say(f'{label}: {total} sub-images of {finish.cut.size}, step {finish.cut.step}', count, workshop)
         if left and workshop is not None:
             cut_images(left, folder, finish.cut, workshop, finish.workers, f'{label}: sub-images')
-        used = _by_side([path for one in cuts for path, _ in one.parts])
-        used_shapes = {path.stem: (window[2], window[3], 3) for one in cuts for path, window in one.parts}
+        parts = [part for found in cuts.values() for part in found]
+        used = _by_side([path for path, _ in parts])
+        used_shapes = {path.stem: (window[2], window[3], 3) for path, window in parts}
         _write_meta(folder / 'meta_info_sub.txt', used['target'], used_shapes, workshop)
     if finish.lmdb:
         for images in used.values():

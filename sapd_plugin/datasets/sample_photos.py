@@ -39,16 +39,13 @@ def embedded_photos() -> dict[str, dict[str, np.ndarray]]:
 
 
 def make_pairs(output: Path, data: Path | None, seed: int) -> str:
-    """Write output/{train,test}/{input,target}/NAME.png.
+    """Write output/{train,test}/{input,target}/NAME.png, and return one line that says what the pairs are.
 
     Args:
         output: folder to write to.
         data: folder of the user's with two sub-folders of equal names (see FOLDERS); the last fifth is for testing.
             None takes the embedded photographs and adds Gaussian noise of SIGMA.
         seed: of the noise.
-
-    Returns:
-        One line that says what the pairs are.
 
     Raises:
         SAPDError: no such folders, fewer than two pairs, names without a counterpart, or other pairs in ``output``.

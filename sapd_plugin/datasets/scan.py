@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections import defaultdict
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -26,6 +27,8 @@ class Block:
 
 
 Source = Path | Block
+# Images and the fields of their names, by the values of those fields that pairs share.
+Groups = dict[tuple[str, ...], list[tuple[dict[str, str], Source]]]
 
 
 @dataclass(frozen=True)
@@ -44,23 +47,14 @@ class Entry:
 
 @dataclass
 class Scan:
-    """The images that were found by a layout.
-
-    Attributes:
-        layout: the layout.
-        entries: pairs, or targets if there is no input; sorted by name.
-        inputs: number of inputs found.
-        targets: number of targets found.
-        alone: files without a counterpart.
-        repeated: messages about files that would get the same name.
-    """
+    """The images that were found by a layout."""
 
     layout: Layout
-    entries: list[Entry] = field(default_factory=list)
-    inputs: int = 0
-    targets: int = 0
-    alone: list[Path] = field(default_factory=list)
-    repeated: list[str] = field(default_factory=list)
+    entries: list[Entry] = field(default_factory=list)  # pairs, or targets if there is no input; sorted by name
+    inputs: int = 0  # number of them
+    targets: int = 0  # number of them
+    alone: list[Source] = field(default_factory=list)  # without a counterpart
+    repeated: list[str] = field(default_factory=list)  # messages about files that would get the same name
 
     def describe(self) -> str:
         """Return the patterns that were searched, and how many files each found."""
@@ -74,7 +68,7 @@ def scan_part(part: Part, source: Path, only: bool) -> Scan:
     Args:
         part: the part to find.
         source: the downloaded folder.
-        only: the user asked for this split alone, so bare layouts match with any count.
+        only: whether the user asked for this split alone, so bare layouts match with any count.
     """
     scans = [_scan(layout, source) for layout in part.layouts]
     fitting = [
@@ -100,57 +94,57 @@ def prepared_name(name: str) -> str:
 
 
 def _scan(layout: Layout, source: Path) -> Scan:
-    if layout.blocks:
-        return _scan_blocks(layout, source)
     listed = _listed(source / layout.pairs_file, source) if layout.pairs_file is not None else None
-    targets = _group(layout.target, layout.target.fields, source, listed)
+    keys = layout.target.fields
+    targets = _group(layout, layout.target, keys, source, listed)
     scan = Scan(layout, targets=sum(map(len, targets.values())))
     if layout.input is None:
         for files in targets.values():
-            _add(scan, files[0][0], None, [path for _, path in files])
+            _add(scan, files[0][0], None, [file for _, file in files])
     else:
-        inputs = _group(layout.input, layout.target.fields, source, listed)
+        inputs = _group(layout, layout.input, keys, source, listed)
         scan.inputs = sum(map(len, inputs.values()))
         for key, files in inputs.items():
             if key not in targets:
-                scan.alone += [path for _, path in files]
+                scan.alone += [file for _, file in files]
                 continue
-            for fields, path in files:
-                _add(scan, fields, path, [target for _, target in targets[key]])
+            for fields, file in files:
+                _add(scan, fields, file, [target for _, target in targets[key]])
         if not layout.spare_targets:
-            scan.alone += [path for key, files in targets.items() if key not in inputs for _, path in files]
-    _find_repeated(scan)
-    scan.entries.sort(key=lambda entry: entry.name)
-    return scan
-
-
-def _group(
-    pattern: Pattern, keys: list[str], source: Path, listed: set[Path] | None
-) -> dict[tuple[str, ...], list[tuple[dict[str, str], Path]]]:
-    groups = defaultdict(list)
-    for fields, path in pattern.find(source):
-        if listed is None or path in listed:
-            groups[tuple(fields[key] for key in keys)].append((fields, path))
-    return groups
-
-
-def _add(scan: Scan, fields: dict[str, str], path: Path | None, targets: list[Path]) -> None:
-    if scan.layout.name is not None:
-        name = scan.layout.name.format(**fields)
-    else:
-        name = '-'.join(value for key, value in fields.items() if not key.startswith('_'))
-    if len(targets) > 1:
-        scan.repeated.append(f'{name}: {targets[0]} and {targets[1]}')
-    scan.entries.append(Entry(name, path, targets[0]))
-
-
-def _find_repeated(scan: Scan) -> None:
+            scan.alone += [file for key, files in targets.items() if key not in inputs for _, file in files]
     seen: dict[str, Entry] = {}
     for entry in scan.entries:
         first = seen.setdefault(prepared_name(entry.name).casefold(), entry)
         if first is not entry:
             both = [other.input or other.target for other in (first, entry)]
             scan.repeated.append(f'{entry.name}: {both[0]} and {both[1]}')
+    scan.entries.sort(key=lambda entry: entry.name)
+    return scan
+
+
+def _group(layout: Layout, pattern: Pattern, keys: list[str], source: Path, listed: set[Path] | None) -> Groups:
+    groups: Groups = defaultdict(list)
+    if layout.blocks:
+        path = source / pattern.text
+        scenes, blocks = blocks_header(path)[1][:2] if path.is_file() else (0, 0)
+        for scene, block in itertools.product(range(scenes), range(blocks)):
+            name = f'{scene:02d}-{block:02d}'
+            groups[(name,)].append(({'name': name}, Block(path, scene, block)))
+        return groups
+    for fields, path in pattern.find(source):
+        if listed is None or path in listed:
+            groups[tuple(fields[key] for key in keys)].append((fields, path))
+    return groups
+
+
+def _add(scan: Scan, fields: dict[str, str], degraded: Source | None, targets: list[Source]) -> None:
+    if scan.layout.name is not None:
+        name = scan.layout.name.format(**fields)
+    else:
+        name = '-'.join(value for key, value in fields.items() if not key.startswith('_'))
+    if len(targets) > 1:
+        scan.repeated.append(f'{name}: {targets[0]} and {targets[1]}')
+    scan.entries.append(Entry(name, degraded, targets[0]))
 
 
 def _listed(file: Path, source: Path) -> set[Path]:
@@ -158,35 +152,6 @@ def _listed(file: Path, source: Path) -> set[Path]:
     if not file.is_file():
         return set()
     return {source / path for line in file.read_text(encoding='utf-8').splitlines() for path in line.split()}
-
-
-def _scan_blocks(layout: Layout, source: Path) -> Scan:
-    scan = Scan(layout)
-    assert layout.input is not None
-    sides = []
-    for pattern in (layout.input, layout.target):
-        path = source / pattern.text
-        sides.append(block_names(path) if path.is_file() else {})
-    scan.inputs, scan.targets = map(len, sides)
-    for name, block in sides[0].items():
-        if name in sides[1]:
-            scan.entries.append(Entry(name, block, sides[1][name]))
-    scan.alone = [source / layout.input.text if scan.inputs > scan.targets else source / layout.target.text]
-    if scan.inputs == scan.targets:
-        scan.alone = []
-    return scan
-
-
-def block_names(path: Path) -> dict[str, Block]:
-    """Name the blocks of a MATLAB file ``scene-block``, both counted from 0, by its header alone.
-
-    Raises:
-        SAPDError: the file cannot be read, or holds something else.
-    """
-    _, shape = blocks_header(path)
-    return {
-        f'{scene:02d}-{block:02d}': Block(path, scene, block) for scene in range(shape[0]) for block in range(shape[1])
-    }
 
 
 def blocks_header(path: Path) -> tuple[str, tuple[int, ...]]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 
 import msgspec
@@ -19,12 +18,9 @@ from sapd_plugin.priors.extraction.images import read_image
 RECORD = 'sub_images.json'
 
 
-@dataclass(frozen=True)
-class Cut:
-    """The sub-images of one prepared image: their paths and (top, left, height, width)."""
-
-    image: Path
-    parts: tuple[tuple[Path, tuple[int, int, int, int]], ...]
+# Of each prepared image: the paths of its sub-images and their (top, left, height, width).
+Window = tuple[int, int, int, int]
+Cuts = dict[Path, list[tuple[Path, Window]]]
 
 
 def positions(length: int, size: int, step: int) -> list[int]:
@@ -39,7 +35,7 @@ def positions(length: int, size: int, step: int) -> list[int]:
     return begins if begins[-1] == length - size else [*begins, length - size]
 
 
-def windows(shape: Shape, cut: SubImages) -> list[tuple[int, int, int, int]]:
+def windows(shape: Shape, cut: SubImages) -> list[Window]:
     """List (top, left, height, width) of an image's sub-images, row by row."""
     height, width = shape[:2]
     if min(height, width) <= cut.above:
@@ -52,33 +48,18 @@ def windows(shape: Shape, cut: SubImages) -> list[tuple[int, int, int, int]]:
     ]
 
 
-def plan_cuts(placements: list[Placement], shapes: Mapping[str, Shape], cut: SubImages) -> list[Cut]:
-    """List all sub-images of a split: ``input_sub/NAME_s001.png``, ...
-
-    Args:
-        placements: the split's files.
-        shapes: of the images, by name without suffix.
-        cut: size and step.
-    """
-    cuts = []
-    for placement in placements:
-        path = placement.path
-        folder = path.parent.with_name(f'{path.parent.name}_sub')
-        parts = [
-            (folder / f'{path.stem}_s{number:03d}.png', window)
-            for number, window in enumerate(windows(shapes[path.stem], cut), 1)
-        ]
-        cuts.append(Cut(path, tuple(parts)))
+def plan_cuts(placements: list[Placement], shapes: Mapping[str, Shape], cut: SubImages) -> Cuts:
+    """List all sub-images of a split, ``input_sub/NAME_s001.png`` and so on; ``shapes`` are those of the images."""
+    cuts = {}
+    for path in (placement.path for placement in placements):
+        stem = path.parent.with_name(f'{path.parent.name}_sub') / path.stem
+        found = enumerate(windows(shapes[path.stem], cut), 1)
+        cuts[path] = [(Path(f'{stem}_s{number:03d}.png'), window) for number, window in found]
     return cuts
 
 
-def missing_cuts(cuts: list[Cut], folder: Path, cut: SubImages) -> list[Cut]:
-    """Return the sub-images that are still missing.
-
-    Args:
-        cuts: all of the split.
-        folder: of the split.
-        cut: size and step.
+def missing_cuts(cuts: Cuts, folder: Path, cut: SubImages) -> Cuts:
+    """Return the sub-images of a split's folder that are still missing.
 
     Raises:
         SAPDError: the folder holds sub-images with different settings, or of images that the split lacks.
@@ -91,22 +72,22 @@ def missing_cuts(cuts: list[Cut], folder: Path, cut: SubImages) -> list[Cut]:
                 f'{record}: found sub-images of {found}, expected {expected}; remove input_sub, target_sub and this '
                 'file, or use the same settings.'
             )
-    paths = {path for one in cuts for path, _ in one.parts}
+    paths = {path for parts in cuts.values() for path, _ in parts}
     refuse_foreign_files(paths)
     there = {path for place in {path.parent for path in paths} if place.is_dir() for path in place.iterdir()}
-    left = [Cut(one.image, tuple(part for part in one.parts if part[0] not in there)) for one in cuts]
-    return [one for one in left if one.parts]
+    left = {image: [part for part in parts if part[0] not in there] for image, parts in cuts.items()}
+    return {image: parts for image, parts in left.items() if parts}
 
 
-def cut_images(cuts: list[Cut], folder: Path, cut: SubImages, workshop: Workshop, workers: int, label: str) -> None:
+def cut_images(cuts: Cuts, folder: Path, cut: SubImages, workshop: Workshop, workers: int, label: str) -> None:
     """Cut the sub-images of `missing_cuts`, as 8-bit RGB PNG."""
     workshop.write_text(folder / RECORD, json.dumps(msgspec.structs.asdict(cut)) + '\n')
-    for place in {path.parent for one in cuts for path, _ in one.parts}:
+    for place in {path.parent for parts in cuts.values() for path, _ in parts}:
         place.mkdir(exist_ok=True)
 
-    def make(one: Cut) -> None:
-        image = read_image(one.image)
-        for path, (top, left, height, width) in one.parts:
-            workshop.write_image(path, image[top : top + height, left : left + width])
+    def make(path: Path) -> None:
+        image = read_image(path)
+        for part, (top, left, height, width) in cuts[path]:
+            workshop.write_image(part, image[top : top + height, left : left + width])
 
-    run_jobs(make, cuts, workers, label)
+    run_jobs(make, list(cuts), workers, label)

@@ -31,11 +31,7 @@ DESCRIPTIVE = {'masks': 'number of masks', 'coverage': 'share of the pixels that
 def against_clean(labels: np.ndarray, clean: np.ndarray) -> dict[str, float]:
     """Measure the masks of one image against those of its clean image, see `AGREEMENT`.
 
-    In the two coverings the pixels without a mask form an additional region.
-
-    Args:
-        labels: (H,W) integers, 0 = no mask.
-        clean: the same size.
+    Both are (H,W) integers, 0 = no mask. In the two coverings the pixels without a mask form an additional region.
 
     Raises:
         SAPDError: the sizes differ.

@@ -26,7 +26,6 @@ Size = tuple[int, int]
 class Clean:
     """The clean images: files and sizes by key."""
 
-    folder: Path
     files: dict[str, Path]
     sizes: dict[str, Size]
 
@@ -38,7 +37,7 @@ class Clean:
             SAPDError: the folder holds no images, or a file that is not an image.
         """
         files = dict(list(_by_key(f'--{CLEAN}', folder).items())[:limit])
-        return cls(folder, files, {key: _size(path) for key, path in files.items()})
+        return cls(files, {key: _size(path) for key, path in files.items()})
 
 
 def arm_photos(
@@ -47,8 +46,8 @@ def arm_photos(
     """Match the images of an arm with the clean ones.
 
     Args:
-        name: name of the arm, for messages.
-        folder: folder of its images, searched with its sub-folders.
+        name: of the arm, for messages.
+        folder: of its images, searched with its sub-folders.
         clean: the images to match.
         template: name of an image of the arm, without extension, from that of the clean one: '{}_stock' or
             '{0}/{0}_5000'. By default the same name, or the one ending that all images share: BasicSR's test
@@ -67,11 +66,10 @@ def arm_photos(
     files = match_names(name, _by_key(option, folder), list(clean.files), template)
     for key, path in files.items():
         found, expected = _size(path), clean.sizes[key]
-        cut = side_by_side and found[0] == expected[0] and found[1] > expected[1]
-        if found != expected and not cut and not scaled:
-            hint = ''
-            if found[0] == expected[0] and found[1] > expected[1]:
-                hint = " MMagic's test saves ground truth, input and restored image side by side: add --side-by-side."
+        wider = found[0] == expected[0] and found[1] > expected[1]
+        if found != expected and not scaled and not (wider and side_by_side):
+            hint = " MMagic's test saves ground truth, input and restored image side by side: add --side-by-side."
+            hint = hint if wider else ''
             raise SAPDError(
                 f'{name}: found {path} of {found[0]}x{found[1]}, expected {expected[0]}x{expected[1]} as '
                 f'{clean.files[key]}.{hint}'

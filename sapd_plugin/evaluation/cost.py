@@ -25,11 +25,10 @@ class Cost:
         parameters: number of values in the network's parameters.
         macs: multiply-accumulates, see `count_macs`. Papers often call them FLOPs; FLOPs proper are twice as many.
         milliseconds: median wall time of several runs after one warm-up run.
-        memory: peak bytes that torch allocated on the GPU above the network and its input; None on a CPU, or if it was
-            not measured.
-        shape: shape of the input, (N,C,h,w).
+        memory: peak bytes that torch allocated above the network and its input; None if not measured, as on a CPU.
+        shape: of the input, (N,C,h,w).
         device: 'cpu', or the GPU's name.
-        threads: number of threads of torch on the CPU.
+        threads: of torch on the CPU.
     """
 
     parameters: int
@@ -53,14 +52,13 @@ def compare(
     threads: int | None = None,
     memory: bool = True,
 ) -> dict[str, Cost]:
-    """Measure networks side by side, timed in turn so that a change of the machine's speed affects all of them.
+    """Measure networks side by side, timed in turn; their weights and modes are left unchanged.
 
     Args:
-        networks: networks by name. Each takes an image (N,C,h,w) in 0..1; its output may be of any kind. Their weights
-            and modes are left unchanged.
-        shape: shape of the image.
-        repeats: number of runs per median.
-        threads: number of threads of torch on the CPU; by default the current number.
+        networks: each takes an image (N,C,h,w) in 0..1; its output may be of any kind.
+        shape: of the image.
+        repeats: runs per median.
+        threads: of torch on the CPU; None for the current number.
         memory: whether to measure peak memory; this needs a GPU.
 
     Raises:
@@ -77,21 +75,22 @@ def compare(
                 stack.callback(setattr, module, 'training', module.training)
             network.eval()
         macs = {name: count_macs(network, shape) for name, network in networks.items()}
-        runs = [_run(network, inputs[name]) for name, network in networks.items()]
-        times = medians_ms(runs, repeats)
-        peaks = {name: _peak_memory(network, inputs[name]) if memory else None for name, network in networks.items()}
-    return {
-        name: Cost(
-            parameters=sum(p.numel() for p in network.parameters()),
-            macs=macs[name],
-            milliseconds=milliseconds,
-            memory=peaks[name],
-            shape=shape,
-            device=_name(inputs[name].device),
-            threads=threads,
-        )
-        for (name, network), milliseconds in zip(networks.items(), times)
-    }
+        runs = {name: _run(network, inputs[name]) for name, network in networks.items()}
+        times = dict(zip(runs, medians_ms(list(runs.values()), repeats)))
+        costs = {}
+        for name, network in networks.items():
+            device = inputs[name].device
+            cuda = device.type == 'cuda'
+            costs[name] = Cost(
+                parameters=sum(p.numel() for p in network.parameters()),
+                macs=macs[name],
+                milliseconds=times[name],
+                memory=_peak_memory(runs[name], device) if memory and cuda else None,
+                shape=shape,
+                device=torch.cuda.get_device_name(device) if cuda else device.type,
+                threads=threads,
+            )
+    return costs
 
 
 def count_macs(network: nn.Module, shape: Sequence[int]) -> int:
@@ -104,17 +103,12 @@ def count_macs(network: nn.Module, shape: Sequence[int]) -> int:
     Published figures may differ: some leave out the products of attention (Restormer: 141 G of 155 G at 256x256),
     others seem to count a transposed convolution at its output's size (HINet: 171 G for 158 G).
 
-    Args:
-        network: the network, in the mode to count.
-        shape: shape of the image, (N,C,h,w); its values are in 0..1.
-
     Raises:
-        SAPDError: the network does not take such an image.
+        SAPDError: the network does not take an image (N,C,h,w) of that shape.
     """
     image = torch.rand(tuple(shape), device=_device(network))
     counter = FlopCounterMode(display=False)
-    # Fused attention has operators that the counter does not know: on a CPU it would count nothing.
-    with torch.no_grad(), _plain_attention(), counter:
+    with torch.no_grad(), _plain_attention(network), counter:
         try:
             network(image)
         except (RuntimeError, ValueError, TypeError, IndexError) as error:
@@ -151,32 +145,32 @@ def _run(network: nn.Module, image: torch.Tensor) -> Callable[[], None]:
     return run
 
 
-def _peak_memory(network: nn.Module, image: torch.Tensor) -> int | None:
-    if not image.is_cuda:
-        return None
-    torch.cuda.reset_peak_memory_stats(image.device)
-    before = torch.cuda.memory_allocated(image.device)
-    _run(network, image)()
-    return torch.cuda.max_memory_allocated(image.device) - before
+def _peak_memory(run: Callable[[], None], device: torch.device) -> int:
+    torch.cuda.reset_peak_memory_stats(device)
+    before = torch.cuda.memory_allocated(device)
+    run()
+    return torch.cuda.max_memory_allocated(device) - before
 
 
 @contextlib.contextmanager
-def _plain_attention() -> Iterator[None]:
-    from torch.nn.attention import SDPBackend, sdpa_kernel  # not in torch 2.1, where timing works all the same
-
-    fast = torch.backends.mha.get_fastpath_enabled()
-    torch.backends.mha.set_fastpath_enabled(False)
+def _plain_attention(network: nn.Module) -> Iterator[None]:
+    """Keep attention from fused operators, which the counter does not know: on a CPU it would count nothing."""
     try:
-        with sdpa_kernel(SDPBackend.MATH):
-            yield
-    finally:
-        torch.backends.mha.set_fastpath_enabled(fast)
+        from torch.nn.attention import SDPBackend, sdpa_kernel
+
+        kernel = sdpa_kernel(SDPBackend.MATH)
+    except ImportError:  # torch 2.1
+        kernel = torch.backends.cuda.sdp_kernel(enable_flash=False, enable_mem_efficient=False)
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(kernel)
+        for module in network.modules():
+            if isinstance(module, (nn.MultiheadAttention, nn.TransformerEncoderLayer)):
+                # Their own fused operators are for inference alone; in training mode they differ by dropout alone.
+                stack.callback(setattr, module, 'training', module.training)
+                module.training = True
+        yield
 
 
 def _device(network: nn.Module) -> torch.device:
     tensor = next(itertools.chain(network.parameters(), network.buffers()), None)
     return torch.device('cpu') if tensor is None else tensor.device
-
-
-def _name(device: torch.device) -> str:
-    return torch.cuda.get_device_name(device) if device.type == 'cuda' else device.type

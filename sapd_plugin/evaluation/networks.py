@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import importlib
+import pickle
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -46,10 +48,10 @@ def build_network_from(framework: str, config: Path) -> nn.Module:
 
 
 def load_student(network: nn.Module, checkpoint: Path) -> nn.Module:
-    """Load a student's weights strictly, from a checkpoint of either framework, and return the network.
+    """Load a student's weights strictly into the network of its config, and return the network.
 
     Args:
-        network: the network of the config that the student was trained with.
+        network: in which the weights are replaced.
         checkpoint: BasicSR's ``net_g_*.pth`` (its EMA weights if it has them), MMagic's ``iter_*.pth`` (its generator),
             or a bare state dict.
 
@@ -57,7 +59,7 @@ def load_student(network: nn.Module, checkpoint: Path) -> nn.Module:
         SAPDError: the file is not a checkpoint, or holds the weights of a different network.
     """
     try:
-        saved = torch.load(checkpoint, map_location='cpu', weights_only=True)
+        saved = _read_checkpoint(checkpoint)
     except Exception as error:
         raise SAPDError(f"{checkpoint}: cannot be read ({error}), expected a student's checkpoint.") from error
     try:
@@ -85,6 +87,19 @@ def read_basicsr_options(config: Path, keys: Sequence[str], expected: str = 'a B
         if key not in opt:
             raise SAPDError(f"{config}: found no '{key}', expected {expected}.")
     return opt
+
+
+def _read_checkpoint(path: Path) -> Any:
+    try:
+        return torch.load(path, map_location='cpu', weights_only=True)
+    except pickle.UnpicklingError:
+        # The MMagic adapter tells torch to trust what MMEngine writes beside the weights. Before torch 2.4 it cannot,
+        # so a process that works with MMagic reads the file as MMagic's own tools do.
+        if 'sapd_plugin.mmagic' not in sys.modules or hasattr(torch.serialization, 'add_safe_globals'):
+            raise
+        from mmengine.runner import CheckpointLoader
+
+        return CheckpointLoader.load_checkpoint(str(path), map_location='cpu')
 
 
 def _basicsr(config: Path) -> nn.Module:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 from scipy.io import loadmat
 from scipy.io.matlab import MatReadError
 
@@ -37,8 +37,7 @@ class People:
                 raise SAPDError(f'--human-set: found {subset} and no {index}, expected an index that names sets.')
             self._files = {path.stem: path for path in sorted(folder.glob('*.mat'))}
         else:
-            with index.open(encoding='utf-8', newline='') as file:
-                rows = list(csv.DictReader(file))
+            rows = pd.read_csv(index, dtype=str, keep_default_na=False).to_dict('records')
             if not rows or not {'image', 'bsds_id'} <= rows[0].keys():
                 raise SAPDError(f'--human: found no columns image and bsds_id in {index}, expected both.')
             sets = sorted({row.get('set', '') for row in rows})

@@ -11,21 +11,13 @@ from sapd_plugin.priors.segmenters.checkpoints import ENVIRONMENT_VARIABLE, OFFI
 
 
 class Published(NamedTuple):
-    """One file as its authors publish it.
+    """One file as its authors publish it."""
 
-    Attributes:
-        use: the segmenter or loss that reads it.
-        file: the name that its authors gave it.
-        repository: public repository whose README links to it.
-        algorithm: of the hash that the name contains.
-        prefix: the first digits of that hash; empty if the name contains none.
-    """
-
-    use: str
-    file: str
-    repository: str
-    algorithm: str = ''
-    prefix: str = ''
+    use: str  # the segmenter or loss that reads it
+    file: str  # the name that its authors gave it
+    repository: str  # public repository whose README links to it
+    algorithm: str = ''  # of the hash that the name contains
+    prefix: str = ''  # the first digits of that hash; empty if the name contains none
 
 
 _SAM = 'facebookresearch/segment-anything'
@@ -40,11 +32,7 @@ VARIABLES = (ENVIRONMENT_VARIABLE, 'SAPD_VGG_CHECKPOINT')
 
 
 def verdict(path: Path) -> tuple[bool, str]:
-    """Compare a file with the one that its name says.
-
-    Returns:
-        Whether nothing contradicts its name, and a sentence about it.
-    """
+    """Return whether nothing in a file contradicts its name, and a sentence about it."""
     published = {item.file: item for item in PUBLISHED}.get(path.name)
     if published is None:
         return True, 'not the name of a published file'

@@ -36,12 +36,7 @@ class Masks:
 
 
 def extract_arms(arms: Mapping[str, Photos], output: Path, segmenter: Segmenter) -> dict[str, Masks]:
-    """Extract the masks of each arm into ``output/ARM``, or use those already there.
-
-    Args:
-        arms: photos by the clean images' keys.
-        output: folder of the stores.
-        segmenter: the segmenter of all arms.
+    """Extract the masks of each arm's photos into ``output/ARM``, or use those already there.
 
     Raises:
         SAPDError: an image gets no mask, or a store holds masks of different images or settings.
@@ -78,15 +73,10 @@ def _record_images(record: Path, name: str, photos: Photos) -> None:
 
 
 def score(masks: Mapping[str, Masks], keys: Sequence[str], people: People | None) -> dict[str, dict[str, list[float]]]:
-    """Measure every image of every arm.
-
-    Args:
-        masks: of each arm, `CLEAN` among them.
-        keys: of the images.
-        people: annotators' segmentations, or None.
+    """Measure every image of every arm; the clean arm is measured against annotators alone.
 
     Returns:
-        Arm -> measure -> one number per image. The clean arm is measured against annotators alone.
+        Arm -> measure -> one number per image.
 
     Raises:
         SAPDError: a record is damaged, or a segmentation has a different size.
@@ -99,7 +89,11 @@ def score(masks: Mapping[str, Masks], keys: Sequence[str], people: People | None
             labels = clean if arm == CLEAN else found.labels(key)
             row = {} if arm == CLEAN else against_clean(labels, clean)
             if drawn is not None:
-                row.update(_against_people(key, labels, drawn))
+                try:
+                    row.update(against_people(labels, drawn))
+                except SAPDError as error:
+                    message = f"--human: the segmentations of '{key}' are not of the clean image: {error}"
+                    raise SAPDError(message) from error
             row['masks'] = float(len(np.unique(labels[labels != 0])))
             row['coverage'] = float((labels != 0).mean())
             for measure, value in row.items():
@@ -107,26 +101,11 @@ def score(masks: Mapping[str, Masks], keys: Sequence[str], people: People | None
     return scores
 
 
-def _against_people(key: str, labels: np.ndarray, drawn: Sequence[np.ndarray]) -> dict[str, float]:
-    try:
-        return against_people(labels, drawn)
-    except SAPDError as error:
-        raise SAPDError(f"--human: the segmentations of '{key}' are not of the clean image: {error}") from error
-
-
 def sheet(masks: Mapping[str, Masks], keys: Sequence[str], count: int, side: int = 320) -> np.ndarray:
-    """Show some images, evenly spread: one column per arm, the photos above their masks.
+    """Show ``count`` images, evenly spread: one column per arm, the photos above their masks.
 
-    A region has the color of the clean region whose IoU with it is above 0.5, or else a color of its own.
-
-    Args:
-        masks: of each arm, `CLEAN` among them.
-        keys: of all images.
-        count: how many to show.
-        side: pixels of a picture's longer side.
-
-    Returns:
-        (H,W,3) uint8 RGB.
+    A region has the color of the clean region whose IoU with it is above 0.5, or else a color of its own. The longer
+    side of a picture is ``side`` pixels; the sheet is (H,W,3) uint8 RGB.
     """
     chosen = [keys[i] for i in np.unique(np.linspace(0, len(keys) - 1, min(count, len(keys))).round().astype(int))]
 
@@ -134,8 +113,7 @@ def sheet(masks: Mapping[str, Masks], keys: Sequence[str], count: int, side: int
         for key in chosen:
             clean = masks[CLEAN].labels(key)
             photos = {arm: found.photos.read(found.photos.names[key]) for arm, found in masks.items()}
-            for arm, photo in photos.items():
-                yield f'{key} {arm}', photo
+            yield from ((f'{key} {arm}', photo) for arm, photo in photos.items())
             for arm, photo in photos.items():
                 labels = clean if arm == CLEAN else masks[arm].labels(key)
                 caption = arm if arm == CLEAN else f'{arm}: mIoU {against_clean(labels, clean)["mIoU"]:.3f}'

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import csv
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+import pandas as pd
 from scipy import stats
 
 # Arm -> measure -> one number an image, in the same order in all arms. An arm may lack measures.
@@ -58,26 +58,26 @@ def difference(scores: Scores, arm: str, base: str, measure: str) -> Interval | 
 
 
 def markdown(scores: Scores, base: str, measures: Sequence[str], descriptive: Sequence[str] = ()) -> str:
-    """Two tables: means of each arm; differences to ``base``.
-
-    Args:
-        scores: of each arm.
-        base: the arm that others are compared with.
-        measures: columns of both.
-        descriptive: columns of the first alone, without intervals.
-    """
-    lines = _head(['images of', *measures, *descriptive])
+    """Return two tables: means of each arm, and differences to ``base``; ``descriptive`` measures without intervals."""
+    head = ['images of', *measures, *descriptive]
+    rows = []
     for arm, columns in scores.items():
         cells = [Interval.of(columns[m]).text(3) if m in columns else '' for m in measures]
-        cells += [f'{np.mean(columns[m]):.2f}' for m in descriptive]
-        lines.append(f'| {" | ".join([arm, *cells])} |')
+        rows.append([arm, *cells, *(f'{np.mean(columns[m]):.2f}' for m in descriptive)])
+    lines = markdown_table(head, rows)
     if len(scores) > 1:
-        lines += ['', f'Paired differences to {base}:', '', *_head(['images of', *measures])]
-        for arm in scores:
-            found = [difference(scores, arm, base, m) for m in measures]
-            if any(found):
-                lines.append(f'| {" | ".join([arm, *("" if d is None else d.text(3, "+") for d in found)])} |')
+        gaps = {arm: [difference(scores, arm, base, m) for m in measures] for arm in scores}
+        rows = [
+            [arm, *('' if d is None else d.text(3, '+') for d in found)] for arm, found in gaps.items() if any(found)
+        ]
+        lines += ['', f'Paired differences to {base}:', '', *markdown_table(head[: len(measures) + 1], rows)]
     return '\n'.join(lines)
+
+
+def markdown_table(head: Iterable[str], rows: Iterable[Iterable[object]]) -> list[str]:
+    """Return the lines of a Markdown table."""
+    head = list(head)
+    return [f'| {" | ".join(map(str, cells))} |' for cells in (head, ['---'] * len(head), *rows)]
 
 
 def write_csv(path: Path, scores: Scores, base: str) -> None:
@@ -86,8 +86,8 @@ def write_csv(path: Path, scores: Scores, base: str) -> None:
     rows = []
     for arm, columns in scores.items():
         for measure, values in columns.items():
-            gap = difference(scores, arm, base, measure)
-            rows.append([arm, measure, len(values), *Interval.of(values), *(('', '', '') if gap is None else gap)])
+            gap = difference(scores, arm, base, measure) or ('', '', '')
+            rows.append([arm, measure, len(values), *Interval.of(values), *gap])
     _write(path, head, rows)
 
 
@@ -102,12 +102,6 @@ def write_images_csv(path: Path, scores: Scores, keys: Sequence[str]) -> None:
     _write(path, ['image', 'arm', *measures], rows)
 
 
-def _head(names: Sequence[str]) -> list[str]:
-    return [f'| {" | ".join(names)} |', f'|{" --- |" * len(names)}']
-
-
 def _write(path: Path, head: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
-    with path.open('w', encoding='utf-8', newline='') as file:
-        writer = csv.writer(file)
-        writer.writerow(head)
-        writer.writerows(rows)
+    frame = pd.DataFrame(rows, columns=list(head), dtype=object)
+    frame.to_csv(path, index=False, na_rep='nan', lineterminator='\r\n')

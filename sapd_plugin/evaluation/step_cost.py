@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from sapd_plugin.evaluation.cost import medians_ms
+
+# The step, and the networks and optimizers that it holds.
+Training = tuple[Callable[[], object], Iterable[nn.Module], Iterable[torch.optim.Optimizer]]
 
 
 @dataclass(frozen=True)
@@ -26,7 +28,7 @@ class StepCost:
     memory: int
 
 
-class KeptForBackward:
+class KeptForBackward(torch.autograd.graph.saved_tensors_hooks):
     """Context that adds up the tensors that autograd keeps for the backward pass.
 
     Attributes:
@@ -37,16 +39,7 @@ class KeptForBackward:
         self.peak = 0
         self._bytes = 0
         self._users: dict[int, int] = {}
-        self._hooks = torch.autograd.graph.saved_tensors_hooks(
-            lambda tensor: _Kept(self, tensor), lambda kept: kept.tensor
-        )
-
-    def __enter__(self) -> KeptForBackward:
-        self._hooks.__enter__()
-        return self
-
-    def __exit__(self, *error: Any) -> None:
-        self._hooks.__exit__(*error)
+        super().__init__(lambda tensor: _Kept(self, tensor), lambda kept: kept.tensor)
 
     def add(self, storage: torch.UntypedStorage, change: int) -> None:
         """Count a user of a storage more or less; a storage of several users counts once."""
@@ -76,15 +69,11 @@ def count_parameters(network: nn.Module) -> int:
     return sum(parameter.numel() for parameter in network.parameters() if parameter.requires_grad)
 
 
-def measure_step(
-    build: Callable[[], tuple[Callable[[], object], Iterable[nn.Module], Iterable[torch.optim.Optimizer]]],
-    device: torch.device,
-    repeats: int,
-) -> StepCost:
+def measure_step(build: Callable[[], Training], device: torch.device, repeats: int) -> StepCost:
     """Build a training, run its first step, and measure some more.
 
     Args:
-        build: returns the step, and the networks and optimizers that it holds.
+        build: returns the training.
         device: where it runs.
         repeats: steps that are timed; 0 times none.
     """
@@ -98,7 +87,8 @@ def measure_step(
         step()
         memory = torch.cuda.max_memory_allocated(device) - before
     else:
-        with KeptForBackward() as kept:
+        kept = KeptForBackward()
+        with kept:
             step()
         memory = kept.peak + _held(networks, optimizers)
 
@@ -116,8 +106,6 @@ def _held(networks: Iterable[nn.Module], optimizers: Iterable[torch.optim.Optimi
     for network in networks:
         tensors += [*network.parameters(), *network.buffers()]
         tensors += [parameter.grad for parameter in network.parameters() if parameter.grad is not None]
-    for optimizer in optimizers:
-        tensors += [
-            value for state in optimizer.state.values() for value in state.values() if isinstance(value, Tensor)
-        ]
+    for state in (state for optimizer in optimizers for state in optimizer.state.values()):
+        tensors += [value for value in state.values() if isinstance(value, Tensor)]
     return sum({tensor.data_ptr(): tensor.untyped_storage().nbytes() for tensor in tensors}.values())

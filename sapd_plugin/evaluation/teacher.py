@@ -49,11 +49,12 @@ class Teacher:
         self.output_index = ((opt.get('train') or {}).get('sapd_opt') or {}).get('output_index')
         self._mean, self._std = dataset.get('mean') or (), dataset.get('std') or ()
         self._to_rgb = ToRGB(self._mean, self._std).to(self.device)
-        self.student = load_student(build_network_from('basicsr', config), student).to(self.device)
+        self.student = self._load(config, student)
         self.spf = load_student(_build_spf(opt, self.output_index, config), spf).to(self.device).eval()
-        self.reference: nn.Module | None = None
-        if reference is not None:
-            self.reference = load_student(build_network_from('basicsr', config), reference).to(self.device)
+        self.reference = None if reference is None else self._load(config, reference)
+
+    def _load(self, config: Path, checkpoint: Path) -> nn.Module:
+        return load_student(build_network_from('basicsr', config), checkpoint).to(self.device)
 
     @torch.no_grad()
     def restore(self, image: np.ndarray, masks: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
@@ -97,15 +98,12 @@ class Teacher:
 def find_run(folder: Path, config: Path | None) -> tuple[Path, Path, Path]:
     """Return the paths of the YAML, the student and the SPF of BasicSR's ``experiments/NAME``.
 
-    Args:
-        folder: folder of the training, which contains ``models``.
-        config: the YAML, if it is elsewhere; None uses BasicSR's copy of it in the folder.
+    Without ``config`` the YAML is the copy that BasicSR puts into each training's folder.
 
     Raises:
         SAPDError: the folder does not hold exactly one YAML.
     """
     if config is None:
-        # BasicSR copies the options to each training's folder.
         copies = sorted(folder.glob('*.yml'))
         if len(copies) != 1:
             raise SAPDError(f'{folder}: found {len(copies)} YAMLs, expected one; --config chooses one.')
@@ -118,11 +116,8 @@ def _build_spf(opt: Mapping[str, Any], output_index: int | None, config: Path) -
     """Build SPF as `sapd_plugin.basicsr.model` does for a training on color images."""
     from basicsr.archs import build_network
 
-    block = dict(deepcopy(opt['network_spf']))
-    block.setdefault('network', deepcopy(opt['network_g']))
-    block.setdefault('image_channels', 3)
-    block.setdefault('output_index', output_index)
+    defaults = {'network': opt['network_g'], 'image_channels': 3, 'output_index': output_index}
     try:
-        return build_network(block)
+        return build_network(deepcopy({**defaults, **opt['network_spf']}))
     except (KeyError, TypeError, AttributeError) as error:
         raise SAPDError(f'{config}: network_spf cannot be built: {type(error).__name__}: {error}') from error

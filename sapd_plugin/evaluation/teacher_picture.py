@@ -32,14 +32,7 @@ class Extremes:
         self.worst: Crop | None = None
 
     def look(self, name: str, restored: Mapping[str, np.ndarray], target: np.ndarray, labels: np.ndarray) -> None:
-        """Compare one image with the crops found so far.
-
-        Args:
-            name: name of the image.
-            restored: ``input``, ``y``, ``z`` and optionally ``stock``, each (H,W,3) float in 0..1.
-            target: (H,W,3) float in 0..1.
-            labels: (H,W) integers.
-        """
+        """Compare one image with the crops found so far; the arguments are those of `teacher_scores.score`."""
         less = sum(sign * ((255 * (restored[arm] - target)) ** 2).mean(2) for arm, sign in (('y', 1), ('z', -1)))
         height, width = min(CROP, target.shape[0]), min(CROP, target.shape[1])
         gains = cv2.boxFilter(less, -1, (width, height), anchor=(0, 0), borderType=cv2.BORDER_CONSTANT)

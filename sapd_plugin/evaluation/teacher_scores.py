@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 from scipy.ndimage import maximum_filter, minimum_filter
 
-from sapd_plugin.evaluation.statistics import Interval
+from sapd_plugin.evaluation.statistics import Interval, markdown_table
 
 # Pixels within this distance of a boundary count as boundary.
 REACH = 2
@@ -39,21 +39,13 @@ GAINS = (('z', 'y'), ('z', 'z_shuffled'), ('z', 'z_empty'), ('y', 'stock'))
 
 @dataclass(frozen=True)
 class Score:
-    """Errors of one image at one kind of place.
-
-    Attributes:
-        image: name of the image.
-        kind: one of `KINDS`, or `WHOLE`.
-        pixels: number of pixels of the kind.
-        mse: mean squared error of each arm to the target, on the 0-255 scale, over pixels and channels.
-        to_teacher: root of the mean squared difference of y and z, on the same scale.
-    """
+    """Errors of one image at one kind of place, one of `KINDS` or `WHOLE`, on the 0-255 scale."""
 
     image: str
     kind: str
     pixels: int
-    mse: dict[str, float]
-    to_teacher: float
+    mse: dict[str, float]  # mean squared error of each arm to the target, over pixels and channels
+    to_teacher: float  # root of the mean squared difference of y and z
 
     def psnr(self, arm: str) -> float:
         """Return the PSNR in dB over the pixels of the kind."""
@@ -71,13 +63,7 @@ def psnr(mse: float) -> float:
 
 
 def region_kinds(labels: np.ndarray) -> np.ndarray:
-    """Return the kind of each pixel.
-
-    Args:
-        labels: (H,W) integers, 0 = no mask.
-
-    Returns:
-        (H,W) uint8, index into `KINDS`.
+    """Return the kind of each pixel of a label map, (H,W) uint8: an index into `KINDS`.
 
     >>> region_kinds(np.array([[1] * 4 + [0] * 4])).tolist()
     [[2, 2, 0, 0, 0, 0, 3, 3]]
@@ -142,7 +128,8 @@ def table(scores: Sequence[Score]) -> str:
         *(f'- {arm}: {ARMS[arm]}' for arm in arms),
         *(f'- {kind}: {text}' for kind, text in KINDS.items()),
     ]
-    return '\n'.join([*_markdown(quality), '', *_markdown(errors), '', *notes])
+    tables = [markdown_table(rows[0], (row.values() for row in rows)) for rows in (quality, errors)]
+    return '\n'.join([*tables[0], '', *tables[1], '', *notes])
 
 
 def write_scores(path: Path, scores: Sequence[Score]) -> None:
@@ -164,8 +151,3 @@ def _squared(first: np.ndarray, second: np.ndarray) -> np.ndarray:
 
 def _sum(scores: Sequence[Score], arm: str) -> float:
     return sum(s.mse[arm] * s.pixels for s in scores)
-
-
-def _markdown(rows: Sequence[Mapping[str, object]]) -> list[str]:
-    lines = [rows[0].keys(), ['---'] * len(rows[0]), *(row.values() for row in rows)]
-    return [f'| {" | ".join(map(str, cells))} |' for cells in lines]

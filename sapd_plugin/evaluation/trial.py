@@ -2,42 +2,77 @@
 
 from __future__ import annotations
 
+import gc
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple
 
 import torch
 
 from sapd_plugin.core import find_vgg
 from sapd_plugin.errors import SAPDError
 from sapd_plugin.evaluation.published_weights import verdict
-from sapd_plugin.evaluation.step_cost import StepCost
+from sapd_plugin.evaluation.step_cost import StepCost, Training, measure_step
 from sapd_plugin.priors.segmenters import find_sam_checkpoint
 
+Block = dict[str, Any]
 
-class Trial(Protocol):
-    """One training of a framework; the two classes are in ``trial_basicsr`` and ``trial_mmagic``.
+
+class Trial(ABC):
+    """One training of a framework, without anything written outside of a folder of its own.
+
+    The two subclasses are in ``trial_basicsr`` and ``trial_mmagic``.
+
+    Args:
+        sapd: whether the config trains with SAM priors.
+        sgr: that block of the config, or None.
+        online: that block of the config, or None.
+        full_batch: images per step in the config.
+        batch: images per step here; None takes those of the config on a GPU, and 1 on a CPU.
 
     Attributes:
-        sapd: whether the config trains with SAM priors.
-        device: where it runs.
-        sgr, online: those blocks of the config, or None.
-        batch, full_batch: images per step here, and in the config.
         parameters: of student and SPF, after a run.
     """
 
-    sapd: bool
-    device: torch.device
-    sgr: Mapping[str, Any] | None
-    online: Mapping[str, Any] | None
-    batch: int
-    full_batch: int
-    parameters: dict[str, int]
+    def __init__(self, sapd: bool, sgr: Block | None, online: Block | None, full_batch: int, batch: int | None) -> None:
+        self.sapd, self.sgr, self.online = sapd, sgr, online
+        self.device = torch.device('cuda' if torch.cuda.is_available() else 'cpu')
+        self.full_batch = full_batch
+        self.batch = batch or (full_batch if self.device.type == 'cuda' else 1)
+        self.parameters: dict[str, int] = {}
 
-    def check_wiring(self) -> str: ...  # noqa: D102
-    def load_data(self) -> tuple[int, Any]: ...  # noqa: D102
-    def run(self, repeats: int, stock: bool = False) -> StepCost: ...  # noqa: D102
+    @abstractmethod
+    def check_wiring(self) -> str:
+        """Build or check what the config describes, and return the names of model and network.
+
+        Raises:
+            SAPDError: whatever training would refuse.
+        """
+
+    @abstractmethod
+    def folders(self) -> dict[str, Path]:
+        """Return the folders of the training images, by config key."""
+
+    @abstractmethod
+    def load_data(self) -> tuple[int, Any]:
+        """Build the training set, which checks the mask store, and load one batch.
+
+        Returns:
+            The number of images, and the store; None without one.
+        """
+
+    @abstractmethod
+    def build(self, stock: bool) -> Training:
+        """Build the training, or that of the stock model; see `measure_step`."""
+
+    def run(self, repeats: int, stock: bool = False) -> StepCost:
+        """Build the training, or that of the stock model, and train for one step and ``repeats`` more, timed ones."""
+        try:
+            return measure_step(lambda: self.build(stock), self.device, repeats)
+        finally:
+            gc.collect()
 
 
 class Finding(NamedTuple):
@@ -69,11 +104,9 @@ def open_trial(config: Path, folder: Path, batch: int | None) -> Trial:
         raise SAPDError(f'{config}: needs {error.name}, which is not installed here.') from error
 
 
-def from_the_start(block: Mapping[str, Any] | None) -> dict[str, Any] | None:
+def from_the_start(block: Block | None) -> dict[str, Any] | None:
     """Return a loss block without its schedule, so that the first step costs what later ones do."""
-    return (
-        None if block is None else {key: value for key, value in block.items() if key not in ('start', 'ramp', 'stop')}
-    )
+    return block and {key: value for key, value in block.items() if key not in ('start', 'ramp', 'stop')}
 
 
 def check_training(config: Path, repeats: int, batch: int | None = None) -> Iterator[Finding]:
@@ -82,10 +115,7 @@ def check_training(config: Path, repeats: int, batch: int | None = None) -> Iter
     Args:
         config: BasicSR YAML or MMagic config.
         repeats: steps to time; 0 times none.
-        batch: images per step; None takes the config's on a GPU, and 1 on a CPU.
-
-    Yields:
-        One finding after another.
+        batch: images per step, as for `Trial`.
 
     Raises:
         SAPDError: the config cannot be read.
@@ -125,7 +155,13 @@ def _wiring(trial: Trial) -> tuple[str, str]:
 
 
 def _masks(trial: Trial) -> tuple[str, str]:
-    images, store = trial.load_data()
+    try:
+        images, store = trial.load_data()
+    except Exception as error:
+        absent = [f'{key}: found no folder {path}' for key, path in trial.folders().items() if not path.is_dir()]
+        if not absent or isinstance(error, SAPDError):
+            raise
+        raise SAPDError(f'{"; ".join(absent)}, expected the training images.') from error
     if store is None:
         return 'ok', f'{images} training images; their masks are made in the training loop.'
     return 'ok', f'{images} training images, each with a mask of its size; fingerprint {store.fingerprint}.'

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import gc
 import io
 import logging
 import sys
@@ -13,7 +12,6 @@ from pathlib import Path
 from typing import Any
 from unittest import mock
 
-import torch
 from basicsr.data import build_dataset
 from basicsr.models import build_model
 from basicsr.utils import get_root_logger
@@ -24,87 +22,63 @@ from torch.utils.data import default_collate
 from sapd_plugin.basicsr.delta import is_sapd, stock_options
 from sapd_plugin.basicsr.options import base_model_class, check_options, parse_yaml
 from sapd_plugin.errors import SAPDError
-from sapd_plugin.evaluation.step_cost import StepCost, count_parameters, measure_step
-from sapd_plugin.evaluation.trial import from_the_start
+from sapd_plugin.evaluation.step_cost import Training, count_parameters
+from sapd_plugin.evaluation.trial import Trial, from_the_start
 
 
-class BasicSRTrial:
-    """One training, without anything written outside of ``folder``.
-
-    Args:
-        config: the YAML.
-        folder: an empty folder for what BasicSR might write.
-        batch: images per step; None takes those of the YAML on a GPU, and 1 on a CPU.
+class BasicSRTrial(Trial):
+    """The training of a YAML; what BasicSR might write goes to an empty ``folder``.
 
     Raises:
         SAPDError: the YAML cannot be read.
     """
 
     def __init__(self, config: Path, folder: Path, batch: int | None) -> None:
-        self.sapd = is_sapd(parse_yaml(config.read_text(encoding='utf-8')))
+        sapd = is_sapd(parse_yaml(config.read_text(encoding='utf-8')))
         command = [sys.argv[0], '-opt', str(config)]
         try:
             with mock.patch.object(sys, 'argv', command), contextlib.redirect_stdout(io.StringIO()):
                 self._options, _ = parse_options(str(folder), is_train=True)
         except (KeyError, TypeError, AttributeError) as error:
             raise SAPDError(f'{config}: BasicSR cannot read it: {type(error).__name__}: {error}') from error
-        self.device = torch.device('cuda' if torch.cuda.is_available() else 'cpu')
+        train, self._dataset = self._options.get('train') or {}, self._options['datasets'].get('train') or {}
+        online = (train.get('sapd_opt') or {}).get('online')
+        super().__init__(sapd, train.get('sgr_opt'), online, int(self._dataset.get('batch_size_per_gpu', 1)), batch)
         self._options['num_gpu'] = int(self.device.type == 'cuda')
-        train = self._options.get('train') or {}
-        self.sgr, self.online = train.get('sgr_opt'), (train.get('sapd_opt') or {}).get('online')
-        self.full_batch = int((self._options['datasets'].get('train') or {}).get('batch_size_per_gpu', 1))
-        self.batch = batch or (self.full_batch if self.device.type == 'cuda' else 1)
-        self.parameters: dict[str, int] = {}
 
     def check_wiring(self) -> str:
-        """Check the options as SAPDModel does.
-
-        Raises:
-            SAPDError: whatever training would refuse.
-        """
+        """Check the options as SAPDModel does."""
         base = base_model_class(self._options)
         check_options(self._options)
         return f'{base.__name__} with {self._options["network_g"]["type"]}'
 
-    def load_data(self) -> tuple[int, Any]:
-        """Build the training set, which checks the mask store, and load one batch.
+    def folders(self) -> dict[str, Path]:
+        """Return ``dataroot_gt`` and its like."""
+        roots = {key: value for key, value in self._dataset.items() if key.startswith('dataroot') and value}
+        return {f'datasets.train.{key}': Path(value) for key, value in roots.items()}
 
-        Returns:
-            The number of images, and the store; None without one.
-        """
+    def load_data(self) -> tuple[int, Any]:
+        """Build the training set and load one batch."""
         with _quiet():
             dataset = build_dataset(self._options['datasets']['train'])
         self._data = default_collate([dataset[index % len(dataset)] for index in range(self.batch)])
         return len(dataset), getattr(dataset, 'store', None)
 
-    def run(self, repeats: int, stock: bool = False) -> StepCost:
-        """Build the model, and train for one step and ``repeats`` more.
-
-        Args:
-            repeats: steps that are timed.
-            stock: train the stock model instead.
-        """
+    def build(self, stock: bool) -> Training:
+        """Build the model."""
         options = deepcopy(self._options)
         for key in ('spd_opt', 'sgr_opt'):
             options['train'][key] = from_the_start(options['train'].get(key))
-        options = stock_options(options) if stock else options
+        with _quiet():
+            model = build_model(stock_options(options) if stock else options)
 
-        def build() -> Any:
-            with _quiet():
-                model = build_model(options)
+        def step() -> None:
+            model.feed_data(self._data)
+            model.optimize_parameters(1)
 
-            def step() -> None:
-                model.feed_data(self._data)
-                model.optimize_parameters(1)
-
-            if not stock:
-                self.parameters = {'student': count_parameters(model.net_g), 'SPF': count_parameters(model.net_spf)}
-            return step, [value for value in vars(model).values() if isinstance(value, nn.Module)], model.optimizers
-
-        try:
-            return measure_step(build, self.device, repeats)
-        finally:
-            gc.collect()
+        if not stock:
+            self.parameters = {'student': count_parameters(model.net_g), 'SPF': count_parameters(model.net_spf)}
+        return step, [value for value in vars(model).values() if isinstance(value, nn.Module)], model.optimizers
 
 
 @contextlib.contextmanager

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import gc
 from pathlib import Path
 from typing import Any
 
-import torch
 from mmagic.registry import MODELS
 from mmengine.logging import MMLogger
 from mmengine.registry import init_default_scope
 from mmengine.runner import IterBasedTrainLoop, Runner
 
 import sapd_plugin.mmagic  # noqa: F401  (the import registers)
-from sapd_plugin.evaluation.step_cost import StepCost, count_parameters, measure_step
-from sapd_plugin.evaluation.trial import from_the_start
+from sapd_plugin.evaluation.step_cost import Training, count_parameters
+from sapd_plugin.evaluation.trial import Trial, from_the_start
 from sapd_plugin.mmagic.delta import is_sapd, read_config, stock_model
 
 
@@ -27,13 +25,8 @@ class _ReadyLoop(IterBasedTrainLoop):
         return self.runner.model
 
 
-class MMagicTrial:
-    """One training, without anything written outside of ``folder``.
-
-    Args:
-        config: the config.
-        folder: an empty folder for MMEngine's logs.
-        batch: images per step; None takes those of the config on a GPU, and 1 on a CPU.
+class MMagicTrial(Trial):
+    """The training of a config; MMEngine's logs go to an empty ``folder``.
 
     Raises:
         SAPDError: the config cannot be read.
@@ -43,30 +36,26 @@ class MMagicTrial:
         init_default_scope('mmagic')
         MMLogger.get_instance('sapd_check', log_level='ERROR')  # the listing of all initial weights goes there
         self._config, self._folder = read_config(str(config)), folder
-        self.sapd = is_sapd(self._config)
-        self.device = torch.device('cuda' if torch.cuda.is_available() else 'cpu')
-        model = self._config.get('model', {})
-        self.sgr, self.online = model.get('sgr_loss'), model.get('online')
-        self.full_batch = int(self._config.get('train_dataloader', {}).get('batch_size', 1))
-        self.batch = batch or (self.full_batch if self.device.type == 'cuda' else 1)
-        self.parameters: dict[str, int] = {}
+        model, loader = (self._config.get(key, {}) for key in ('model', 'train_dataloader'))
+        full_batch = int(loader.get('batch_size', 1))
+        super().__init__(is_sapd(self._config), model.get('sgr_loss'), model.get('online'), full_batch, batch)
 
     def check_wiring(self) -> str:
-        """Build the model, which checks its config.
-
-        Raises:
-            SAPDError: whatever training would refuse.
-        """
+        """Build the model, which checks its config."""
         MODELS.build(self._config.model.to_dict())
         base = self._config.model.get('base_model_type', 'BaseEditModel')
         return f'{base} with {self._config.model.generator.type}'
 
-    def load_data(self) -> tuple[int, Any]:
-        """Build the training set, which checks the mask store, and load one batch.
+    def folders(self) -> dict[str, Path]:
+        """Return each ``data_prefix`` below its ``data_root``."""
+        where, dataset = 'train_dataloader.dataset', self._config.train_dataloader.dataset
+        while 'dataset' in dataset:
+            where, dataset = f'{where}.dataset', dataset['dataset']
+        root, prefixes = Path(dataset.get('data_root') or ''), dataset.get('data_prefix') or {}
+        return {f'{where}.data_prefix.{key}': root / prefix for key, prefix in prefixes.items()}
 
-        Returns:
-            The number of images, and the store; None without one.
-        """
+    def load_data(self) -> tuple[int, Any]:
+        """Build the training set and load one batch."""
         loader = self._config.train_dataloader.to_dict()
         for key in ('persistent_workers', 'prefetch_factor'):
             loader.pop(key, None)
@@ -77,32 +66,20 @@ class MMagicTrial:
             dataset = dataset.dataset
         return len(dataset), getattr(dataset, 'mask_store', None)
 
-    def run(self, repeats: int, stock: bool = False) -> StepCost:
-        """Build the training, and train for one step and ``repeats`` more.
+    def build(self, stock: bool) -> Training:
+        """Build the runner up to the first step."""
+        runner = self._runner(stock)
+        model, data = runner.train(), self._data
 
-        Args:
-            repeats: steps that are timed.
-            stock: train the stock model instead.
-        """
+        def step() -> None:
+            runner.call_hook('before_train_iter', batch_idx=0, data_batch=data)
+            model.train_step(data, optim_wrapper=runner.optim_wrapper)
 
-        def build() -> Any:
-            runner = self._runner(stock)
-            model, data = runner.train(), self._data
-
-            def step() -> None:
-                runner.call_hook('before_train_iter', batch_idx=0, data_batch=data)
-                model.train_step(data, optim_wrapper=runner.optim_wrapper)
-
-            networks = [model]
-            if not stock:
-                networks.append(model.in_training.distiller)
-                self.parameters = {'student': count_parameters(model.generator), 'SPF': count_parameters(model.spf)}
-            return step, networks, [runner.optim_wrapper.optimizer]
-
-        try:
-            return measure_step(build, self.device, repeats)
-        finally:
-            gc.collect()
+        networks = [model]
+        if not stock:
+            networks.append(model.in_training.distiller)
+            self.parameters = {'student': count_parameters(model.generator), 'SPF': count_parameters(model.spf)}
+        return step, networks, [runner.optim_wrapper.optimizer]
 
     def _runner(self, stock: bool) -> Runner:
         """Build the runner of this training, without validation, checkpoints and output."""

@@ -48,9 +48,6 @@ train:
     type: L1Loss
   total_iter: 10   # short
 """
-ADDED = """network_spf:
-  type: SPF
-"""
 
 
 def test_every_other_line_of_a_yaml_stays(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
@@ -65,7 +62,7 @@ def test_every_other_line_of_a_yaml_stays(tmp_path: Path, capsys: pytest.Capture
     assert 'name: own_sapd   # quoted' in lines
     assert 'model_type: !!python/object/apply:sapd_plugin.use [SAPDModel]' in lines
     assert '    type: PairedImageMaskDataset  # pairs\n    mask_store: masks/own\n' in text
-    assert ADDED in text
+    assert 'network_spf:\n  type: SPF\n' in text
     shown = capsys.readouterr().out
     assert '-    type: PairedImageDataset  # pairs' in shown
     assert '+    type: PairedImageMaskDataset  # pairs' in shown
@@ -173,8 +170,8 @@ def test_mistakes_of_the_command_line(
     assert message in capsys.readouterr().err
 
 
-def test_an_mmagic_config_becomes_the_base(photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
-    stock = mmagic_recipes.stock_config(photos)
+def test_an_mmagic_config_becomes_the_base(pairs: Path, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    stock = mmagic_recipes.stock_config(pairs)
     stock['custom_imports'] = {'imports': ['math'], 'allow_failed_imports': True}
     stock['experiment_name'], stock['work_dir'] = 'own', './work_dirs/own'
     inner = stock['train_dataloader']['dataset']
@@ -226,15 +223,15 @@ def test_the_mmagic_delta_is_that_of_the_shipped_configs() -> None:
     ],
 )
 def test_mmagic_models_that_cannot_be_wrapped_are_refused(
-    change, message, photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture
+    change, message, pairs: Path, tmp_path: Path, capsys: pytest.CaptureFixture
 ) -> None:
-    config = mmagic_recipes.write_config(mmagic_recipes.stock_config(photos, **change), tmp_path / 'own.py')
+    config = mmagic_recipes.write_config(mmagic_recipes.stock_config(pairs, **change), tmp_path / 'own.py')
     assert add.main([str(config), '--masks', 'm']) == 2
     assert message in capsys.readouterr().err
 
 
-def test_a_network_that_upscales_gets_a_small_one_in_mmagic(photos: Path) -> None:
-    config = Config(mmagic_recipes.stock_config(photos))
+def test_a_network_that_upscales_gets_a_small_one_in_mmagic(pairs: Path) -> None:
+    config = Config(mmagic_recipes.stock_config(pairs))
     for generator, network in (
         ({'type': 'MSRResNet', 'in_channels': 3, 'out_channels': 3}, 'EDSRNet'),
         ({'type': 'SwinIRNet', 'upscale': 2, 'upsampler': 'pixelshuffle'}, 'EDSRNet'),

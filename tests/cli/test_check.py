@@ -20,14 +20,14 @@ from tests.adapters_mmagic import recipes as mmagic
 from tests.photos import make_store
 
 
-def basicsr_config(folder: Path, photos: Path, masks: Path, vgg: Path | None, **changes: Any) -> Path:
+def basicsr_config(folder: Path, pairs: Path, masks: Path, vgg: Path | None, **changes: Any) -> Path:
     path = folder / 'sapd.yml'
-    path.write_text(yaml.safe_dump(basicsr.sapd_options(photos, masks, vgg, **changes)))
+    path.write_text(yaml.safe_dump(basicsr.sapd_options(pairs, masks, vgg, **changes)))
     return path
 
 
-def mmagic_config(folder: Path, photos: Path, masks: Path, vgg: Path | None, **changes: Any) -> Path:
-    return mmagic.write_config(mmagic.sapd_config(photos, masks, vgg, **changes), folder / 'sapd.py')
+def mmagic_config(folder: Path, pairs: Path, masks: Path, vgg: Path | None, **changes: Any) -> Path:
+    return mmagic.write_config(mmagic.sapd_config(pairs, masks, vgg, **changes), folder / 'sapd.py')
 
 
 FRAMEWORKS = pytest.mark.parametrize('config', [basicsr_config, mmagic_config], ids=['basicsr', 'mmagic'])
@@ -50,15 +50,15 @@ def findings(out: str) -> dict[str, tuple[str, str]]:
 
 @FRAMEWORKS
 def test_a_config_that_can_train_is_measured_and_nothing_is_written(
-    config: Config, photos: Path, masks: Path, random_vgg: Path, tmp_path: Path, capsys: pytest.CaptureFixture
+    config: Config, pairs: Path, grey_store: Path, vgg_weights: Path, tmp_path: Path, capsys: pytest.CaptureFixture
 ) -> None:
-    path = config(tmp_path, photos, masks, random_vgg)
+    path = config(tmp_path, pairs, grey_store, vgg_weights)
     before = sorted(tmp_path.rglob('*'))
     assert check.main([str(path), '--steps', '2', '--batch', '2']) == 0
     found = findings(capsys.readouterr().out)
     assert [level for level, _ in found.values()] == ['ok'] * 8
-    assert found['masks'][1].startswith('3 training images, each with a mask')
-    assert str(random_vgg) in found['VGG-19 weights'][1]
+    assert found['masks'][1].startswith('4 training images, each with a mask')
+    assert str(vgg_weights) in found['VGG-19 weights'][1]
     student, spf = (int(n.replace(',', '')) for n in re.findall(r'(?:student|SPF) ([\d,]+)', found['parameters'][1]))
     assert 0 < student < spf
     sapd, stock = (int(n.replace(',', '')) for n in re.findall(r'([\d,]+) MiB', found['memory'][1]))
@@ -70,30 +70,36 @@ def test_a_config_that_can_train_is_measured_and_nothing_is_written(
 
 
 @FRAMEWORKS
-@pytest.mark.parametrize('mistake', ['no masks', 'wrong size', 'no store', 'no VGG-19'])
+@pytest.mark.parametrize('mistake', ['no masks', 'wrong size', 'no store', 'no VGG-19', 'no folder'])
 def test_what_training_would_stop_at_is_an_error(
-    config: Config, mistake: str, photos: Path, masks: Path, random_vgg: Path, tmp_path: Path, capsys
+    config: Config, mistake: str, pairs: Path, vgg_weights: Path, tmp_path: Path, capsys
 ) -> None:
     images = tmp_path / 'images'
-    shutil.copytree(photos / 'clean', images)
+    shutil.copytree(pairs / 'clean', images)
     if mistake == 'no masks':
-        (images / '1.png').unlink()
+        (images / '001.png').unlink()
     if mistake == 'wrong size':
-        cv2.imwrite(str(images / '1.png'), cv2.imread(str(images / '1.png'))[:90])
+        cv2.imwrite(str(images / '001.png'), cv2.imread(str(images / '001.png'))[:90])
     store = tmp_path / 'gone' if mistake == 'no store' else make_store(tmp_path / 'store', images)
-    vgg = random_vgg
-    changes = {}
-    if mistake == 'no VGG-19':
-        vgg = None
-        key = 'train:sgr_opt' if config is basicsr_config else 'model:sgr_loss'
-        changes = {key: {'type': 'SGRLoss', 'loss_weight': 0.1}}
-    assert check.main([str(config(tmp_path, photos, store, vgg, **changes)), '--no-timing']) == 1
+    vgg = None if mistake == 'no VGG-19' else vgg_weights
+    sgr, folder = ('train:sgr_opt', 'datasets:train:dataroot_lq')
+    if config is mmagic_config:
+        sgr, folder = 'model:sgr_loss', 'train_dataloader:dataset:data_prefix:img'
+    changes = {
+        'no VGG-19': {sgr: {'type': 'SGRLoss', 'loss_weight': 0.1}},
+        'no folder': {folder: str(tmp_path / 'absent')},
+    }.get(mistake, {})
+    assert check.main([str(config(tmp_path, pairs, store, vgg, **changes)), '--no-timing']) == 1
     found = findings(capsys.readouterr().out)
     subject, message = {
-        'no masks': ('masks', "no masks for 1 of 3 images, among them '1'"),
+        'no masks': ('masks', "no masks for 1 of 4 images, among them '001'"),
         'wrong size': ('masks', 'is 90x112'),
         'no store': ('masks', 'gone'),
         'no VGG-19': ('VGG-19 weights', 'sapd weights'),
+        'no folder': (
+            'masks',
+            f'{folder.replace(":", ".")}: found no folder {tmp_path / "absent"}, expected the training',
+        ),
     }[mistake]
     level, text = found[subject]
     assert (level, message in text) == ('error', True), text
@@ -113,25 +119,25 @@ def test_what_training_would_stop_at_is_an_error(
     ],
 )
 def test_mistakes_in_the_wiring_are_told_before_or_at_the_first_step(
-    config: Config, changes, message, photos: Path, masks: Path, tmp_path: Path, capsys: pytest.CaptureFixture
+    config: Config, changes, message, pairs: Path, grey_store: Path, tmp_path: Path, capsys: pytest.CaptureFixture
 ) -> None:
-    assert check.main([str(config(tmp_path, photos, masks, None, **changes)), '--no-timing']) == 1
+    assert check.main([str(config(tmp_path, pairs, grey_store, None, **changes)), '--no-timing']) == 1
     errors = [text for level, text in findings(capsys.readouterr().out).values() if level == 'error']
     assert any(message in text for text in errors), errors
 
 
 def test_weights_that_are_not_the_published_file_are_warned_of(
-    photos: Path, masks: Path, random_vgg: Path, tmp_path: Path, capsys: pytest.CaptureFixture
+    pairs: Path, grey_store: Path, vgg_weights: Path, tmp_path: Path, capsys: pytest.CaptureFixture
 ) -> None:
-    forged = shutil.copy(random_vgg, tmp_path / 'vgg19-dcbb9e9d.pth')
-    assert check.main([str(basicsr_config(tmp_path, photos, masks, Path(forged))), '--no-timing']) == 0
+    forged = shutil.copy(vgg_weights, tmp_path / 'vgg19-dcbb9e9d.pth')
+    assert check.main([str(basicsr_config(tmp_path, pairs, grey_store, Path(forged))), '--no-timing']) == 0
     level, text = findings(capsys.readouterr().out)['VGG-19 weights']
     assert (level, 'NOT the published file' in text) == ('warning', True)
 
 
-def test_a_stock_config_is_told_how_to_add_sam_priors(photos: Path, tmp_path: Path, capsys) -> None:
-    (tmp_path / 'stock.yml').write_text(yaml.safe_dump(basicsr.stock_options(photos)))
-    mmagic.write_config(mmagic.stock_config(photos), tmp_path / 'stock.py')
+def test_a_stock_config_is_told_how_to_add_sam_priors(pairs: Path, tmp_path: Path, capsys) -> None:
+    (tmp_path / 'stock.yml').write_text(yaml.safe_dump(basicsr.stock_options(pairs)))
+    mmagic.write_config(mmagic.stock_config(pairs), tmp_path / 'stock.py')
     for name in ('stock.yml', 'stock.py'):
         assert check.main([name]) == 1
         level, text = findings(capsys.readouterr().out)['wiring']
@@ -150,7 +156,8 @@ def test_a_config_that_cannot_be_read_is_status_2(name: str, text: str, tmp_path
 
 def test_kept_tensors_are_counted_once_and_until_they_are_released() -> None:
     x = torch.ones(1000, requires_grad=True)
-    with KeptForBackward() as kept:
+    kept = KeptForBackward()
+    with kept:
         y = x * 2  # keeps nothing but a number
         z = (y.exp() * y.sin()).sum()  # exp's result twice, sin's result, and y
         z.backward()

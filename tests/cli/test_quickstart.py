@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import re
+import shutil
 import sys
 from pathlib import Path
 
 import cv2
-import numpy as np
 import pytest
 
 from sapd_plugin.cli import quickstart
@@ -16,15 +16,9 @@ from sapd_plugin.errors import SAPDError
 
 
 @pytest.fixture
-def photos(tmp_path) -> Path:
-    """Three pairs of blotches, one of them for testing."""
-    for number in range(3):
-        generator = np.random.default_rng(number)
-        clean = cv2.resize(generator.uniform(30, 225, (6, 6, 3)).astype(np.float32), (96, 96))
-        for kind, image in (('clean', clean), ('noisy', clean + generator.normal(0, 25, clean.shape))):
-            (tmp_path / 'photos' / kind).mkdir(parents=True, exist_ok=True)
-            cv2.imwrite(str(tmp_path / f'photos/{kind}/{number}.png'), image.clip(0, 255).astype(np.uint8))
-    return tmp_path / 'photos'
+def photos(pairs, tmp_path) -> Path:
+    """Four pairs, one of them for testing."""
+    return shutil.copytree(pairs, tmp_path / 'photos')
 
 
 @pytest.fixture
@@ -74,9 +68,9 @@ def test_the_pairs_of_photographs_are_the_same_for_a_seed(tmp_path):
 @pytest.mark.parametrize(
     ('prepare', 'message'),
     [
-        (lambda folder: (folder / 'noisy').rename(folder / 'nosy'), "found .*'nosy'.* expected one of these pairs"),
-        (lambda folder: (folder / 'noisy/1.png').unlink(), '1 images have no counterpart .* the first: 1'),
-        (lambda folder: (folder / 'noisy/1.png').write_bytes(b''), "'1' is unreadable"),
+        (lambda folder: (folder / 'rainy').rename(folder / 'rainny'), "found .*'rainny'.* expected one of these pairs"),
+        (lambda folder: (folder / 'rainy/001.png').unlink(), '1 images have no counterpart .* the first: 001'),
+        (lambda folder: (folder / 'rainy/001.png').write_bytes(b''), "'001' is unreadable"),
     ],
 )
 def test_folders_that_are_not_pairs_are_refused(photos, tmp_path, prepare, message):

@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 import scipy.io
 
-from sapd_plugin.datasets.manifest import Layout, Split
+from sapd_plugin.datasets.manifest import Layout, Part, load_manifest
 
 SAMPLES = ('{}', 'GOPR0372_07_0{}', '000{}_x')
 """Values for a field, the first that its expression accepts."""
@@ -65,10 +65,17 @@ def make_blocks(noisy: Path, clean: Path, scenes: int) -> dict[str, np.ndarray]:
     return arrays
 
 
-def make_split(root: Path, split: Split, layout: int, count: int) -> None:
+def make_split(root: Path, parts: tuple[Part, ...], layout: int, count: int) -> None:
     """Write a split's stand-in, each part in its layout of that number (or its last)."""
-    for part in split.parts:
+    for part in parts:
         make_part(root, part.layouts[min(layout, len(part.layouts) - 1)], count)
+
+
+def gopro(folder: Path, count: int) -> list[str]:
+    """Write pairs of GoPro's training split to folder/source; return the command that prepares them in folder/out."""
+    make_split(folder / 'source', load_manifest('gopro').splits['train'], 0, count)
+    places = ['--source', str(folder / 'source'), '--output', str(folder / 'out')]
+    return ['gopro', *places, '--split', 'train', '--any-count']
 
 
 def tree(folder: Path) -> dict[str, bytes]:

@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 
 from sapd_plugin.cli import prepare_dataset
-from sapd_plugin.datasets.manifest import load_manifest
 from tests.datasets import stand_ins
 
 
@@ -17,9 +16,8 @@ from tests.datasets import stand_ins
 def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """GoPro's training split of three pairs, cut into four sub-images each, as LMDBs."""
     folder = tmp_path_factory.mktemp('prepared')
-    stand_ins.make_split(folder / 'gopro', load_manifest('gopro').splits['train'], 0, 3)
-    command = ['gopro', '--source', str(folder / 'gopro'), '--output', str(folder / 'out'), '--split', 'train']
-    assert prepare_dataset.main([*command, '--any-count', '--crop-size', '16', '--step', '12', '--lmdb']) == 0
+    command = stand_ins.gopro(folder, 3)
+    assert prepare_dataset.main([*command, '--crop-size', '16', '--step', '12', '--lmdb']) == 0
     return folder / 'out' / 'GoPro' / 'train'
 
 
@@ -86,9 +84,7 @@ def test_the_masks_extraction_reads_the_printed_list(prepared: Path) -> None:
 
 
 def test_an_lmdb_of_other_images_is_refused(prepared: Path, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
-    stand_ins.make_split(tmp_path / 'source', load_manifest('gopro').splits['train'], 0, 2)
-    command = ['gopro', '--source', str(tmp_path / 'source'), '--output', str(tmp_path / 'out'), '--split', 'train']
-    command += ['--any-count', '--no-sub-images', '--lmdb']
+    command = [*stand_ins.gopro(tmp_path, 2), '--no-sub-images', '--lmdb']
     assert prepare_dataset.main(command) == 0
     database = tmp_path / 'out/GoPro/train/input.lmdb'
     meta = database / 'meta_info.txt'

@@ -12,7 +12,6 @@ import lmdb
 import pytest
 
 from sapd_plugin.cli import prepare_dataset
-from sapd_plugin.datasets.manifest import load_manifest
 from tests.datasets import stand_ins
 
 KILLER = """
@@ -64,18 +63,16 @@ def check_whole(folder: Path, lmdb_images: int = 0) -> None:
     'steps', [[3, 20], [60, 12, 5]], ids=['while linking and cutting', 'while cutting and in an LMDB']
 )
 def test_a_killed_preparation_resumes(steps: list[int], tmp_path: Path) -> None:
-    stand_ins.make_split(tmp_path / 'source', load_manifest('gopro').splits['train'], 0, 4)
-    command = ['gopro', '--source', str(tmp_path / 'source'), '--split', 'train', '--any-count', '--crop-size', '16']
-    command += ['--step', '12', '--workers', '2', '--output']
-    killed_with = [*command, str(tmp_path / 'killed')] + (['--lmdb'] if len(steps) == 3 else [])
+    command = [*stand_ins.gopro(tmp_path, 4), '--crop-size', '16', '--step', '12', '--workers', '2']
+    killed_with = command + (['--lmdb'] if len(steps) == 3 else [])
     for step in steps:
         assert killed(step, *killed_with)
-        check_whole(tmp_path / 'killed', 24)
+        check_whole(tmp_path / 'out', 24)
     assert prepare_dataset.main(killed_with) == 0
-    check_whole(tmp_path / 'killed', 24)
-    assert not (tmp_path / 'killed/GoPro/.unfinished').exists()
-    assert prepare_dataset.main([*command, str(tmp_path / 'once')]) == 0
-    images = [stand_ins.tree(tmp_path / name / 'GoPro') for name in ('killed', 'once')]
+    check_whole(tmp_path / 'out', 24)
+    assert not (tmp_path / 'out/GoPro/.unfinished').exists()
+    assert prepare_dataset.main([*command, '--output', str(tmp_path / 'once')]) == 0
+    images = [stand_ins.tree(tmp_path / name / 'GoPro') for name in ('out', 'once')]
     assert {path: data for path, data in images[0].items() if '.lmdb' not in path} == images[1]
 
 

@@ -22,21 +22,13 @@ from sapd_plugin.priors.extraction.images import read_image
 
 @dataclass(frozen=True)
 class BlurSettings:
-    """Ranges that an image's blur is drawn from.
+    """Ranges that an image's blur is drawn from."""
 
-    Attributes:
-        size: side of the kernel, pixels; made odd.
-        extent: longest side of the trajectory as a part of the kernel's side.
-        jerks: sudden changes of direction.
-        wander: how quickly the direction drifts, 0 for a straight line.
-        sigma: noise after the blur, on the 0-255 scale; 1 % is 2.55.
-    """
-
-    size: Range
-    extent: Range
-    jerks: Range
-    wander: Range
-    sigma: Range
+    size: Range  # side of the kernel, pixels; made odd
+    extent: Range  # longest side of the trajectory as a part of the kernel's side
+    jerks: Range  # sudden changes of direction
+    wander: Range  # how quickly the direction drifts, 0 for a straight line
+    sigma: Range  # noise after the blur, on the 0-255 scale; 1 % is 2.55
 
 
 PRESETS = {'shake': BlurSettings((9, 31), (0.6, 0.9), (1, 6), (0.1, 0.7), (2.55, 2.55))}

@@ -7,6 +7,7 @@ import hashlib
 import io
 import json
 from collections.abc import Iterator, Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -18,7 +19,6 @@ from sapd_plugin.datasets.files import open_workshop, run_jobs
 from sapd_plugin.datasets.placing import Placement, refuse_foreign_files
 from sapd_plugin.datasets.run import Finish, finish_split, say
 from sapd_plugin.datasets.scan import prepared_name
-from sapd_plugin.datasets.synthetic.settings import plain
 from sapd_plugin.errors import SAPDError
 from sapd_plugin.priors.extraction.images import list_images, read_image
 from sapd_plugin.priors.store.keys import mask_key
@@ -37,16 +37,7 @@ class Degradation(Protocol):
         """Draw the parameters of one image, as JSON values."""
 
     def render(self, photo: np.ndarray, parameters: dict[str, Any], random: np.random.Generator) -> np.ndarray:
-        """Degrade a photo.
-
-        Args:
-            photo: (H,W,3) uint8 RGB.
-            parameters: parameters of one image, as `draw` returns them.
-            random: random numbers of this image only.
-
-        Returns:
-            (H,W,3) uint8 RGB, clipped to 0-255.
-        """
+        """Degrade a photo, (H,W,3) uint8 RGB, by what `draw` returned; ``random`` is for this image only."""
 
 
 @dataclass(frozen=True)
@@ -69,24 +60,15 @@ def streams(seed: int, kind: str, name: str, draw: int) -> tuple[np.random.Gener
 
 
 def render(degradation: Degradation, photo: np.ndarray, parameters: dict[str, Any]) -> np.ndarray:
-    """Make the degraded image of recorded parameters; the result is deterministic.
+    """Make the degraded image, (H,W,3) uint8 RGB, of one photo's parameters in parameters.json.
 
-    Args:
-        degradation: of the kind and, for kernels from files, with the kernels of the record.
-        photo: (H,W,3) uint8 RGB.
-        parameters: of one image, from parameters.json.
+    The result is deterministic. For kernels from files, ``degradation`` has to have those of the record.
     """
     return degradation.render(photo, parameters, np.random.default_rng(parameters['pixel_seed']))
 
 
 def draw_pairs(degradation: Degradation, photos: Path | Mapping[str, Path], seed: int, draws: int) -> list[Drawn]:
-    """Draw the parameters of all pairs.
-
-    Args:
-        degradation: how photos are degraded.
-        photos: as for `make_pairs`.
-        seed: of all that is drawn.
-        draws: pairs per photo.
+    """Draw the parameters of all pairs; the arguments are those of `make_pairs`.
 
     Raises:
         SAPDError: there is no photo, or two would get the same name.
@@ -121,16 +103,16 @@ def make_pairs(
     dry_run: bool,
     suffix: str = '.png',
 ) -> None:
-    """Write ``folder/{input,target}/NAME`` and the parameters, as parameters.json and parameters.csv.
+    """Write ``{input,target}/NAME`` of a split, and the parameters as parameters.json and parameters.csv.
 
     Args:
         degradation: how photos are degraded.
         photos: folder of clean photos, PNG or JPG, searched with its sub-folders; or the photos by name.
         folder: of the split.
-        seed: another seed gives other parameters and other pixels.
+        seed: of all that is drawn, parameters and pixels.
         draws: pairs per photo.
         finish: what else to make.
-        dry_run: print what would be done, write nothing.
+        dry_run: whether to print what would be done and to write nothing.
         suffix: of the images: '.png', or '.bmp', which is larger but much faster to read.
 
     Raises:
@@ -138,42 +120,34 @@ def make_pairs(
     """
     pairs = draw_pairs(degradation, photos, seed, draws)
     shapes = {pair.name: (*source_shape(pair.photo)[:2], 3) for pair in pairs}
-    placements = [
-        Placement(pair.photo, folder / side / f'{pair.name}{suffix}', True)
-        for pair in pairs
-        for side in ('input', 'target')
-    ]
+    files = {pair.name: [folder / side / f'{pair.name}{suffix}' for side in ('input', 'target')] for pair in pairs}
+    placements = [Placement(pair.photo, path, True) for pair in pairs for path in files[pair.name]]
     refuse_foreign_files({placement.path for placement in placements})
     record = {
         'degradation': degradation.name,
         'seed': seed,
         'draws': draws,
-        'settings': plain(degradation.settings),
+        'settings': {key: list(limits) for key, limits in vars(degradation.settings).items()},
         'kernels': sorted(getattr(degradation, 'kernels', {})),
     }
     record |= {key: value for key, usual in LATER_KEYS.items() if (value := getattr(degradation, key, usual)) != usual}
     check_record(folder / 'parameters.json', record)
-    there = {placement.path for placement in placements if placement.path.exists()}
-    left = [p for p in pairs if not {folder / side / f'{p.name}{suffix}' for side in ('input', 'target')} <= there]
+    left = [pair for pair in pairs if not all(path.exists() for path in files[pair.name])]
     what = f'{folder.parent.name}/{folder.name}: {len(pairs)} pairs with {degradation.name}'
-    if dry_run:
-        say(what, len(left), None)
-        finish_split(folder, placements, shapes, finish, None)
-        return
-    with open_workshop(folder.parent) as workshop:
+    with nullcontext() if dry_run else open_workshop(folder.parent) as workshop:
         say(what, len(left), workshop)
-        for side in ('input', 'target'):
-            (folder / side).mkdir(parents=True, exist_ok=True)
-        images = {pair.name: {'photo': pair.photo.name, **pair.parameters} for pair in pairs}
-        workshop.write_text(folder / 'parameters.json', json.dumps({**record, 'images': images}, indent=1) + '\n')
-        workshop.write_text(folder / 'parameters.csv', _table(images))
+        if workshop is not None:
+            for side in ('input', 'target'):
+                (folder / side).mkdir(parents=True, exist_ok=True)
+            images = {pair.name: {'photo': pair.photo.name, **pair.parameters} for pair in pairs}
+            workshop.write_text(folder / 'parameters.json', json.dumps({**record, 'images': images}, indent=1) + '\n')
+            workshop.write_text(folder / 'parameters.csv', _table(images))
 
-        def make(pair: Drawn) -> None:
-            photo = read_image(pair.photo)
-            workshop.write_image(folder / 'target' / f'{pair.name}{suffix}', photo)
-            workshop.write_image(folder / 'input' / f'{pair.name}{suffix}', render(degradation, photo, pair.parameters))
+            def make(pair: Drawn) -> None:
+                photo, (degraded, clean) = read_image(pair.photo), files[pair.name]
+                workshop.write_image(clean, photo)
+                workshop.write_image(degraded, render(degradation, photo, pair.parameters))
 
-        if left:
             run_jobs(make, left, finish.workers, degradation.name)
         finish_split(folder, placements, shapes, finish, workshop)
 

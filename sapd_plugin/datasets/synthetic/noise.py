@@ -12,13 +12,9 @@ from sapd_plugin.datasets.synthetic.settings import Range, check_bounds, draw
 
 @dataclass(frozen=True)
 class NoiseSettings:
-    """Ranges that an image's noise is drawn from.
+    """Ranges that an image's noise is drawn from."""
 
-    Attributes:
-        sigma: standard deviation on the 0-255 scale, equal in all channels.
-    """
-
-    sigma: Range
+    sigma: Range  # standard deviation on the 0-255 scale, equal in all channels
 
 
 PRESETS = {

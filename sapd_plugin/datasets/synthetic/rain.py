@@ -16,25 +16,15 @@ from sapd_plugin.datasets.synthetic.settings import Range, check_bounds, draw, d
 
 @dataclass(frozen=True)
 class RainSettings:
-    """Ranges that an image's rain is drawn from.
+    """Ranges that an image's rain is drawn from."""
 
-    Attributes:
-        layers: number of layers.
-        angle: of a layer, degrees from the vertical, positive to the right at the lower end.
-        spread: standard deviation of a streak's angle about its layer's, degrees.
-        density: streaks of a layer per 10,000 pixels.
-        length: median length of a layer's streaks, pixels; they vary by about a half.
-        width: standard deviation of the cross section, pixels.
-        brightness: median peak of a layer's streaks on the 0-255 scale; they vary by about a half.
-    """
-
-    layers: Range
-    angle: Range
-    spread: Range
-    density: Range
-    length: Range
-    width: Range
-    brightness: Range
+    layers: Range  # number of layers
+    angle: Range  # of a layer, degrees from the vertical, positive to the right at the lower end
+    spread: Range  # standard deviation of a streak's angle about its layer's, degrees
+    density: Range  # streaks of a layer per 10,000 pixels
+    length: Range  # median length of a layer's streaks, pixels; they vary by about a half
+    width: Range  # standard deviation of the cross section, pixels
+    brightness: Range  # median peak of a layer's streaks on the 0-255 scale; they vary by about a half
 
 
 PRESETS = {

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import numpy as np
 
@@ -18,11 +18,7 @@ Range = tuple[float, float]
 
 
 def read_settings(preset: S, given: Sequence[str]) -> S:
-    """Replace fields of a preset by values of the command line.
-
-    Args:
-        preset: a frozen dataclass whose fields are `Range`.
-        given: ``key=value`` or ``key=low,high``.
+    """Replace fields of a preset, a dataclass of ranges, by ``key=value`` or ``key=low,high`` of the command line.
 
     Raises:
         SAPDError: an unknown key, a value that is not a number, or a range whose ends are swapped.
@@ -69,8 +65,3 @@ def draw(random: np.random.Generator, limits: Range) -> float:
 def draw_integer(random: np.random.Generator, limits: Range) -> int:
     """Draw an integer from a range, both ends included."""
     return int(random.integers(round(limits[0]), round(limits[1]) + 1))
-
-
-def plain(settings: Any) -> dict[str, Any]:
-    """Return a dataclass as JSON values: lists instead of tuples."""
-    return {key: list(value) if isinstance(value, tuple) else value for key, value in vars(settings).items()}
