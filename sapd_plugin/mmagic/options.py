@@ -74,10 +74,6 @@ def check_config(base: type, config: Mapping[str, Any], ours: Mapping[str, Any])
 def check_module(key: str, block: Any) -> None:
     """Refuse a block that MODELS has no type for, or that has a key which its type does not read.
 
-    Args:
-        key: the block's config key, for messages.
-        block: ``type`` and the module's own arguments.
-
     Raises:
         SAPDError: naming the key, what was found and the nearest valid name.
     """

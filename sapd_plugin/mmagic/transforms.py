@@ -9,6 +9,7 @@ from __future__ import annotations
 import inspect
 import random
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import cv2
@@ -43,6 +44,7 @@ KEEP_PLACE = (
 )
 
 
+@dataclass
 class LoadSAMMask:
     """Put an image's mask beside it, a :class:`~sapd_plugin.mmagic.pending.PendingMask`.
 
@@ -51,8 +53,8 @@ class LoadSAMMask:
         template: how the store names an image whose key is '{}'.
     """
 
-    def __init__(self, store: MaskStore | ShuffledMasks, template: str = '{}') -> None:
-        self.store, self.template = store, template
+    store: MaskStore | ShuffledMasks
+    template: str = '{}'
 
     def __call__(self, results: dict[str, Any]) -> dict[str, Any]:
         """Read the mask of ``results['key']``.
@@ -65,10 +67,8 @@ class LoadSAMMask:
         results[MASK] = PendingMask(record)
         return results
 
-    def __repr__(self) -> str:
-        return f'{type(self).__name__}(store={self.store!r}, template={self.template!r})'
 
-
+@dataclass
 class MaskFollows:
     """Run a stock transform, and bring the mask to where ``gt`` went.
 
@@ -77,15 +77,12 @@ class MaskFollows:
         follow: called as ``follow(transform, results)``; runs it and moves the mask.
     """
 
-    def __init__(self, transform: Any, follow: Follow) -> None:
-        self.transform, self.follow = transform, follow
+    transform: Any
+    follow: Follow
 
     def __call__(self, results: dict[str, Any]) -> dict[str, Any]:
         """Transform image, ground truth and mask alike."""
         return self.follow(self.transform, results)
-
-    def __repr__(self) -> str:
-        return f'{type(self).__name__}({self.transform!r})'
 
 
 class PackSAMMask:
