@@ -11,7 +11,6 @@ from basicsr.archs import build_network
 from basicsr.data import build_dataloader, build_dataset
 from basicsr.utils.registry import ARCH_REGISTRY
 
-import sapd_plugin.basicsr  # noqa: F401
 from sapd_plugin.archs import NETWORKS
 from tests.adapters_basicsr.recipes import sapd_options
 from tests.adapters_basicsr.test_model import SWINIR, resume_paths, session
@@ -55,8 +54,10 @@ def test_train_validate_save_resume_and_load(pairs, store, vgg_weights, tmp_path
     # BasicSR's own class, or the plain module: neither knows of the plugin's branch.
     whole.save(epoch=-1, current_iter=-1)
     saved = torch.load(tmp_path / 'whole/experiments/sapd/models/net_g_latest.pth', weights_only=True)
+    assert list(saved) == ['params', 'params_ema']
     student = build_network(dict(BLOCKS[name])).eval()
-    student.load_state_dict(saved['params_ema'], strict=True)
+    for weights in saved.values():
+        student.load_state_dict(weights, strict=True)
     whole.feed_data({'lq': torch.rand(1, 3, 40, 56)})
     whole.test()
     with torch.no_grad():

@@ -18,7 +18,7 @@ from sapd_plugin.priors.extraction.images import read_image
 from sapd_plugin.priors.segmenters import build_segmenter
 from sapd_plugin.priors.store import MaskStore
 from tests.adapters_basicsr.recipes import run_test, stock_options, write_yaml
-from tests.photos import ROOT, run
+from tests.photos import ROOT, succeed
 
 # Its windows do not divide 96x112 less a few pixels, so the model's own padding matters.
 SWINIR = {
@@ -70,8 +70,7 @@ def test_masks_are_those_of_the_images_that_the_test_tool_saves(degraded, studen
     restorer = build_restorer(config, checkpoint, 'cpu')
     arguments = ['--images', str(degraded), '--output', str(tmp_path / 'store'), '--segmenter', 'felzenszwalb']
     arguments += ['--set', 'min_size=20', '--restored-by', str(config), str(checkpoint), '--overlays', '1']
-    done = run([str(ROOT / 'tools/extract_masks.py'), *arguments], tmp_path)
-    assert done.returncode == 0, done.stdout
+    succeed([str(ROOT / 'tools/extract_masks.py'), *arguments], tmp_path)
     store, segmenter = MaskStore(tmp_path / 'store'), build_segmenter('felzenszwalb', min_size=20)
     assert store.settings['source'] == 'restored'
     assert store.settings['restored_by'] == restorer.settings

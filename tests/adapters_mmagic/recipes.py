@@ -7,12 +7,11 @@ import json
 from pathlib import Path
 from typing import Any
 
-import lmdb
 from mmengine.config import Config
 
-from tests.photos import ROOT, run
-
-DELETE = object()
+import sapd_plugin.mmagic  # noqa: F401
+from tests.photos import ROOT, succeed
+from tests.recipes import update
 
 
 def stock_config(pairs: Path, **changes: Any) -> dict[str, Any]:
@@ -109,34 +108,6 @@ def sapd_config(pairs: Path, store: Path, vgg: Path | None = None, **changes: An
     return update(config, changes)
 
 
-def in_lmdb(dataset: dict[str, Any], pairs: Path, folder: Path) -> dict[str, Any]:
-    """The same dataset out of two LMDB files, made below ``folder``."""
-    names = sorted(path.name for path in (pairs / 'clean').glob('*.png'))
-    (folder / 'names.txt').write_text('\n'.join(f'{name} (96,112,3)' for name in names))
-    dataset.update(ann_file=str(folder / 'names.txt'), data_root=str(folder), data_prefix={'img': '', 'gt': ''})
-    for loader, kind in zip(dataset['pipeline'], ('rainy', 'clean')):
-        target = str(folder / f'{kind}.lmdb')
-        with lmdb.open(target, map_size=1 << 24) as env, env.begin(write=True) as transaction:
-            for path in (pairs / kind).glob('*.png'):
-                transaction.put(path.stem.encode(), path.read_bytes())
-        loader['backend_args'] = {'backend': 'lmdb', 'db_path': target}
-    return dataset
-
-
-def update(config: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
-    """Apply {'model:spd_loss:gate': 'pixel'}-like changes; DELETE removes a key."""
-    for path, value in changes.items():
-        *parents, last = path.split(':')
-        node = config
-        for key in parents:
-            node = node[int(key)] if isinstance(node, list) else node[key]
-        if value is DELETE:
-            del node[last]
-        else:
-            node[last] = copy.deepcopy(value)
-    return config
-
-
 def write_config(config: dict[str, Any], path: Path) -> Path:
     Config(config).dump(path)
     return path
@@ -144,15 +115,12 @@ def write_config(config: dict[str, Any], path: Path) -> Path:
 
 def run_train(config: Path, work_dir: Path, *extra: str) -> str:
     command = [str(ROOT / 'tools/mmagic_train.py'), str(config), '--work-dir', str(work_dir), *extra]
-    result = run(command, config.parent)
-    assert result.returncode == 0, result.stdout[-6000:]
-    return result.stdout
+    return succeed(command, config.parent)
 
 
 def run_test(config: Path, checkpoint: Path, work_dir: Path) -> dict[str, float]:
     """Test with the plugin's tool; returns the metrics, at full precision."""
     out = work_dir / 'metrics.json'
     command = [str(ROOT / 'tools/mmagic_test.py'), str(config), str(checkpoint), '--work-dir', str(work_dir)]
-    result = run([*command, '--out', str(out)], config.parent)
-    assert result.returncode == 0, result.stdout[-6000:]
+    succeed([*command, '--out', str(out)], config.parent)
     return json.loads(out.read_text())

@@ -8,7 +8,6 @@ import pytest
 from mmagic.registry import DATASETS, MODELS, TRANSFORMS
 from mmengine.dataset import pseudo_collate
 
-import sapd_plugin.mmagic  # noqa: F401
 from sapd_plugin.errors import SAPDError
 from tests.adapters_mmagic.recipes import stock_config
 
