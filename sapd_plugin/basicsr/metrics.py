@@ -7,7 +7,7 @@ BasicSR's tester rounds images to 8 bits before it passes them to a metric. A pr
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -53,7 +53,8 @@ def calculate_protocol_psnr(
     Raises:
         SAPDError: an unknown key or protocol, or ``rgb_float``.
     """
-    return protocol_psnr(*_rgb((img, img2), protocol, crop_border, input_order, kwargs), protocol, crop_border)
+    _check('val.metrics', {'protocol': protocol, 'crop_border': crop_border, 'input_order': input_order, **kwargs})
+    return protocol_psnr(_rgb(img, input_order), _rgb(img2, input_order), protocol, crop_border)
 
 
 @METRIC_REGISTRY.register()
@@ -61,7 +62,8 @@ def calculate_protocol_ssim(
     img: np.ndarray, img2: np.ndarray, protocol: str, crop_border: int = 0, input_order: str = 'HWC', **kwargs: Any
 ) -> float:
     """Return the SSIM under a protocol; arguments and errors are :func:`calculate_protocol_psnr`'s."""
-    return protocol_ssim(*_rgb((img, img2), protocol, crop_border, input_order, kwargs), protocol, crop_border)
+    _check('val.metrics', {'protocol': protocol, 'crop_border': crop_border, 'input_order': input_order, **kwargs})
+    return protocol_ssim(_rgb(img, input_order), _rgb(img2, input_order), protocol, crop_border)
 
 
 def check_metrics(opt: Mapping[str, Any]) -> None:
@@ -78,12 +80,8 @@ def check_metrics(opt: Mapping[str, Any]) -> None:
             _check(f'val.metrics.{name}', block)
 
 
-def _rgb(
-    images: Iterable[np.ndarray], protocol: str, crop_border: int, input_order: str, rest: Mapping[str, Any]
-) -> list[np.ndarray]:
-    """Check a metric's settings, and return its BGR images as RGB (H,W,C)."""
-    _check('val.metrics', {'protocol': protocol, 'crop_border': crop_border, 'input_order': input_order, **rest})
-    return [reorder_image(image, input_order)[..., ::-1] for image in images]
+def _rgb(image: np.ndarray, input_order: str) -> np.ndarray:
+    return reorder_image(image, input_order)[..., ::-1]
 
 
 def _check(where: str, block: Mapping[str, Any]) -> None:

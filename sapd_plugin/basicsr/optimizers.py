@@ -30,7 +30,7 @@ def build_optimizer(optim_type: str, params: Any, lr: float | None = None, **kwa
     """
     where = 'train.optim_*'
     found = inspect.getmembers(torch.optim, inspect.isclass)
-    kinds = {name: kind for name, kind in found if issubclass(kind, Optimizer) and name not in _UNFIT}
+    kinds: dict[str, Any] = {name: kind for name, kind in found if issubclass(kind, Optimizer) and name not in _UNFIT}
     check_choice(f'{where}.type', optim_type, kinds)
     kind = kinds[optim_type]
     norm = kwargs.pop(CLIP, None)
@@ -41,10 +41,10 @@ def build_optimizer(optim_type: str, params: Any, lr: float | None = None, **kwa
     if norm is not None and (isinstance(norm, bool) or not isinstance(norm, (int, float)) or not norm > 0):
         raise SAPDError(f'{where}.{CLIP}: found {norm!r}, expected a positive number. (YAML: 0.01, not 1e-2)')
     optimizer: Optimizer = kind(params, lr=lr, **kwargs)
-
-    def clip(optimizer: Optimizer, args: Any, kwargs: Any) -> None:
-        nn.utils.clip_grad_norm_([p for group in optimizer.param_groups for p in group['params']], norm)
-
     if norm is not None:
+
+        def clip(optimizer: Optimizer, args: Any, kwargs: Any) -> None:
+            nn.utils.clip_grad_norm_([p for group in optimizer.param_groups for p in group['params']], norm)
+
         optimizer.register_step_pre_hook(clip)
     return optimizer

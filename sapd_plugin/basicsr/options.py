@@ -14,7 +14,7 @@ from basicsr.utils.registry import ARCH_REGISTRY, LOSS_REGISTRY, MODEL_REGISTRY,
 
 from sapd_plugin.basicsr.metrics import check_metrics
 from sapd_plugin.core import check_block, check_losses, check_stage, needs_stored_masks, refuse_base
-from sapd_plugin.errors import SAPDError, check_choice, check_keys, nearest
+from sapd_plugin.errors import SAPDError, check_choice, check_keys
 
 TRAIN_KEYS = ('spf_opt', 'spd_opt', 'sgr_opt', 'sapd_opt', 'optim_spf')
 SAPD_KEYS = ('stage', 'output_index', 'online')
@@ -71,8 +71,7 @@ def base_model_class(opt: Mapping[str, Any]) -> type:
     name = opt.get('base_model_type', 'SRModel')
     base = _find(MODEL_REGISTRY, name)
     if base is None or name == 'SAPDModel':
-        names = sorted(set(MODEL_REGISTRY.keys()) - {'SAPDModel'})
-        raise SAPDError(f"base_model_type: found '{name}', expected one of {', '.join(names)}.{nearest(name, names)}")
+        check_choice('base_model_type', name, sorted(set(MODEL_REGISTRY.keys()) - {'SAPDModel'}))
     refuse_base('base_model_type', base, REFUSED)
     return base
 

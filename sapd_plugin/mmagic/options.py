@@ -11,7 +11,7 @@ from mmagic.registry import MODELS
 from mmengine.model import BaseModel
 
 from sapd_plugin.core import check_block, check_losses, refuse_base
-from sapd_plugin.errors import SAPDError, check_keys, nearest
+from sapd_plugin.errors import SAPDError, check_choice, check_keys
 
 # Base models whose batches masks cannot follow; their subclasses are refused, too.
 REFUSED = {
@@ -33,9 +33,7 @@ def base_model_class(name: str | type) -> type:
     if base is None:
         models = MODELS.module_dict.items()
         names = sorted(k for k, v in models if inspect.isclass(v) and issubclass(v, BaseEditModel))
-        raise SAPDError(
-            f"model.base_model_type: found '{name}', expected one of {', '.join(names)}.{nearest(name, names)}"
-        )
+        check_choice('model.base_model_type', name, names)
     refuse = f'model.base_model_type: {base.__name__} cannot be used, because '
     if not (isinstance(base, type) and issubclass(base, BaseEditModel)):
         raise SAPDError(f'{refuse}it is not a subclass of BaseEditModel, so it has no generator that restores images.')

@@ -31,9 +31,7 @@ def test_losses_are_registered(name):
 
 
 def test_nested_criteria_are_checked():
-    with pytest.raises(
-        SAPDError, match=r"MultiOutputLoss.criteria\[1\].type: found 'EdgeLos'.*Did you mean 'EdgeLoss'"
-    ):
+    with pytest.raises(SAPDError, match=r"criteria\[1\].type: found 'EdgeLos'.*Did you mean 'EdgeLoss'"):
         build_loss({'type': 'MultiOutputLoss', 'criteria': [{'type': 'L1Loss'}, {'type': 'EdgeLos'}]})
     with pytest.raises(SAPDError, match=r"MultiOutputLoss.criteria\[0\]: unknown key 'weight'"):
         build_loss({'type': 'MultiOutputLoss', 'criteria': {'type': 'EdgeLoss', 'weight': 1}})

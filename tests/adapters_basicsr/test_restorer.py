@@ -18,23 +18,11 @@ from sapd_plugin.priors.extraction.images import read_image
 from sapd_plugin.priors.segmenters import build_segmenter
 from sapd_plugin.priors.store import MaskStore
 from tests.adapters_basicsr.recipes import run_test, stock_options, write_yaml
+from tests.adapters_basicsr.test_model import SWINIR as TRAINED
 from tests.photos import ROOT, succeed
 
 # Its windows do not divide 96x112 less a few pixels, so the model's own padding matters.
-SWINIR = {
-    'type': 'SwinIR',
-    'upscale': 2,
-    'in_chans': 3,
-    'img_size': 32,
-    'window_size': 8,
-    'img_range': 1.0,
-    'depths': [2],
-    'embed_dim': 12,
-    'num_heads': [2],
-    'mlp_ratio': 2,
-    'upsampler': 'pixelshuffledirect',
-    'resi_connection': '1conv',
-}
+SWINIR = {**TRAINED['network_g'], 'upscale': 2, 'img_size': 32, 'upsampler': 'pixelshuffledirect'}
 
 
 @pytest.fixture(scope='module')
