@@ -67,10 +67,7 @@ def calculate_protocol_ssim(
 
 
 def check_metrics(opt: Mapping[str, Any]) -> None:
-    """Refuse mistakes in ``val.metrics`` before the first image is restored.
-
-    Args:
-        opt: BasicSR's options.
+    """Refuse mistakes in ``val.metrics`` of BasicSR's options, before the first image is restored.
 
     Raises:
         SAPDError: naming the key, what was found, what is expected and the nearest valid name.

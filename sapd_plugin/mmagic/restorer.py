@@ -41,13 +41,7 @@ def build_restorer(config: Path, checkpoint: Path, device: str) -> MMagicRestore
 
 
 class MMagicRestorer:
-    """Restores one image as MMagic's test does: its model's own ``test_step``.
-
-    Args:
-        config: the config of a training or a test.
-        checkpoint: a checkpoint of MMagic's training.
-        device: the device to run on.
-    """
+    """Restores one image as MMagic's test does: its model's own ``test_step``. See :func:`build_restorer`."""
 
     def __init__(self, config: Config, checkpoint: Path, device: str) -> None:
         student = config.model.to_dict()

@@ -10,6 +10,7 @@ import inspect
 import random
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import cv2
@@ -68,29 +69,8 @@ class LoadSAMMask:
         return results
 
 
-@dataclass
-class MaskFollows:
-    """Run a stock transform, and bring the mask to where ``gt`` went.
-
-    Args:
-        transform: the built transform.
-        follow: called as ``follow(transform, results)``; runs it and moves the mask.
-    """
-
-    transform: Any
-    follow: Follow
-
-    def __call__(self, results: dict[str, Any]) -> dict[str, Any]:
-        """Transform image, ground truth and mask alike."""
-        return self.follow(self.transform, results)
-
-
 class PackSAMMask:
-    """Pass the mask to PackInputs as int32, which tensors can compute with, whatever the store's dtype.
-
-    Args:
-        pack: the pipeline's own PackInputs, which also packs the mask from now on.
-    """
+    """Pass the mask to the pipeline's own PackInputs as int32, which tensors can compute with."""
 
     def __init__(self, pack: Any) -> None:
         pack.data_keys = [*pack.data_keys, MASK]
@@ -106,12 +86,7 @@ class PackSAMMask:
 
 
 def with_masks(transforms: Sequence[Any], store: MaskStore | ShuffledMasks, template: str = '{}') -> list[Any]:
-    """Return a training pipeline that also loads, moves and packs masks.
-
-    Args:
-        transforms: the built transforms of a stock pipeline.
-        store: the masks.
-        template: as for :class:`LoadSAMMask`.
+    """Return the built transforms of a training pipeline with those that load, move and pack masks.
 
     Raises:
         SAPDError: ``gt`` is never loaded or never packed, or a transform moves it in an unknown way.
@@ -129,7 +104,7 @@ def with_masks(transforms: Sequence[Any], store: MaskStore | ShuffledMasks, temp
             packed = True
         else:
             follow = _how_to_follow(transform)
-            aligned.append(transform if follow is None else MaskFollows(transform, follow))
+            aligned.append(transform if follow is None else partial(follow, transform))
     if not loaded or not packed:
         step = "LoadImageFromFile with key='gt'" if not loaded else 'PackInputs'
         raise SAPDError(f'{WHERE}.pipeline: has no {step}, so masks cannot join it.')

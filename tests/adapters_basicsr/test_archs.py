@@ -21,10 +21,10 @@ from tests.networks import assert_equal_states
 OWN = {
     'EDSR': {'num_in_ch': 3, 'num_out_ch': 3, 'num_feat': 8, 'num_block': 1, 'upscale': 1},
     'RCAN': {'num_in_ch': 3, 'num_out_ch': 3, 'num_feat': 16, 'num_group': 1, 'num_block': 1, 'upscale': 1},
-    'SwinIR': {k: v for k, v in SWINIR['network_g'].items() if k != 'type'},
+    'SwinIR': SWINIR,
 }
 BLOCKS: dict[str, dict[str, Any]] = {
-    **{name: {'type': name, **settings} for name, settings in OWN.items()},
+    **{name: {**settings, 'type': name} for name, settings in OWN.items()},
     **{f'{n}_sapd' if n in OWN else n: {'type': f'{n}_sapd' if n in OWN else n, **TINY[n]} for n in NETWORKS},
 }
 

@@ -91,20 +91,16 @@ def fill_folders(opt: dict[str, Any], root: Path) -> None:
 
 def cut_down(opt: dict[str, Any], brother: dict[str, Any] | None) -> None:
     """Narrow networks, small patches, two iterations; all else stays."""
-    changes = tiny('basicsr', opt['network_g']['type'])
     if brother is not None:
-        opt['network_g'] = brother['network_g']
-        if 'network_spf' in opt:
-            opt['network_spf'] = brother['network_spf']
+        opt.update({key: brother[key] for key in ('network_g', 'network_spf') if key in opt})
     else:
+        changes = tiny('basicsr', opt['network_g']['type'])
         assert changes is not None, f'{opt["network_g"]["type"]} is not in configs/tables/models.yml'
         opt['network_g'].update(changes)
     train = opt['datasets']['train']
     train.update(gt_size=min(train['gt_size'], PATCH), batch_size_per_gpu=min(train['batch_size_per_gpu'], 2))
     train.update(num_worker_per_gpu=0, dataset_enlarge_ratio=4)
-    opt.update(num_gpu=0)
-    opt['train']['total_iter'] = 2
-    opt['val']['val_freq'] = 2
+    opt['num_gpu'], opt['train']['total_iter'], opt['val']['val_freq'] = 0, 2, 2
     opt['logger'].update(print_freq=1, use_tb_logger=False)
 
 

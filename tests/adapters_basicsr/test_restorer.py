@@ -22,7 +22,7 @@ from tests.adapters_basicsr.test_model import SWINIR as TRAINED
 from tests.photos import ROOT, succeed
 
 # Its windows do not divide 96x112 less a few pixels, so the model's own padding matters.
-SWINIR = {**TRAINED['network_g'], 'upscale': 2, 'img_size': 32, 'upsampler': 'pixelshuffledirect'}
+SWINIR = {**TRAINED, 'upscale': 2, 'img_size': 32, 'upsampler': 'pixelshuffledirect'}
 
 
 @pytest.fixture(scope='module')

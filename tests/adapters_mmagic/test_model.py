@@ -188,21 +188,6 @@ def test_resume_equals_an_uninterrupted_run(pairs, store, vgg_weights, tmp_path,
         assert_equal_states(one.get(key), two.get(key), key)
 
 
-@pytest.mark.parametrize('changes', [{}, EMA, MMAGIC_EMA], ids=['plain', "MMEngine's EMA", "MMagic's EMA"])
-def test_saved_student_is_a_stock_checkpoint(pairs, store, tmp_path, changes):
-    runner = trained(sapd_config(pairs, store, **changes), tmp_path)
-    saved = torch.load(tmp_path / 'iter_4.pth')
-    stock = runner_of(stock_config(pairs, **changes), tmp_path / 'stock').model
-    stock.load_state_dict(saved['state_dict'], strict=True)
-    ema = {key[7:]: value for key, value in saved.get('ema_state_dict', {}).items() if key.startswith('module.')}
-    assert not any(key.startswith('spf.') for key in ema)
-    # With MMEngine's EMA state_dict holds the averaged weights, and the trained ones are beside it.
-    assert_equal_states(
-        ema or stock.state_dict(), {k: v for k, v in runner.model.state_dict().items() if k[:4] != 'spf.'}
-    )
-    assert_equal_states(saved['sapd']['spf'], runner.model.spf)
-
-
 def test_test_mode_is_the_stock_model(pairs, store, tmp_path):
     """Output and FLOPs; testing needs no VGG-19."""
     absent = {'model:sgr_loss': {'type': 'SGRLoss', 'weights': '/absent/vgg.pth'}}
