@@ -15,6 +15,7 @@ import torch
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
+from sapd_plugin.compat import alias_functional_tensor
 from tests.photos import ROOT, make_pairs, segmented
 
 Tensors = dict[str, torch.Tensor]
@@ -101,8 +102,9 @@ def mmagic(batch: Tensors, vgg: Path, root: Path, rank: int = 0, world: int = 1)
 STEPS = {'basicsr': basicsr, 'mmagic': mmagic}
 
 
-def work(framework: str, rank: int, folder: Path, vgg: Path) -> None:
+def work(framework: str, folder: Path, vgg: Path, rank: int) -> None:
     """One of two processes: the step on its half of the batch."""
+    alias_functional_tensor()
     torch.set_default_dtype(torch.float64)
     torch.distributed.init_process_group('gloo', init_method=f'file://{folder}/meet', rank=rank, world_size=2)
     halves = {key: images.chunk(2)[rank] for key, images in torch.load(folder / 'batch.pth').items()}
@@ -148,20 +150,15 @@ def test_both_frameworks_give_the_same_gradients(batch, vgg_weights, tmp_path):
 @pytest.mark.parametrize('framework', STEPS)
 def test_two_processes_with_half_of_the_batch_each_equal_one_with_the_whole(framework, batch, vgg_weights, tmp_path):
     torch.save(batch, tmp_path / 'batch.pth')
-    code = (
-        'from sapd_plugin.compat import alias_functional_tensor; alias_functional_tensor(); from pathlib import Path; '
-    )
-    code += f'from tests.test_frameworks_agree import work; folder, vgg = Path({str(tmp_path)!r}), Path({str(vgg_weights)!r}); '
-    workers = [
-        subprocess.Popen(
-            [sys.executable, '-c', f'{code}work({framework!r}, {rank}, folder, vgg)'],
-            cwd=ROOT,
-            env={**os.environ, 'OMP_NUM_THREADS': '1'},
-        )
-        for rank in (0, 1)
-    ]
+    command = [sys.executable, '-m', 'tests.test_frameworks_agree', framework, str(tmp_path), str(vgg_weights)]
+    environment = {**os.environ, 'OMP_NUM_THREADS': '1'}
+    workers = [subprocess.Popen([*command, rank], cwd=ROOT, env=environment) for rank in ('0', '1')]
     assert [worker.wait(timeout=300) for worker in workers] == [0, 0]
     gradients, log = STEPS[framework](batch, vgg_weights, tmp_path)
     found, logged = torch.load(tmp_path / 'found.pth')
     assert_same(gradients, found)
     assert logged == pytest.approx(log, rel=1e-9)
+
+
+if __name__ == '__main__':
+    work(sys.argv[1], Path(sys.argv[2]), Path(sys.argv[3]), int(sys.argv[4]))

@@ -48,12 +48,7 @@ def base_model_class(name: str | type) -> type:
 
 
 def check_config(base: type, config: Mapping[str, Any], ours: Mapping[str, Any]) -> None:
-    """Refuse unknown keys below ``model``, and blocks that SAPDModel would misread.
-
-    Args:
-        base: the wrapped class.
-        config: the keys that are passed to it.
-        ours: the keys of SAPDModel.
+    """Refuse keys below ``model`` that the wrapped class does not take, and blocks of ``ours`` that would be misread.
 
     Raises:
         SAPDError: naming the key, what was found, what is expected and the nearest valid name.

@@ -25,34 +25,23 @@ from tests.photos import ROOT, succeed
 SWINIR = {**TRAINED, 'upscale': 2, 'img_size': 32, 'upsampler': 'pixelshuffledirect'}
 
 
-@pytest.fixture(scope='module')
-def degraded(pairs: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp('restorer') / 'degraded'
-    folder.mkdir()
+@pytest.mark.slow
+def test_masks_are_those_of_the_images_that_the_test_tool_saves(pairs, tmp_path):
+    """Of a small SwinIR with normalised input, by its EMA weights."""
+    degraded, checkpoint = tmp_path / 'degraded', tmp_path / 'net_g.pth'
+    degraded.mkdir()
     for path in sorted((pairs / 'rainy').glob('*.png'))[:2]:
-        cv2.imwrite(str(folder / path.name), cv2.imread(str(path))[:45, :52])
-    return folder
-
-
-@pytest.fixture(scope='module')
-def student(degraded: Path) -> tuple[Path, Path]:
-    """A test YAML of a small SwinIR with normalised input, and its weights: EMA and others."""
-    opt = stock_options(degraded.parent)
+        cv2.imwrite(str(degraded / path.name), cv2.imread(str(path))[:45, :52])
     test = {'name': 'rain', 'type': 'SingleImageDataset', 'dataroot_lq': str(degraded), 'io_backend': {'type': 'disk'}}
     test.update(mean=[0.1, 0.2, 0.3], std=[0.9, 1.0, 1.1])
-    opt.update(name='swin', model_type='SwinIRModel', scale=2, network_g=SWINIR, datasets={'test': test})
-    opt['val'] = {'save_img': True, 'suffix': None}
-    torch.manual_seed(0)
-    states = {key: build_network(dict(SWINIR)).state_dict() for key in ('params', 'params_ema')}
-    checkpoint = degraded.parent / 'net_g.pth'
-    torch.save(states, checkpoint)
+    opt = stock_options(
+        pairs, name='swin', model_type='SwinIRModel', scale=2, network_g=SWINIR, datasets={'test': test}
+    )
+    opt.update(val={'save_img': True, 'suffix': None})
     opt['path'].update(pretrain_network_g=str(checkpoint), param_key_g='params_ema')
-    return write_yaml(opt, degraded.parent / 'swin.yml'), checkpoint
-
-
-@pytest.mark.slow
-def test_masks_are_those_of_the_images_that_the_test_tool_saves(degraded, student, tmp_path):
-    config, checkpoint = student
+    torch.manual_seed(0)
+    torch.save({key: build_network(dict(SWINIR)).state_dict() for key in ('params', 'params_ema')}, checkpoint)
+    config = write_yaml(opt, tmp_path / 'swin.yml')
     run_test(config, tmp_path)
     saved = tmp_path / 'results' / 'swin' / 'visualization' / 'rain'
     restorer = build_restorer(config, checkpoint, 'cpu')
