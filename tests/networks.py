@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import nn
 
@@ -40,9 +42,14 @@ class ScalesNet(nn.Module):
         return [self.coarse(features), fine] if self.training else fine
 
 
-def assert_equal_states(a: nn.Module | dict, b: nn.Module | dict) -> None:
-    """Compare two networks or state dicts bit for bit."""
-    left, right = (m if isinstance(m, dict) else m.state_dict() for m in (a, b))
-    assert left.keys() == right.keys()
-    for key in left:
-        assert torch.equal(left[key], right[key]), key
+def assert_equal_states(a: Any, b: Any, where: str = '') -> None:
+    """Compare two networks, or states such as an optimizer's, bit for bit."""
+    left, right = (each.state_dict() if isinstance(each, nn.Module) else each for each in (a, b))
+    if isinstance(left, (list, tuple)):
+        left, right = dict(enumerate(left)), dict(enumerate(right))
+    if isinstance(left, dict):
+        assert left.keys() == right.keys(), where
+        for key in left:
+            assert_equal_states(left[key], right[key], f'{where}.{key}')
+    else:
+        assert torch.equal(left, right) if isinstance(left, torch.Tensor) else left == right, where

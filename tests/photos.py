@@ -12,9 +12,9 @@ from typing import Any
 
 import cv2
 import numpy as np
-import skimage.data
 from skimage.segmentation import find_boundaries
 
+from sapd_plugin.datasets.sample_photos import embedded_photos
 from sapd_plugin.datasets.synthetic.job import render, streams
 from sapd_plugin.datasets.synthetic.rain import PRESETS, Rain
 from sapd_plugin.priors.extraction.images import read_image
@@ -29,15 +29,11 @@ SIZE = 321, 481  # that of BSDS500
 @cache
 def photographs() -> dict[str, np.ndarray]:
     """Return the photographs that scikit-image's wheel holds, RGB uint8 of ``SIZE``, by the names '001', '002', ..."""
-    photos = (
-        skimage.data.stereo_motorcycle()[0],
-        skimage.data.astronaut(),
-        skimage.data.coffee(),
-        skimage.data.chelsea(),
-        skimage.data.rocket(),
-        skimage.data.hubble_deep_field(),
-    )
-    return {f'{i:03d}': cv2.resize(p, SIZE[::-1], interpolation=cv2.INTER_AREA) for i, p in enumerate(photos, 1)}
+    embedded = {name: photo for photos in embedded_photos().values() for name, photo in photos.items()}
+    names = ('motorcycle', 'astronaut', 'coffee', 'chelsea', 'rocket', 'hubble')
+    return {
+        f'{i:03d}': cv2.resize(embedded[n], SIZE[::-1], interpolation=cv2.INTER_AREA) for i, n in enumerate(names, 1)
+    }
 
 
 @cache
@@ -85,6 +81,12 @@ def quantise(bgr: np.ndarray) -> np.ndarray:
     return bgr.astype(np.int32).sum(axis=2) // 96 + 1
 
 
+def same_partition(a: np.ndarray, b: np.ndarray) -> bool:
+    """Return whether two label maps divide the pixels alike, whatever their labels."""
+    joint = np.unique(np.stack([a.ravel(), b.ravel()]), axis=1)
+    return joint.shape[1] == len(np.unique(a)) == len(np.unique(b))
+
+
 def segmented(path: Path) -> np.ndarray:
     """Return felzenszwalb's regions of an image, 0 along their borders: SAM leaves pixels without a mask, too."""
     labels = build_segmenter('felzenszwalb', min_size=30)(read_image(path)).labels
@@ -97,3 +99,10 @@ def run(command: list[str], cwd: Path, **env: str) -> subprocess.CompletedProces
     result = subprocess.run([sys.executable, *command], cwd=cwd, env=full, capture_output=True, text=True, timeout=600)
     result.stdout += result.stderr
     return result
+
+
+def succeed(command: list[str], cwd: Path, **env: str) -> str:
+    """Run a user's command that has to succeed; returns what it printed."""
+    result = run(command, cwd, **env)
+    assert result.returncode == 0, result.stdout[-6000:]
+    return result.stdout

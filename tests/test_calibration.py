@@ -17,7 +17,7 @@ import pytest
 import torch
 
 from tests import published
-from tests.photos import ROOT, run
+from tests.photos import ROOT, succeed
 
 pytestmark = pytest.mark.slow
 
@@ -105,17 +105,15 @@ def basicsr(name: str, images: Path, weights: Path) -> dict[str, float]:
     config, file = CONFIGS[name]
     force = [f'path:pretrain_network_g={weights / file}', 'num_gpu=0', 'val:save_img=false']
     command = [str(ROOT / 'tools/basicsr_test.py'), '-opt', str(ROOT / f'configs/basicsr/{config}.yml')]
-    result = run([*command, '--force_yml', *force], images)
-    assert result.returncode == 0, result.stdout[-6000:]
-    return {key: float(value) for key, value in re.findall(r'# (\w+): ([\d.]+)', result.stdout)}
+    printed = succeed([*command, '--force_yml', *force], images)
+    return {key: float(value) for key, value in re.findall(r'# (\w+): ([\d.]+)', printed)}
 
 
 def mmagic(name: str, images: Path, weights: Path) -> dict[str, float]:
     config, file = CONFIGS[name]
     command = [str(ROOT / 'tools/mmagic_test.py'), str(ROOT / f'configs/mmagic/{config}.py'), str(weights / file)]
     out = images / f'{name}.json'
-    result = run([*command, '--out', str(out), '--work-dir', str(images / name)], images)
-    assert result.returncode == 0, result.stdout[-6000:]
+    succeed([*command, '--out', str(out), '--work-dir', str(images / name)], images)
     return json.loads(out.read_text())
 
 

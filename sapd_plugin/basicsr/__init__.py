@@ -25,8 +25,7 @@ except ModuleNotFoundError as error:
     raise
 
 from sapd_plugin.basicsr.dataset import PairedImageMaskDataset
-from sapd_plugin.basicsr.floor_model import FloorSRModel
-from sapd_plugin.basicsr.metrics import calculate_protocol_psnr, calculate_protocol_ssim
+from sapd_plugin.basicsr.metrics import FloorSRModel, calculate_protocol_psnr, calculate_protocol_ssim
 from sapd_plugin.basicsr.model import SAPDMixin, build_sapd_model
 from sapd_plugin.basicsr.noise_dataset import GaussianNoiseDataset
 from sapd_plugin.basicsr.patches import apply_all

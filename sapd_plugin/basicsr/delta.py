@@ -56,7 +56,7 @@ def stock_options(options: Mapping[str, Any]) -> dict[str, Any]:
 def add_delta(
     text: str, masks: str, losses: Sequence[str] = tuple(LOSSES), spf: Mapping[str, Any] | None = None, base: str = ''
 ) -> str:
-    """Write the SAPD delta into a BasicSR YAML; all else stays as it is.
+    """Return a BasicSR YAML with the SAPD delta written into it; all else stays as it is.
 
     Args:
         text: the YAML of a stock training.
@@ -64,9 +64,6 @@ def add_delta(
         losses: 'spd', 'sgr' or both.
         spf: keys of ``network_spf``; dotted ones belong to its ``network``.
         base: the model to wrap; by default the one of the YAML.
-
-    Returns:
-        The new YAML.
 
     Raises:
         SAPDError: the YAML is not one of a stock training, or its model or dataset cannot take masks.

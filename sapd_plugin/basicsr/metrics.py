@@ -6,17 +6,34 @@ BasicSR's tester rounds images to 8 bits before it passes them to a metric. A pr
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections import OrderedDict
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 from basicsr.metrics.metric_util import reorder_image
-from basicsr.utils.registry import METRIC_REGISTRY
+from basicsr.models.sr_model import SRModel
+from basicsr.utils.registry import METRIC_REGISTRY, MODEL_REGISTRY
+from torch import Tensor
 
 from sapd_plugin.errors import SAPDError, check_choice, check_keys
 from sapd_plugin.metrics import check_metric, find_protocol, protocol_psnr, protocol_ssim
 
 KEYS = ('type', 'protocol', 'crop_border', 'input_order', 'better')
+
+
+@MODEL_REGISTRY.register()
+class FloorSRModel(SRModel):
+    """SRModel that passes floor(255 x) / 255 to the tester, whose rounding leaves it unchanged.
+
+    PReNet's authors measure this way: they cast ``255 * output`` to uint8. Training is SRModel's.
+    """
+
+    def get_current_visuals(self) -> OrderedDict[str, Tensor]:
+        """Return SRModel's images, 'result' (N,C,H,W) clamped to [0, 1] and on 8-bit steps."""
+        visuals = super().get_current_visuals()
+        visuals['result'] = (255 * visuals['result'].float().clamp(0, 1)).floor() / 255
+        return visuals
 
 
 @METRIC_REGISTRY.register()
@@ -36,7 +53,8 @@ def calculate_protocol_psnr(
     Raises:
         SAPDError: an unknown key or protocol, or ``rgb_float``.
     """
-    return _calculate(protocol_psnr, img, img2, protocol, crop_border, input_order, kwargs)
+    _check('val.metrics', {'protocol': protocol, 'crop_border': crop_border, 'input_order': input_order, **kwargs})
+    return protocol_psnr(_rgb(img, input_order), _rgb(img2, input_order), protocol, crop_border)
 
 
 @METRIC_REGISTRY.register()
@@ -44,14 +62,12 @@ def calculate_protocol_ssim(
     img: np.ndarray, img2: np.ndarray, protocol: str, crop_border: int = 0, input_order: str = 'HWC', **kwargs: Any
 ) -> float:
     """Return the SSIM under a protocol; arguments and errors are :func:`calculate_protocol_psnr`'s."""
-    return _calculate(protocol_ssim, img, img2, protocol, crop_border, input_order, kwargs)
+    _check('val.metrics', {'protocol': protocol, 'crop_border': crop_border, 'input_order': input_order, **kwargs})
+    return protocol_ssim(_rgb(img, input_order), _rgb(img2, input_order), protocol, crop_border)
 
 
 def check_metrics(opt: Mapping[str, Any]) -> None:
-    """Refuse mistakes in ``val.metrics`` before the first image is restored.
-
-    Args:
-        opt: BasicSR's options.
+    """Refuse mistakes in ``val.metrics`` of BasicSR's options, before the first image is restored.
 
     Raises:
         SAPDError: naming the key, what was found, what is expected and the nearest valid name.
@@ -61,18 +77,8 @@ def check_metrics(opt: Mapping[str, Any]) -> None:
             _check(f'val.metrics.{name}', block)
 
 
-def _calculate(
-    metric: Callable[..., float],
-    img: np.ndarray,
-    img2: np.ndarray,
-    protocol: str,
-    crop_border: int,
-    input_order: str,
-    rest: Mapping[str, Any],
-) -> float:
-    _check('val.metrics', {'protocol': protocol, 'crop_border': crop_border, 'input_order': input_order, **rest})
-    first, second = (reorder_image(image, input_order)[..., ::-1] for image in (img, img2))
-    return metric(first, second, protocol, crop_border)
+def _rgb(image: np.ndarray, input_order: str) -> np.ndarray:
+    return reorder_image(image, input_order)[..., ::-1]
 
 
 def _check(where: str, block: Mapping[str, Any]) -> None:

@@ -9,16 +9,16 @@ from __future__ import annotations
 from collections import OrderedDict
 from copy import deepcopy
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
 from basicsr.archs import build_network
 from basicsr.losses import build_loss
-from basicsr.utils import get_root_logger
+from basicsr.utils import get_root_logger, imwrite
 from torch import Tensor, nn
 
 from sapd_plugin.basicsr.options import base_model_class, check_options
-from sapd_plugin.basicsr.pictures import log_pictures
 from sapd_plugin.basicsr.resume import load_branch_state, save_branch_state
 from sapd_plugin.core import (
     BranchRNG,
@@ -35,6 +35,7 @@ from sapd_plugin.core import (
 )
 from sapd_plugin.errors import SAPDError
 from sapd_plugin.metrics import canonical_color
+from sapd_plugin.priors.inspection.pictures import strip
 from sapd_plugin.priors.segmenters import build_online_segmenter
 
 if TYPE_CHECKING:  # at run time the mixin goes before the class of the user's choice
@@ -136,8 +137,15 @@ class SAPDMixin(Base):
         """Run the base's validation; in training, also show the latest patch: degraded, y, z, gt, mask."""
         super().validation(dataloader, current_iter, tb_logger, save_img)
         if self.is_train and self.latest is not None and self.opt.get('rank', 0) == 0:
-            folder = self.opt['path']['visualization'] if save_img else None
-            log_pictures(*self.latest, current_iter, tb_logger, folder)
+            degraded, record = self.latest
+            photos = [photo.numpy() for photo in record.photos(degraded)]
+            picture = strip(photos, record.mask[0, 0].cpu().numpy())
+            if tb_logger is not None:
+                name = 'sapd/degraded_restored_refined_gt_mask'
+                tb_logger.add_image(name, picture, current_iter, dataformats='HWC')
+            if save_img:
+                file = Path(self.opt['path']['visualization']) / 'sapd' / f'patch_{current_iter}.png'
+                imwrite(picture[..., ::-1], str(file))
 
     def save(self, epoch: int, current_iter: int) -> None:
         """Save what the base saves, unchanged, and the branch beside it as ``net_spf_{iter}.pth``."""

@@ -29,8 +29,10 @@ def build_optimizer(optim_type: str, params: Any, lr: float | None = None, **kwa
         SAPDError: an unknown class or key, no learning rate, or a norm that is not a positive number.
     """
     where = 'train.optim_*'
-    check_choice(f'{where}.type', optim_type, optimizer_names())
-    kind = getattr(torch.optim, optim_type)
+    found = inspect.getmembers(torch.optim, inspect.isclass)
+    kinds: dict[str, Any] = {name: kind for name, kind in found if issubclass(kind, Optimizer) and name not in _UNFIT}
+    check_choice(f'{where}.type', optim_type, kinds)
+    kind = kinds[optim_type]
     norm = kwargs.pop(CLIP, None)
     known = [name for name in inspect.signature(kind).parameters if name != 'params']
     check_keys(where, kwargs, [*known, CLIP])
@@ -38,20 +40,11 @@ def build_optimizer(optim_type: str, params: Any, lr: float | None = None, **kwa
         raise SAPDError(f'{where}.lr: missing, expected the learning rate.')
     if norm is not None and (isinstance(norm, bool) or not isinstance(norm, (int, float)) or not norm > 0):
         raise SAPDError(f'{where}.{CLIP}: found {norm!r}, expected a positive number. (YAML: 0.01, not 1e-2)')
-    optimizer = kind(params, lr=lr, **kwargs)
+    optimizer: Optimizer = kind(params, lr=lr, **kwargs)
     if norm is not None:
-        optimizer.register_step_pre_hook(_clipping(norm))
+
+        def clip(optimizer: Optimizer, args: Any, kwargs: Any) -> None:
+            nn.utils.clip_grad_norm_([p for group in optimizer.param_groups for p in group['params']], norm)
+
+        optimizer.register_step_pre_hook(clip)
     return optimizer
-
-
-def optimizer_names() -> list[str]:
-    """Return the names of torch's optimizers that a training step without a closure can use."""
-    found = ((name, getattr(torch.optim, name)) for name in dir(torch.optim) if name not in _UNFIT)
-    return [name for name, kind in found if inspect.isclass(kind) and issubclass(kind, Optimizer)]
-
-
-def _clipping(norm: float) -> Any:
-    def clip(optimizer: Optimizer, args: Any, kwargs: Any) -> None:
-        nn.utils.clip_grad_norm_([p for group in optimizer.param_groups for p in group['params']], norm)
-
-    return clip

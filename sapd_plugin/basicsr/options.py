@@ -14,10 +14,11 @@ from basicsr.utils.registry import ARCH_REGISTRY, LOSS_REGISTRY, MODEL_REGISTRY,
 
 from sapd_plugin.basicsr.metrics import check_metrics
 from sapd_plugin.core import check_block, check_losses, check_stage, needs_stored_masks, refuse_base
-from sapd_plugin.errors import SAPDError, check_choice, check_keys, nearest
+from sapd_plugin.errors import SAPDError, check_choice, check_keys
 
 TRAIN_KEYS = ('spf_opt', 'spd_opt', 'sgr_opt', 'sapd_opt', 'optim_spf')
 SAPD_KEYS = ('stage', 'output_index', 'online')
+READ_BY_BASICSR = ('model_type', 'network_g', 'network_d', 'optim_g', 'optim_d')  # near to ours in spelling
 
 # Base models whose batches masks cannot follow; their subclasses are refused, too.
 REFUSED = {
@@ -70,8 +71,7 @@ def base_model_class(opt: Mapping[str, Any]) -> type:
     name = opt.get('base_model_type', 'SRModel')
     base = _find(MODEL_REGISTRY, name)
     if base is None or name == 'SAPDModel':
-        names = sorted(set(MODEL_REGISTRY.keys()) - {'SAPDModel'})
-        raise SAPDError(f"base_model_type: found '{name}', expected one of {', '.join(names)}.{nearest(name, names)}")
+        check_choice('base_model_type', name, sorted(set(MODEL_REGISTRY.keys()) - {'SAPDModel'}))
     refuse_base('base_model_type', base, REFUSED)
     return base
 
@@ -119,10 +119,6 @@ def check_options(opt: Mapping[str, Any]) -> None:
 def check_loss(key: str, block: Any) -> None:
     """Refuse a loss block that LOSS_REGISTRY has no type for, or that has a key which its type does not read.
 
-    Args:
-        key: the block's config key, for messages.
-        block: ``type`` and the loss's own arguments.
-
     Raises:
         SAPDError: naming the key, what was found and the nearest valid name.
     """
@@ -139,9 +135,5 @@ def _refuse_misspelt(where: str, found: Mapping[str, Any], ours: tuple[str, ...]
     """Refuse typing errors: BasicSR ignores keys that it does not know, so one that is nearly ours would do nothing."""
     for key in found:
         near = difflib.get_close_matches(str(key), ours, n=1, cutoff=0.8)
-        if near and key not in ours and not _read_by_basicsr(str(key)):
+        if near and key not in (*ours, *READ_BY_BASICSR):
             raise SAPDError(f"{where}{key}: unknown key. Did you mean '{where}{near[0]}'?")
-
-
-def _read_by_basicsr(key: str) -> bool:
-    return key in ('model_type', 'network_g', 'network_d', 'optim_g', 'optim_d')

@@ -14,7 +14,9 @@ from unittest import mock
 import torch
 from basicsr.models.base_model import BaseModel
 
-from sapd_plugin.basicsr import optimizers, schedulers
+from sapd_plugin.basicsr.optimizers import build_optimizer
+from sapd_plugin.basicsr.schedulers import CosineAnnealingRestartCyclicLR
+from sapd_plugin.errors import check_keys
 
 
 def apply_all() -> None:
@@ -29,23 +31,24 @@ def allow_any_optimizer() -> None:
 
     BasicSR <= 1.4.2 raises NotImplementedError for all but Adam, and has no option to clip gradients.
     """
-
-    def get_optimizer(self: Any, optim_type: str, params: Any, lr: float | None = None, **kwargs: Any) -> Any:
-        return optimizers.build_optimizer(optim_type, params, lr, **kwargs)
-
-    BaseModel.get_optimizer = get_optimizer
+    BaseModel.get_optimizer = staticmethod(build_optimizer)
 
 
 def allow_cyclic_schedule() -> None:
     """Let every model that keeps BasicSR's ``setup_schedulers`` use CosineAnnealingRestartCyclicLR.
 
-    BasicSR <= 1.4.2 lacks this schedule of Restormer. It raises NotImplementedError for all but two of its own.
+    BasicSR <= 1.4.2 lacks this schedule of Restormer. It raises NotImplementedError for all but two of its own. An
+    unknown key, lists of different lengths and empty ones raise SAPDError.
     """
     stock = BaseModel.setup_schedulers
 
     @functools.wraps(stock)
     def setup_schedulers(self: Any) -> None:
-        if not schedulers.add_cyclic(self.opt['train']['scheduler'], self.optimizers, self.schedulers):
+        settings = dict(self.opt['train']['scheduler'])
+        if settings.pop('type', None) == CosineAnnealingRestartCyclicLR.__name__:
+            check_keys('train.scheduler', settings, ('type', 'periods', 'restart_weights', 'eta_mins'))
+            self.schedulers += [CosineAnnealingRestartCyclicLR(each, **settings) for each in self.optimizers]
+        else:
             stock(self)
 
     BaseModel.setup_schedulers = setup_schedulers

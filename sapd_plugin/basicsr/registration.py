@@ -45,11 +45,9 @@ def register_all() -> None:
 
 
 def build_spf_network(network: dict[str, Any] | None = None, **settings: Any) -> SPF:
-    """Build :class:`sapd_plugin.core.SPF` around a second network that a config block names.
+    """Build :class:`sapd_plugin.core.SPF` with ``settings`` around the network at scale 1 of a config block.
 
-    Args:
-        network: block of any registered network, at scale 1; SAPDModel fills in ``network_g``.
-        **settings: the other arguments of :class:`sapd_plugin.core.SPF`.
+    SAPDModel fills in the block of ``network_g`` where there is none.
 
     Raises:
         SAPDError: no network, or an unknown or invalid setting.
@@ -58,11 +56,7 @@ def build_spf_network(network: dict[str, Any] | None = None, **settings: Any) ->
 
 
 def build_multi_output_loss(criteria: Any, loss_weight: float = 1.0) -> losses.MultiOutputLoss:
-    """Build :class:`sapd_plugin.losses.MultiOutputLoss` from BasicSR's loss blocks.
-
-    Args:
-        criteria: the block of any registered loss, or a list of such blocks.
-        loss_weight: factor of the sum.
+    """Build :class:`sapd_plugin.losses.MultiOutputLoss` from the block of any registered loss, or a list of them.
 
     Raises:
         SAPDError: no block, an unknown type or an unknown key.

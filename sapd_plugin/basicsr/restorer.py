@@ -54,12 +54,7 @@ def build_restorer(config: Path, checkpoint: Path, device: str) -> BasicSRRestor
 
 
 class BasicSRRestorer:
-    """Restores one image as BasicSR's test does: its model's own `test`, so padding and tiling are the model's.
-
-    Args:
-        opt: BasicSR's options, for testing.
-        checkpoint_sha256: digest of the file that ``path.pretrain_network_g`` names.
-    """
+    """Restores one image as BasicSR's test does: its model's own `test`, so padding and tiling are the model's."""
 
     def __init__(self, opt: dict[str, Any], checkpoint_sha256: str) -> None:
         dataset = _dataset(opt)

@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from basicsr.models.lr_scheduler import get_position_from_periods
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
-from sapd_plugin.errors import SAPDError, check_keys
-
-NAME = 'CosineAnnealingRestartCyclicLR'
-KEYS = ('periods', 'restart_weights', 'eta_mins')
+from sapd_plugin.errors import SAPDError
 
 
 class CosineAnnealingRestartCyclicLR(LRScheduler):
@@ -56,25 +53,3 @@ class CosineAnnealingRestartCyclicLR(LRScheduler):
         done = (now - (self.ends[i] - self.periods[i])) / self.periods[i]
         weight, lowest = self.restart_weights[i], self.eta_mins[i]
         return [lowest + weight * 0.5 * (base - lowest) * (1 + math.cos(math.pi * done)) for base in self.base_lrs]
-
-
-def add_cyclic(block: Mapping[str, Any], optimizers: Sequence[Optimizer], schedulers: list[LRScheduler]) -> bool:
-    """Append the schedule of each optimizer if a config block names it.
-
-    Args:
-        block: ``train.scheduler``.
-        optimizers: the model's.
-        schedulers: the model's; extended in place.
-
-    Returns:
-        Whether the block names this schedule.
-
-    Raises:
-        SAPDError: an unknown key, lists of different lengths, or empty ones.
-    """
-    if block.get('type') != NAME:
-        return False
-    check_keys('train.scheduler', block, ('type', *KEYS))
-    settings = {key: value for key, value in block.items() if key != 'type'}
-    schedulers += [CosineAnnealingRestartCyclicLR(optimizer, **settings) for optimizer in optimizers]
-    return True

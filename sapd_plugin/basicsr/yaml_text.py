@@ -26,10 +26,7 @@ _SEQUENCE = 'tag:yaml.org,2002:seq'
 
 
 class YamlText:
-    """A YAML document that is edited as text.
-
-    Args:
-        text: the document; its root is a mapping.
+    """A YAML document, whose root is a mapping, that is edited as text.
 
     Raises:
         SAPDError: the text is not YAML, or not a mapping.
@@ -58,13 +55,7 @@ class YamlText:
         self._edits.append((node.start_mark.index, node.end_mark.index, value))
 
     def insert(self, path: tuple[str, ...], entries: Mapping[str, Any], *, blank_line: bool = False) -> None:
-        """Insert entries after the one at a path, in its mapping.
-
-        Args:
-            path: of the entry before.
-            entries: plain YAML values.
-            blank_line: put a blank line before them.
-        """
+        """Insert entries, plain YAML values, behind the one at a path, in its mapping."""
         key, value = self._entry(path)
         if self._mapping(path[:-1]).flow_style:
             inline = yaml.safe_dump(dict(entries), sort_keys=False, default_flow_style=True, width=10**6).strip()

@@ -10,7 +10,7 @@ from mmagic.registry import DATASETS
 from mmengine.dataset import BaseDataset, Compose
 from mmengine.fileio import get_file_backend
 
-from sapd_plugin.errors import SAPDError, check_keys, nearest
+from sapd_plugin.errors import check_choice, check_keys
 from sapd_plugin.files import image_size
 from sapd_plugin.mmagic.transforms import GT, WHERE, with_masks
 from sapd_plugin.priors.shuffled import ShuffledMasks
@@ -46,10 +46,7 @@ def build_paired_image_mask_dataset(base_dataset_type: str | type = 'BasicImageD
     base = base_dataset_type if isinstance(base_dataset_type, type) else DATASETS.get(base_dataset_type)
     if base is None or not (isinstance(base, type) and issubclass(base, BaseDataset)):
         names = sorted(k for k, v in DATASETS.module_dict.items() if isinstance(v, type) and issubclass(v, BaseDataset))
-        raise SAPDError(
-            f"{WHERE}.base_dataset_type: found '{base_dataset_type}', expected one of {', '.join(names)}."
-            f'{nearest(base_dataset_type, names)}'
-        )
+        check_choice(f'{WHERE}.base_dataset_type', base_dataset_type, names)
     check_keys(WHERE, (key for key in config if key.startswith('mask')), MASK_KEYS)
     masks = {key: config.pop(key, None) for key in MASK_KEYS}
     return _masked_class(base)(masks, **config)

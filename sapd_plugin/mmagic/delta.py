@@ -27,10 +27,7 @@ SMALL_NETWORK = {
 
 
 def read_config(config: str) -> Config:
-    """Read an MMagic config, and import what it registers.
-
-    Args:
-        config: a file, or the name of one that a package ships, such as ``mmagic::nafnet/...``.
+    """Read an MMagic config, a file or one that a package ships (``mmagic::nafnet/...``), and import what it registers.
 
     Raises:
         SAPDError: it cannot be read.
@@ -67,7 +64,7 @@ def delta_of(
     spf: Mapping[str, Any] | None = None,
     base_model: str = '',
 ) -> str:
-    """Write the config that adds SAM priors to another.
+    """Return the text of a config that adds SAM priors to another.
 
     Args:
         config: the stock config.
@@ -76,9 +73,6 @@ def delta_of(
         losses: 'spd', 'sgr' or both.
         spf: keys of ``network_spf``; dotted ones belong to its ``network``.
         base_model: the model to wrap; by default the one of the config.
-
-    Returns:
-        The new config's text.
 
     Raises:
         SAPDError: the config is not one of a stock training, or its model cannot be wrapped.

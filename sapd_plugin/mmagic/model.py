@@ -121,11 +121,7 @@ class SAPDMixin(Base):
             self.spd = build_typed_loss('model.spd_loss', SPDLoss, sapd['spd_loss'], MODELS.build)
 
     def prepare_training(self, load_from: str | None, device: torch.device) -> None:
-        """Build the distiller, before the first step (called by SAPDHook).
-
-        Args:
-            load_from: the checkpoint that training starts from.
-            device: the model's.
+        """Build the distiller (called by SAPDHook before the first step); training starts from ``load_from``, if given.
 
         Raises:
             SAPDError: missing VGG-19 weights, a loss of a different type, or a stage that does not fit the run.

@@ -11,7 +11,7 @@ from mmagic.registry import MODELS
 from mmengine.model import BaseModel
 
 from sapd_plugin.core import check_block, check_losses, refuse_base
-from sapd_plugin.errors import SAPDError, check_keys, nearest
+from sapd_plugin.errors import SAPDError, check_choice, check_keys
 
 # Base models whose batches masks cannot follow; their subclasses are refused, too.
 REFUSED = {
@@ -33,9 +33,7 @@ def base_model_class(name: str | type) -> type:
     if base is None:
         models = MODELS.module_dict.items()
         names = sorted(k for k, v in models if inspect.isclass(v) and issubclass(v, BaseEditModel))
-        raise SAPDError(
-            f"model.base_model_type: found '{name}', expected one of {', '.join(names)}.{nearest(name, names)}"
-        )
+        check_choice('model.base_model_type', name, names)
     refuse = f'model.base_model_type: {base.__name__} cannot be used, because '
     if not (isinstance(base, type) and issubclass(base, BaseEditModel)):
         raise SAPDError(f'{refuse}it is not a subclass of BaseEditModel, so it has no generator that restores images.')
@@ -50,12 +48,7 @@ def base_model_class(name: str | type) -> type:
 
 
 def check_config(base: type, config: Mapping[str, Any], ours: Mapping[str, Any]) -> None:
-    """Refuse unknown keys below ``model``, and blocks that SAPDModel would misread.
-
-    Args:
-        base: the wrapped class.
-        config: the keys that are passed to it.
-        ours: the keys of SAPDModel.
+    """Refuse keys below ``model`` that the wrapped class does not take, and blocks of ``ours`` that would be misread.
 
     Raises:
         SAPDError: naming the key, what was found, what is expected and the nearest valid name.
@@ -73,10 +66,6 @@ def check_config(base: type, config: Mapping[str, Any], ours: Mapping[str, Any])
 
 def check_module(key: str, block: Any) -> None:
     """Refuse a block that MODELS has no type for, or that has a key which its type does not read.
-
-    Args:
-        key: the block's config key, for messages.
-        block: ``type`` and the module's own arguments.
 
     Raises:
         SAPDError: naming the key, what was found and the nearest valid name.

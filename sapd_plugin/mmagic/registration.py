@@ -36,11 +36,9 @@ def register_all() -> None:
 
 @MODELS.register_module(name='SPF')
 def build_spf_network(network: dict[str, Any] | None = None, **settings: Any) -> SPF:
-    """Build :class:`sapd_plugin.core.SPF` around a second network that a config block names.
+    """Build :class:`sapd_plugin.core.SPF` with ``settings`` around the network at scale 1 of a config.
 
-    Args:
-        network: config of any registered network, at scale 1; SAPDModel fills in ``generator``.
-        **settings: the other arguments of :class:`sapd_plugin.core.SPF`.
+    SAPDModel fills in the config of ``generator`` where there is none.
 
     Raises:
         SAPDError: no network, or an unknown or invalid setting.
@@ -50,11 +48,7 @@ def build_spf_network(network: dict[str, Any] | None = None, **settings: Any) ->
 
 @MODELS.register_module(name='MultiOutputLoss')
 def build_multi_output_loss(criteria: Any, loss_weight: float = 1.0) -> losses.MultiOutputLoss:
-    """Build :class:`sapd_plugin.losses.MultiOutputLoss` from MMagic's loss configs.
-
-    Args:
-        criteria: the config of any registered loss, or a list of such configs.
-        loss_weight: factor of the sum.
+    """Build :class:`sapd_plugin.losses.MultiOutputLoss` from the config of any registered loss, or a list of them.
 
     Raises:
         SAPDError: no config, an unknown type or an unknown key.

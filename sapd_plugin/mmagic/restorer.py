@@ -19,9 +19,8 @@ from mmengine.registry import init_default_scope
 from mmengine.runner import load_checkpoint
 
 from sapd_plugin.files import digest
+from sapd_plugin.mmagic.delta import stock_model
 from sapd_plugin.priors.extraction.restorers import open_restorer
-
-_SAPD_KEYS = ('network_spf', 'spd_loss', 'sgr_loss', 'spf_loss', 'stage', 'output_index', 'online')
 
 
 def build_restorer(config: Path, checkpoint: Path, device: str) -> MMagicRestorer:
@@ -42,19 +41,12 @@ def build_restorer(config: Path, checkpoint: Path, device: str) -> MMagicRestore
 
 
 class MMagicRestorer:
-    """Restores one image as MMagic's test does: its model's own ``test_step``.
-
-    Args:
-        config: the config of a training or a test.
-        checkpoint: a checkpoint of MMagic's training.
-        device: the device to run on.
-    """
+    """Restores one image as MMagic's test does: its model's own ``test_step``. See :func:`build_restorer`."""
 
     def __init__(self, config: Config, checkpoint: Path, device: str) -> None:
         student = config.model.to_dict()
         if student.get('type') == 'SAPDModel':
-            student['type'] = student.pop('base_model_type', 'BaseEditModel')
-            student = {key: value for key, value in student.items() if key not in _SAPD_KEYS}
+            student = stock_model(student)
         self._model = MODELS.build(student)
         load_checkpoint(self._model, str(checkpoint), map_location='cpu', strict=True, logger='sapd_restorer')
         self._model.to(device).eval()

@@ -9,6 +9,8 @@ from __future__ import annotations
 import inspect
 import random
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import cv2
@@ -43,6 +45,7 @@ KEEP_PLACE = (
 )
 
 
+@dataclass
 class LoadSAMMask:
     """Put an image's mask beside it, a :class:`~sapd_plugin.mmagic.pending.PendingMask`.
 
@@ -51,8 +54,8 @@ class LoadSAMMask:
         template: how the store names an image whose key is '{}'.
     """
 
-    def __init__(self, store: MaskStore | ShuffledMasks, template: str = '{}') -> None:
-        self.store, self.template = store, template
+    store: MaskStore | ShuffledMasks
+    template: str = '{}'
 
     def __call__(self, results: dict[str, Any]) -> dict[str, Any]:
         """Read the mask of ``results['key']``.
@@ -65,35 +68,9 @@ class LoadSAMMask:
         results[MASK] = PendingMask(record)
         return results
 
-    def __repr__(self) -> str:
-        return f'{type(self).__name__}(store={self.store!r}, template={self.template!r})'
-
-
-class MaskFollows:
-    """Run a stock transform, and bring the mask to where ``gt`` went.
-
-    Args:
-        transform: the built transform.
-        follow: called as ``follow(transform, results)``; runs it and moves the mask.
-    """
-
-    def __init__(self, transform: Any, follow: Follow) -> None:
-        self.transform, self.follow = transform, follow
-
-    def __call__(self, results: dict[str, Any]) -> dict[str, Any]:
-        """Transform image, ground truth and mask alike."""
-        return self.follow(self.transform, results)
-
-    def __repr__(self) -> str:
-        return f'{type(self).__name__}({self.transform!r})'
-
 
 class PackSAMMask:
-    """Pass the mask to PackInputs as int32, which tensors can compute with, whatever the store's dtype.
-
-    Args:
-        pack: the pipeline's own PackInputs, which also packs the mask from now on.
-    """
+    """Pass the mask to the pipeline's own PackInputs as int32, which tensors can compute with."""
 
     def __init__(self, pack: Any) -> None:
         pack.data_keys = [*pack.data_keys, MASK]
@@ -109,12 +86,7 @@ class PackSAMMask:
 
 
 def with_masks(transforms: Sequence[Any], store: MaskStore | ShuffledMasks, template: str = '{}') -> list[Any]:
-    """Return a training pipeline that also loads, moves and packs masks.
-
-    Args:
-        transforms: the built transforms of a stock pipeline.
-        store: the masks.
-        template: as for :class:`LoadSAMMask`.
+    """Return the built transforms of a training pipeline with those that load, move and pack masks.
 
     Raises:
         SAPDError: ``gt`` is never loaded or never packed, or a transform moves it in an unknown way.
@@ -132,7 +104,7 @@ def with_masks(transforms: Sequence[Any], store: MaskStore | ShuffledMasks, temp
             packed = True
         else:
             follow = _how_to_follow(transform)
-            aligned.append(transform if follow is None else MaskFollows(transform, follow))
+            aligned.append(transform if follow is None else partial(follow, transform))
     if not loaded or not packed:
         step = "LoadImageFromFile with key='gt'" if not loaded else 'PackInputs'
         raise SAPDError(f'{WHERE}.pipeline: has no {step}, so masks cannot join it.')

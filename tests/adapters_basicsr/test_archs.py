@@ -11,7 +11,6 @@ from basicsr.archs import build_network
 from basicsr.data import build_dataloader, build_dataset
 from basicsr.utils.registry import ARCH_REGISTRY
 
-import sapd_plugin.basicsr  # noqa: F401
 from sapd_plugin.archs import NETWORKS
 from tests.adapters_basicsr.recipes import sapd_options
 from tests.adapters_basicsr.test_model import SWINIR, resume_paths, session
@@ -22,10 +21,10 @@ from tests.networks import assert_equal_states
 OWN = {
     'EDSR': {'num_in_ch': 3, 'num_out_ch': 3, 'num_feat': 8, 'num_block': 1, 'upscale': 1},
     'RCAN': {'num_in_ch': 3, 'num_out_ch': 3, 'num_feat': 16, 'num_group': 1, 'num_block': 1, 'upscale': 1},
-    'SwinIR': {k: v for k, v in SWINIR['network_g'].items() if k != 'type'},
+    'SwinIR': SWINIR,
 }
 BLOCKS: dict[str, dict[str, Any]] = {
-    **{name: {'type': name, **settings} for name, settings in OWN.items()},
+    **{name: {**settings, 'type': name} for name, settings in OWN.items()},
     **{f'{n}_sapd' if n in OWN else n: {'type': f'{n}_sapd' if n in OWN else n, **TINY[n]} for n in NETWORKS},
 }
 
@@ -55,8 +54,10 @@ def test_train_validate_save_resume_and_load(pairs, store, vgg_weights, tmp_path
     # BasicSR's own class, or the plain module: neither knows of the plugin's branch.
     whole.save(epoch=-1, current_iter=-1)
     saved = torch.load(tmp_path / 'whole/experiments/sapd/models/net_g_latest.pth', weights_only=True)
+    assert list(saved) == ['params', 'params_ema']
     student = build_network(dict(BLOCKS[name])).eval()
-    student.load_state_dict(saved['params_ema'], strict=True)
+    for weights in saved.values():
+        student.load_state_dict(weights, strict=True)
     whole.feed_data({'lq': torch.rand(1, 3, 40, 56)})
     whole.test()
     with torch.no_grad():

@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import shutil
+from pathlib import Path
 
 import cv2
 import lmdb
 import pytest
 import torch
-from basicsr.data import build_dataset
 from basicsr.models import build_model
+from basicsr.models.sr_model import SRModel
+from basicsr.utils.registry import MODEL_REGISTRY
 
-import sapd_plugin.basicsr  # noqa: F401
 from sapd_plugin.errors import SAPDError
 from sapd_plugin.priors.store import MaskStore
-from tests.adapters_basicsr.recipes import DELETE, parsed, sapd_options
-from tests.photos import grey_levels, make_store
+from tests.adapters_basicsr.recipes import parsed, sapd_options, training_set
+from tests.photos import make_store
+from tests.recipes import DELETE
 
 OPTIONS = {
     'unknown base': ({'base_model_type': 'SRModle'}, r"base_model_type: found 'SRModle'.*Did you mean 'SRModel'"),
@@ -34,10 +36,8 @@ OPTIONS = {
     'misspelt block': ({'network_sfp': {}}, r"network_sfp: unknown key. Did you mean 'network_spf'"),
     'misspelt loss': ({'train:spd_opts': {}}, r"train.spd_opts: unknown key. Did you mean 'train.spd_opt'"),
     'no losses': ({'train:spd_opt': DELETE}, r'neither spd_opt nor sgr_opt'),
-    'loss type': ({'train:spd_opt:type': 'SPDLos'}, r"train.spd_opt.type: found 'SPDLos'.*Did you mean 'SPDLoss'"),
     'other loss': ({'train:spd_opt': {'type': 'L1Loss'}}, r"train.spd_opt.type: found 'L1Loss', expected SPDLoss"),
     'loss key': ({'train:spd_opt:wieght': 1}, r"train.spd_opt: unknown key 'wieght'"),
-    'loss value': ({'train:spd_opt:criterion': 'l1loss'}, r"found 'l1loss', expected one of l1.*Did you mean 'l1'"),
     'sapd key': ({'train:sapd_opt': {'stag': 'joint'}}, r"train.sapd_opt: unknown key 'stag'.*Did you mean 'stage'"),
     'stage': (
         {'train:sapd_opt': {'stage': 'two_stage'}},
@@ -49,29 +49,12 @@ OPTIONS = {
     ),
     'scale': ({'scale': 4}, r'network_spf.network: missing. With scale 4 the second network works at the output size'),
     'second network': (
-        {
-            'network_spf:network': {
-                'type': 'EDSR',
-                'num_in_ch': 3,
-                'num_out_ch': 3,
-                'num_feat': 4,
-                'num_block': 1,
-                'upscale': 2,
-            }
-        },
+        {'network_spf:network': {'type': 'SRVGGNetCompact', 'num_conv': 1, 'upscale': 2}},
         r'network_spf.network: turns .* into \(1, 3, 96, 96\)',
     ),
     'absent checkpoint': (
         {'path:pretrain_network_g': '/absent/net.pth'},
         r'path.pretrain_network_g: no file /absent/net.pth',
-    ),
-    'absent VGG': (
-        {'train:sgr_opt': {'type': 'SGRLoss', 'weights': '/absent/vgg.pth'}},
-        r'weights: no file /absent/vgg.pth',
-    ),
-    'VGG layer': (
-        {'train:sgr_opt': {'type': 'SGRLoss', 'layers': ['relu31']}},
-        r"layers: found 'relu31', .*Did you mean 'relu3_1'",
     ),
 }
 
@@ -83,58 +66,60 @@ def test_options(pairs, store, tmp_path, mistake):
         build_model(parsed(sapd_options(pairs, store, **changes), tmp_path))
 
 
-def build_training_set(pairs, store, tmp_path, **changes):
-    return build_dataset(parsed(sapd_options(pairs, store, **changes), tmp_path)['datasets']['train'])
+DATA = {
+    'no store': ({'mask_store': DELETE}, r'datasets.train.mask_store: missing, expected a folder made by `sapd ex'),
+    'absent store': ({'mask_store': '/absent/masks'}, r'mask store /absent/masks: found no readable manifest.json'),
+    'key': ({'mask_stor': 'x'}, r"unknown key 'mask_stor'.*Did you mean 'mask_store'"),
+    'fingerprint': ({'mask_fingerprint': '00ff'}, r"mask_fingerprint: .*, expected 00ff.*'segmenter': 'test'"),
+}
 
 
-def test_no_store(pairs, store, tmp_path):
-    with pytest.raises(
-        SAPDError, match=r'datasets.train.mask_store: missing, expected a folder made by `sapd extract-masks`'
-    ):
-        build_training_set(pairs, store, tmp_path, **{'datasets:train:mask_store': DELETE})
-    with pytest.raises(SAPDError, match=r'absent'):
-        build_training_set(pairs, tmp_path / 'absent', tmp_path)
+@pytest.mark.parametrize('mistake', DATA)
+def test_data(pairs, store, tmp_path, mistake):
+    changes, message = DATA[mistake]
+    opt = sapd_options(pairs, store, **{f'datasets:train:{key}': value for key, value in changes.items()})
+    with pytest.raises(SAPDError, match=message):
+        training_set(opt, tmp_path)
 
 
-def test_misspelt_dataset_key(pairs, store, tmp_path):
-    with pytest.raises(SAPDError, match=r"unknown key 'mask_stor'.*Did you mean 'mask_store'"):
-        build_training_set(pairs, store, tmp_path, **{'datasets:train:mask_stor': 'x'})
+def test_the_right_fingerprint_is_accepted(pairs, store, tmp_path):
+    right = MaskStore(store).fingerprint
+    assert len(training_set(sapd_options(pairs, store, **{'datasets:train:mask_fingerprint': right}), tmp_path)) == 4
 
 
-def test_missing_mask(pairs, tmp_path):
-    (tmp_path / 'some').mkdir()
-    for name in ('001.png', '002.png'):
-        shutil.copy(pairs / 'clean' / name, tmp_path / 'some' / name)
-    store = make_store(tmp_path / 'masks', tmp_path / 'some')
-    with pytest.raises(SAPDError, match=r"no masks for 2 of 4 images, among them '003'"):
-        build_training_set(pairs, store, tmp_path)
+def missing(images: Path, store: Path) -> None:
+    for name in ('003.png', '004.png'):
+        (images / name).unlink()
+    make_store(store, images)
 
 
-def test_wrong_size(pairs, tmp_path):
-    (tmp_path / 'small').mkdir()
-    for path in (pairs / 'clean').glob('*.png'):
-        cv2.imwrite(str(tmp_path / 'small' / path.name), cv2.imread(str(path))[:-1])
-    store = make_store(tmp_path / 'masks', tmp_path / 'small')
-    with pytest.raises(SAPDError, match=r'the mask of .*001.png is 95x112, the image 96x112'):
-        build_training_set(pairs, store, tmp_path)
+def wrong_size(images: Path, store: Path) -> None:
+    for path in images.glob('*.png'):
+        cv2.imwrite(str(path), cv2.imread(str(path))[:-1])
+    make_store(store, images)
 
 
-def test_corrupt_record(pairs, tmp_path):
-    store = make_store(tmp_path / 'masks', pairs / 'clean', grey_levels)
-    shard = next(store.glob('*.lmdb'))
-    with lmdb.open(str(shard)) as env, env.begin(write=True) as transaction:
+def corrupt(images: Path, store: Path) -> None:
+    make_store(store, images)
+    with lmdb.open(str(next(store.glob('*.lmdb')))) as env, env.begin(write=True) as transaction:
         record = bytearray(transaction.get(b'002'))
         record[-1] ^= 1
         transaction.put(b'002', bytes(record))
-    with pytest.raises(SAPDError, match=r"mask '002': .*checksum.*`sapd extract-masks` again"):
-        build_training_set(pairs, store, tmp_path)
 
 
-def test_wrong_fingerprint(pairs, store, tmp_path):
-    right = MaskStore(store).fingerprint
-    build_training_set(pairs, store, tmp_path, **{'datasets:train:mask_fingerprint': right})
-    with pytest.raises(SAPDError, match=rf"mask_fingerprint: .* has {right}, expected 00ff.*'segmenter': 'test'"):
-        build_training_set(pairs, store, tmp_path, **{'datasets:train:mask_fingerprint': '00ff'})
+@pytest.mark.parametrize(
+    ('fault', 'message'),
+    [
+        (missing, r"no masks for 2 of 4 images, among them '003'"),
+        (wrong_size, r'the mask of .*001.png is 95x112, the image 96x112'),
+        (corrupt, r"mask '002': .*checksum.*`sapd extract-masks` again"),
+    ],
+)
+def test_masks(pairs, tmp_path, fault, message):
+    shutil.copytree(pairs / 'clean', tmp_path / 'images')
+    fault(tmp_path / 'images', tmp_path / 'masks')
+    with pytest.raises(SAPDError, match=message):
+        training_set(sapd_options(pairs, tmp_path / 'masks'), tmp_path)
 
 
 def test_resume_with_other_masks(pairs, store, tmp_path):
@@ -144,9 +129,8 @@ def test_resume_with_other_masks(pairs, store, tmp_path):
     opt['datasets']['train']['mask_store'] = str(other)
     state = tmp_path / 'experiments/sapd/training_states/1.state'
     opt['path']['resume_state'] = str(state)
-    with pytest.raises(
-        SAPDError, match=r'mask_store: its settings fingerprint is \w+, the run to resume began with \w+'
-    ):
+    message = r'mask_store: its settings fingerprint is \w+, the run to resume began with \w+'
+    with pytest.raises(SAPDError, match=message):
         build_model(opt).resume_training(torch.load(state))
 
 
@@ -158,9 +142,6 @@ def test_dataset_without_masks_is_named_at_the_first_batch(pairs, store, tmp_pat
 
 
 def test_a_model_that_exchanges_its_batch_is_named(pairs, store, tmp_path):
-    from basicsr.models.sr_model import SRModel
-    from basicsr.utils.registry import MODEL_REGISTRY
-
     class Shuffling(SRModel):
         def feed_data(self, data):
             super().feed_data(data)

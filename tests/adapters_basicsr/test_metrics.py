@@ -9,9 +9,7 @@ import torch
 from basicsr.metrics import calculate_metric
 from basicsr.utils import tensor2img
 
-import sapd_plugin.basicsr  # noqa: F401
-from sapd_plugin.basicsr.floor_model import FloorSRModel
-from sapd_plugin.basicsr.metrics import check_metrics
+from sapd_plugin.basicsr.metrics import FloorSRModel, check_metrics
 from sapd_plugin.basicsr.options import check_options
 from sapd_plugin.errors import SAPDError
 from tests.adapters_basicsr.recipes import sapd_options

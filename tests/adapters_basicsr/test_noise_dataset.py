@@ -2,23 +2,27 @@
 
 from __future__ import annotations
 
-import random
-from pathlib import Path
-
 import cv2
 import numpy as np
 import pytest
 import torch
 from basicsr.archs import build_network
 from basicsr.data import build_dataloader, build_dataset
-from basicsr.utils.lmdb_util import make_lmdb_from_imgs
 
-import sapd_plugin.basicsr  # noqa: F401
 from sapd_plugin.basicsr.options import check_options
 from sapd_plugin.basicsr.restorer import build_restorer
 from sapd_plugin.errors import SAPDError
-from tests.adapters_basicsr.recipes import DELETE, parsed, sapd_options, stock_options, update, write_yaml
-from tests.photos import quantise
+from tests.adapters_basicsr.recipes import (
+    in_lmdb,
+    parsed,
+    sapd_options,
+    seeded,
+    stock_options,
+    training_set,
+    write_yaml,
+)
+from tests.photos import quantise, same_partition
+from tests.recipes import DELETE, update
 
 NOISE = {
     'datasets:train:type': 'GaussianNoiseDataset',
@@ -30,28 +34,14 @@ NOISE = {
 }
 
 
-def built(opt: dict, root: Path, phase: str = 'train'):
-    return build_dataset(parsed(opt, root)['datasets'][phase])
-
-
-def seeded(dataset, index: int, seed: int) -> dict:
-    random.seed(seed)
-    torch.manual_seed(seed)
-    return dataset[index]
-
-
 @pytest.mark.parametrize('color', ['rgb', 'gray'])
 @pytest.mark.parametrize('backend', ['disk', 'lmdb'])
 def test_same_patches_and_noise_with_and_without_masks_and_masks_aligned(pairs, grey_store, tmp_path, color, backend):
-    changes = {**NOISE, 'datasets:train:color': color, 'datasets:train:sigma': [10, 50]}
-    if backend == 'lmdb':
-        names = sorted(path.name for path in (pairs / 'clean').glob('*.png'))
-        make_lmdb_from_imgs(str(pairs / 'clean'), str(tmp_path / 'gt.lmdb'), names, [name[:-4] for name in names])
-        changes['datasets:train:io_backend'] = {'type': 'lmdb'}
-        changes['datasets:train:dataroot_gt'] = str(tmp_path / 'gt.lmdb')
+    changes = in_lmdb(pairs, tmp_path) if backend == 'lmdb' else {}
+    changes |= {**NOISE, 'datasets:train:color': color, 'datasets:train:sigma': [10, 50]}
     options = stock_options(pairs), sapd_options(pairs, grey_store)
-    stock, sapd = (built(update(opt, changes), tmp_path) for opt in options)
-    colour = built(update(stock_options(pairs), {**changes, 'datasets:train:color': 'rgb'}), tmp_path)
+    stock, sapd = (training_set(update(opt, changes), tmp_path) for opt in options)
+    colour = training_set(update(stock_options(pairs), {**changes, 'datasets:train:color': 'rgb'}), tmp_path)
     for trial in range(12):
         expected, sample = (seeded(dataset, trial % 4, trial) for dataset in (stock, sapd))
         assert 'mask' not in expected
@@ -65,17 +55,14 @@ def test_same_patches_and_noise_with_and_without_masks_and_masks_aligned(pairs, 
             found = (sample['gt'][0] * 255).round().numpy()
             assert np.abs(found - exact).max() <= 0.5 + 1e-9  # of a half, either neighbour is the nearest
         assert 9 < float((sample['lq'] - sample['gt']).std() * 255) < 52
-        # One label for one grey level of the patch: equal partitions.
-        levels, mask = quantise(rgb.transpose(1, 2, 0)[..., ::-1]), sample['mask'][0].numpy()
         assert sample['mask'].dtype == torch.int32
-        joint = np.unique(np.stack([levels.ravel(), mask.ravel()]), axis=1)
-        assert joint.shape[1] == len(np.unique(levels)) == len(np.unique(mask))
+        assert same_partition(quantise(rgb.transpose(1, 2, 0)[..., ::-1]), sample['mask'][0].numpy())
 
 
 @pytest.mark.parametrize('color', ['rgb', 'gray', 'grey'])
 def test_validation_is_the_published_recipe(pairs, store, color):
     opt = update(sapd_options(pairs, store), {**NOISE, 'datasets:val:color': color})
-    dataset = built(opt, pairs.parent, 'val')
+    dataset = training_set(opt, pairs.parent, 'val')
     assert len(dataset) == 4
     for index in (0, 3):
         sample = dataset[index]
@@ -119,7 +106,7 @@ def test_noise_is_new_in_each_epoch_of_a_worker(pairs, tmp_path):
 def test_mistakes_are_named(pairs, store, tmp_path, change, words):
     opt = update(sapd_options(pairs, store), {**NOISE, **change})
     with pytest.raises(SAPDError, match=words):
-        built(opt, tmp_path)
+        training_set(opt, tmp_path)
 
 
 def test_sapd_asks_for_masks(pairs, store):

@@ -2,44 +2,23 @@
 
 from __future__ import annotations
 
-import copy
-
 import pytest
 import torch
-from basicsr.data import build_dataset
 from basicsr.losses import build_loss
-from basicsr.utils.registry import ARCH_REGISTRY
-from torch.utils.data import default_collate
 
 from sapd_plugin import losses
 from sapd_plugin.errors import SAPDError
 from tests.adapters_basicsr.recipes import sapd_options, stock_options
-from tests.adapters_basicsr.test_model import ZERO, resume_paths, session
-from tests.networks import ScalesNet, assert_equal_states
-
-ARCH_REGISTRY.register(ScalesNet)
-
-MIMO_LOSS = {
-    'type': 'MultiOutputLoss',
-    'criteria': [{'type': 'L1Loss'}, {'type': 'FrequencyLoss', 'loss_weight': 0.1}],
-}
-SCALES = {'network_g': {'type': 'ScalesNet'}, 'train:pixel_opt': MIMO_LOSS}
-ADAMW = {'type': 'AdamW', 'lr': 1e-3, 'betas': [0.9, 0.9], 'weight_decay': 0.5, 'clip_grad_norm': 0.01}
-PROTOCOL = {**SCALES, 'train:optim_g': ADAMW}
+from tests.adapters_basicsr.test_model import PROTOCOL, SCALES, session
+from tests.networks import assert_equal_states
 
 
 def test_a_stock_model_trains_on_all_outputs_and_tests_on_one(pairs, tmp_path):
     model = session(stock_options(pairs, **SCALES), tmp_path, 2)
-    stepped = copy.deepcopy(model.net_g)
     model.optimizer_g.zero_grad()
     model.cri_pix(model.net_g(model.lq), model.gt).backward()
-    assert all(p.grad.abs().sum() > 0 for p in model.net_g.coarse.parameters())
-    coarse, fine = stepped(model.lq)
-    half = torch.nn.functional.interpolate(model.gt, scale_factor=0.5, mode='bilinear')
-    expected = sum(
-        (a - b).abs().mean() + losses.FrequencyLoss(0.1)(a, b) for a, b in ((coarse, half), (fine, model.gt))
-    )
-    assert model.cri_pix([coarse, fine], model.gt).item() == pytest.approx(expected.item(), rel=1e-5)
+    for head in (model.net_g.coarse, model.net_g.fine):
+        assert all(p.grad.abs().sum() > 0 for p in head.parameters())
     model.test()
     assert model.output.shape == model.lq.shape
 
@@ -52,22 +31,12 @@ def test_losses_are_registered(name):
 
 
 def test_nested_criteria_are_checked():
-    with pytest.raises(
-        SAPDError, match=r"MultiOutputLoss.criteria\[1\].type: found 'EdgeLos'.*Did you mean 'EdgeLoss'"
-    ):
+    with pytest.raises(SAPDError, match=r"criteria\[1\].type: found 'EdgeLos'.*Did you mean 'EdgeLoss'"):
         build_loss({'type': 'MultiOutputLoss', 'criteria': [{'type': 'L1Loss'}, {'type': 'EdgeLos'}]})
     with pytest.raises(SAPDError, match=r"MultiOutputLoss.criteria\[0\]: unknown key 'weight'"):
         build_loss({'type': 'MultiOutputLoss', 'criteria': {'type': 'EdgeLoss', 'weight': 1}})
     with pytest.raises(SAPDError, match=r"MultiOutputLoss.criteria: found 'L1Loss', expected one loss block"):
         build_loss({'type': 'MultiOutputLoss', 'criteria': 'L1Loss'})
-
-
-def test_weights_zero_is_the_stock_run_under_a_published_protocol(pairs, store, tmp_path):
-    zero = {'train:spd_opt': ZERO['train:spd_opt']}
-    stock = session(stock_options(pairs, **PROTOCOL), tmp_path, 5)
-    sapd = session(sapd_options(pairs, store, **PROTOCOL, **zero), tmp_path, 5)
-    assert_equal_states(stock.net_g, sapd.net_g)
-    assert_equal_states(stock.net_g_ema, sapd.net_g_ema)
 
 
 def test_the_image_to_distil_is_the_class_s_own_choice(pairs, store, tmp_path):
@@ -90,15 +59,6 @@ def test_the_switch_overrules_the_class(pairs, store, tmp_path):
         session(options, tmp_path, 1)
 
 
-def test_resume_under_a_published_protocol_is_exact(pairs, store, tmp_path):
-    opt = sapd_options(pairs, store, **PROTOCOL)
-    whole = session(opt, tmp_path / 'whole', 4)
-    session(opt, tmp_path / 'half', 2).save(epoch=0, current_iter=2)
-    resumed = session(opt, tmp_path / 'half', 2, resume_paths(opt, tmp_path / 'half', 2), start=2)
-    for net in ('net_g', 'net_g_ema', 'net_spf'):
-        assert_equal_states(getattr(whole, net), getattr(resumed, net))
-
-
 def gradient(network: torch.nn.Module) -> torch.Tensor:
     return torch.cat([p.grad.flatten() for p in network.parameters() if p.grad is not None])
 
@@ -119,22 +79,11 @@ def test_each_network_s_gradient_is_clipped_by_its_own_norm(pairs, store, tmp_pa
     assert torch.equal(gradient(apart.net_spf), gradient(free.net_spf))
 
 
-def test_a_step_is_torch_s_own(pairs, tmp_path):
-    """AdamW with clipping, by hand, on the same batches."""
-    start = session(stock_options(pairs, **PROTOCOL), tmp_path, 0)
-    net = copy.deepcopy(start.net_g)
-    optimizer = torch.optim.AdamW(net.parameters(), 1e-3, betas=(0.9, 0.9), weight_decay=0.5)
-    dataset = build_dataset(start.opt['datasets']['train'])
-    for _ in range(2):
-        batch = default_collate([dataset[0], dataset[1]])
-        start.feed_data(batch)
-        start.optimize_parameters(1)
-        optimizer.zero_grad()
-        start.cri_pix(net(batch['lq']), batch['gt']).backward()
-        torch.nn.utils.clip_grad_norm_(net.parameters(), 0.01)
-        optimizer.step()
-    assert_equal_states(start.net_g, net)
-    assert type(start.optimizer_g) is torch.optim.AdamW
+def test_an_optimizer_block_names_torch_s_own(pairs, tmp_path):
+    optimizer = session(stock_options(pairs, **PROTOCOL), tmp_path, 0).optimizer_g
+    assert type(optimizer) is torch.optim.AdamW
+    settings = optimizer.defaults
+    assert (settings['lr'], [*settings['betas']], settings['weight_decay']) == (1e-3, [0.9, 0.9], 0.5)
 
 
 @pytest.mark.parametrize(

@@ -18,60 +18,36 @@ from sapd_plugin.priors.extraction.images import read_image
 from sapd_plugin.priors.segmenters import build_segmenter
 from sapd_plugin.priors.store import MaskStore
 from tests.adapters_basicsr.recipes import run_test, stock_options, write_yaml
-from tests.photos import ROOT, run
+from tests.adapters_basicsr.test_model import SWINIR as TRAINED
+from tests.photos import ROOT, succeed
 
 # Its windows do not divide 96x112 less a few pixels, so the model's own padding matters.
-SWINIR = {
-    'type': 'SwinIR',
-    'upscale': 2,
-    'in_chans': 3,
-    'img_size': 32,
-    'window_size': 8,
-    'img_range': 1.0,
-    'depths': [2],
-    'embed_dim': 12,
-    'num_heads': [2],
-    'mlp_ratio': 2,
-    'upsampler': 'pixelshuffledirect',
-    'resi_connection': '1conv',
-}
-
-
-@pytest.fixture(scope='module')
-def degraded(pairs: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp('restorer') / 'degraded'
-    folder.mkdir()
-    for path in sorted((pairs / 'rainy').glob('*.png'))[:2]:
-        cv2.imwrite(str(folder / path.name), cv2.imread(str(path))[:45, :52])
-    return folder
-
-
-@pytest.fixture(scope='module')
-def student(degraded: Path) -> tuple[Path, Path]:
-    """A test YAML of a small SwinIR with normalised input, and its weights: EMA and others."""
-    opt = stock_options(degraded.parent)
-    test = {'name': 'rain', 'type': 'SingleImageDataset', 'dataroot_lq': str(degraded), 'io_backend': {'type': 'disk'}}
-    test.update(mean=[0.1, 0.2, 0.3], std=[0.9, 1.0, 1.1])
-    opt.update(name='swin', model_type='SwinIRModel', scale=2, network_g=SWINIR, datasets={'test': test})
-    opt['val'] = {'save_img': True, 'suffix': None}
-    torch.manual_seed(0)
-    states = {key: build_network(dict(SWINIR)).state_dict() for key in ('params', 'params_ema')}
-    checkpoint = degraded.parent / 'net_g.pth'
-    torch.save(states, checkpoint)
-    opt['path'].update(pretrain_network_g=str(checkpoint), param_key_g='params_ema')
-    return write_yaml(opt, degraded.parent / 'swin.yml'), checkpoint
+SWINIR = {**TRAINED, 'upscale': 2, 'img_size': 32, 'upsampler': 'pixelshuffledirect'}
 
 
 @pytest.mark.slow
-def test_masks_are_those_of_the_images_that_the_test_tool_saves(degraded, student, tmp_path):
-    config, checkpoint = student
+def test_masks_are_those_of_the_images_that_the_test_tool_saves(pairs, tmp_path):
+    """Of a small SwinIR with normalised input, by its EMA weights."""
+    degraded, checkpoint = tmp_path / 'degraded', tmp_path / 'net_g.pth'
+    degraded.mkdir()
+    for path in sorted((pairs / 'rainy').glob('*.png'))[:2]:
+        cv2.imwrite(str(degraded / path.name), cv2.imread(str(path))[:45, :52])
+    test = {'name': 'rain', 'type': 'SingleImageDataset', 'dataroot_lq': str(degraded), 'io_backend': {'type': 'disk'}}
+    test.update(mean=[0.1, 0.2, 0.3], std=[0.9, 1.0, 1.1])
+    opt = stock_options(
+        pairs, name='swin', model_type='SwinIRModel', scale=2, network_g=SWINIR, datasets={'test': test}
+    )
+    opt.update(val={'save_img': True, 'suffix': None})
+    opt['path'].update(pretrain_network_g=str(checkpoint), param_key_g='params_ema')
+    torch.manual_seed(0)
+    torch.save({key: build_network(dict(SWINIR)).state_dict() for key in ('params', 'params_ema')}, checkpoint)
+    config = write_yaml(opt, tmp_path / 'swin.yml')
     run_test(config, tmp_path)
     saved = tmp_path / 'results' / 'swin' / 'visualization' / 'rain'
     restorer = build_restorer(config, checkpoint, 'cpu')
     arguments = ['--images', str(degraded), '--output', str(tmp_path / 'store'), '--segmenter', 'felzenszwalb']
     arguments += ['--set', 'min_size=20', '--restored-by', str(config), str(checkpoint), '--overlays', '1']
-    done = run([str(ROOT / 'tools/extract_masks.py'), *arguments], tmp_path)
-    assert done.returncode == 0, done.stdout
+    succeed([str(ROOT / 'tools/extract_masks.py'), *arguments], tmp_path)
     store, segmenter = MaskStore(tmp_path / 'store'), build_segmenter('felzenszwalb', min_size=20)
     assert store.settings['source'] == 'restored'
     assert store.settings['restored_by'] == restorer.settings

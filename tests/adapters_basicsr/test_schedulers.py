@@ -59,8 +59,3 @@ def test_a_model_trains_with_it_and_goes_on_where_it_was(pairs, tmp_path):
 def test_mistakes_are_named(pairs, tmp_path, change, message):
     with pytest.raises(SAPDError, match=message):
         session(stock_options(pairs, **{'train:scheduler': {**RESTORMER, **change}}), tmp_path, 0)
-
-
-def test_the_stock_schedules_are_untouched(pairs, tmp_path):
-    model = session(stock_options(pairs), tmp_path, 1)
-    assert [type(s).__name__ for s in model.schedulers] == ['MultiStepRestartLR']

@@ -8,10 +8,8 @@ import numpy as np
 import pytest
 import torch
 from mmagic.registry import MODELS
-from mmengine.config import Config
 from torch import nn
 
-import sapd_plugin.mmagic  # noqa: F401
 from sapd_plugin.archs import NETWORKS
 from tests.adapters_mmagic.recipes import sapd_config
 from tests.adapters_mmagic.test_model import trained
@@ -34,13 +32,7 @@ BLOCKS: dict[str, dict[str, Any]] = {
 }
 
 
-@pytest.fixture
-def plain_dumps(monkeypatch):
-    """MMEngine formats a runner's config as code several times, which takes longer than the training here."""
-    monkeypatch.setattr(Config, 'pretty_text', property(repr))
-
-
-@pytest.mark.usefixtures('plain_dumps')
+@pytest.mark.usefixtures('without_ceremony')
 @pytest.mark.parametrize('name', BLOCKS)
 def test_train_validate_save_resume_and_load(pairs, store, vgg_weights, tmp_path, name):
     changes: dict[str, Any] = {

@@ -11,13 +11,11 @@ import pytest
 import torch
 from mmagic.registry import DATASETS, MODELS
 from mmengine.config import Config
-from mmengine.dataset import base_dataset
-from mmengine.runner import Runner, runner
+from mmengine.runner import Runner
 
-import sapd_plugin.mmagic  # noqa: F401
-from sapd_plugin.archs import NETWORKS
+from sapd_plugin.mmagic.delta import delta_of
 from tests import config_stand_ins
-from tests.config_stand_ins import tiny, write_pictures
+from tests.config_stand_ins import check_sizes, parameters, tiny, write_pictures
 from tests.photos import ROOT, make_store
 
 CONFIGS = ROOT / 'configs/mmagic'
@@ -39,24 +37,6 @@ def load(name: str) -> Config:
     return copy.deepcopy(parsed(name))
 
 
-def with_priors(config: Config) -> Config:
-    """The README's delta on a stock config."""
-    config.merge_from_dict(
-        {
-            'experiment_name': f'{config.experiment_name}_priors',
-            'custom_imports': {'imports': ['sapd_plugin.mmagic']},
-            'model.type': 'SAPDModel',
-            'model.network_spf': {'type': 'SPF'},
-            'model.spd_loss': {'type': 'SPDLoss', 'loss_weight': 0.1},
-            'model.sgr_loss': {'type': 'SGRLoss', 'loss_weight': 0.1},
-            'train_dataloader.dataset.type': 'PairedImageMaskDataset',
-            'train_dataloader.dataset.mask_store': 'datasets/masks/train',
-            'default_hooks.sapd': {'type': 'SAPDHook'},
-        }
-    )
-    return config
-
-
 def loaders(config: Config, phase: str) -> list:
     """The data loaders of a phase; tests have several, with a metric each."""
     found = config[f'{phase}_dataloader']
@@ -65,12 +45,6 @@ def loaders(config: Config, phase: str) -> list:
 
 def crop(pipeline: list[dict[str, Any]]) -> dict[str, Any]:
     return next(transform for transform in pipeline if transform['type'] == 'PairedRandomCrop')
-
-
-def parameters(block: dict[str, Any]) -> int:
-    """Of a network; ours need no memory for their weights."""
-    with torch.device('meta' if block['type'] in NETWORKS else 'cpu'):
-        return sum(p.numel() for p in MODELS.build(dict(block)).parameters())
 
 
 def test_every_config_is_run():
@@ -95,26 +69,14 @@ def test_the_delta_is_short_and_nothing_else(name):
 
 @pytest.mark.parametrize('name', STOCK + SAPD)
 def test_full_size_network_builds(name):
-    model = load(name).model
-    assert parameters(model.generator) > 1.6e5
+    assert parameters(MODELS.build, load(name).model.generator) > 1.6e5
 
 
 @pytest.mark.parametrize(
     'model', [name for name, entry in config_stand_ins.MODELS.items() if 'mmagic' in entry['type']]
 )
 def test_sizes_of_the_tables(model):
-    """In every stock config that has the model."""
-    entry = config_stand_ins.MODELS[model]
-    blocks = [load(name).model.generator.to_dict() for name in STOCK]
-    blocks = [block for block in blocks if block['type'] in entry['type']['mmagic']]
-    if not blocks:  # PReNet's relatives take its configs
-        block = load('derain/prenet_rain100l_stock.py').model.generator.to_dict()
-        blocks = [{**block, 'type': entry['type']['mmagic'][0]}]
-    ranges = {'small': (1e6, 4e6), 'tiny': (2e4, 1.5e5)}
-    for block in blocks:
-        for size, changes in entry.get('sizes', {}).items():
-            low, high = ranges[size]
-            assert low < parameters({**block, **changes['mmagic']}) < high
+    check_sizes('mmagic', model, [load(name).model.generator.to_dict() for name in STOCK], MODELS.build)
 
 
 def fill_folders(config: Config, root: Path) -> None:
@@ -153,14 +115,6 @@ def cut_down(config: Config) -> None:
     config.train_dataloader.batch_size = min(config.train_dataloader.batch_size, 2)
 
 
-@pytest.fixture
-def without_ceremony(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Leave out what takes most of the time of two iterations and changes nothing in them."""
-    monkeypatch.setattr(runner, 'collect_env', dict)
-    monkeypatch.setattr(Config, 'pretty_text', property(lambda self: f'{len(self)} keys, not formatted'))
-    monkeypatch.setattr(base_dataset.gc, 'collect', int)
-
-
 RUNS = [(name, 'as it is') for name in STOCK + SAPD + CPU]
 RUNS += [(name, 'delta') for name in STOCK if name.replace('_stock', '_sapd') not in SAPD]
 
@@ -170,7 +124,10 @@ RUNS += [(name, 'delta') for name in STOCK if name.replace('_stock', '_sapd') no
 def test_config_trains_and_validates(name, kind, vgg_weights, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv('SAPD_VGG_CHECKPOINT', str(vgg_weights))
-    config = with_priors(load(name)) if kind == 'delta' else load(name)
+    config = load(name)
+    if kind == 'delta':  # what `sapd add` makes of it
+        Path('delta.py').write_text(delta_of(config, str(CONFIGS / name), 'datasets/masks/train'))
+        config = Config.fromfile('delta.py')
     fill_folders(config, tmp_path)
     sample = DATASETS.build(config.train_dataloader.dataset)[0]
     side = crop(config.train_dataloader.dataset.pipeline)['gt_patch_size']

@@ -10,7 +10,6 @@ from mmagic.registry import DATASETS, METRICS, MODELS
 from mmengine.dataset import pseudo_collate
 from torch import nn
 
-import sapd_plugin.mmagic  # noqa: F401
 from sapd_plugin.errors import SAPDError
 from sapd_plugin.metrics import protocol_psnr, protocol_ssim
 from tests.adapters_mmagic.recipes import stock_config
@@ -45,14 +44,16 @@ def measure(samples, **config):
 @pytest.mark.parametrize(('name', 'function'), [('PSNR', protocol_psnr), ('SSIM', protocol_ssim)])
 def test_mmagics_own_metrics(predicted, name, function):
     samples, restored, clean = predicted
-    tolerance = 1e-4 if name == 'PSNR' else 1e-5  # MMagic computes in float32
+    # MMagic computes in float32, which costs 1e-6 dB here, or 1e-8 of SSIM; the 8-bit steps that its images and Y lack
+    # cost at least 6e-4 dB, or 1.5e-5 of SSIM.
+    near, far = (1e-5, 1e-4) if name == 'PSNR' else (1e-7, 1e-5)
     for border in (0, 3):
         own = measure(samples, type=name, crop_border=border)
-        assert own == pytest.approx(function(restored, clean, 'rgb_float', border), abs=tolerance)
-        assert abs(own - function(restored, clean, 'rgb', border)) > tolerance
+        assert own == pytest.approx(function(restored, clean, 'rgb_float', border), abs=near)
+        assert abs(own - function(restored, clean, 'rgb', border)) > far
         own_y = measure(samples, type=name, crop_border=border, convert_to='Y')
-        assert own_y == pytest.approx(function(restored, clean, 'y', border, 'none'), abs=tolerance)
-        assert abs(own_y - function(restored, clean, 'y_rounded', border)) > tolerance
+        assert own_y == pytest.approx(function(restored, clean, 'y', border, 'none'), abs=near)
+        assert abs(own_y - function(restored, clean, 'y_rounded', border)) > far
 
 
 @pytest.mark.parametrize('protocol', ['rgb', 'rgb_float', 'y', 'y_rounded', 'gray', 'grey'])
@@ -71,19 +72,12 @@ def test_grey_images(predicted):
     assert found == pytest.approx(protocol_psnr(restored[..., 2], clean[..., 2], 'gray'), abs=1e-5)
 
 
-def test_several_protocols_by_prefix(predicted):
-    from mmengine.evaluator import Evaluator
-
+def test_a_protocol_is_reported_under_its_prefix(predicted):
     samples, restored, clean = predicted
-    blocks = [{'type': 'ProtocolPSNR', 'protocol': p, 'prefix': p} for p in ('y', 'rgb')]
-    evaluator = Evaluator([METRICS.build(block) for block in blocks])
-    for metric in evaluator.metrics:
-        metric.size = 1
-        metric.process(None, samples)
-    found = {}
-    for metric in evaluator.metrics:
-        found.update(metric.evaluate())
-    assert found == pytest.approx({f'{p}/PSNR': protocol_psnr(restored, clean, p) for p in ('y', 'rgb')}, abs=1e-5)
+    metric = METRICS.build({'type': 'ProtocolPSNR', 'protocol': 'y', 'prefix': 'luma'})
+    metric.size = 1
+    metric.process(None, samples)
+    assert metric.evaluate() == pytest.approx({'luma/PSNR': protocol_psnr(restored, clean, 'y')}, abs=1e-5)
 
 
 def test_mistakes_are_named():

@@ -12,18 +12,19 @@ import numpy as np
 import pytest
 import torch
 from mmagic.models.base_models import BaseEditModel
-from mmagic.models.editors.nafnet import NAFNet
 from mmagic.registry import MODELS
 from mmengine.config import Config
 from mmengine.runner import Runner
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-import sapd_plugin.mmagic  # noqa: F401
 from sapd_plugin.errors import SAPDError
-from tests import photos
-from tests.adapters_mmagic.recipes import DELETE, sapd_config, stock_config
-from tests.networks import DropoutNet, assert_equal_states
+from tests.adapters_mmagic.recipes import sapd_config, stock_config
+from tests.networks import DropoutNet, ScalesNet, assert_equal_states
+from tests.photos import make_store
+from tests.recipes import DELETE
+
+pytestmark = pytest.mark.usefixtures('without_ceremony')
 
 ZERO = {'model:spd_loss': {'type': 'SPDLoss', 'loss_weight': 0}}
 CLIP = {'optim_wrapper:clip_grad': {'max_norm': 0.01}}
@@ -47,9 +48,23 @@ NOISY = [
     {'type': 'PackInputs'},
 ]
 ACCUMULATE = {'optim_wrapper:accumulative_counts': 2}
-
+OWN_OPTIMIZER = {
+    'optim_wrapper:constructor': 'SAPDOptimWrapperConstructor',
+    'optim_wrapper:spf_optimizer': {'type': 'SGD', 'lr': 0.1, 'momentum': 0.9},
+}
+# As MIMO-UNet is trained: several outputs, clipping.
+SCALES = {
+    'custom_imports': {'imports': ['sapd_plugin.mmagic']},
+    'model:generator': {'type': 'ScalesNet'},
+    'model:pixel_loss': {
+        'type': 'MultiOutputLoss',
+        'criteria': [{'type': 'L1Loss'}, {'type': 'FrequencyLoss', 'loss_weight': 0.1}],
+    },
+    **CLIP,
+}
 
 MODELS.register_module(module=DropoutNet)
+MODELS.register_module(module=ScalesNet)
 
 
 @MODELS.register_module()
@@ -83,6 +98,7 @@ CASES = {
     'dropout and batch norm': {'model:generator': {'type': 'DropoutNet'}},
     'Gaussian noise': {'model:generator': {'type': 'DropoutNet'}, 'train_dataloader:dataset:pipeline': NOISY},
     'accumulation and clipping': {**ACCUMULATE, **CLIP},
+    'several outputs': SCALES,
     "MMEngine's EMA": EMA,
     "MMagic's EMA": MMAGIC_EMA,
 }
@@ -95,10 +111,8 @@ def test_weights_zero_is_the_stock_run_bit_for_bit(pairs, store, tmp_path, name)
     sapd = trained(sapd_config(pairs, store, **CASES[name], **ZERO), tmp_path / 'sapd')
     assert_equal_states(stock.model.generator, sapd.model.generator)
     saved = [torch.load(tmp_path / kind / 'iter_4.pth') for kind in ('stock', 'sapd')]
-    assert_equal_states(saved[0]['state_dict'], saved[1]['state_dict'])
-    assert saved[0].get('ema_state_dict', {}).keys() == saved[1].get('ema_state_dict', {}).keys()
-    if 'ema_state_dict' in saved[0]:
-        assert_equal_states(saved[0]['ema_state_dict'], saved[1]['ema_state_dict'])
+    for key in ('state_dict', 'ema_state_dict'):
+        assert_equal_states(saved[0].get(key), saved[1].get(key), key)
     assert torch.equal(torch.get_rng_state(), streams[0])
     assert np.array_equal(np.random.get_state()[1], streams[1])
     assert random.getstate() == streams[2]
@@ -152,58 +166,26 @@ def test_gradients_are_those_of_the_explicit_sum(pairs, store, vgg_weights, tmp_
         assert torch.allclose(parameter.grad, expected[name], rtol=1e-4, atol=1e-7), name
 
 
-RESUMED = {'NAFNet': {}, 'dropout': CASES['dropout and batch norm'], "MMEngine's EMA": EMA, "MMagic's EMA": MMAGIC_EMA}
+RESUMED = {
+    'NAFNet, worker processes': {'train_dataloader:num_workers': 2},
+    'dropout': CASES['dropout and batch norm'],
+    "MMEngine's EMA": EMA,
+    "MMagic's EMA": MMAGIC_EMA,
+}
 
 
 @pytest.mark.parametrize('own', [False, True], ids=['shared optimizer', 'own optimizer'])
 @pytest.mark.parametrize('name', RESUMED)
 def test_resume_equals_an_uninterrupted_run(pairs, store, vgg_weights, tmp_path, name, own):
-    changes = dict(RESUMED[name])
-    if own:
-        changes['optim_wrapper:constructor'] = 'SAPDOptimWrapperConstructor'
-        changes['optim_wrapper:spf_optimizer'] = {'type': 'SGD', 'lr': 0.1, 'momentum': 0.9}
-    config = sapd_config(pairs, store, vgg_weights, **changes)
+    config = sapd_config(pairs, store, vgg_weights, **RESUMED[name], **(OWN_OPTIMIZER if own else {}))
     whole = trained(copy.deepcopy(config), tmp_path / 'whole')
     # As after a kill between the second iteration and the third.
     resumed = trained(config, tmp_path / 'halves', load_from=str(tmp_path / 'whole/iter_2.pth'), resume=True)
     assert resumed.iter == 4
     assert_equal_states(whole.model, resumed.model)
-    saved = [torch.load(tmp_path / kind / 'iter_4.pth') for kind in ('whole', 'halves')]
-    for key in ('spf', 'random_state'):
-        left, right = (s['sapd'][key] for s in saved)
-        assert_equal_states(left if key == 'spf' else {key: left}, right if key == 'spf' else {key: right})
-    for key in ('optimizer', 'param_schedulers', 'ema_state_dict'):
-        assert_same(saved[0].get(key), saved[1].get(key))
-
-
-def assert_same(a: object, b: object) -> None:
-    if isinstance(a, dict):
-        assert a.keys() == b.keys()
-        for key in a:
-            assert_same(a[key], b[key])
-    elif isinstance(a, (list, tuple)):
-        assert len(a) == len(b)
-        for left, right in zip(a, b):
-            assert_same(left, right)
-    elif isinstance(a, torch.Tensor):
-        assert torch.equal(a, b)
-    else:
-        assert a == b
-
-
-@pytest.mark.parametrize('changes', [{}, EMA, MMAGIC_EMA], ids=['plain', "MMEngine's EMA", "MMagic's EMA"])
-def test_saved_student_is_a_stock_checkpoint(pairs, store, tmp_path, changes):
-    runner = trained(sapd_config(pairs, store, **changes), tmp_path)
-    saved = torch.load(tmp_path / 'iter_4.pth')
-    stock = runner_of(stock_config(pairs, **changes), tmp_path / 'stock').model
-    stock.load_state_dict(saved['state_dict'], strict=True)
-    ema = {key[7:]: value for key, value in saved.get('ema_state_dict', {}).items() if key.startswith('module.')}
-    assert not any(key.startswith('spf.') for key in ema)
-    # With MMEngine's EMA state_dict holds the averaged weights, and the trained ones are beside it.
-    assert_equal_states(
-        ema or stock.state_dict(), {k: v for k, v in runner.model.state_dict().items() if k[:4] != 'spf.'}
-    )
-    assert_equal_states(saved['sapd']['spf'], runner.model.spf)
+    one, two = (torch.load(tmp_path / kind / 'iter_4.pth') for kind in ('whole', 'halves'))
+    for key in ('sapd', 'optimizer', 'param_schedulers', 'ema_state_dict'):
+        assert_equal_states(one.get(key), two.get(key), key)
 
 
 def test_test_mode_is_the_stock_model(pairs, store, tmp_path):
@@ -252,11 +234,13 @@ def test_sgr_sees_rgb_whatever_the_preprocessor_does(pairs, store, vgg_weights, 
 
 def test_clipping_is_apart(pairs, store, tmp_path):
     """The student's norm does not depend on SPF's, and both are clipped."""
-    sgd = {'optim_wrapper:optimizer': {'type': 'SGD', 'lr': 1.0}, 'optim_wrapper:clip_grad': {'max_norm': 1e-3}}
-    config = sapd_config(pairs, store, **sgd, **ZERO, **{'model:spf_loss': {'type': 'L1Loss', 'loss_weight': 1e3}})
-    config['train_cfg']['max_iters'] = 1
-    config['train_cfg']['val_interval'] = 100
-    runner = runner_of(config, tmp_path)
+    changes = {
+        'optim_wrapper:optimizer': {'type': 'SGD', 'lr': 1.0},
+        'optim_wrapper:clip_grad': {'max_norm': 1e-3},
+        'model:spf_loss': {'type': 'L1Loss', 'loss_weight': 1e3},
+        'train_cfg:max_iters': 1,
+    }
+    runner = runner_of(sapd_config(pairs, store, **changes, **ZERO), tmp_path)
     before = {n: p.detach().clone() for n, p in runner.model.named_parameters()}
     runner.train()
     for network in ('generator.', 'spf.'):
@@ -274,11 +258,7 @@ def test_optimizer_of_the_branch_by_config(pairs, store, tmp_path):
         assert groups[parameter]['initial_lr'] == (5e-4 if ours else 1e-3)
         assert groups[parameter]['weight_decay'] == (0 if ours else 1e-3)
 
-    own = {
-        'optim_wrapper:constructor': 'SAPDOptimWrapperConstructor',
-        'optim_wrapper:spf_optimizer': {'type': 'SGD', 'lr': 0.1},
-    }
-    runner = trained(sapd_config(pairs, store, **own, **ZERO), tmp_path / 'b')
+    runner = trained(sapd_config(pairs, store, **OWN_OPTIMIZER, **ZERO), tmp_path / 'b')
     student, branch = runner.optim_wrapper.optimizer.optimizers
     assert isinstance(student, torch.optim.AdamW)
     assert isinstance(branch, torch.optim.SGD)
@@ -333,12 +313,10 @@ def test_schedule_counts_the_runners_iterations(pairs, store, tmp_path):
 
 def test_two_stage_starts_from_the_stock_student(pairs, store, tmp_path):
     stock = trained(stock_config(pairs), tmp_path / 'stock')
-    config = sapd_config(pairs, store, **{'model:stage': 'two_stage', **ZERO})
-    config['train_cfg']['max_iters'] = 1
-    config['optim_wrapper']['optimizer']['lr'] = 0.0
-    with pytest.raises(
-        SAPDError, match=r"model.stage: 'two_stage' starts from a trained student, and load_from is empty"
-    ):
+    changes = {'model:stage': 'two_stage', 'train_cfg:max_iters': 1, 'optim_wrapper:optimizer:lr': 0.0}
+    config = sapd_config(pairs, store, **changes, **ZERO)
+    message = r"model.stage: 'two_stage' starts from a trained student, and load_from is empty"
+    with pytest.raises(SAPDError, match=message):
         trained(copy.deepcopy(config), tmp_path / 'a')
     runner = trained(config, tmp_path / 'b', load_from=str(tmp_path / 'stock/iter_4.pth'))
     assert_equal_states(runner.model.generator, stock.model.generator)
@@ -347,43 +325,27 @@ def test_two_stage_starts_from_the_stock_student(pairs, store, tmp_path):
         trained(sapd_config(pairs, store), tmp_path / 'c', load_from=str(tmp_path / 'stock/iter_4.pth'), resume=True)
 
 
-def test_resume_with_other_masks(pairs, store, grey_store, tmp_path):
+def test_resume_with_other_masks(pairs, store, tmp_path):
     trained(sapd_config(pairs, store), tmp_path)
-    other = tmp_path / 'other'
-    photos.make_store(other, pairs / 'clean', settings={'segmenter': 'another'})
+    other = make_store(tmp_path / 'other', pairs / 'clean', settings={'segmenter': 'another'})
     with pytest.raises(SAPDError, match=r'mask_store: its settings fingerprint is .*, the run to resume began with'):
         trained(sapd_config(pairs, other), tmp_path, resume=True)
 
 
 def test_a_generator_of_several_images(pairs, store, tmp_path):
-    @MODELS.register_module(force=True)
-    class TwoImages(NAFNet):
-        def forward(self, inp):
-            return [super().forward(inp), inp]
-
-    @MODELS.register_module(force=True)
-    class FirstImage(BaseEditModel):
-        def forward_train(self, inputs, data_samples=None, **kwargs):
-            return {'loss': (self.generator(inputs)[0] - data_samples.gt_img).abs().mean()}
-
-        def forward_tensor(self, inputs, data_samples=None, **kwargs):
-            return self.generator(inputs)[0]
-
-    changes = {'model:generator:type': 'TwoImages', 'model:base_model_type': 'FirstImage'}
-    with pytest.raises(SAPDError, match='network_spf.network: returns list.*output_index'):
-        runner_of(sapd_config(pairs, store, **changes), tmp_path)
-    runner = trained(sapd_config(pairs, store, **changes, **{'model:output_index': 0}), tmp_path)
-    assert np.isfinite(runner.message_hub.get_scalar('train/loss_spd').current())
+    runner = trained(sapd_config(pairs, store, **SCALES), tmp_path)
+    assert runner.model.spf.output_index == -1
+    assert runner.model.in_training.latest[1].restored.shape == (1, 3, 48, 48)
+    # The config's choice goes before the class's own.
+    config = sapd_config(pairs, store, **SCALES, **{'model:output_index': 0, 'model:network_spf:output_index': -1})
+    with pytest.raises(SAPDError, match=r'ground truth \(2, 3, 48, 48\).*do not belong together'):
+        trained(config, tmp_path)
 
 
 def test_the_branch_can_be_another_network(pairs, store, tmp_path):
     other = {
-        'model:network_spf': {
-            'type': 'SPF',
-            'encoding': 'region_mean',
-            'detach': False,
-            'network': {'type': 'DropoutNet', 'width': 4},
-        },
+        'model:network_spf:encoding': 'region_mean',
+        'model:network_spf:network': {'type': 'DropoutNet', 'width': 4},
         'model:spf_loss': {'type': 'MSELoss'},
     }
     model = trained(sapd_config(pairs, store, **other), tmp_path).model
@@ -409,9 +371,7 @@ MISTAKES = {
     'key': ({'network_sfp': {'type': 'SPF'}}, r"model: unknown key 'network_sfp'.*Did you mean 'network_spf'"),
     'SPF type': ({'network_spf:type': 'SPFF'}, r"model.network_spf.type: found 'SPFF'.*Did you mean 'SPF'"),
     'SPF key': ({'network_spf:encodng': 'planes'}, r"network_spf: unknown key 'encodng'.*Did you mean 'encoding'"),
-    'SPF value': ({'network_spf:encoding': 'plane'}, r"network_spf.encoding: found 'plane'.*Did you mean 'planes'"),
     'no losses': ({'spd_loss': DELETE}, r'neither spd_loss nor sgr_loss'),
-    'loss type': ({'spd_loss:type': 'SPDLos'}, r"model.spd_loss.type: found 'SPDLos'.*Did you mean 'SPDLoss'"),
     'other loss': ({'spd_loss': {'type': 'L1Loss'}}, r"model.spd_loss.type: found 'L1Loss', expected SPDLoss"),
     'loss key': ({'spd_loss:wieght': 1}, r"model.spd_loss: unknown key 'wieght'.*Did you mean 'loss_weight'"),
     'not a block': ({'sgr_loss': 0.1}, r'model.sgr_loss: found 0.1, expected a block'),
@@ -435,6 +395,12 @@ def test_mistakes_in_the_model(pairs, store, tmp_path, mistake):
         MODELS.build(config['model'])
 
 
+WITHOUT_STORE = {
+    'train_dataloader:dataset:type': 'BasicImageDataset',
+    'train_dataloader:dataset:mask_store': DELETE,
+}
+
+
 def test_mistakes_in_the_run(pairs, store, tmp_path):
     config = sapd_config(pairs, store, **{'default_hooks:sapd': DELETE})
     with pytest.raises(SAPDError, match=r'default_hooks: SAPDHook is missing, add default_hooks=dict\(sapd='):
@@ -442,8 +408,7 @@ def test_mistakes_in_the_run(pairs, store, tmp_path):
     config = stock_config(pairs, **{'default_hooks:sapd': {'type': 'SAPDHook'}})
     with pytest.raises(SAPDError, match=r"model.type: SAPDHook found BaseEditModel, expected 'SAPDModel'"):
         trained(config, tmp_path)
-    config = sapd_config(pairs, store, **{'train_dataloader:dataset:type': 'BasicImageDataset'})
-    del config['train_dataloader']['dataset']['mask_store']
+    config = sapd_config(pairs, store, **WITHOUT_STORE)
     with pytest.raises(SAPDError, match=r"gives batches without 'sam_mask', expected 'PairedImageMaskDataset'"):
         trained(config, tmp_path)
     config = sapd_config(pairs, store, **{'model:sgr_loss': {'type': 'SGRLoss', 'weights': '/absent/vgg.pth'}})
@@ -452,28 +417,18 @@ def test_mistakes_in_the_run(pairs, store, tmp_path):
     config = sapd_config(pairs, store, **{'optim_wrapper:constructor': 'SAPDOptimWrapperConstructor'})
     with pytest.raises(SAPDError, match=r'optim_wrapper.spf_optimizer: missing'):
         trained(config, tmp_path)
-    config = stock_config(
-        pairs,
-        **{
-            'optim_wrapper:constructor': 'SAPDOptimWrapperConstructor',
-            'optim_wrapper:spf_optimizer': {'type': 'SGD', 'lr': 0.1},
-        },
-    )
     with pytest.raises(SAPDError, match=r'optim_wrapper.constructor: BaseEditModel has no SPF'):
-        trained(config, tmp_path)
+        trained(stock_config(pairs, **OWN_OPTIMIZER), tmp_path)
 
 
 def test_masks_cut_in_the_loop(pairs, store, tmp_path):
     """Every step without a store; every second one beside a store."""
     online = {'segmenter': 'felzenszwalb', 'min_size': 20}
-    config = sapd_config(pairs, store, **{'model:online': online})
-    config['train_dataloader']['dataset']['type'] = 'BasicImageDataset'
-    del config['train_dataloader']['dataset']['mask_store']
-    runner = trained(config, tmp_path / 'a')
+    runner = trained(sapd_config(pairs, store, **{'model:online': online}, **WITHOUT_STORE), tmp_path / 'a')
     assert runner.model.in_training.latest[1].mask.max() > 1
     for iterations in (1, 2):
-        config = sapd_config(pairs, store, **{'model:online': {**online, 'every': 2}})
-        config['train_cfg']['max_iters'] = iterations
+        changes = {'model:online': {**online, 'every': 2}, 'train_cfg:max_iters': iterations}
+        config = sapd_config(pairs, store, **changes)
         mask = trained(config, tmp_path / 'b').model.in_training.latest[1].mask
         # SAM leaves pixels without a mask, felzenszwalb does not.
         assert bool((mask == 0).any()) == (iterations == 1)

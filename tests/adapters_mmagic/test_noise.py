@@ -8,9 +8,9 @@ import pytest
 from mmagic.registry import DATASETS, MODELS, TRANSFORMS
 from mmengine.dataset import pseudo_collate
 
-import sapd_plugin.mmagic  # noqa: F401
 from sapd_plugin.errors import SAPDError
 from tests.adapters_mmagic.recipes import stock_config
+from tests.adapters_mmagic.test_dataset import NOISE
 
 
 def sample_of(pairs, order, *transforms):
@@ -50,13 +50,7 @@ def test_a_grey_network_trains_and_tests_on_such_samples(pairs):
 
 
 def test_mmagics_random_noise_is_neither_rounded_nor_clipped_and_has_no_seed(pairs):
-    params = {
-        'noise_type': ['gaussian'],
-        'noise_prob': [1],
-        'gaussian_sigma': [25, 25],
-        'gaussian_gray_noise_prob': 0,
-    }
-    random_noise = TRANSFORMS.build({'type': 'RandomNoise', 'params': params, 'keys': ['img']})
+    random_noise = TRANSFORMS.build(NOISE)
     image = np.full((64, 64, 3), 240, np.uint8)
     first, second = (random_noise({'img': image})['img'] for _ in range(2))
     assert first.max() > 255

@@ -10,8 +10,9 @@ import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from sapd_plugin.priors.store import MaskStore
-from tests.adapters_mmagic.recipes import in_lmdb, run_test, run_train, sapd_config, stock_config, write_config
-from tests.photos import ROOT, run
+from tests.adapters_mmagic.recipes import run_test, run_train, sapd_config, stock_config, write_config
+from tests.networks import assert_equal_states
+from tests.photos import ROOT, run, succeed
 
 pytestmark = pytest.mark.slow
 
@@ -26,14 +27,8 @@ runpy.run_path(str(pathlib.Path(mmagic.__file__).parent / '.mim/tools/{name}.py'
 TRUST = {'TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD': '1'}
 
 
-def student(folder: Path, name: str = 'iter_4.pth') -> dict[str, torch.Tensor]:
-    return torch.load(folder / name, weights_only=False)['state_dict']
-
-
-def assert_same(a: dict, b: dict) -> None:
-    assert a.keys() == b.keys()
-    for key in a:
-        assert torch.equal(a[key], b[key]), key
+def student(folder: Path) -> dict[str, torch.Tensor]:
+    return torch.load(folder / 'iter_4.pth', weights_only=False)['state_dict']
 
 
 def test_train_test_and_strict_load_in_stock(pairs, store, vgg_weights, tmp_path):
@@ -55,56 +50,22 @@ def test_train_test_and_strict_load_in_stock(pairs, store, vgg_weights, tmp_path
     ours = run_test(tmp_path / 'sapd.py', checkpoint, tmp_path)
     stock = write_config(stock_config(pairs), tmp_path / 'stock.py')
     command = [str(stock), str(checkpoint), '--work-dir', str(tmp_path), '--out', str(tmp_path / 'stock.json')]
-    result = run(['-c', STOCK_TOOL.format(name='test'), *command], tmp_path, **TRUST)
-    assert result.returncode == 0, result.stdout[-4000:]
-    assert 'unexpected key' not in result.stdout
-    assert 'missing keys' not in result.stdout
+    log = succeed(['-c', STOCK_TOOL.format(name='test'), *command], tmp_path, **TRUST)
+    assert 'unexpected key' not in log
+    assert 'missing keys' not in log
     assert json.loads((tmp_path / 'stock.json').read_text()) == ours
 
 
-def test_interrupted_and_resumed_equals_uninterrupted(pairs, store, tmp_path):
-    """Worker processes load the data; no environment variable is set, whatever torch."""
-    config = sapd_config(pairs, store, **{'train_dataloader:num_workers': 2})
-    run_train(write_config(config, tmp_path / 'whole.py'), tmp_path / 'whole')
-    config.update(load_from=str(tmp_path / 'whole/iter_2.pth'), resume=True)  # killed after two iterations
-    log = run_train(write_config(config, tmp_path / 'resumed.py'), tmp_path / 'resumed')
-    assert 'resumed epoch: 0, iter: 2' in log
-    assert_same(*(student(tmp_path / kind) for kind in ('whole', 'resumed')))
-    spf = [
-        torch.load(tmp_path / kind / 'iter_4.pth', weights_only=False)['sapd']['spf'] for kind in ('whole', 'resumed')
-    ]
-    assert_same(*spf)
-
-
-def test_zero_weights_equal_stock_through_the_tools(pairs, store, tmp_path):
+def test_zero_weights_equal_stock_through_the_stock_tool_which_loads_the_plugin_from_the_config(pairs, store, tmp_path):
     changes = {'train_dataloader:num_workers': 2}
     stock = write_config(stock_config(pairs, **changes), tmp_path / 'stock.py')
-    command = ['-c', STOCK_TOOL.format(name='train'), str(stock), '--work-dir', str(tmp_path / 'stock')]
-    result = run(command, tmp_path)
-    assert result.returncode == 0, result.stdout[-4000:]
-    zero = sapd_config(pairs, store, **changes, **{'model:spd_loss:loss_weight': 0})
-    run_train(write_config(zero, tmp_path / 'sapd.py'), tmp_path / 'sapd')
-    assert_same(*(student(tmp_path / kind) for kind in ('stock', 'sapd')))
-
-
-def test_the_stock_train_tool_loads_the_plugin_from_the_config(pairs, store, tmp_path):
-    config = write_config(sapd_config(pairs, store, **{'train_cfg:max_iters': 2}), tmp_path / 'sapd.py')
-    code = STOCK_TOOL.format(name='train').replace("sys.modules['sapd_plugin'] = None\n", '')
-    result = run(['-c', code, str(config), '--work-dir', str(tmp_path / 'work')], tmp_path, PYTHONPATH=str(ROOT))
-    assert result.returncode == 0, result.stdout[-4000:]
-    assert 'loss_spd: ' in result.stdout
-    assert (tmp_path / 'work/iter_2.pth').is_file()
-
-
-def test_lmdb_through_the_tools(pairs, store, tmp_path):
-    config = sapd_config(pairs, store, **{'train_dataloader:num_workers': 2})
-    for phase in ('train', 'val', 'test'):
-        (tmp_path / phase).mkdir()
-        in_lmdb(config[f'{phase}_dataloader']['dataset'], pairs, tmp_path / phase)
-    run_train(write_config(config, tmp_path / 'sapd.py'), tmp_path / 'work')
-    lmdb_metrics = run_test(tmp_path / 'sapd.py', tmp_path / 'work/iter_4.pth', tmp_path)
-    disk = write_config(stock_config(pairs), tmp_path / 'disk.py')
-    assert run_test(disk, tmp_path / 'work/iter_4.pth', tmp_path) == lmdb_metrics
+    zero = write_config(sapd_config(pairs, store, **changes, **{'model:spd_loss:loss_weight': 0}), tmp_path / 'sapd.py')
+    tool = STOCK_TOOL.format(name='train')
+    succeed(['-c', tool, str(stock), '--work-dir', str(tmp_path / 'stock')], tmp_path)
+    command = ['-c', tool.replace("sys.modules['sapd_plugin'] = None\n", ''), str(zero)]
+    log = succeed([*command, '--work-dir', str(tmp_path / 'sapd')], tmp_path, PYTHONPATH=str(ROOT))
+    assert 'loss_spd: ' in log
+    assert_equal_states(*(student(tmp_path / kind) for kind in ('stock', 'sapd')))
 
 
 def test_masks_of_what_a_student_restores(pairs, store, tmp_path):
@@ -112,8 +73,7 @@ def test_masks_of_what_a_student_restores(pairs, store, tmp_path):
     run_train(config, tmp_path / 'work')
     command = [str(ROOT / 'tools/extract_masks.py'), '--images', str(pairs / 'rainy'), '--output', 'masks']
     command += ['--segmenter', 'felzenszwalb', '--restored-by', str(config), 'work/iter_4.pth']
-    result = run(command, tmp_path)
-    assert result.returncode == 0, result.stdout[-4000:]
+    succeed(command, tmp_path)
     made = MaskStore(tmp_path / 'masks')
     assert made.settings['restored_by']['framework'] == 'mmagic'
     assert made.settings['source'] == 'restored'
@@ -141,7 +101,6 @@ print('seconds', time.perf_counter() - begun)
 """
     seconds = []
     for _ in range(3):
-        result = run(['-c', code], tmp_path, PYTHONPATH=str(ROOT))
-        assert result.returncode == 0, result.stdout
-        seconds.append(float(result.stdout.split('seconds')[1].split()[0]))
+        printed = succeed(['-c', code], tmp_path, PYTHONPATH=str(ROOT))
+        seconds.append(float(printed.split('seconds')[1].split()[0]))
     assert min(seconds) < 0.3

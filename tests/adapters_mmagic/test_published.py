@@ -8,7 +8,6 @@ import pytest
 import torch
 from mmagic.registry import HOOKS, MODELS
 
-import sapd_plugin.mmagic  # noqa: F401
 from sapd_plugin.errors import SAPDError
 from tests.adapters_mmagic.recipes import stock_config
 

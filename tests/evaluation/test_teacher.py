@@ -16,8 +16,9 @@ from sapd_plugin.evaluation.teacher_picture import CROP, Extremes
 from sapd_plugin.evaluation.teacher_scores import KINDS, WHOLE, psnr, region_kinds, score, table
 from sapd_plugin.priors.extraction.images import read_image
 from sapd_plugin.priors.store import MaskStore
-from tests.adapters_basicsr.recipes import DELETE, STOCK, run_train, sapd_options, write_yaml
+from tests.adapters_basicsr.recipes import STOCK, run_train, sapd_options, write_yaml
 from tests.photos import ROOT, make_pairs, make_store, run, segmented
+from tests.recipes import DELETE
 
 pytest.importorskip('basicsr')
 
