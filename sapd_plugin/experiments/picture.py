@@ -29,7 +29,7 @@ def draw_picture(path: Path, stock: Run, sapd: Run, segmenter: Segmenter, photos
         photos: how many photos of the first test set are shown, by name.
     """
     spf, pairs = sapd.student.with_name('net_spf_latest.pth'), sapd.test_sets[0].folder
-    teacher = Teacher(sapd.training.config, sapd.student, spf, stock.student)
+    teacher = Teacher(sapd.config, sapd.student, spf, stock.student)
     rows = []
     for file in sorted((pairs / 'target').glob('*.png'))[:photos]:
         degraded, target = read_image(pairs / 'input' / file.name), read_image(file)

@@ -14,11 +14,11 @@ from matplotlib import pyplot as plt
 
 from sapd_plugin.experiments.catalogue import Catalogue, Cell
 from sapd_plugin.experiments.definitions import Table
-from sapd_plugin.experiments.framework import FrameworkRun
+from sapd_plugin.experiments.run import Run
 
 
 def draw_curves(
-    base: Path, catalogue: Catalogue, framework: type[FrameworkRun], cells: Sequence[Cell], root: Path
+    base: Path, catalogue: Catalogue, framework: type[Run], cells: Sequence[Cell], root: Path
 ) -> Iterator[Path]:
     """Draw validation PSNR over iterations, one colour per arm, one line per seed, one picture per model and size.
 

@@ -7,7 +7,8 @@ from pathlib import Path
 
 from sapd_plugin.core import find_vgg
 from sapd_plugin.errors import SAPDError
-from sapd_plugin.experiments.run import Run, Settings
+from sapd_plugin.experiments.run import Run
+from sapd_plugin.experiments.settings import Settings
 from sapd_plugin.experiments.tasks import read_published
 from sapd_plugin.priors.segmenters import find_sam_checkpoint
 from sapd_plugin.priors.store import MaskStore
@@ -63,11 +64,11 @@ def _check_sam(settings: Settings) -> None:
 
 def _missing_images(runs: Sequence[Run]) -> list[Path]:
     """Return the folders of images that are absent or empty; an LMDB of BasicSR is a folder, too."""
-    sets = [*runs[0].test_sets, runs[0].training.training.validation]
+    sets = [*runs[0].test_sets, runs[0].validation]
     folders = [test_set.folder / kind for test_set in sets for kind in test_set.kinds]
     for run in runs:
         if not run.arm.published:
-            folders += [run.training.inputs, run.training.targets]
+            folders += run.training_images.values()
             if run.mask_provider is not None:
                 folders.append(run.mask_images)
             if run.store is not None and run.arm.masks.store is not None:

@@ -13,7 +13,7 @@ import pandas as pd
 from sapd_plugin.evaluation.statistics import half_width
 from sapd_plugin.experiments.catalogue import Catalogue
 from sapd_plugin.experiments.definitions import FRAMEWORKS, Table
-from sapd_plugin.experiments.framework import load_framework
+from sapd_plugin.experiments.plan import load_framework
 from sapd_plugin.experiments.results import Results
 
 DIGITS = {'psnr': 2, 'ssim': 4}

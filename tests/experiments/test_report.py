@@ -13,9 +13,9 @@ from sapd_plugin.errors import SAPDError
 from sapd_plugin.evaluation.statistics import half_width
 from sapd_plugin.experiments import report
 from sapd_plugin.experiments.catalogue import Cell
-from sapd_plugin.experiments.framework import FrameworkRun, Log
 from sapd_plugin.experiments.plots import draw_cost, draw_curves
 from sapd_plugin.experiments.results import iter_results, load, read_finished
+from sapd_plugin.experiments.run import Log, Run
 from tests.experiments.recipes import catalogue, result
 
 STOCK, SAPD = [30.0, 30.2, 30.1], [30.3, 30.4, 30.5]
@@ -104,11 +104,11 @@ def test_csv_holds_everything_at_full_precision(trial, found):
     assert (quoted['mean'], quoted['seeds'], quoted['label']) == ('36.0', '', 'quoted: A paper & its table_1')
 
 
-class Logs(FrameworkRun):
+class Logs(Run):
     framework = 'basicsr'
 
-    @classmethod
-    def read_log(cls, folder, name):
+    @staticmethod
+    def read_log(folder, name):
         return Log({200: 21.0, 100: 20.0} if '_tiny_' in name else {})
 
 

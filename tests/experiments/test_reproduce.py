@@ -16,7 +16,7 @@ import torch
 
 from sapd_plugin.cli import reproduce
 from sapd_plugin.experiments import plan
-from sapd_plugin.experiments.framework import load_framework
+from sapd_plugin.experiments.plan import load_framework
 from sapd_plugin.experiments.tasks import read_published
 from tests.experiments.recipes import TABLE, Note, definitions
 from tests.photos import make_pairs, make_store
