@@ -21,9 +21,10 @@ class TestTask(RunTask):
     """Test a run's student on one set through the framework's own tool."""
 
     __test__ = False  # pytest takes the name for a test's
+    verb = 'test'
 
     def __init__(self, run: Run, test_set: EvalSet) -> None:
-        super().__init__('test', run, f' on {test_set.name}')
+        super().__init__(run, f' on {test_set.name}')
         self.test_set = test_set
         self._config = self.folder / f'test_{test_set.name}{run.suffix}'
 
@@ -62,8 +63,10 @@ class CostTask(RunTask):
         stock: the stock run with the first seed; may be ``run`` itself.
     """
 
+    verb = 'cost'
+
     def __init__(self, run: Run, stock: Run) -> None:
-        super().__init__('cost', run)
+        super().__init__(run)
         self.stock = stock
         self._channels = 1 if canonical_color(run.table.protocol) == 'gray' else 3
 

@@ -215,10 +215,6 @@ class Run(ABC):
         """The training config as a file."""
         return self.dump(self.options)
 
-    def log(self) -> Log:
-        """Read what this training has logged so far."""
-        return self.read_log(self.folder, self.cell.name)
-
     @property
     def resumable(self) -> bool:
         """Whether a state was saved that the training can be resumed from."""

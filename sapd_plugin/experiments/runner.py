@@ -128,11 +128,6 @@ def lock_file(task: Task) -> Path:
     return task.folder / f'.{name}.lock'
 
 
-def unique(chains: Sequence[Iterable[Task]]) -> Iterator[Task]:
-    """Yield the tasks of the chains, each once."""
-    seen: set[Path] = set()
-    for chain in chains:
-        for task in chain:
-            if lock_file(task) not in seen:
-                seen.add(lock_file(task))
-                yield task
+def unique(chains: Iterable[Iterable[Task]]) -> Iterable[Task]:
+    """Return the tasks of the chains, each once."""
+    return {lock_file(task): task for chain in chains for task in chain}.values()

@@ -8,6 +8,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 from statistics import fmean
+from typing import ClassVar
 
 import torch
 
@@ -23,16 +24,12 @@ from sapd_plugin.priors.store import MaskStore
 
 
 class RunTask(Task):
-    """A task of one run, in its folder.
+    """A task of one run, in its folder; its title is the verb, the run's name and ``what``."""
 
-    Args:
-        verb: what is done, before the run's name in the title.
-        run: the run.
-        what: the end of the title.
-    """
+    verb: ClassVar[str]
 
-    def __init__(self, verb: str, run: Run, what: str = '') -> None:
-        super().__init__(f'{verb} {run.name}{what}', run.folder)
+    def __init__(self, run: Run, what: str = '') -> None:
+        super().__init__(f'{self.verb} {run.name}{what}', run.folder)
         self.of = run
 
     @property
@@ -44,8 +41,7 @@ class RunTask(Task):
 class TrainTask(RunTask):
     """Train through the framework's own tool, or resume where the table lets it; then keep the means of the log."""
 
-    def __init__(self, run: Run) -> None:
-        super().__init__('train', run)
+    verb = 'train'
 
     def done(self) -> bool:
         """Whether the training is finished with this config, and its log is kept."""
@@ -87,7 +83,7 @@ class TrainTask(RunTask):
 
     def _keep_log(self) -> None:
         """Keep means over the second half of the training, when z has had time to get ahead of y."""
-        logged = sorted(self.of.log().losses.items())
+        logged = sorted(self.of.read_log(self.folder, self.of.cell.name).losses.items())
         late = [values for _, values in logged[len(logged) // 2 :]]
         means = {key: fmean(values[key] for values in late) for key in (late[0] if late else ())}
         found = self.results
@@ -141,8 +137,7 @@ class MaskTask(Task):
 class PublishedTask(RunTask):
     """Convert the authors' checkpoint to the framework's form."""
 
-    def __init__(self, run: Run) -> None:
-        super().__init__('checkpoint', run)
+    verb = 'checkpoint'
 
     def done(self) -> bool:
         """Whether the student is there."""

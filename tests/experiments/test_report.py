@@ -143,8 +143,11 @@ def test_finished_cells_are_read_from_a_csv(tmp_path, trial):
     assert all(found.holds('Rain100L', trial.tables['trial']) for found in cells.values())
     assert cells[Cell('basicsr', 'trial', 'RCAN', 'tiny', 'stock', 0)].tests['Rain100L']['psnr'] == values['psnr']
     for text, message in (
-        (HEAD.replace('value', 'valeu'), 'has no column value'),
-        (HEAD + LINE.format(seed=0, metric='psnr', value='high', finished=''), 'line 2: could not convert'),
+        (HEAD.replace('value', 'valeu'), 'found no column value'),
+        (
+            HEAD + LINE.format(seed=0, metric='psnr', value='high', finished=''),
+            "line 2, value: found 'high', expected a finite number",
+        ),
         (HEAD + 'basicsr,trial\n', 'line 2'),
     ):
         path.write_text(text)

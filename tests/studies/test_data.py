@@ -212,7 +212,7 @@ def test_mistakes_are_named_before_anything_is_made(sources, tmp_path, capsys):
     assert prepare_data.main([*command, '--output', str(tmp_path / 'out')]) == 2
     assert 'found 6 images in' in capsys.readouterr().err
     assert prepare(sources, tmp_path / 'out', '--segmentations', str(sources)) == 2
-    assert 'index.csv, expected an index' in capsys.readouterr().err
+    assert '--segmentations: found no file' in capsys.readouterr().err
     assert prepare(sources, tmp_path / 'out', '--photos', str(sources / 'cbsd68')) == 2
     assert 'which is in --cbsd68, too' in capsys.readouterr().err
     (tmp_path / 'levin/blurred').mkdir(parents=True)
