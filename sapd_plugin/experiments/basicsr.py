@@ -10,8 +10,8 @@ from typing import Any
 
 import torch
 import yaml
-from basicsr.utils.options import ordered_yaml
 
+from sapd_plugin.evaluation.networks import read_basicsr_options
 from sapd_plugin.experiments.config_changes import Place
 from sapd_plugin.experiments.definitions import Table
 from sapd_plugin.experiments.run import EvalSet, Log, Run
@@ -31,8 +31,7 @@ class BasicSRRun(Run):
     @cache
     def read_config(path: Path) -> dict[str, Any]:
         """Read options with BasicSR's loader: its configs may call a function."""
-        with path.open(encoding='utf-8') as file:
-            return _plain(yaml.load(file, Loader=ordered_yaml()[0]))
+        return read_basicsr_options(path, ['network_g'])
 
     @staticmethod
     def schedule(options: dict[str, Any]) -> tuple[list[Place], list[Place]]:

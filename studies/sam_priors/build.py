@@ -24,7 +24,7 @@ from PIL import Image
 from sapd_plugin.cli.common import DONE, FINDING, exit_status
 from sapd_plugin.errors import SAPDError
 from sapd_plugin.files import write_atomically
-from studies.sam_priors.data.photos import COUNT, VALIDATION
+from studies.sam_priors.data.sets import COUNT, VALIDATION
 from studies.sam_priors.measurements import Study
 
 mpl.use('Agg')

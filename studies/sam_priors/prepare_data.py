@@ -37,8 +37,7 @@ from sapd_plugin.datasets.synthetic.job import make_pairs
 from sapd_plugin.errors import SAPDError, check_count
 from studies.sam_priors.data.annotators import Segmented, segmented_photos, write_masks
 from studies.sam_priors.data.levin import find_shakes, make_levin_set, study_kernels, write_kernels
-from studies.sam_priors.data.photos import COUNT, list_photos, split_photos
-from studies.sam_priors.data.sets import synthetic_sets
+from studies.sam_priors.data.sets import COUNT, list_photos, split_photos, synthetic_sets
 
 
 def run(options: argparse.Namespace) -> None:

@@ -192,21 +192,6 @@ def test_masks_are_the_segmentation_that_agrees_most(made):
     assert (labels > 0).all()
 
 
-def test_basicsr_trains_on_the_masks(made):
-    pytest.importorskip('basicsr')
-    from sapd_plugin.basicsr.dataset import PairedImageMaskDataset
-
-    folder = made / 'MiniHuman/train'
-    options = {'phase': 'train', 'io_backend': {'type': 'disk'}, 'scale': 1, 'use_hflip': True, 'use_rot': True}
-    options |= {'dataroot_gt': str(folder / 'target'), 'dataroot_lq': str(folder / 'input'), 'gt_size': 64}
-    dataset = PairedImageMaskDataset({**options, 'mask_store': str(made / 'masks/MiniHuman_people')})
-    sample = dataset[0]
-    assert len(dataset) == 3
-    assert sample['mask'].shape == (1, 64, 64)
-    assert sample['mask'].min() >= 1
-    assert (sample['lq'] >= sample['gt']).all()  # rain adds light
-
-
 def test_mistakes_are_named_before_anything_is_made(sources, tmp_path, capsys):
     command = [part for option, place in FOLDERS.items() for part in (option, str(sources / place))]
     assert prepare_data.main([*command, '--output', str(tmp_path / 'out')]) == 2

@@ -19,7 +19,7 @@ from sapd_plugin.files import image_size
 from sapd_plugin.priors.inspection.overlap import segmentation_covering
 from sapd_plugin.priors.labels import LabelMap
 from sapd_plugin.priors.store import MaskStoreWriter
-from studies.sam_priors.data.photos import Photos
+from studies.sam_priors.data.sets import Photos
 
 # What the store's manifest says of its masks; part of its fingerprint.
 SETTINGS = {
