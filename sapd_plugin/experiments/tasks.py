@@ -143,9 +143,6 @@ class PublishedTask(RunTask):
         """Whether the student is there."""
         return self.of.student.is_file()
 
-    def command(self) -> None:
-        """Return None: there is no such command."""
-
     def work(self) -> None:
         """Convert it, and keep its digest."""
         source = self.of.published
