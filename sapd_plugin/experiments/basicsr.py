@@ -51,7 +51,7 @@ class BasicSRRun(Run):
         options['datasets'] = {'train': train, 'val': _dataset(self.validation)}
         options['val'].update(save_img=False, metrics=_metrics(self.table))
         if self.blocks:
-            add_priors(options, self.blocks)
+            _add_priors(options, self.blocks)
         if self.start is not None:
             options['path'].update(pretrain_network_g=str(self.start.student), param_key_g=_weights_key(options))
             if self.blocks:
@@ -124,13 +124,8 @@ class BasicSRRun(Run):
         return log
 
 
-def add_priors(opt: dict[str, Any], blocks: Mapping[str, Mapping[str, Any]]) -> None:
-    """Add the delta of the README to stock options.
-
-    Args:
-        opt: BasicSR options; changed.
-        blocks: ``spf`` and ``dataset``, and ``spd``, ``sgr`` or both.
-    """
+def _add_priors(opt: dict[str, Any], blocks: Mapping[str, Mapping[str, Any]]) -> None:
+    """Add the delta of the README to stock options, from blocks as `Run.blocks` returns them."""
     if opt['model_type'] != 'SRModel':
         opt['base_model_type'] = opt['model_type']
     opt['model_type'] = 'SAPDModel'

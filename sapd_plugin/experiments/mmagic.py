@@ -48,8 +48,10 @@ class MMagicRun(Run):
 
     def adapt(self, options: dict[str, Any]) -> None:
         """Change name, seed, noise, validation, priors and start."""
-        _load_plugin(options)
-        options.update(experiment_name=self.cell.name, work_dir='work')
+        imports = dict(options.get('custom_imports') or {'imports': []})
+        if PLUGIN not in imports['imports']:
+            imports['imports'] = [*imports['imports'], PLUGIN]
+        options.update(custom_imports=imports, experiment_name=self.cell.name, work_dir='work')
         options['randomness'] = {**options.get('randomness', {}), 'seed': self.cell.seed}
         hooks = options['default_hooks']
         for key in ('out_dir', 'save_best'):  # checkpoints go to work_dir, and the last iteration is tested
@@ -68,7 +70,7 @@ class MMagicRun(Run):
             test_cfg=None,
         )
         if self.blocks:
-            add_priors(options, self.blocks)
+            _add_priors(options, self.blocks)
         if self.start is not None:
             options['load_from'] = str(self.start.student)
             if self.blocks:
@@ -159,14 +161,8 @@ def _losses(scalars: Mapping[str, Any]) -> dict[str, float]:
     return losses | {key: float(scalars[key]) for key in ('psnr_restored', 'psnr_refined')}
 
 
-def add_priors(config: dict[str, Any], blocks: Mapping[str, Mapping[str, Any]]) -> None:
-    """Add the delta of the README to a stock config.
-
-    Args:
-        config: MMagic's, as plain dicts; changed.
-        blocks: ``spf`` and ``dataset``, and ``spd``, ``sgr`` or both.
-    """
-    _load_plugin(config)
+def _add_priors(config: dict[str, Any], blocks: Mapping[str, Mapping[str, Any]]) -> None:
+    """Add the delta of the README to a stock config, from blocks as `Run.blocks` returns them."""
     model, dataset = config['model'], config['train_dataloader']['dataset']
     if model['type'] != 'BaseEditModel':
         model['base_model_type'] = model['type']
@@ -205,10 +201,3 @@ def _metrics(table: Table) -> list[dict[str, Any]]:
         {'type': kind, 'protocol': table.protocol, 'quantise': table.quantise, 'crop_border': 0}
         for kind in ('ProtocolPSNR', 'ProtocolSSIM')
     ]
-
-
-def _load_plugin(config: dict[str, Any]) -> None:
-    found = dict(config.get('custom_imports') or {'imports': []})
-    if PLUGIN not in found['imports']:
-        found['imports'] = [*found['imports'], PLUGIN]
-    config['custom_imports'] = found
