@@ -4,115 +4,97 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from copy import deepcopy
-from functools import cache, cached_property
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import torch
 import yaml
-from basicsr.utils.options import ordered_yaml
 
-from sapd_plugin.experiments.config_changes import interval, move_data, set_keys, stretched
+from sapd_plugin.evaluation.networks import read_basicsr_options
+from sapd_plugin.experiments.config_changes import Place
 from sapd_plugin.experiments.definitions import Table
-from sapd_plugin.experiments.framework import EvalSet, FrameworkRun, Launch, Log
+from sapd_plugin.experiments.run import EvalSet, Log, Run
+from sapd_plugin.experiments.settings import Launch
 from sapd_plugin.metrics import canonical_color
 
 
-class BasicSRRun(FrameworkRun):
-    """One training in BasicSR, which works below the folder that it is started in."""
+class BasicSRRun(Run):
+    """A cell in BasicSR, which works below the folder that it is started in."""
 
     framework, suffix = 'basicsr', '.yml'
-    iterations_key, batch_key = 'train.total_iter', 'datasets.train.batch_size_per_gpu'
+    checkpoints = 'experiments/{name}/models/net_g_latest.pth'
+    states = 'experiments/{name}/training_states/*.state'
+    network_key, iterations_key, batch_key = 'network_g', 'train.total_iter', 'datasets.train.batch_size_per_gpu'
 
-    @cached_property
-    def options(self) -> dict[str, Any]:
-        """The training's options: the stock YAML with what the training changes."""
-        training, opt = self.training, deepcopy(self.stock)
-        set_keys(opt, training.changes, str(training.stock))
-        opt = move_data(opt, training.data)
-        opt.update(name=training.name, manual_seed=training.seed, num_gpu=training.gpus)
-        opt['network_g'].update(training.network)
-        if training.sigma is not None and isinstance(opt['datasets']['train'].get('sigma'), (int, float)):
-            opt['datasets']['train']['sigma'] = training.sigma
-        opt['datasets']['train']['batch_size_per_gpu'] = self.batch_per_process
-        if self.asked_iterations is not None:
-            _stretch(opt, self.asked_iterations)
-        opt['datasets'] = {'train': opt['datasets']['train'], 'val': _dataset(training.validation)}
-        opt['val'].update(save_img=False, metrics=_metrics(training.validation.table))
-        blocks = training.blocks()
-        if blocks:
-            add_priors(opt, blocks)
-        if training.start is not None:
-            opt['path'].update(pretrain_network_g=str(training.start), param_key_g=_weights_key(opt))
-            if blocks:
-                opt['train']['sapd_opt'] = {'stage': 'two_stage'}
-        return opt
+    @staticmethod
+    @cache
+    def read_config(path: Path) -> dict[str, Any]:
+        """Read options with BasicSR's loader: its configs may call a function."""
+        return read_basicsr_options(path, ['network_g'])
+
+    @staticmethod
+    def schedule(options: dict[str, Any]) -> tuple[list[Place], list[Place]]:
+        """Return the places of iterations and of intervals."""
+        train, log = options['train'], options.get('logger', {})
+        points = [(train, 'total_iter'), (train, 'warmup_iter')]
+        points += [(train['scheduler'], key) for key in ('periods', 'milestones')]
+        return points, [(options.get('val', {}), 'val_freq'), (log, 'save_checkpoint_freq'), (log, 'print_freq')]
+
+    def adapt(self, options: dict[str, Any]) -> None:
+        """Change name, seed, noise, validation, priors and start."""
+        gpus = self.settings.launch.gpus if self.settings.cuda else 0
+        options.update(name=self.cell.name, manual_seed=self.cell.seed, num_gpu=gpus)
+        train = options['datasets']['train']
+        if self.table.sigma is not None and isinstance(train.get('sigma'), (int, float)):
+            train['sigma'] = self.table.sigma
+        options['datasets'] = {'train': train, 'val': _dataset(self.validation)}
+        options['val'].update(save_img=False, metrics=_metrics(self.table))
+        if self.blocks:
+            _add_priors(options, self.blocks)
+        if self.start is not None:
+            options['path'].update(pretrain_network_g=str(self.start.student), param_key_g=_weights_key(options))
+            if self.blocks:
+                options['train']['sapd_opt'] = {'stage': 'two_stage'}
+
+    @staticmethod
+    def dump(options: Mapping[str, Any]) -> str:
+        """Return options as YAML."""
+        return yaml.safe_dump(_plain(options), sort_keys=False)
 
     @property
-    def text(self) -> str:
-        """The YAML of the training."""
-        return _dump(self.options)
-
-    @property
-    def stock(self) -> Mapping[str, Any]:
-        """The stock YAML."""
-        return read(self.training.stock)
-
-    @property
-    def inputs(self) -> Path:
-        """``dataroot_lq``; where noise is added, ``dataroot_gt``."""
+    def training_images(self) -> dict[str, Path]:
+        """``dataroot_lq`` (where noise is added, ``dataroot_gt``) and ``dataroot_gt``."""
         dataset = self.options['datasets']['train']
-        return Path(dataset.get('dataroot_lq') or dataset['dataroot_gt'])
+        target = dataset['dataroot_gt']
+        return {'input': Path(dataset.get('dataroot_lq') or target), 'target': Path(target)}
 
-    @property
-    def targets(self) -> Path:
-        """``dataroot_gt``."""
-        return Path(self.options['datasets']['train']['dataroot_gt'])
-
-    @property
-    def experiment(self) -> Path:
-        """The folder that BasicSR makes for the training."""
-        return self.folder / 'experiments' / self.training.name
-
-    @property
-    def checkpoint(self) -> Path:
-        """``net_g_latest.pth``, which BasicSR writes after the last iteration."""
-        return self.experiment / 'models/net_g_latest.pth'
-
-    @property
-    def resumable(self) -> bool:
-        """Whether a training state was saved."""
-        return any((self.experiment / 'training_states').glob('*.state'))
-
-    def train_command(self, launch: Launch, resume: bool) -> list[str]:
+    def train_command(self, resume: bool) -> list[str]:
         """Return the command that trains, or resumes."""
         options = ['-opt', str(self.config), *(['--auto_resume'] if resume else [])]
-        return launch.command('sapd_plugin.basicsr.train', *options)
+        return self.settings.launch.command('sapd_plugin.basicsr.train', *options)
 
-    def test_text(self, test_set: EvalSet, student: Path, save_images: bool) -> str:
-        """Return the YAML of a test, stock but for the metrics' protocol."""
-        opt, table = self.options, test_set.table
+    def test_options(self, test_set: EvalSet) -> dict[str, Any]:
+        """Return the options of a test of the student."""
+        opt = self.options
         model = opt.get('base_model_type', 'SRModel') if opt['model_type'] == 'SAPDModel' else opt['model_type']
-        return _dump(
-            {
-                'name': f'test_{test_set.name}',
-                'model_type': 'FloorSRModel' if table.quantise == 'floor' else model,
-                'scale': opt['scale'],
-                'num_gpu': min(1, torch.cuda.device_count()),
-                'manual_seed': 0,
-                'datasets': {'test': _dataset(test_set)},
-                'network_g': opt['network_g'],
-                'path': {
-                    'pretrain_network_g': str(student),
-                    'param_key_g': _weights_key(opt),
-                    'strict_load_g': True,
-                },
-                'val': {'save_img': save_images, 'suffix': None, 'metrics': _metrics(table)},
-            }
-        )
+        return {
+            'name': f'test_{test_set.name}',
+            'model_type': 'FloorSRModel' if self.table.quantise == 'floor' else model,
+            'scale': opt['scale'],
+            'num_gpu': min(1, torch.cuda.device_count()),
+            'manual_seed': 0,
+            'datasets': {'test': _dataset(test_set)},
+            'network_g': opt['network_g'],
+            'path': {
+                'pretrain_network_g': str(self.student),
+                'param_key_g': _weights_key(opt),
+                'strict_load_g': True,
+            },
+            'val': {'save_img': self.settings.save_images, 'suffix': None, 'metrics': _metrics(self.table)},
+        }
 
-    def test_command(self, config: Path, test_set: EvalSet, student: Path) -> list[str]:
+    def test_command(self, config: Path, test_set: EvalSet) -> list[str]:
         """Return the command that tests."""
         return Launch().command('sapd_plugin.basicsr.test', '-opt', str(config))
 
@@ -120,12 +102,13 @@ class BasicSRRun(FrameworkRun):
         """Read what BasicSR printed after the test, four decimals."""
         return {name: float(value) for name, value in re.findall(r'^\s+# (\w+): (-?[\d.]+)', output, re.MULTILINE)}
 
-    def save_student(self, state: Mapping[str, Any], path: Path) -> None:
+    @staticmethod
+    def save_student(state: Mapping[str, Any], path: Path) -> None:
         """Write it under both names that BasicSR uses, for a config with an EMA and one without."""
         torch.save({'params': dict(state), 'params_ema': dict(state)}, path)
 
-    @classmethod
-    def read_log(cls, folder: Path, name: str) -> Log:
+    @staticmethod
+    def read_log(folder: Path, name: str) -> Log:
         """Read the log files of BasicSR."""
         log = Log()
         for path in sorted((folder / 'experiments' / name).glob('train_*.log')):
@@ -141,20 +124,8 @@ class BasicSRRun(FrameworkRun):
         return log
 
 
-@cache
-def read(path: Path) -> dict[str, Any]:
-    """Read options as BasicSR does, as plain dicts, which are not to be changed."""
-    with open(path, encoding='utf-8') as file:
-        return _plain(yaml.load(file, Loader=ordered_yaml()[0]))  # BasicSR's loader: its configs may call a function
-
-
-def add_priors(opt: dict[str, Any], blocks: Mapping[str, Mapping[str, Any]]) -> None:
-    """Add the delta of the README to stock options.
-
-    Args:
-        opt: BasicSR options; changed.
-        blocks: ``spf`` and ``dataset``, and ``spd``, ``sgr`` or both.
-    """
+def _add_priors(opt: dict[str, Any], blocks: Mapping[str, Mapping[str, Any]]) -> None:
+    """Add the delta of the README to stock options, from blocks as `Run.blocks` returns them."""
     if opt['model_type'] != 'SRModel':
         opt['base_model_type'] = opt['model_type']
     opt['model_type'] = 'SAPDModel'
@@ -186,25 +157,7 @@ def _weights_key(opt: Mapping[str, Any]) -> str:
     return 'params_ema' if opt['train'].get('ema_decay', 0) > 0 else 'params'
 
 
-def _stretch(opt: dict[str, Any], iterations: int) -> None:
-    train = opt['train']
-    factor = iterations / train['total_iter']
-    train['total_iter'] = iterations
-    for key in ('periods', 'milestones'):
-        if key in train['scheduler']:
-            train['scheduler'][key] = [stretched(i, factor) for i in train['scheduler'][key]]
-    if train.get('warmup_iter', -1) > 0:
-        train['warmup_iter'] = stretched(train['warmup_iter'], factor)
-    for block, key in (('val', 'val_freq'), ('logger', 'save_checkpoint_freq'), ('logger', 'print_freq')):
-        if key in opt.get(block, {}):
-            opt[block][key] = interval(opt[block][key], iterations, factor)
-
-
 def _plain(node: Any) -> Any:
     if isinstance(node, Mapping):
         return {key: _plain(value) for key, value in node.items()}
     return [_plain(value) for value in node] if isinstance(node, (list, tuple)) else node
-
-
-def _dump(opt: Mapping[str, Any]) -> str:
-    return yaml.safe_dump(_plain(opt), sort_keys=False)

@@ -55,6 +55,10 @@ class Catalogue:
     models: Mapping[str, Model]
     arms: Mapping[str, Arm]
 
+    def of(self, cell: Cell) -> tuple[Table, Arm, Model]:
+        """Return a cell's table, arm and model."""
+        return self.tables[cell.table], self.arms[cell.arm], self.models[cell.model]
+
     def select(self, name: str) -> list[Table]:
         """Return the tables of a group, or the one table of that name.
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from functools import reduce
 from operator import getitem
 from pathlib import Path
@@ -11,6 +11,7 @@ from typing import Any
 from sapd_plugin.errors import SAPDError, nearest
 
 DATA = 'datasets/'  # what paths of data begin with in the configs
+Place = tuple[dict[str, Any], str]  # a block of a config, and one of its keys
 
 
 def get_key(config: Any, path: str) -> Any:
@@ -50,11 +51,21 @@ def move_data(config: Any, data: Path) -> Any:
     return config
 
 
-def stretched(value: int | float, factor: float) -> int:
-    """Return an iteration of a schedule that became shorter or longer by a factor; at least 1."""
-    return max(1, round(value * factor))
+def stretch(factor: float, iterations: int, points: Iterable[Place], intervals: Iterable[Place]) -> None:
+    """Make a schedule shorter or longer.
 
-
-def interval(published: float, iterations: int, factor: float) -> int:
-    """Return how often a stretched training validates, saves or prints: in proportion, ten times at most if short."""
-    return min(max(stretched(published, factor), iterations // 10, 1), iterations)
+    Args:
+        factor: of its length.
+        iterations: of the training then.
+        points: hold an iteration, or a list of them; none becomes less than 1, and one that is not positive stays.
+        intervals: how often the training validates, saves or prints: in proportion, ten times at most if it is short.
+    """
+    for block, key in points:
+        value = block.get(key)
+        if isinstance(value, (list, tuple)):
+            block[key] = [max(1, round(point * factor)) for point in value]
+        elif value and value > 0:
+            block[key] = max(1, round(value * factor))
+    for block, key in intervals:
+        if key in block:
+            block[key] = min(max(round(block[key] * factor), iterations // 10, 1), iterations)

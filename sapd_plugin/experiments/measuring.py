@@ -10,8 +10,7 @@ from sapd_plugin.errors import SAPDError
 from sapd_plugin.evaluation.cost import compare
 from sapd_plugin.evaluation.networks import build_network_from, load_student
 from sapd_plugin.experiments.commands import execute
-from sapd_plugin.experiments.framework import EvalSet
-from sapd_plugin.experiments.run import Run
+from sapd_plugin.experiments.run import EvalSet, Run
 from sapd_plugin.experiments.tasks import RunTask
 from sapd_plugin.metrics import canonical_color
 
@@ -22,11 +21,12 @@ class TestTask(RunTask):
     """Test a run's student on one set through the framework's own tool."""
 
     __test__ = False  # pytest takes the name for a test's
+    verb = 'test'
 
     def __init__(self, run: Run, test_set: EvalSet) -> None:
-        super().__init__('test', run, f' on {test_set.name}')
+        super().__init__(run, f' on {test_set.name}')
         self.test_set = test_set
-        self._config = self.folder / f'test_{test_set.name}{run.training.suffix}'
+        self._config = self.folder / f'test_{test_set.name}{run.suffix}'
 
     def done(self) -> bool:
         """Whether the set was measured by the table's protocol."""
@@ -34,15 +34,14 @@ class TestTask(RunTask):
 
     def command(self) -> Sequence[str]:
         """Return the command that tests."""
-        return self.of.training.test_command(self._config, self.test_set, self.of.student)
+        return self.of.test_command(self._config, self.test_set)
 
     def work(self) -> None:
         """Test, and keep the metrics with the protocol that they are by."""
-        training, name, table = self.of.training, self.test_set.name, self.of.table
-        text = training.test_text(self.test_set, self.of.student, self.of.settings.save_images)
-        self._config.write_text(text, encoding='utf-8')
+        name, table = self.test_set.name, self.of.table
+        self._config.write_text(self.of.dump(self.of.test_options(self.test_set)), encoding='utf-8')
         output = execute(self.command(), self.folder, self.folder / f'test_{name}.txt', title=self.title)
-        metrics = training.read_metrics(self.test_set, output)
+        metrics = self.of.read_metrics(self.test_set, output)
         if 'psnr' not in metrics:
             raise SAPDError(f'{self._config}: the test printed no PSNR. Its output:\n{output[-2000:]}')
         found = self.results
@@ -64,8 +63,10 @@ class CostTask(RunTask):
         stock: the stock run with the first seed; may be ``run`` itself.
     """
 
+    verb = 'cost'
+
     def __init__(self, run: Run, stock: Run) -> None:
-        super().__init__('cost', run)
+        super().__init__(run)
         self.stock = stock
         self._channels = 1 if canonical_color(run.table.protocol) == 'gray' else 3
 
@@ -81,13 +82,13 @@ class CostTask(RunTask):
     def command(self) -> Sequence[str]:
         """Return the command that measures the same."""
         options = ['--framework', self.of.cell.framework, '--size', *map(str, COST_SIZE)]
-        files = [self.of.training.config, *self._students]
+        files = [self.of.config, *self._students]
         channels = ['--channels', str(self._channels), '--json']
         return [sys.executable, '-m', 'sapd_plugin.cli.inference_cost', *map(str, files), *options, *channels]
 
     def work(self) -> None:
         """Measure in this process."""
-        framework, config = self.of.cell.framework, self.of.training.config
+        framework, config = self.of.cell.framework, self.of.config
         networks = {str(path): load_student(build_network_from(framework, config), path) for path in self._students}
         costs = list(compare(networks, (1, self._channels, *COST_SIZE)).values())
         over_stock = costs[-1].milliseconds / costs[0].milliseconds if costs[1:] else None

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import warnings
 from collections.abc import Mapping
-from functools import cache, cached_property
+from functools import cache
 from pathlib import Path
 from pprint import pformat
 from typing import Any
@@ -13,9 +13,10 @@ from typing import Any
 import torch
 from mmengine.config import Config
 
-from sapd_plugin.experiments.config_changes import interval, move_data, set_keys, stretched
+from sapd_plugin.experiments.config_changes import Place
 from sapd_plugin.experiments.definitions import Table
-from sapd_plugin.experiments.framework import EvalSet, FrameworkRun, Launch, Log
+from sapd_plugin.experiments.run import EvalSet, Log, Run
+from sapd_plugin.experiments.settings import Launch
 from sapd_plugin.metrics import canonical_color
 
 PLUGIN = 'sapd_plugin.mmagic'
@@ -23,109 +24,94 @@ PLUGIN = 'sapd_plugin.mmagic'
 warnings.filterwarnings('ignore', message='pkg_resources is deprecated')  # MMEngine imports it for each config
 
 
-class MMagicRun(FrameworkRun):
-    """One training in MMagic, which works in ``work`` below the folder."""
+class MMagicRun(Run):
+    """A cell in MMagic, which works in ``work`` below the folder."""
 
-    framework, suffix = 'mmagic', '.py'
-    iterations_key, batch_key = 'train_cfg.max_iters', 'train_dataloader.batch_size'
+    framework, suffix, checkpoints, states = 'mmagic', '.py', 'work/iter_{iterations}.pth', 'work/last_checkpoint'
+    network_key, iterations_key, batch_key = 'model.generator', 'train_cfg.max_iters', 'train_dataloader.batch_size'
 
-    @cached_property
-    def options(self) -> dict[str, Any]:
-        """The config of the training, with all bases merged into it."""
-        training, config = self.training, self.stock.to_dict()
-        set_keys(config, training.changes, str(training.stock))
-        config = move_data(config, training.data)
-        _load_plugin(config)
-        config.update(experiment_name=training.name, work_dir='work')
-        config['randomness'] = {**config.get('randomness', {}), 'seed': training.seed}
-        hooks = config['default_hooks']
-        hooks.get('checkpoint', {}).pop('out_dir', None)  # checkpoints go to work_dir
+    @staticmethod
+    @cache
+    def read_config(path: Path) -> dict[str, Any]:
+        """Read a config, with all bases merged into it."""
+        return Config.fromfile(path).to_dict()
+
+    @staticmethod
+    def schedule(options: dict[str, Any]) -> tuple[list[Place], list[Place]]:
+        """Return the places of iterations and of intervals."""
+        loop, hooks, schedulers = options['train_cfg'], options['default_hooks'], options.get('param_scheduler') or []
+        points = [(loop, 'max_iters')]
+        for scheduler in schedulers if isinstance(schedulers, list) else [schedulers]:
+            points += [(scheduler, key) for key in ('begin', 'end', 'T_max', 'step_size', 'milestones')]
+        own = [(hooks.get(name, {}), 'interval') for name in ('checkpoint', 'logger')]
+        return points, [(loop, 'val_interval'), *own]
+
+    def adapt(self, options: dict[str, Any]) -> None:
+        """Change name, seed, noise, validation, priors and start."""
+        imports = dict(options.get('custom_imports') or {'imports': []})
+        if PLUGIN not in imports['imports']:
+            imports['imports'] = [*imports['imports'], PLUGIN]
+        options.update(custom_imports=imports, experiment_name=self.cell.name, work_dir='work')
+        options['randomness'] = {**options.get('randomness', {}), 'seed': self.cell.seed}
+        hooks = options['default_hooks']
+        for key in ('out_dir', 'save_best'):  # checkpoints go to work_dir, and the last iteration is tested
+            hooks.get('checkpoint', {}).pop(key, None)
         # Or all validations are logged under epoch 0.
         hooks['logger'] = {'type': 'LoggerHook', **hooks.get('logger', {}), 'log_metric_by_epoch': False}
-        config['model']['generator'].update(training.network)
-        for transform in config['train_dataloader']['dataset']['pipeline']:
-            if training.sigma is not None and isinstance(transform.get('sigma'), (int, float)):
-                transform['sigma'] = training.sigma
-        config['train_dataloader']['batch_size'] = self.batch_per_process
-        if self.asked_iterations is not None:
-            _stretch(config, self.asked_iterations)
-        config.update(
-            val_dataloader=_dataloader(training.validation),
-            val_evaluator=_metrics(training.validation.table),
+        for transform in options['train_dataloader']['dataset']['pipeline']:
+            if self.table.sigma is not None and isinstance(transform.get('sigma'), (int, float)):
+                transform['sigma'] = self.table.sigma
+        options.update(
+            val_dataloader=_dataloader(self.validation),
+            val_evaluator=_metrics(self.table),
             val_cfg={'type': 'MultiValLoop'},
             test_dataloader=None,
             test_evaluator=None,
             test_cfg=None,
         )
-        hooks.get('checkpoint', {}).pop('save_best', None)  # the last iteration is tested
-        blocks = training.blocks()
-        if blocks:
-            add_priors(config, blocks)
-        if training.start is not None:
-            config['load_from'] = str(training.start)
-            if blocks:
-                config['model']['stage'] = 'two_stage'
-        return config
+        if self.blocks:
+            _add_priors(options, self.blocks)
+        if self.start is not None:
+            options['load_from'] = str(self.start.student)
+            if self.blocks:
+                options['model']['stage'] = 'two_stage'
+
+    @staticmethod
+    def dump(options: Mapping[str, Any]) -> str:
+        """Return a config as Python. MMEngine's own writer formats with yapf, which takes seconds."""
+        lines = [f'{key} = {pformat(value, width=110, sort_dicts=False)}' for key, value in options.items()]
+        return '\n'.join(lines) + '\n'
 
     @property
-    def text(self) -> str:
-        """The config of the training as a file."""
-        return _text(self.options)
-
-    @property
-    def stock(self) -> Config:
-        """The stock config, with all bases merged into it."""
-        return _read(self.training.stock)
-
-    @property
-    def inputs(self) -> Path:
-        """``data_prefix.img`` below ``data_root``; where there is none, ``data_prefix.gt``."""
-        return self._training_images('img')
-
-    @property
-    def targets(self) -> Path:
-        """``data_prefix.gt`` below ``data_root``."""
-        return self._training_images('gt')
-
-    def _training_images(self, key: str) -> Path:
+    def training_images(self) -> dict[str, Path]:
+        """``data_prefix.img`` (where there is none, ``data_prefix.gt``) and ``data_prefix.gt`` below ``data_root``."""
         dataset = self.options['train_dataloader']['dataset']
-        prefix = dataset['data_prefix']
-        return Path(dataset.get('data_root') or '') / (prefix.get(key) or prefix.get('gt') or '')
+        root, prefix = Path(dataset.get('data_root') or ''), dataset['data_prefix']
+        target = prefix.get('gt') or ''
+        return {'input': root / (prefix.get('img') or target), 'target': root / target}
 
-    @property
-    def checkpoint(self) -> Path:
-        """The checkpoint of the last iteration."""
-        return self.folder / 'work' / f'iter_{self.iterations}.pth'
-
-    @property
-    def resumable(self) -> bool:
-        """Whether a checkpoint was saved."""
-        return (self.folder / 'work/last_checkpoint').is_file()
-
-    def train_command(self, launch: Launch, resume: bool) -> list[str]:
+    def train_command(self, resume: bool) -> list[str]:
         """Return the command that trains, or resumes."""
         options = ['--work-dir', str(self.folder / 'work'), *(['--resume'] if resume else [])]
-        return launch.command('sapd_plugin.mmagic.train', str(self.config), *options)
+        return self.settings.launch.command('sapd_plugin.mmagic.train', str(self.config), *options)
 
-    def test_text(self, test_set: EvalSet, student: Path, save_images: bool) -> str:
-        """Return the config of a test, stock but for the metrics' protocol."""
+    def test_options(self, test_set: EvalSet) -> dict[str, Any]:
+        """Return the config of a test of the student."""
         model = dict(self.options['model'])
         if model['type'] == 'SAPDModel':
             stock = ('generator', 'pixel_loss', 'data_preprocessor', 'train_cfg', 'test_cfg')
-            model = {
-                **{key: model[key] for key in stock if key in model},
-                'type': model.get('base_model_type', 'BaseEditModel'),
-            }
+            kind = model.get('base_model_type', 'BaseEditModel')
+            model = {**{key: model[key] for key in stock if key in model}, 'type': kind}
         test = {
             'default_scope': 'mmagic',
             'custom_imports': {'imports': [PLUGIN], 'allow_failed_imports': False},
             'model': model,
             'test_dataloader': _dataloader(test_set),
-            'test_evaluator': _metrics(test_set.table),
+            'test_evaluator': _metrics(self.table),
             'test_cfg': {'type': 'MultiTestLoop'},
             'env_cfg': self.options.get('env_cfg', {}),
         }
-        if save_images:
+        if self.settings.save_images:
             test['visualizer'] = {
                 'type': 'ConcatImageVisualizer',
                 'vis_backends': [{'type': 'LocalVisBackend'}],
@@ -134,13 +120,13 @@ class MMagicRun(FrameworkRun):
                 'bgr2rgb': True,
             }
             test['custom_hooks'] = [{'type': 'BasicVisualizationHook', 'interval': 1}]
-        return _text(test)
+        return test
 
-    def test_command(self, config: Path, test_set: EvalSet, student: Path) -> list[str]:
+    def test_command(self, config: Path, test_set: EvalSet) -> list[str]:
         """Return the command that tests."""
         work = self.folder / f'test_{test_set.name}'
         options = ['--work-dir', str(work), '--out', str(work / 'metrics.json')]
-        return Launch().command('sapd_plugin.mmagic.test', str(config), str(student), *options)
+        return Launch().command('sapd_plugin.mmagic.test', str(config), str(self.student), *options)
 
     def read_metrics(self, test_set: EvalSet, output: str) -> dict[str, float]:
         """Read what MMagic wrote, at full precision."""
@@ -148,12 +134,13 @@ class MMagicRun(FrameworkRun):
         metrics = json.loads(path.read_text(encoding='utf-8'))
         return {key.rsplit('/')[-1].lower().removeprefix('protocol'): float(value) for key, value in metrics.items()}
 
-    def save_student(self, state: Mapping[str, Any], path: Path) -> None:
+    @staticmethod
+    def save_student(state: Mapping[str, Any], path: Path) -> None:
         """Write it as BaseEditModel's state dict."""
         torch.save({'meta': {}, 'state_dict': {f'generator.{key}': value for key, value in state.items()}}, path)
 
-    @classmethod
-    def read_log(cls, folder: Path, name: str) -> Log:
+    @staticmethod
+    def read_log(folder: Path, name: str) -> Log:
         """Read MMEngine's scalars. ``loss`` is the sum of losses, unless a model gives its own loss that name."""
         log = Log()
         for path in sorted((folder / 'work').glob('*/vis_data/scalars.json')):
@@ -167,12 +154,6 @@ class MMagicRun(FrameworkRun):
         return log
 
 
-@cache
-def _read(path: Path) -> Config:
-    """Read a config; it is not to be changed."""
-    return Config.fromfile(path)
-
-
 def _losses(scalars: Mapping[str, Any]) -> dict[str, float]:
     losses = {key.replace('loss_', 'l_', 1): float(scalars[key]) for key in scalars if key.startswith('loss_')}
     if losses.keys() == {'l_spf', 'l_spd', 'l_sgr'} & losses.keys() and 'loss' in scalars:
@@ -180,14 +161,8 @@ def _losses(scalars: Mapping[str, Any]) -> dict[str, float]:
     return losses | {key: float(scalars[key]) for key in ('psnr_restored', 'psnr_refined')}
 
 
-def add_priors(config: dict[str, Any], blocks: Mapping[str, Mapping[str, Any]]) -> None:
-    """Add the delta of the README to a stock config.
-
-    Args:
-        config: MMagic's, as plain dicts; changed.
-        blocks: ``spf`` and ``dataset``, and ``spd``, ``sgr`` or both.
-    """
-    _load_plugin(config)
+def _add_priors(config: dict[str, Any], blocks: Mapping[str, Mapping[str, Any]]) -> None:
+    """Add the delta of the README to a stock config, from blocks as `Run.blocks` returns them."""
     model, dataset = config['model'], config['train_dataloader']['dataset']
     if model['type'] != 'BaseEditModel':
         model['base_model_type'] = model['type']
@@ -226,36 +201,3 @@ def _metrics(table: Table) -> list[dict[str, Any]]:
         {'type': kind, 'protocol': table.protocol, 'quantise': table.quantise, 'crop_border': 0}
         for kind in ('ProtocolPSNR', 'ProtocolSSIM')
     ]
-
-
-def _load_plugin(config: dict[str, Any]) -> None:
-    found = dict(config.get('custom_imports') or {'imports': []})
-    if PLUGIN not in found['imports']:
-        found['imports'] = [*found['imports'], PLUGIN]
-    config['custom_imports'] = found
-
-
-def _stretch(config: dict[str, Any], iterations: int) -> None:
-    loop = config['train_cfg']
-    factor = iterations / loop['max_iters']
-    loop['max_iters'] = iterations
-    schedulers = config.get('param_scheduler') or []
-    for scheduler in schedulers if isinstance(schedulers, list) else [schedulers]:
-        for key in ('begin', 'end', 'T_max', 'step_size'):
-            if scheduler.get(key):
-                scheduler[key] = stretched(scheduler[key], factor)
-        if 'milestones' in scheduler:
-            scheduler['milestones'] = [stretched(i, factor) for i in scheduler['milestones']]
-    hooks = config['default_hooks']
-    for block, key in (
-        (loop, 'val_interval'),
-        (hooks.get('checkpoint', {}), 'interval'),
-        (hooks.get('logger', {}), 'interval'),
-    ):
-        if key in block:
-            block[key] = interval(block[key], iterations, factor)
-
-
-def _text(config: Mapping[str, Any]) -> str:
-    """A config file. MMEngine's own writer formats with yapf, which takes seconds."""
-    return '\n'.join(f'{key} = {pformat(value, width=110, sort_dicts=False)}' for key, value in config.items()) + '\n'

@@ -6,11 +6,12 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageDraw
 
 from sapd_plugin.evaluation.teacher import Teacher
 from sapd_plugin.experiments.run import Run
+from sapd_plugin.metrics.quality import psnr
 from sapd_plugin.priors.extraction.images import read_image
+from sapd_plugin.priors.inspection.overlays import arrange, write_png
 from sapd_plugin.priors.inspection.pictures import overlay
 from sapd_plugin.priors.segmenters import Segmenter
 
@@ -29,33 +30,23 @@ def draw_picture(path: Path, stock: Run, sapd: Run, segmenter: Segmenter, photos
         photos: how many photos of the first test set are shown, by name.
     """
     spf, pairs = sapd.student.with_name('net_spf_latest.pth'), sapd.test_sets[0].folder
-    teacher = Teacher(sapd.training.config, sapd.student, spf, stock.student)
-    rows = []
+    teacher = Teacher(sapd.config, sapd.student, spf, stock.student)
+    tiles = []
     for file in sorted((pairs / 'target').glob('*.png'))[:photos]:
         degraded, target = read_image(pairs / 'input' / file.name), read_image(file)
         labels = segmenter(_to_bytes(teacher.restore(degraded, {})['y'])).labels
         restored = {name: _to_bytes(image) for name, image in teacher.restore(degraded, {'z': labels}).items()}
-        tiles = {
-            'degraded': degraded,
-            'stock': restored['stock'],
-            'SAPD': restored['y'],
-            'refined z': restored['z'],
-            'ground truth': target,
-        }
+        images = {'degraded': degraded, 'stock': restored['stock'], 'SAPD': restored['y'], 'refined z': restored['z']}
         window = _most_detailed(labels)
-        row = [_captioned(tile[window], f'{name}{_psnr(tile, target)}') for name, tile in tiles.items()]
-        row.append(_captioned(overlay(target, labels)[window], f'masks: {int(labels.max())} regions'))
-        rows.append(np.concatenate(row, axis=1))
-    Image.fromarray(np.concatenate(rows)).save(path)
+        for name, image in images.items():
+            tiles.append((f'{name} {psnr(image.astype(float), target):.2f} dB', image[window]))
+        tiles.append(('ground truth', target[window]))
+        tiles.append((f'masks: {int(labels.max())} regions', overlay(target, labels)[window]))
+    write_png(path, arrange(tiles, 6, TILE))
 
 
 def _to_bytes(image: np.ndarray) -> np.ndarray:
     return (image * 255).round().astype(np.uint8)
-
-
-def _psnr(image: np.ndarray, target: np.ndarray) -> str:
-    error = np.square(image.astype(float) - target).mean()
-    return f' {10 * np.log10(255**2 / error):.2f} dB' if error else ''
 
 
 def _most_detailed(labels: np.ndarray) -> tuple[slice, slice]:
@@ -65,10 +56,3 @@ def _most_detailed(labels: np.ndarray) -> tuple[slice, slice]:
         (slice(top, top + TILE), slice(left, left + TILE)) for top in tops for left in lefts
     ]
     return max(tiles, key=lambda tile: len(np.unique(labels[tile])))
-
-
-def _captioned(tile: np.ndarray, text: str) -> np.ndarray:
-    canvas = Image.new('RGB', (TILE + 4, TILE + 20), 'white')
-    canvas.paste(Image.fromarray(np.ascontiguousarray(tile)), (2, 18))
-    ImageDraw.Draw(canvas).text((4, 3), text, fill='black')
-    return np.asarray(canvas)

@@ -14,11 +14,11 @@ from matplotlib import pyplot as plt
 
 from sapd_plugin.experiments.catalogue import Catalogue, Cell
 from sapd_plugin.experiments.definitions import Table
-from sapd_plugin.experiments.framework import FrameworkRun
+from sapd_plugin.experiments.run import Run
 
 
 def draw_curves(
-    base: Path, catalogue: Catalogue, framework: type[FrameworkRun], cells: Sequence[Cell], root: Path
+    base: Path, catalogue: Catalogue, framework: type[Run], cells: Sequence[Cell], root: Path
 ) -> Iterator[Path]:
     """Draw validation PSNR over iterations, one colour per arm, one line per seed, one picture per model and size.
 
@@ -34,17 +34,16 @@ def draw_curves(
     """
     for model, size in dict.fromkeys((cell.model, cell.size) for cell in cells):
         mine = [cell for cell in cells if (cell.model, cell.size) == (model, size)]
-        curves = {cell: framework.read_log(cell.folder(root), cell.name).curve for cell in mine}
-        arms = list(dict.fromkeys(cell.arm for cell, curve in curves.items() if curve))
-        if not arms:
+        logged = {cell: framework.read_log(cell.folder(root), cell.name).curve for cell in mine}
+        curves = {cell: sorted(curve.items()) for cell, curve in logged.items() if curve}
+        if not curves:
             continue
         figure, axes = plt.subplots(figsize=(7, 4.5), layout='constrained')
+        arms = list(dict.fromkeys(cell.arm for cell in curves))
         labels = {arm: catalogue.arms[arm].label for arm in arms}
-        for cell, curve in curves.items():
-            if curve:
-                points, colour = sorted(curve.items()), f'C{arms.index(cell.arm)}'
-                label = labels.pop(cell.arm, None)  # once in the legend
-                axes.plot(*zip(*points), color=colour, marker='.', linewidth=1, label=label)
+        for cell, points in curves.items():
+            colour, label = f'C{arms.index(cell.arm)}', labels.pop(cell.arm, None)  # once in the legend
+            axes.plot(*zip(*points), color=colour, marker='.', linewidth=1, label=label)
         title = f'{model} {size}, {framework.framework}'
         axes.set(xlabel='iteration', ylabel='validation PSNR (dB)', title=title)
         axes.grid(alpha=0.3)

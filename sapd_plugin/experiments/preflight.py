@@ -7,7 +7,7 @@ from pathlib import Path
 
 from sapd_plugin.core import find_vgg
 from sapd_plugin.errors import SAPDError
-from sapd_plugin.experiments.run import Run, Settings
+from sapd_plugin.experiments.run import Run
 from sapd_plugin.experiments.tasks import read_published
 from sapd_plugin.priors.segmenters import find_sam_checkpoint
 from sapd_plugin.priors.store import MaskStore
@@ -34,8 +34,13 @@ def check(runs: Sequence[Run]) -> None:
             '--vgg-checkpoint: SGR needs VGG-19 weights, found none, neither at $SAPD_VGG_CHECKPOINT nor in '
             "torch hub's cache. `sapd weights` says where they come from."
         )
-    if any(run.mask_provider is not None and 'sam' in run.segmenter for run in runs):
-        _check_sam(settings)
+    named = dict(zip(settings.segmenter[::2], settings.segmenter[1::2])).get('--checkpoint')
+    uses_sam = any(run.mask_provider is not None and 'sam' in run.segmenter for run in runs)
+    if uses_sam and find_sam_checkpoint(named) is None:
+        raise SAPDError(
+            "--sam-checkpoint: found no SAM weights, neither at $SAPD_SAM_CHECKPOINT nor in torch hub's cache. "
+            '`sapd weights` says where they come from; --segmenter felzenszwalb needs none.'
+        )
     for run in runs:
         if run.published is not None:
             read_published(run.published)
@@ -52,22 +57,13 @@ def _check_store(path: Path, runs: Sequence[Run]) -> None:
                 )
 
 
-def _check_sam(settings: Settings) -> None:
-    named = dict(zip(settings.segmenter[::2], settings.segmenter[1::2])).get('--checkpoint')
-    if find_sam_checkpoint(named) is None:
-        raise SAPDError(
-            "--sam-checkpoint: found no SAM weights, neither at $SAPD_SAM_CHECKPOINT nor in torch hub's cache. "
-            '`sapd weights` says where they come from; --segmenter felzenszwalb needs none.'
-        )
-
-
 def _missing_images(runs: Sequence[Run]) -> list[Path]:
     """Return the folders of images that are absent or empty; an LMDB of BasicSR is a folder, too."""
-    sets = [*runs[0].test_sets, runs[0].training.training.validation]
+    sets = [*runs[0].test_sets, runs[0].validation]
     folders = [test_set.folder / kind for test_set in sets for kind in test_set.kinds]
     for run in runs:
         if not run.arm.published:
-            folders += [run.training.inputs, run.training.targets]
+            folders += run.training_images.values()
             if run.mask_provider is not None:
                 folders.append(run.mask_images)
             if run.store is not None and run.arm.masks.store is not None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import re
 import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -13,7 +14,7 @@ import pandas as pd
 from sapd_plugin.evaluation.statistics import half_width
 from sapd_plugin.experiments.catalogue import Catalogue
 from sapd_plugin.experiments.definitions import FRAMEWORKS, Table
-from sapd_plugin.experiments.framework import load_framework
+from sapd_plugin.experiments.plan import load_framework
 from sapd_plugin.experiments.results import Results
 
 DIGITS = {'psnr': 2, 'ssim': 4}
@@ -53,9 +54,8 @@ def summarise(catalogue: Catalogue, table: Table, framework: str, results: Itera
         if (value := getattr(yardstick, metric)) is not None
     )
     places = list(dict.fromkeys((cell.model, cell.size) for cell in cells))
-    frame = pd.concat([part.astype('object') for part in (quoted, measured)], ignore_index=True)
-    frame['place'] = [places.index(place) if (place := tuple(p)) in places else -1 for p in frame[PLACE[:2]].values]
-    frame = frame[frame['place'] >= 0].sort_values('place', kind='stable', ignore_index=True)
+    frame = pd.concat([part.astype('object') for part in (quoted, measured)]).set_index(PLACE[:2], drop=False)
+    frame = pd.concat([frame.loc[[place]] for place in places] or [frame.iloc[:0]], ignore_index=True)
     constants = {'table': table.name, 'framework': framework}
     constants |= {key: getattr(table, key) for key in ('protocol', 'quantise', 'sigma')}
     frame = frame.assign(**constants).reindex(columns=COLUMNS)
@@ -148,13 +148,11 @@ def markdown(table: Table, frame: pd.DataFrame) -> str:
 
 def latex(table: Table, frame: pd.DataFrame) -> str:
     """Return a table environment with a caption; it needs the package booktabs."""
-    text = text_frame(table, frame).replace('([&%_#])', r'\\\1', regex=True)
-    caption = f'{table.title}. {_caption(table, frame)}'
-    for mark in '&%_#':
-        caption = caption.replace(mark, f'\\{mark}')
-    text.columns = [name.replace('_', r'\_') for name in text.columns]
+    text = text_frame(table, frame)
+    caption = re.sub('([&%_#])', r'\\\1', f'{table.title}. {_caption(table, frame)}')
     columns = 'l' * 4 + 'r' * (len(text.columns) - 4)
-    return text.to_latex(index=False, caption=caption, column_format=columns).replace('±', r'$\pm$')
+    text = text.to_latex(index=False, escape=True, caption=caption, column_format=columns)
+    return text.replace('±', r'$\pm$')
 
 
 def csv_text(frame: pd.DataFrame) -> str:

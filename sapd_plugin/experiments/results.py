@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import json
 import subprocess
-from collections.abc import Iterator
-from dataclasses import asdict, dataclass, field
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass, field, fields
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
+
+import numpy as np
+import pandas as pd
 
 from sapd_plugin.errors import SAPDError
 from sapd_plugin.experiments.catalogue import Cell
@@ -17,11 +21,8 @@ from sapd_plugin.experiments.definitions import Table
 from sapd_plugin.files import write_atomically
 
 FILE = 'results.json'
+PLACE = [field.name for field in fields(Cell)]
 PROTOCOL = ('protocol', 'quantise', 'sigma')  # what numbers have to share to be compared
-_COLUMNS = (
-    *('framework', 'table', 'model', 'size', 'arm', 'seed', 'test', 'metric', 'value'),
-    *(*PROTOCOL, 'images', 'finished'),
-)
 _PACKAGES = ('torch', 'basicsr', 'mmagic', 'mmengine', 'mmcv')
 
 
@@ -88,28 +89,20 @@ def read_finished(path: Path) -> dict[Cell, Results]:
     """Read the finished cells of a CSV of collected results, which has a row per cell, test set and metric.
 
     Raises:
-        SAPDError: no such file, a column that is missing, or a value of another type.
+        SAPDError: as `read_csv` raises it.
     """
-    if not path.is_file():
-        raise SAPDError(f'--done: found no file {path}.')
     results: dict[Cell, Results] = {}
-    with path.open(encoding='utf-8', newline='') as file:
-        rows = csv.DictReader(file)
-        missing = [column for column in _COLUMNS if column not in (rows.fieldnames or [])]
-        if missing:
-            raise SAPDError(f'--done: {path} has no column {", ".join(missing)}, expected {", ".join(_COLUMNS)}.')
-        for row in rows:
-            try:
-                framework, table, model, size, arm = (row[key] for key in _COLUMNS[:5])
-                cell = Cell(framework, table, model, size, arm, int(row['seed']))
-                about = {'protocol': row['protocol'], 'quantise': row['quantise'], 'images': int(row['images'])}
-                about |= {'sigma': float(row['sigma']) if row['sigma'] else None}
-                value = float(row['value'])
-            except (ValueError, TypeError) as error:
-                raise SAPDError(f'--done: {path} line {rows.line_num}: {error}.') from error
-            if row['finished'] != 'False':  # a published checkpoint was not trained, and has no entry there
-                test = results.setdefault(cell, Results(cell)).tests.setdefault(row['test'], about)
-                test[row['metric']] = value
+    texts = ('protocol', 'quantise', 'finished')
+    try:
+        frame = read_csv(path, [*PLACE, 'test', 'metric'], ['seed', 'value', 'images'], ['sigma'], texts)
+    except SAPDError as error:
+        raise SAPDError(f'--done: {error}') from error
+    for row in frame.itertuples():
+        if row.finished != 'False':  # a published checkpoint was not trained, and has no entry there
+            cell = Cell(row.framework, row.table, row.model, row.size, row.arm, int(row.seed))
+            sigma = None if pd.isna(row.sigma) else row.sigma
+            about = {'protocol': row.protocol, 'quantise': row.quantise, 'sigma': sigma, 'images': int(row.images)}
+            results.setdefault(cell, Results(cell)).tests.setdefault(row.test, about)[row.metric] = row.value
     return results
 
 
@@ -117,21 +110,53 @@ def made_with() -> dict[str, str]:
     """Return the project's commit (with '+' where files differ from it) and the packages' versions."""
     found = {}
     for package in _PACKAGES:
-        try:
+        with contextlib.suppress(PackageNotFoundError):
             found[package] = version(package)
-        except PackageNotFoundError:
-            continue
-    root = Path(__file__).resolve().parents[2]
-    try:
-        commit = subprocess.run(['git', 'rev-parse', 'HEAD'], cwd=root, capture_output=True, text=True, check=True)
-        status = subprocess.run(
-            ['git', 'status', '--porcelain', '--untracked-files=no'],
-            cwd=root,
-            capture_output=True,
-            text=True,
-            check=True,
-        )
-        found['commit'] = commit.stdout.strip() + ('+' if status.stdout.strip() else '')
-    except (OSError, subprocess.CalledProcessError):
-        pass
+    command = ['git', 'describe', '--always', '--exclude=*', '--abbrev=40', '--dirty=+']
+    with contextlib.suppress(OSError, subprocess.CalledProcessError):
+        root = Path(__file__).resolve().parents[2]
+        done = subprocess.run(command, cwd=root, capture_output=True, text=True, check=True)
+        found['commit'] = done.stdout.strip()
     return found
+
+
+def read_csv(
+    path: Path, keys: Sequence[str], numbers: Sequence[str], optional: Sequence[str] = (), texts: Sequence[str] = ()
+) -> pd.DataFrame:
+    """Read a CSV.
+
+    Args:
+        path: of the file.
+        keys: columns that name a row; no two rows share them.
+        numbers: columns of finite numbers.
+        optional: columns of finite numbers that may be empty or ``nan``.
+        texts: further columns that have to be there.
+
+    Raises:
+        SAPDError: no such file, or a file that is not as described; the message names file, line and column.
+    """
+    if not path.is_file():
+        raise SAPDError(f'found no file {path}.')
+    with path.open(encoding='utf-8', newline='') as file:
+        lengths = [len(row) for row in csv.reader(file)]
+    if not any(lengths):
+        raise SAPDError(f'{path}: found no line, expected one of column names.')
+    for line, length in enumerate(lengths, start=1):
+        if length != lengths[0]:
+            raise SAPDError(f'{path} line {line}: found {length} values, expected {lengths[0]}.')
+    frame = pd.read_csv(path, dtype=str, keep_default_na=False)
+    if missing := [name for name in (*keys, *numbers, *optional, *texts) if name not in frame]:
+        raise SAPDError(f'{path}: found no column {", ".join(missing)}; its columns are {", ".join(frame)}.')
+    if (twice := frame.duplicated(list(keys))).any():
+        row = frame.loc[twice.idxmax(), list(keys)]
+        raise SAPDError(f'{path} line {twice.idxmax() + 2}: found {", ".join(row)} again, expected it once.')
+    for name in (*numbers, *optional):
+        column = pd.to_numeric(frame[name], errors='coerce')
+        wrong = ~np.isfinite(column) & ~(frame[name].isin(['', 'nan']) & (name in optional))
+        if wrong.any():
+            found = frame[name][wrong.idxmax()]
+            raise SAPDError(f"{path} line {wrong.idxmax() + 2}, {name}: found '{found}', expected a finite number.")
+        if column.dtype == float:
+            column = frame[name].replace('', 'nan').astype(float)  # exactly; to_numeric is off by a last digit
+        frame[name] = column
+    return frame

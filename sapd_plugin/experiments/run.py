@@ -1,75 +1,87 @@
-"""One run: a cell with all that it depends on, resolved once from the tables and the command line."""
+"""One run: a cell with all that it depends on, its training config, its commands, and the files that they leave."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Mapping
+from copy import deepcopy
+from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar, Literal
 
+from sapd_plugin.errors import SAPDError
 from sapd_plugin.experiments.catalogue import Catalogue, Cell
-from sapd_plugin.experiments.definitions import PRETRAINING, Arm, Table
-from sapd_plugin.experiments.framework import EvalSet, FrameworkRun, Launch, Training
+from sapd_plugin.experiments.config_changes import Place, get_key, move_data, set_keys, stretch
+from sapd_plugin.experiments.definitions import PRETRAINING, Table
+from sapd_plugin.experiments.settings import Settings
 
 
 @dataclass(frozen=True)
-class Settings:
-    """What the command line says about all cells.
+class EvalSet:
+    """A test set of a table: its folder holds ``input`` (unless the test adds the noise) and ``target``."""
+
+    name: str
+    folder: Path
+    table: Table
+
+    @property
+    def kinds(self) -> tuple[str, ...]:
+        """The sub-folders of images."""
+        return ('target',) if self.table.sigma is not None else ('input', 'target')
+
+
+@dataclass(frozen=True)
+class Log:
+    """What a training logged, by iteration.
 
     Attributes:
-        root: folder of results.
-        data: the folder that ``datasets/`` stands for.
-        checkpoints: folder of the authors' checkpoints.
-        launch: how training is started.
-        cuda: whether there is a GPU to train on.
-        iterations, batch: of the training, in place of the published ones.
-        tests: test sets to restrict tests to; empty: all of the table.
-        masks: a mask store to use; None: masks are extracted.
-        mask_source: the images that masks are extracted from: 'restored' by the stock student, 'target', 'input'.
-        segmenter: arguments of ``sapd extract-masks`` that name the segmenter.
-        vgg: VGG-19's weights.
-        save_images: keep the restored images.
+        curve: validation PSNR.
+        losses: losses by the names ``l_NAME``, and ``psnr_restored`` and ``psnr_refined``.
     """
 
-    root: Path
-    data: Path
-    checkpoints: Path
-    launch: Launch
-    cuda: bool = False
-    iterations: int | None = None
-    batch: int | None = None
-    tests: tuple[str, ...] = ()
-    masks: Path | None = None
-    mask_source: str = 'restored'
-    segmenter: tuple[str, ...] = ('--segmenter', 'sam')
-    vgg: Path | None = None
-    save_images: bool = False
+    curve: dict[int, float] = field(default_factory=dict)
+    losses: dict[int, dict[str, float]] = field(default_factory=dict)
 
 
-@dataclass(frozen=True)
-class Run:
-    """A cell, resolved.
+class Run(ABC):
+    """A cell in a framework, resolved from the tables and the command line.
 
-    Attributes:
+    Args:
         cell: which.
-        table, arm: its own.
+        catalogue: of the cell's table.
         settings: of the command line.
-        training: its training in the framework.
         start: the run whose student this one starts from; None: it starts from scratch.
         mask_provider: the run whose student restores the images that masks are extracted from, one for all seeds and
             arms; None: the run needs no masks extracted.
-        store: the mask store, where the arm has priors.
-        published: the authors' checkpoint, where the arm tests that.
+
+    Attributes:
+        folder: of everything that belongs to the cell; the framework works in it.
+        config: the file of the training config.
     """
 
-    cell: Cell
-    table: Table
-    arm: Arm
-    settings: Settings
-    training: FrameworkRun
-    start: Run | None
-    mask_provider: Run | None
-    store: Path | None
-    published: Path | None
+    framework: ClassVar[Literal['basicsr', 'mmagic']]
+    suffix: ClassVar[str]  # of configs
+    # Below ``folder``: the student after the last iteration, and the files that a training can be resumed from.
+    checkpoints: ClassVar[str]
+    states: ClassVar[str]
+    network_key: ClassVar[str]
+    iterations_key: ClassVar[str]
+    batch_key: ClassVar[str]
+
+    def __init__(
+        self,
+        cell: Cell,
+        catalogue: Catalogue,
+        settings: Settings,
+        start: Run | None = None,
+        mask_provider: Run | None = None,
+    ) -> None:
+        self.cell, self.settings, self.start, self.mask_provider = cell, settings, start, mask_provider
+        self.table, self.arm, self.model = catalogue.of(cell)
+        self.entry = self.table.entries[cell.model]
+        self.folder = cell.folder(settings.root)
+        self.config = self.folder / f'train{self.suffix}'
 
     @property
     def name(self) -> str:
@@ -77,19 +89,33 @@ class Run:
         return f'{self.cell.table}/{self.cell}' if self.table.group else str(self.cell)
 
     @property
-    def folder(self) -> Path:
-        """The folder of everything that belongs to the cell."""
-        return self.training.folder
+    def published(self) -> Path | None:
+        """The authors' checkpoint, where the arm tests that."""
+        checkpoint = self.table.published(self.model) if self.arm.published else None
+        return self.settings.checkpoints / checkpoint if checkpoint else None
+
+    @property
+    def checkpoint(self) -> Path:
+        """The student after the last iteration; the file is there once the training is finished."""
+        return self.folder / self.checkpoints.format(name=self.cell.name, iterations=self.iterations)
 
     @property
     def student(self) -> Path:
-        """The weights that are tested; the file is there once the training is finished."""
-        return self.folder / 'student.pth' if self.arm.published else self.training.checkpoint
+        """The weights that are tested: the checkpoint, or the authors' in the framework's form."""
+        return self.folder / 'student.pth' if self.arm.published else self.checkpoint
 
     @property
     def test_sets(self) -> list[EvalSet]:
-        """The sets that the student is tested on."""
-        return find_test_sets(self.table, self.settings)
+        """The table's test sets, without those that the command line leaves out."""
+        names = self.settings.tests or self.table.tests
+        return [EvalSet(name, self.settings.data / self.table.tests[name], self.table) for name in names]
+
+    @property
+    def validation(self) -> EvalSet:
+        """What the curve is measured on. Nothing is chosen by it: the last iteration is tested."""
+        if self.table.validation is None:
+            return self.test_sets[0]
+        return EvalSet('val', self.settings.data / self.table.validation, self.table)
 
     @property
     def mask_source(self) -> str:
@@ -103,104 +129,148 @@ class Run:
         return ('--segmenter', own) if own is not None else self.settings.segmenter
 
     @property
+    def store(self) -> Path | None:
+        """The mask store, where the arm has priors."""
+        masks, settings = self.arm.masks, self.settings
+        if not self.arm.has_priors:
+            return None
+        if masks.store is not None:
+            return settings.data / masks.store
+        if settings.masks is not None:
+            return settings.masks
+        provider = self.table.mask_provider or self.cell.model
+        name = f'{provider}-{self.cell.size}' if self.mask_source == 'restored' else f'{self.mask_source}-{provider}'
+        name += f'-{masks.segmenter}' if masks.segmenter else ''
+        return settings.root / self.framework / self.table.name / 'masks' / name
+
+    @property
     def mask_images(self) -> Path:
         """The folder of the images that masks are extracted from."""
         assert self.mask_provider is not None
-        if self.mask_source == 'target':
-            return self.mask_provider.training.targets
         own = self.table.mask_images  # where the training makes its degraded images itself
-        return self.settings.data / own if own else self.mask_provider.training.inputs
+        if own is not None and self.mask_source != 'target':
+            return self.settings.data / own
+        return self.mask_provider.training_images['target' if self.mask_source == 'target' else 'input']
 
+    @property
+    def blocks(self) -> dict[str, dict[str, Any]]:
+        """The arm's typed blocks by the names ``spf``, ``spd``, ``sgr``, ``dataset``; none for a stock run."""
+        if not self.arm.has_priors:
+            return {}
+        blocks: dict[str, dict[str, Any]] = {'spf': {'type': 'SPF', **(self.arm.spf or {})}}
+        if self.arm.spd is not None:
+            blocks['spd'] = {'type': 'SPDLoss', 'loss_weight': 0.1, **self.arm.spd}
+        if self.arm.sgr is not None:
+            weights = {'weights': str(self.settings.vgg)} if self.settings.vgg else {}
+            blocks['sgr'] = {'type': 'SGRLoss', 'loss_weight': 0.1, **weights, **self.arm.sgr}
+        blocks['dataset'] = {'type': 'PairedImageMaskDataset', 'mask_store': str(self.store), **self.arm.dataset}
+        return blocks
 
-def find_test_sets(table: Table, settings: Settings) -> list[EvalSet]:
-    """Return a table's test sets, without those that the command line leaves out."""
-    return [EvalSet(name, settings.data / table.tests[name], table) for name in settings.tests or table.tests]
+    @property
+    def published_iterations(self) -> int:
+        """Iterations of the stock config."""
+        return int(get_key(self.stock, self.iterations_key))
 
+    @property
+    def iterations(self) -> int:
+        """Iterations of this training."""
+        return int(get_key(self.options, self.iterations_key))
 
-class Resolver:
-    """Resolves the cells of tables in one framework, each once.
+    @property
+    def batch(self) -> int:
+        """Images per step in all processes."""
+        return self.settings.batch or int(get_key(self.stock, self.batch_key)) * self.entry.gpus
 
-    Args:
-        catalogue: of the cells' tables.
-        framework: whose trainings are run.
-        settings: of the command line.
-    """
+    @cached_property
+    def options(self) -> dict[str, Any]:
+        """The training config: the stock config with what the tables and the command line change.
 
-    def __init__(self, catalogue: Catalogue, framework: type[FrameworkRun], settings: Settings) -> None:
-        self.catalogue, self.framework, self.settings = catalogue, framework, settings
-        self._runs: dict[Cell, Run] = {}
+        Raises:
+            SAPDError: the table sets a key that the stock config does not have, or the batch cannot be shared evenly.
+        """
+        stock, settings = self.entry.configs[self.framework], self.settings
+        asked, processes = settings.iterations, settings.launch.gpus
+        changes = dict(self.entry.changes.get(self.framework, {}))
+        if self.cell.arm == PRETRAINING:
+            changes |= self.entry.pretraining.get(self.framework, {})
+        options = deepcopy(self.stock)
+        set_keys(options, changes, str(stock))
+        options = move_data(options, settings.data)
+        get_key(options, self.network_key).update(self.model.overrides(self.cell.size, self.framework))
+        if self.batch % processes:
+            raise SAPDError(
+                f'--gpus: {self.cell.name} trains on batches of {self.batch}, which {processes} processes cannot share '
+                'evenly.'
+            )
+        set_keys(options, {self.batch_key: self.batch // processes}, str(stock))
+        if self.arm.longer:
+            asked = round((asked or self.published_iterations) * self.entry.time_factor)
+        if asked is not None:
+            stretch(asked / get_key(options, self.iterations_key), asked, *self.schedule(options))
+        self.adapt(options)
+        return options
 
-    def run(self, cell: Cell) -> Run:
-        """Resolve a cell."""
-        if cell not in self._runs:
-            self._runs[cell] = self._resolve(cell)
-        return self._runs[cell]
+    @property
+    def text(self) -> str:
+        """The training config as a file."""
+        return self.dump(self.options)
 
-    def stock_cell(self, cell: Cell, model: str | None = None) -> Cell:
-        """Return the stock cell with the first seed, of the same model or another one."""
-        return replace(cell, model=model or cell.model, arm='stock', seed=self.catalogue.tables[cell.table].seeds[0])
+    @property
+    def resumable(self) -> bool:
+        """Whether a state was saved that the training can be resumed from."""
+        return any(self.folder.glob(self.states.format(name=self.cell.name)))
 
-    def _resolve(self, cell: Cell) -> Run:
-        table, arm, settings = self.catalogue.tables[cell.table], self.catalogue.arms[cell.arm], self.settings
-        start = self._start(table, cell)
-        store = self._store(table, arm, cell) if arm.has_priors else None
-        extracted = arm.has_priors and settings.masks is None and arm.masks.store is None
-        provider = self.stock_cell(cell, table.mask_provider) if extracted else None
-        checkpoint = table.published(self.catalogue.models[cell.model]) if arm.published else None
-        return Run(
-            cell=cell,
-            table=table,
-            arm=arm,
-            settings=settings,
-            training=self.framework(self._training(table, arm, cell, start, store), cell.folder(settings.root)),
-            start=start,
-            mask_provider=(self._start(table, provider) or self.run(provider)) if provider else None,
-            store=store,
-            published=settings.checkpoints / checkpoint if checkpoint else None,
-        )
+    @property
+    def stock(self) -> dict[str, Any]:
+        """The stock config; not to be changed."""
+        return self.read_config(self.entry.configs[self.framework])
 
-    def _start(self, table: Table, cell: Cell) -> Run | None:
-        if cell.arm == PRETRAINING or self.framework.framework not in table.entries[cell.model].pretraining:
-            return None
-        return self.run(replace(cell, arm=PRETRAINING, seed=table.seeds[0]))
+    @staticmethod
+    @abstractmethod
+    def read_config(path: Path) -> dict[str, Any]:
+        """Read a config as plain dicts, which are not to be changed."""
 
-    def _store(self, table: Table, arm: Arm, cell: Cell) -> Path:
-        if arm.masks.store is not None:
-            return self.settings.data / arm.masks.store
-        if self.settings.masks is not None:
-            return self.settings.masks
-        source, provider = arm.masks.source or self.settings.mask_source, table.mask_provider or cell.model
-        name = f'{provider}-{cell.size}' if source == 'restored' else f'{source}-{provider}'
-        folder = self.settings.root / self.framework.framework / table.name / 'masks'
-        return folder / (f'{name}-{arm.masks.segmenter}' if arm.masks.segmenter else name)
+    @staticmethod
+    @abstractmethod
+    def schedule(options: dict[str, Any]) -> tuple[Iterable[Place], Iterable[Place]]:
+        """Return where a config has iterations of its schedule, and intervals; not all of the keys have to be there."""
 
-    def _training(self, table: Table, arm: Arm, cell: Cell, start: Run | None, store: Path | None) -> Training:
-        entry, settings = table.entries[cell.model], self.settings
-        framework: Any = self.framework.framework  # or mypy wants a literal
-        changes = dict(entry.changes.get(framework, {}))
-        if cell.arm == PRETRAINING:
-            changes |= entry.pretraining.get(framework, {})
-        if table.validation is None:
-            validation = find_test_sets(table, settings)[0]
-        else:
-            validation = EvalSet('val', settings.data / table.validation, table)
-        return Training(
-            stock=entry.configs[framework],
-            name=cell.name,
-            arm=arm,
-            seed=cell.seed,
-            validation=validation,
-            network=self.catalogue.models[cell.model].overrides(cell.size, framework),
-            changes=changes,
-            start=start.student if start else None,
-            data=settings.data,
-            masks=store,
-            vgg=settings.vgg,
-            iterations=settings.iterations,
-            time_factor=entry.time_factor if arm.longer else None,
-            batch=settings.batch,
-            published_gpus=entry.gpus,
-            processes=settings.launch.gpus,
-            gpus=settings.launch.gpus if settings.cuda else 0,
-            sigma=table.sigma,
-        )
+    @abstractmethod
+    def adapt(self, options: dict[str, Any]) -> None:
+        """Change what has another form in each framework: name, seed, noise, validation, priors, start."""
+
+    @staticmethod
+    @abstractmethod
+    def dump(options: Mapping[str, Any]) -> str:
+        """Return a config as the text of a file."""
+
+    @property
+    @abstractmethod
+    def training_images(self) -> dict[str, Path]:
+        """The folders of training images, ``input`` and ``target``; where noise is added, both are the clean ones."""
+
+    @abstractmethod
+    def train_command(self, resume: bool) -> list[str]:
+        """Return the command that trains, or resumes."""
+
+    @abstractmethod
+    def test_options(self, test_set: EvalSet) -> dict[str, Any]:
+        """Return the config of a test of the student: stock but for the metrics' protocol."""
+
+    @abstractmethod
+    def test_command(self, config: Path, test_set: EvalSet) -> list[str]:
+        """Return the command that tests, with results below the folder."""
+
+    @abstractmethod
+    def read_metrics(self, test_set: EvalSet, output: str) -> dict[str, float]:
+        """Read PSNR and SSIM of a finished test, whose printed text is ``output``."""
+
+    @staticmethod
+    @abstractmethod
+    def save_student(state: Mapping[str, Any], path: Path) -> None:
+        """Write a plain state dict as a checkpoint of the framework."""
+
+    @staticmethod
+    @abstractmethod
+    def read_log(folder: Path, name: str) -> Log:
+        """Read the logs of the training called ``name`` in a cell's folder; a resumed training has several."""

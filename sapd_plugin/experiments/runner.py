@@ -29,14 +29,16 @@ class Task(ABC):
 
     def __init__(self, title: str, folder: Path) -> None:
         self.title, self.folder = title, folder
+        name = re.sub(r'[^\w.-]+', '_', title)
+        self.lock = folder / f'.{name}.lock'  # the file that is locked; no other task has the same
 
     @abstractmethod
     def done(self) -> bool:
         """Whether nothing is left to do."""
 
-    @abstractmethod
     def command(self) -> Sequence[str] | None:
         """Return the command that does it, as a user would run it; None where there is none."""
+        return None
 
     @abstractmethod
     def work(self) -> None:
@@ -88,12 +90,12 @@ def _advance(chain: list[Task], done: set[Path]) -> None:
     """Run a chain's tasks up to the first one that another process works on; those that are done leave the chain."""
     while chain:
         task = chain[0]
-        if lock_file(task) not in done:
+        if task.lock not in done:
             with locked(task) as mine:
                 if not mine:
                     return
                 task.run()
-            done.add(lock_file(task))
+            done.add(task.lock)
         chain.pop(0)
 
 
@@ -104,12 +106,11 @@ def locked(task: Task) -> Iterator[bool]:
     The lock ends with the process and with the command that it has started: where the process is killed and its command
     keeps running, nobody else begins the same task.
     """
-    path = lock_file(task)
-    path.parent.mkdir(parents=True, exist_ok=True)
+    task.folder.mkdir(parents=True, exist_ok=True)
     if fcntl is None:
         yield True
         return
-    with path.open('w') as file:
+    with task.lock.open('w') as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
@@ -122,17 +123,6 @@ def locked(task: Task) -> Iterator[bool]:
             fcntl.flock(file, fcntl.LOCK_UN)
 
 
-def lock_file(task: Task) -> Path:
-    """Return the file that is locked; no other task has the same."""
-    name = re.sub(r'[^\w.-]+', '_', task.title)
-    return task.folder / f'.{name}.lock'
-
-
-def unique(chains: Sequence[Iterable[Task]]) -> Iterator[Task]:
-    """Yield the tasks of the chains, each once."""
-    seen: set[Path] = set()
-    for chain in chains:
-        for task in chain:
-            if lock_file(task) not in seen:
-                seen.add(lock_file(task))
-                yield task
+def unique(chains: Iterable[Iterable[Task]]) -> Iterable[Task]:
+    """Return the tasks of the chains, each once."""
+    return {task.lock: task for chain in chains for task in chain}.values()

@@ -8,6 +8,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 from statistics import fmean
+from typing import ClassVar
 
 import torch
 
@@ -23,16 +24,12 @@ from sapd_plugin.priors.store import MaskStore
 
 
 class RunTask(Task):
-    """A task of one run, in its folder.
+    """A task of one run, in its folder; its title is the verb, the run's name and ``what``."""
 
-    Args:
-        verb: what is done, before the run's name in the title.
-        run: the run.
-        what: the end of the title.
-    """
+    verb: ClassVar[str]
 
-    def __init__(self, verb: str, run: Run, what: str = '') -> None:
-        super().__init__(f'{verb} {run.name}{what}', run.folder)
+    def __init__(self, run: Run, what: str = '') -> None:
+        super().__init__(f'{self.verb} {run.name}{what}', run.folder)
         self.of = run
 
     @property
@@ -44,54 +41,49 @@ class RunTask(Task):
 class TrainTask(RunTask):
     """Train through the framework's own tool, or resume where the table lets it; then keep the means of the log."""
 
-    def __init__(self, run: Run) -> None:
-        super().__init__('train', run)
+    verb = 'train'
 
     def done(self) -> bool:
         """Whether the training is finished with this config, and its log is kept."""
         return self._trained() and (not self.of.arm.has_priors or 'logged' in self.results.training)
 
     def _trained(self) -> bool:
-        training = self.of.training
-        return training.checkpoint.is_file() and _holds(training.config, training.text)
+        return self.of.checkpoint.is_file() and _holds(self.of.config, self.of.text)
 
     def command(self) -> Sequence[str]:
         """Return the command that trains, or resumes what was begun."""
-        training = self.of.training
-        resume = self.of.table.resume and training.config.is_file() and training.resumable
-        return training.train_command(self.of.settings.launch, resume)
+        resume = self.of.table.resume and self.of.config.is_file() and self.of.resumable
+        return self.of.train_command(resume)
 
     def work(self) -> None:
         """Train, and keep how long it took, also where it fails or is interrupted."""
-        training = self.of.training
         if not self._trained():
-            write_once(training.config, training.text)
+            write_once(self.of.config, self.of.text)
             begun = time.monotonic()
             try:
-                execute(
-                    self.command(), self.folder, self.folder / 'train.txt', title=self.title, total=training.iterations
-                )
+                log = self.folder / 'train.txt'
+                execute(self.command(), self.folder, log, title=self.title, total=self.of.iterations)
             finally:
                 self._keep(time.monotonic() - begun)
         if self.of.arm.has_priors:
             self._keep_log()
 
     def _keep(self, seconds: float) -> None:
-        training, found = self.of.training, self.results
-        before = found.training.get('seconds', 0.0) if self.of.table.resume else 0.0
+        run, found = self.of, self.results
+        before = found.training.get('seconds', 0.0) if run.table.resume else 0.0
         found.training = {
-            'iterations': training.iterations,
-            'as_published': training.iterations == training.published_iterations,
-            'batch': training.batch,
+            'iterations': run.iterations,
+            'as_published': run.iterations == run.published_iterations,
+            'batch': run.batch,
             'seconds': round(before + seconds, 1),
-            'masks': _describe_masks(self.of.store) if self.of.store is not None else None,
-            'finished': training.checkpoint.is_file(),
+            'masks': _describe_masks(run.store) if run.store is not None else None,
+            'finished': run.checkpoint.is_file(),
         }
         found.save(self.folder)
 
     def _keep_log(self) -> None:
         """Keep means over the second half of the training, when z has had time to get ahead of y."""
-        logged = sorted(self.of.training.log().losses.items())
+        logged = sorted(self.of.read_log(self.folder, self.of.cell.name).losses.items())
         late = [values for _, values in logged[len(logged) // 2 :]]
         means = {key: fmean(values[key] for values in late) for key in (late[0] if late else ())}
         found = self.results
@@ -123,7 +115,7 @@ class MaskTask(Task):
         assert provider is not None
         arguments = ['--images', str(run.mask_images), '--output', str(self.store), *run.segmenter]
         if run.mask_source == 'restored':
-            arguments += ['--restored-by', str(provider.training.config), str(provider.student)]
+            arguments += ['--restored-by', str(provider.config), str(provider.student)]
         else:
             arguments += ['--source', run.mask_source]
         return [sys.executable, '-m', 'sapd_plugin.cli.extract_masks', *arguments]
@@ -145,22 +137,18 @@ class MaskTask(Task):
 class PublishedTask(RunTask):
     """Convert the authors' checkpoint to the framework's form."""
 
-    def __init__(self, run: Run) -> None:
-        super().__init__('checkpoint', run)
+    verb = 'checkpoint'
 
     def done(self) -> bool:
         """Whether the student is there."""
         return self.of.student.is_file()
 
-    def command(self) -> None:
-        """Return None: there is no such command."""
-
     def work(self) -> None:
         """Convert it, and keep its digest."""
-        training, source = self.of.training, self.of.published
+        source = self.of.published
         assert source is not None
-        write_once(training.config, training.text)
-        training.save_student(read_published(source), self.of.student)
+        write_once(self.of.config, self.of.text)
+        self.of.save_student(read_published(source), self.of.student)
         found = self.results
         found.training = {'checkpoint': source.name, 'sha256': digest(source)}
         found.save(self.folder)

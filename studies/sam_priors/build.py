@@ -21,9 +21,10 @@ import pandas as pd
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, TemplateError
 from PIL import Image
 
+from sapd_plugin.cli.common import DONE, FINDING, exit_status
 from sapd_plugin.errors import SAPDError
 from sapd_plugin.files import write_atomically
-from studies.sam_priors.data.photos import COUNT, VALIDATION
+from studies.sam_priors.data.sets import COUNT, VALIDATION
 from studies.sam_priors.measurements import Study
 
 mpl.use('Agg')
@@ -141,7 +142,7 @@ def render(study: Study) -> str:
         raise SAPDError(f'report.md.j2: {error} is not known, or not measured.') from error
 
 
-def build(results: Path, page: Path, check: bool) -> list[Path]:
+def build(results: Path, page: Path, check: bool) -> int:
     """Write the page and its figures where they are not up to date.
 
     Args:
@@ -150,7 +151,7 @@ def build(results: Path, page: Path, check: bool) -> list[Path]:
         check: write nothing.
 
     Returns:
-        The files that were, or with ``check`` would be, written.
+        The exit status.
 
     Raises:
         SAPDError: a CSV or the template is broken; nothing was written.
@@ -163,7 +164,9 @@ def build(results: Path, page: Path, check: bool) -> list[Path]:
         write_atomically(page, text)
         for path, frame in stale.items():
             draw(path, frame)
-    return changed
+    for path in changed:
+        print(f'{path}: {"would change" if check else "written"}')
+    return FINDING if check and changed else DONE
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -175,14 +178,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument('--results', type=Path, default=FOLDER / 'results', help='folder of the CSVs')
     parser.add_argument('--page', type=Path, default=FOLDER / 'README.md', help='page to write')
     options = parser.parse_args(arguments)
-    try:
-        changed = build(options.results, options.page, options.check)
-    except SAPDError as error:
-        print(f'error: {error}', file=sys.stderr)
-        return 2
-    for path in changed:
-        print(f'{path}: {"would change" if options.check else "written"}')
-    return 1 if options.check and changed else 0
+    return exit_status(lambda: build(options.results, options.page, options.check))
 
 
 if __name__ == '__main__':

@@ -28,36 +28,19 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from sapd_plugin.archs import FFDNet, NAFNet
-from sapd_plugin.archs.weights import network_weights
 from sapd_plugin.cli.common import exit_status
 from sapd_plugin.core.spd import spd_loss
 from sapd_plugin.errors import SAPDError
-from sapd_plugin.experiments.results import made_with
+from sapd_plugin.evaluation.networks import load_student
+from sapd_plugin.experiments.results import made_with, read_csv
 from sapd_plugin.files import write_atomically
 from sapd_plugin.priors.extraction.images import list_images, read_image
-from studies.sam_priors.measurements import read
 
 SIGMA, PATCH, BATCH, RATE, WARMUP, DECAY = 25 / 255, 48, 4, 2e-3, 30, 0.99
 WEIGHTS = ('0', '0.1', '1', '10', 'alone')
 KEYS = ['weight', 'seed', 'iterations']
 COLUMNS = ['weight', 'seed', 'psnr', 'psnr_teacher', 'iterations', 'images', 'command', 'commit']
 RESULTS = Path(__file__).parent / 'results/ceiling.csv'
-
-
-def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespace:
-    """Read the command line."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
-    )
-    parser.add_argument('--photos', type=Path, required=True, help='clean photos to train on')
-    parser.add_argument('--validation', type=Path, required=True, help='clean photos to measure on')
-    parser.add_argument('--teacher', type=Path, required=True, help="FFDNet's published colour checkpoint")
-    parser.add_argument('--start', type=Path, required=True, help="the study's pre-trained denoiser")
-    parser.add_argument('--output', type=Path, default=RESULTS, help='(default: %(default)s)')
-    parser.add_argument('--weights', nargs='+', default=WEIGHTS, help='(default: %(default)s)')
-    parser.add_argument('--seeds', nargs='+', type=int, default=(0, 1, 2), help='(default: %(default)s)')
-    parser.add_argument('--iterations', type=int, default=1000, help='(default: %(default)s)')
-    return parser.parse_args(arguments)
 
 
 def read_photos(folder: Path) -> list[np.ndarray]:
@@ -70,21 +53,6 @@ def read_photos(folder: Path) -> list[np.ndarray]:
     if any(min(photo.shape[:2]) < PATCH for photo in photos):
         raise SAPDError(f'{folder}: found a photo smaller than {PATCH} pixels.')
     return photos
-
-
-def load(network: nn.Module, path: Path, flag: str) -> nn.Module:
-    """Load a network's weights.
-
-    Raises:
-        SAPDError: there is no such checkpoint, or it is one of another network.
-    """
-    if not path.is_file():
-        raise SAPDError(f'{flag}: found no file {path}.')
-    try:
-        network.load_state_dict(network_weights(torch.load(path, map_location='cpu', weights_only=True)))
-    except RuntimeError as error:
-        raise SAPDError(f'{flag}: {path} does not fit: {error}') from error
-    return network
 
 
 def patches(photos: Sequence[np.ndarray], seed: int) -> Iterator[tuple[Tensor, Tensor]]:
@@ -151,10 +119,10 @@ def run(options: argparse.Namespace) -> None:
             raise SAPDError(f"--weights: found '{weight}', expected numbers, or 'alone'.")
     rows = pd.DataFrame(columns=COLUMNS)
     if options.output.is_file():
-        rows = read(options.output, KEYS, [], texts=COLUMNS)
+        rows = read_csv(options.output, KEYS, [], texts=COLUMNS)
     student = NAFNet(width=8, enc_blk_nums=[1, 1, 2], middle_blk_num=1, dec_blk_nums=[1, 1, 1])
-    start = load(student, options.start, '--start')
-    teacher = load(FFDNet(3, 3, 96, 12, sigma=255 * SIGMA), options.teacher, '--teacher').eval()
+    start = load_student(student, options.start)
+    teacher = load_student(FFDNet(3, 3, 96, 12, sigma=255 * SIGMA), options.teacher).eval()
     photos, validation = read_photos(options.photos), read_photos(options.validation)
     ahead = psnr(teacher, validation)
     command = f'python -m studies.sam_priors.ceiling --iterations {options.iterations}'
@@ -172,7 +140,18 @@ def run(options: argparse.Namespace) -> None:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command and return its exit status."""
-    options = parse_arguments(arguments)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
+    )
+    parser.add_argument('--photos', type=Path, required=True, help='clean photos to train on')
+    parser.add_argument('--validation', type=Path, required=True, help='clean photos to measure on')
+    parser.add_argument('--teacher', type=Path, required=True, help="FFDNet's published colour checkpoint")
+    parser.add_argument('--start', type=Path, required=True, help="the study's pre-trained denoiser")
+    parser.add_argument('--output', type=Path, default=RESULTS, help='(default: %(default)s)')
+    parser.add_argument('--weights', nargs='+', default=WEIGHTS, help='(default: %(default)s)')
+    parser.add_argument('--seeds', nargs='+', type=int, default=(0, 1, 2), help='(default: %(default)s)')
+    parser.add_argument('--iterations', type=int, default=1000, help='(default: %(default)s)')
+    options = parser.parse_args(arguments)
     return exit_status(lambda: run(options))
 
 

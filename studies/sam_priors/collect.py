@@ -14,6 +14,7 @@ import argparse
 import json
 import sys
 from collections.abc import Iterator, Sequence
+from dataclasses import asdict
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
@@ -22,9 +23,10 @@ import pandas as pd
 
 from sapd_plugin.cli.common import exit_status
 from sapd_plugin.errors import SAPDError
-from sapd_plugin.experiments.results import made_with
+from sapd_plugin.experiments.catalogue import Cell
+from sapd_plugin.experiments.results import PLACE, Results, iter_results, made_with, read_csv
 from sapd_plugin.files import write_atomically
-from studies.sam_priors.measurements import AGREEMENT, PLACE, read
+from studies.sam_priors.measurements import AGREEMENT
 
 RESULTS = Path(__file__).parent / 'results'
 TEST = ['protocol', 'quantise', 'sigma', 'images']
@@ -38,19 +40,11 @@ COLUMNS[COLUMNS.index('seconds')] = 'training_seconds'
 TEACHER = ['psnr_stock', 'psnr_y', 'psnr_z', 'psnr_z_shuffled', 'psnr_z_empty', 'rmse_y_z', 'rmse_y_target']
 
 
-def cell_rows(path: Path) -> Iterator[dict[str, Any]]:
-    """Yield the rows of a ``results.json``; none where the training has not finished.
-
-    Raises:
-        SAPDError: the file is not a results file.
-    """
-    try:
-        found = json.loads(path.read_text(encoding='utf-8'))
-        cell, tests, parts = found['cell'], found['tests'], {part: dict(found[part]) for part in PARTS}
-    except (ValueError, KeyError, TypeError) as error:
-        raise SAPDError(f'{path}: is not a results file ({error!r}). Delete it and run the cell again.') from error
-    if not parts['training'].get('finished', True):
+def cell_rows(found: Results) -> Iterator[dict[str, Any]]:
+    """Yield the rows of a cell's results; none where the training has not finished."""
+    if not found.training.get('finished', True):
         return
+    parts = {part: dict(getattr(found, part)) for part in PARTS}
     known = {name: parts[part].pop(name, None) for part, names in PARTS.items() for name in names}
     known['training_seconds'] = known.pop('seconds')
     if known['shape'] is not None:
@@ -59,19 +53,19 @@ def cell_rows(path: Path) -> Iterator[dict[str, Any]]:
         f'{part}.{name}': value for part, left in parts.items() for name, value in left.items() if value is not None
     }
     more = json.dumps(rest, sort_keys=True) if rest else ''
-    for test, about in tests.items():
+    for test, about in found.tests.items():
+        shared = {**asdict(found.cell), 'test': test, **{name: about.get(name) for name in TEST}, **known, 'more': more}
         for metric in sorted(about.keys() - set(TEST)):
             if isinstance(about[metric], (int, float)):
-                shared = {name: about.get(name) for name in TEST}
-                yield {**cell, 'test': test, 'metric': metric, 'value': about[metric], **shared, **known, 'more': more}
+                yield {**shared, 'metric': metric, 'value': about[metric]}
 
 
-def image_rows(path: Path, place: Sequence[str], keys: Sequence[str], values: Sequence[str]) -> pd.DataFrame:
+def image_rows(path: Path, cell: Cell, keys: Sequence[str], values: Sequence[str]) -> pd.DataFrame:
     """Return one cell's rows of a tool's CSV: the cell's columns, test set, ``keys``, ``values`` and commit.
 
     Args:
         path: of the file; a value's column may be missing, but not all of them.
-        place: the cell, in the order of `PLACE`.
+        cell: whose they are.
         keys: columns that name a row.
         values: columns to take.
 
@@ -79,11 +73,11 @@ def image_rows(path: Path, place: Sequence[str], keys: Sequence[str], values: Se
         SAPDError: the file is not one of that tool.
     """
     names = {'photos': 'arm'}  # what the segmentation tool calls an arm is a column of the cell here
-    frame = read(path, [names.get(key, key) for key in keys], [])
+    frame = read_csv(path, [names.get(key, key) for key in keys], [])
     if not frame.columns.intersection(list(values)).size:
         raise SAPDError(f'{path}: found the columns {", ".join(frame)}, expected {", ".join(values)} among them.')
     frame = frame.rename(columns={'arm': 'photos'}).reindex(columns=[*keys, *values], fill_value='')
-    shared = dict(zip([*PLACE, 'test'], [*place, path.parent.name]))
+    shared = {**{name: str(value) for name, value in asdict(cell).items()}, 'test': path.parent.name}
     return pd.DataFrame(shared, frame.index).join(frame).assign(commit=made_with().get('commit', 'unknown'))
 
 
@@ -104,7 +98,7 @@ def merge(path: Path, new: pd.DataFrame, by: Sequence[str], keys: Sequence[str])
     Raises:
         SAPDError: the file has different columns, or a row twice.
     """
-    old = read(path, keys, []) if path.is_file() else new.iloc[:0]
+    old = read_csv(path, keys, []) if path.is_file() else new.iloc[:0]
     if list(old) != list(new):
         raise SAPDError(f'{path}: found the columns {", ".join(old)}, expected {", ".join(new)}.')
     before, now = ({place: rows.sort_values(list(keys)) for place, rows in f.groupby(list(by))} for f in (old, new))
@@ -124,22 +118,22 @@ def collect(root: Path, tables: str, results: Path) -> None:
     Raises:
         SAPDError: there is nothing, or a file is not what it should be.
     """
-    found = {path.parent: path for path in sorted(root.glob('*/*/*/*/*/*/results.json'))}
-    cells = {folder: folder.relative_to(root).parts for folder in found}
-    cells = {folder: place for folder, place in cells.items() if fnmatchcase(place[1], tables)}
-    if not cells:
+    found = [one for one in iter_results(root) if fnmatchcase(one.cell.table, tables)]
+    if not found:
         raise SAPDError(f"--output: found no results of tables '{tables}' in {root}.")
-    rows = pd.DataFrame([row for folder in cells for row in cell_rows(found[folder])], columns=COLUMNS, dtype=object)
+    rows = pd.DataFrame([row for one in found for row in cell_rows(one)], columns=COLUMNS, dtype=object)
     rows = rows.map(lambda value: '' if value is None else str(value))
     new = merge(results / 'cells.csv', rows, PLACE, [*PLACE, 'test', 'metric'])
     taken = len(rows.drop_duplicates(PLACE))
-    print(f'{results / "cells.csv"}: {taken} cells, {new} of them new; {len(cells) - taken} are not finished')
+    print(f'{results / "cells.csv"}: {taken} cells, {new} of them new; {len(found) - taken} are not finished')
     for name, pattern, keys, values in (
         ('teacher', 'teacher/teacher.csv', ['kind', 'image'], TEACHER),
         ('segmentation', 'segmentation/*/images.csv', ['photos', 'image'], AGREEMENT),
     ):
         frames = [
-            image_rows(path, place, keys, values) for f, place in cells.items() for path in sorted(f.glob(pattern))
+            image_rows(path, one.cell, keys, values)
+            for one in found
+            for path in sorted(one.cell.folder(root).glob(pattern))
         ]
         if frames:
             about = [*PLACE, 'test'] if '*' in pattern else PLACE

@@ -2,70 +2,26 @@
 
 from __future__ import annotations
 
-import csv
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from scipy.stats import t
 
 from sapd_plugin.errors import SAPDError
+from sapd_plugin.evaluation.statistics import half_width
+from sapd_plugin.experiments.results import PLACE, read_csv
 
-PLACE = ['framework', 'table', 'model', 'size', 'arm', 'seed']
 DIGITS = {'psnr': 3, 'ssim': 4, 'masks': 1}
 REFERENCES = {'y': 'psnr_y', "z with another photo's masks": 'psnr_z_shuffled', 'z without masks': 'psnr_z_empty'}
 COST = ['parameters', 'macs', 'milliseconds', 'over_stock', 'memory']
 AGREEMENT = ['mIoU', 'covering', 'covered', 'matched IoU', 'human best', 'human mean', 'masks', 'coverage']
 
 
-def read(
-    path: Path, keys: Sequence[str], numbers: Sequence[str], optional: Sequence[str] = (), texts: Sequence[str] = ()
-) -> pd.DataFrame:
-    """Read a CSV.
-
-    Args:
-        path: of the file.
-        keys: columns that name a row; no two rows share them.
-        numbers: columns of finite numbers.
-        optional: columns of finite numbers that may be empty or ``nan``.
-        texts: further columns that have to be there.
-
-    Raises:
-        SAPDError: no such file, or a file that is not as described; the message names file, line and column.
-    """
-    if not path.is_file():
-        raise SAPDError(f'found no file {path}.')
-    with path.open(encoding='utf-8', newline='') as file:
-        lengths = [len(row) for row in csv.reader(file)]
-    if not any(lengths):
-        raise SAPDError(f'{path}: found no line, expected one of column names.')
-    for line, length in enumerate(lengths, start=1):
-        if length != lengths[0]:
-            raise SAPDError(f'{path} line {line}: found {length} values, expected {lengths[0]}.')
-    frame = pd.read_csv(path, dtype=str, keep_default_na=False)
-    if missing := [name for name in (*keys, *numbers, *optional, *texts) if name not in frame]:
-        raise SAPDError(f'{path}: found no column {", ".join(missing)}; its columns are {", ".join(frame)}.')
-    if (twice := frame.duplicated(list(keys))).any():
-        row = frame.loc[twice.idxmax(), list(keys)]
-        raise SAPDError(f'{path} line {twice.idxmax() + 2}: found {", ".join(row)} again, expected it once.')
-    for name in (*numbers, *optional):
-        column = pd.to_numeric(frame[name], errors='coerce')
-        wrong = ~np.isfinite(column) & ~(frame[name].isin(['', 'nan']) & (name in optional))
-        if wrong.any():
-            found = frame[name][wrong.idxmax()]
-            raise SAPDError(f"{path} line {wrong.idxmax() + 2}, {name}: found '{found}', expected a finite number.")
-        frame[name] = column
-    return frame
-
-
 def summarise(values: pd.Series, by: Sequence[str]) -> pd.DataFrame:
     """Return mean, half width of the 95 % confidence interval (Student's t; NaN for one value) and count by levels."""
-    groups = values.dropna().groupby(level=list(by))
-    count = groups.count()
-    half = groups.std() / count**0.5 * t.ppf(0.975, count - 1)
-    return pd.DataFrame({'mean': groups.mean(), 'half': half, 'count': count})
+    return values.dropna().groupby(level=list(by)).agg(mean='mean', half=half_width, count='count')
 
 
 def text(row: Mapping[str, float], digits: int = 3, signed: bool = True, bold: bool = False) -> str:
@@ -102,7 +58,7 @@ class Study:
     """
 
     def __init__(self, folder: Path) -> None:
-        self.cells = read(
+        self.cells = read_csv(
             folder / 'cells.csv',
             [*PLACE, 'test', 'metric'],
             ['seed', 'value', 'images', 'iterations', 'training_seconds'],
@@ -120,20 +76,22 @@ class Study:
                 raise SAPDError(
                     f'{folder / "cells.csv"}: {", ".join(place)} has several values of {column}, expected one.'
                 )
-        self.setting = read(
+        self.setting = read_csv(
             folder / 'setting.csv',
             ['task', 'student', 'patch', 'iterations', 'learning rate', 'beta2'],
             [],
             [f'PSNR of seed {seed}' for seed in range(3)],
         )
-        self.ideas = read(folder / 'ideas.csv', ['idea'], [], texts=['expectation', 'arm', 'kept', 'why'])
-        self.ceilings = read(
+        self.ideas = read_csv(folder / 'ideas.csv', ['idea'], [], texts=['expectation', 'arm', 'kept', 'why'])
+        self.ceilings = read_csv(
             folder / 'ceiling.csv', ['weight', 'seed'], ['psnr', 'psnr_teacher', 'iterations', 'images']
         )
         if (self.ceilings[['psnr_teacher', 'iterations', 'images']].nunique() > 1).any():
             raise SAPDError(f'{folder / "ceiling.csv"}: found runs with several teachers, iterations or images.')
-        self._teacher = read(folder / 'teacher.csv', [*PLACE, 'kind', 'image'], [], ['psnr_z', *REFERENCES.values()])
-        self.segments = read(folder / 'segmentation.csv', [*PLACE, 'test', 'photos', 'image'], [], AGREEMENT)
+        self._teacher = read_csv(
+            folder / 'teacher.csv', [*PLACE, 'kind', 'image'], [], ['psnr_z', *REFERENCES.values()]
+        )
+        self.segments = read_csv(folder / 'segmentation.csv', [*PLACE, 'test', 'photos', 'image'], [], AGREEMENT)
         places = ['table', 'model', 'test', 'metric', 'seed']
         self._values = self.cells.pivot(index=places, columns='arm', values='value')
         self._differences: dict[tuple[str, str, str], pd.DataFrame] = {}

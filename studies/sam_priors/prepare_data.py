@@ -34,35 +34,15 @@ from sapd_plugin.cli.common import exit_status
 from sapd_plugin.datasets.manifest import load_manifest
 from sapd_plugin.datasets.run import Finish, prepare
 from sapd_plugin.datasets.synthetic.job import make_pairs
-from sapd_plugin.errors import SAPDError
+from sapd_plugin.errors import SAPDError, check_count
 from studies.sam_priors.data.annotators import Segmented, segmented_photos, write_masks
 from studies.sam_priors.data.levin import find_shakes, make_levin_set, study_kernels, write_kernels
-from studies.sam_priors.data.photos import COUNT, list_photos, split_photos
-from studies.sam_priors.data.sets import synthetic_sets
-
-
-def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespace:
-    """Read the command line."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
-    )
-    parser.add_argument('--photos', type=Path, required=True, help='folder of the clean training photos')
-    parser.add_argument('--rain100l', type=Path, required=True, help='folder with rainy/ and clean/')
-    parser.add_argument('--cbsd68', type=Path, required=True, help='folder of the 68 photos')
-    parser.add_argument('--levin', type=Path, required=True, help='folder with blurred/, sharp/ and kernels/')
-    parser.add_argument(
-        '--segmentations', type=Path, help="annotators': .mat files and index.csv; without, no MiniHuman"
-    )
-    parser.add_argument('--output', type=Path, default=Path('datasets'), help='folder of all datasets (datasets)')
-    parser.add_argument('--any-count', action='store_true', help='accept any number of photos (for trials)')
-    parser.add_argument('--workers', type=int, default=os.cpu_count() or 1, metavar='N', help='threads')
-    return parser.parse_args(arguments)
+from studies.sam_priors.data.sets import COUNT, list_photos, split_photos, synthetic_sets
 
 
 def run(options: argparse.Namespace) -> None:
     """Check everything that is given, then make what is missing."""
-    if options.workers < 1:
-        raise SAPDError(f'--workers: found {options.workers}, expected 1 or more.')
+    check_count('--workers', options.workers)
     counts = (None, None, None) if options.any_count else (COUNT, 100, 68)
     photos = list_photos('--photos', options.photos, counts[0])
     clean = list_photos('--rain100l', options.rain100l / 'clean', counts[1])
@@ -97,7 +77,20 @@ def run(options: argparse.Namespace) -> None:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command and return its exit status."""
-    options = parse_arguments(arguments)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
+    )
+    parser.add_argument('--photos', type=Path, required=True, help='folder of the clean training photos')
+    parser.add_argument('--rain100l', type=Path, required=True, help='folder with rainy/ and clean/')
+    parser.add_argument('--cbsd68', type=Path, required=True, help='folder of the 68 photos')
+    parser.add_argument('--levin', type=Path, required=True, help='folder with blurred/, sharp/ and kernels/')
+    parser.add_argument(
+        '--segmentations', type=Path, help="annotators': .mat files and index.csv; without, no MiniHuman"
+    )
+    parser.add_argument('--output', type=Path, default=Path('datasets'), help='folder of all datasets (datasets)')
+    parser.add_argument('--any-count', action='store_true', help='accept any number of photos (for trials)')
+    parser.add_argument('--workers', type=int, default=os.cpu_count() or 1, metavar='N', help='threads')
+    options = parser.parse_args(arguments)
     return exit_status(lambda: run(options))
 
 

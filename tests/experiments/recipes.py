@@ -89,9 +89,6 @@ class Note(Task):
     def done(self) -> bool:
         return self.log.is_file() and self.title in self.log.read_text().splitlines()
 
-    def command(self) -> None:
-        return None
-
     def work(self) -> None:
         time.sleep(self.seconds)
         with self.log.open('a') as file:

@@ -6,7 +6,7 @@ import pytest
 import yaml
 
 from sapd_plugin.errors import SAPDError
-from sapd_plugin.experiments.catalogue import Cell, read_catalogue, select_cells
+from sapd_plugin.experiments.catalogue import read_catalogue, select_cells
 from sapd_plugin.paths import configs
 from tests.experiments.recipes import TABLE, catalogue, definitions
 
@@ -63,11 +63,6 @@ def test_a_file_that_is_not_a_table_is_named(tmp_path):
         read_catalogue(tmp_path)
 
 
-def test_an_unknown_table_is_named(tmp_path):
-    with pytest.raises(SAPDError, match="TABLE: found 'trail'.*Did you mean 'trial'"):
-        catalogue(tmp_path).select('trail')
-
-
 def test_definitions_of_ones_own_extend_the_shipped_ones(tmp_path):
     folder = definitions(tmp_path)
     (folder / 'arms.yml').write_text(yaml.safe_dump({'strong': {'label': 'SPD x 10', 'spf': {}, 'spd': {}}}))
@@ -122,9 +117,3 @@ def test_a_pattern_that_fits_nothing_is_named(tmp_path, pattern):
     found = catalogue(tmp_path)
     with pytest.raises(SAPDError, match=f"CELL: '{pattern}' fits none of 30 cells"):
         select_cells(list(found.cells(found.tables['trial'], 'basicsr')), [pattern])
-
-
-def test_a_cell_is_written_as_its_pattern_and_its_folder():
-    cell = Cell('mmagic', 'gopro', 'NAFNet', 'small', 'spd', 2)
-    assert str(cell) == 'NAFNet/small/spd/2'
-    assert cell.folder(configs()).relative_to(configs()).as_posix() == 'mmagic/gopro/NAFNet/small/spd/2'

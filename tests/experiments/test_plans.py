@@ -9,10 +9,10 @@ import yaml
 from mmengine.config import Config
 
 from sapd_plugin.experiments.catalogue import Cell, read_catalogue
+from sapd_plugin.experiments.config_changes import get_key
 from sapd_plugin.experiments.definitions import FRAMEWORKS, PRETRAINING
-from sapd_plugin.experiments.framework import Launch, load_framework
-from sapd_plugin.experiments.plan import plan
-from sapd_plugin.experiments.run import Resolver, Settings
+from sapd_plugin.experiments.plan import Resolver, load_framework, plan
+from sapd_plugin.experiments.settings import Launch, Settings
 from tests.experiments.recipes import TABLE, catalogue
 from tests.photos import ROOT
 
@@ -62,7 +62,7 @@ def test_training_and_test_of_each_size(framework, name, model, tmp_path):
     cells = [c for c in CATALOGUE.cells(table, framework) if (c.model, c.seed) == (model, table.seeds[-1])]
     priors = 'shuffled' if 'shuffled' in table.arms else 'spd_sgr'
     for run in (resolver.run(cell) for cell in cells if cell.arm in ('stock', priors)):
-        text = run.training.text
+        text = run.text
         config = read(framework, text)
         network = config['network_g'] if basicsr else config['model']['generator']
         assert network['type'] in CATALOGUE.models[model].types[framework]
@@ -71,7 +71,7 @@ def test_training_and_test_of_each_size(framework, name, model, tmp_path):
         assert (config['manual_seed'] if basicsr else config['randomness']['seed']) == table.seeds[-1]
         train = config['datasets']['train'] if basicsr else config['train_dataloader']
         batch = train['batch_size_per_gpu' if basicsr else 'batch_size']
-        assert batch * 2 == run.training.published_batch * table.entries[model].gpus
+        assert batch * 2 == get_key(run.stock, run.batch_key) * table.entries[model].gpus
         data = train if basicsr else train['dataset']
         assert data['dataroot_gt' if basicsr else 'data_root'].startswith(f'/photos/{table.train}/')
         assert ('mask_store' in data) == run.arm.has_priors
@@ -82,7 +82,7 @@ def test_training_and_test_of_each_size(framework, name, model, tmp_path):
             assert len(found) == 1
             assert found[0] == table.sigma or list(found[0]) == [0, 55]  # the blind DnCNN
             assert network.get('sigma', table.sigma) == table.sigma
-        tested = read(framework, run.training.test_text(run.test_sets[0], Path('student.pth'), False))
+        tested = read(framework, run.dump(run.test_options(run.test_sets[0])))
         assert (tested['network_g'] if basicsr else tested['model']['generator']) == network
         assert 'SAPD' not in (tested['model_type'] if basicsr else tested['model']['type'])
         assert 'mask' not in str(tested)
@@ -99,8 +99,8 @@ def test_a_shortened_training_keeps_the_shape_of_its_schedule(framework, tmp_pat
     run = resolver_of(framework, tmp_path, iterations=334).run(
         Cell(framework, 'rain100l', 'PReNet', 'full', 'stock', 0)
     )
-    config = read(framework, run.training.text)
-    assert (run.training.iterations, run.training.published_iterations > 334) == (334, True)
+    config = read(framework, run.text)
+    assert (run.iterations, run.published_iterations > 334) == (334, True)
     if framework == 'basicsr':
         assert config['train']['total_iter'] == 334
         assert config['train']['scheduler']['milestones'] == [100, 167, 267]
@@ -118,11 +118,11 @@ def test_all_arms_start_from_one_pretrained_student(tmp_path):
     assert [cell.seed for cell in own if cell.arm == PRETRAINING] == [0]
     assert [cell.seed for cell in own if cell.arm == 'stock'] == [0, 1, 2]
     assert own[0].arm == PRETRAINING
-    first = read('basicsr', resolver.run(own[0]).training.text)
+    first = read('basicsr', resolver.run(own[0]).text)
     assert first['path']['pretrain_network_g'] is None
     assert first['train']['total_iter'] == 2000
     for cell in own[1:]:
-        config = read('basicsr', resolver.run(cell).training.text)
+        config = read('basicsr', resolver.run(cell).text)
         start = own[0].folder(tmp_path) / 'experiments' / own[0].name / 'models/net_g_latest.pth'
         assert config['path']['pretrain_network_g'] == str(start)
         assert config['train']['total_iter'] == 300000
@@ -144,7 +144,7 @@ def test_all_arms_start_from_one_pretrained_student(tmp_path):
 
 def test_an_arm_is_trained_longer_by_the_entrys_time_factor(tmp_path):
     cell = Cell('basicsr', 'trial', 'RCAN', 'full', 'stock_longer', 0)
-    training = pretrained('basicsr', tmp_path).run(cell).training
+    training = pretrained('basicsr', tmp_path).run(cell)
     assert training.iterations == round(4.5 * training.published_iterations)
     assert read('basicsr', training.text)['train']['total_iter'] == training.iterations
 
@@ -152,7 +152,7 @@ def test_an_arm_is_trained_longer_by_the_entrys_time_factor(tmp_path):
 def test_mmagic_starts_from_the_pretrained_student(tmp_path):
     resolver = pretrained('mmagic', tmp_path)
     first, stock, spd = (
-        read('mmagic', resolver.run(Cell('mmagic', 'trial', 'Restormer', 'tiny', arm, 0)).training.text)
+        read('mmagic', resolver.run(Cell('mmagic', 'trial', 'Restormer', 'tiny', arm, 0)).text)
         for arm in (PRETRAINING, 'stock', 'spd')
     )
     assert first['train_cfg']['max_iters'] == 8 != stock['train_cfg']['max_iters']
@@ -169,8 +169,8 @@ def test_where_seeds_are_paired_an_interrupted_training_begins_again(resumes, tm
     resolver = resolver_of('basicsr', tmp_path, found)
     task = next(plan(resolver, Cell('basicsr', 'trial', 'RCAN', 'tiny', 'stock', 0)))
     assert '--auto_resume' not in task.command()
-    states = task.of.training.experiment / 'training_states'
+    states = task.of.folder / 'experiments' / task.of.cell.name / 'training_states'
     states.mkdir(parents=True)
     (states / '200.state').touch()
-    task.of.training.config.touch()
+    task.of.config.touch()
     assert ('--auto_resume' in task.command()) == resumes

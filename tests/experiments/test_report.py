@@ -13,9 +13,9 @@ from sapd_plugin.errors import SAPDError
 from sapd_plugin.evaluation.statistics import half_width
 from sapd_plugin.experiments import report
 from sapd_plugin.experiments.catalogue import Cell
-from sapd_plugin.experiments.framework import FrameworkRun, Log
 from sapd_plugin.experiments.plots import draw_cost, draw_curves
 from sapd_plugin.experiments.results import iter_results, load, read_finished
+from sapd_plugin.experiments.run import Log, Run
 from tests.experiments.recipes import catalogue, result
 
 STOCK, SAPD = [30.0, 30.2, 30.1], [30.3, 30.4, 30.5]
@@ -104,11 +104,11 @@ def test_csv_holds_everything_at_full_precision(trial, found):
     assert (quoted['mean'], quoted['seeds'], quoted['label']) == ('36.0', '', 'quoted: A paper & its table_1')
 
 
-class Logs(FrameworkRun):
+class Logs(Run):
     framework = 'basicsr'
 
-    @classmethod
-    def read_log(cls, folder, name):
+    @staticmethod
+    def read_log(folder, name):
         return Log({200: 21.0, 100: 20.0} if '_tiny_' in name else {})
 
 
@@ -143,8 +143,11 @@ def test_finished_cells_are_read_from_a_csv(tmp_path, trial):
     assert all(found.holds('Rain100L', trial.tables['trial']) for found in cells.values())
     assert cells[Cell('basicsr', 'trial', 'RCAN', 'tiny', 'stock', 0)].tests['Rain100L']['psnr'] == values['psnr']
     for text, message in (
-        (HEAD.replace('value', 'valeu'), 'has no column value'),
-        (HEAD + LINE.format(seed=0, metric='psnr', value='high', finished=''), 'line 2: could not convert'),
+        (HEAD.replace('value', 'valeu'), 'found no column value'),
+        (
+            HEAD + LINE.format(seed=0, metric='psnr', value='high', finished=''),
+            "line 2, value: found 'high', expected a finite number",
+        ),
         (HEAD + 'basicsr,trial\n', 'line 2'),
     ):
         path.write_text(text)

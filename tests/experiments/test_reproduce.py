@@ -17,7 +17,7 @@ import torch
 
 from sapd_plugin.cli import reproduce
 from sapd_plugin.experiments import plan
-from sapd_plugin.experiments.framework import load_framework
+from sapd_plugin.experiments.plan import load_framework
 from sapd_plugin.experiments.tasks import read_published
 from tests.experiments.recipes import TABLE, Note, definitions
 from tests.photos import make_pairs, make_store
@@ -172,13 +172,15 @@ def test_a_dry_run_prints_the_frameworks_own_commands_and_writes_nothing(data, t
         (['--masks', 'nowhere'], '--masks: found no nowhere'),
         (['--gpus', '3', '--batch', '4'], 'batches of 4, which 3 processes cannot share evenly'),
         (['--segmenter', 'sam'], '--sam-checkpoint: found no SAM weights'),
+        (None, '--vgg-checkpoint: SGR needs VGG-19 weights, found none'),
     ],
 )
 def test_mistakes_are_named_before_anything_runs(data, tmp_path, vgg_weights, monkeypatch, capsys, extra, message):
-    monkeypatch.delenv('SAPD_SAM_CHECKPOINT', raising=False)
+    for name in ('SAPD_SAM_CHECKPOINT', 'SAPD_VGG_CHECKPOINT'):
+        monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv('TORCH_HOME', str(tmp_path))
     command = ['run', 'trial', 'RCAN/tiny/spd_sgr/0', '--framework', 'basicsr']
-    command += arguments(data, tmp_path, '--vgg-checkpoint', str(vgg_weights), *extra)
+    command += arguments(data, tmp_path, *([] if extra is None else ['--vgg-checkpoint', str(vgg_weights), *extra]))
     status, printed = call(capsys, *command)
     assert status == 2, printed
     assert re.search(message, printed), printed
@@ -207,15 +209,6 @@ def test_a_store_of_other_masks_than_an_arm_asks_for_is_refused(data, tmp_path, 
     assert (status, f'--masks: {message}' in printed) == (2, True), printed
     status, printed = call(capsys, *command, str(stores[1]))
     assert (status, '--data: ' in printed) == (2, True), printed  # what is looked at next
-
-
-def test_sgr_without_vgg_is_named_before_anything_runs(data, tmp_path, monkeypatch, capsys):
-    monkeypatch.delenv('SAPD_VGG_CHECKPOINT', raising=False)
-    monkeypatch.setenv('TORCH_HOME', str(tmp_path))
-    command = ['run', 'trial', 'RCAN/tiny/spd_sgr/0', '--framework', 'basicsr', *arguments(data, tmp_path)]
-    status, printed = call(capsys, *command)
-    assert status == 2
-    assert '--vgg-checkpoint: SGR needs VGG-19 weights, found none' in printed
 
 
 @pytest.mark.parametrize(

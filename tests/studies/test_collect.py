@@ -92,7 +92,9 @@ def test_cells_that_were_measured_again_replace_their_rows_and_no_others(runs, r
     monkeypatch.setattr(collect, 'made_with', lambda: {'commit': 'new'})
     unfinished = own / CELL.replace('spd_sgr/0', 'spd_sgr/1')
     unfinished.mkdir()
-    (unfinished / 'results.json').write_text(json.dumps({**found, 'training': {'finished': False}}))
+    (unfinished / 'results.json').write_text(
+        json.dumps({**found, 'cell': {**found['cell'], 'seed': 1}, 'training': {'finished': False}})
+    )
     assert run(own, results) == 0
     for name, changed in (('cells', 4), ('segmentation', 400), ('teacher', 0)):
         old, new = ((folder / f'{name}.csv').read_text().splitlines() for folder in (FOLDER / 'results', results))
@@ -106,7 +108,7 @@ def test_cells_that_were_measured_again_replace_their_rows_and_no_others(runs, r
 @pytest.mark.parametrize(
     ('name', 'content', 'message'),
     [
-        ('results.json', '{"cell": 1}', 'is not a results file'),
+        ('results.json', '{"cell": 1}', 'not a results file'),
         (
             'segmentation/Rain100L/images.csv',
             'arm,image,colour\nsapd,001,red\n',

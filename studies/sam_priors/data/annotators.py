@@ -5,7 +5,6 @@ They are a yardstick for a segmenter's masks: priors cannot be much better than 
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -15,11 +14,12 @@ from tqdm import tqdm
 
 from sapd_plugin.errors import SAPDError
 from sapd_plugin.evaluation.people import INDEX, People
+from sapd_plugin.experiments.results import read_csv
 from sapd_plugin.files import image_size
 from sapd_plugin.priors.inspection.overlap import segmentation_covering
 from sapd_plugin.priors.labels import LabelMap
 from sapd_plugin.priors.store import MaskStoreWriter
-from studies.sam_priors.data.photos import Photos
+from studies.sam_priors.data.sets import Photos
 
 # What the store's manifest says of its masks; part of its fingerprint.
 SETTINGS = {
@@ -49,20 +49,18 @@ def segmented_photos(segmentations: Path, sets: Mapping[str, Photos], any_count:
         SAPDError: there is no such index, or it names a different set or an unknown photo.
     """
     index = segmentations / INDEX
-    if not index.is_file():
-        raise SAPDError(f'--segmentations: found no {index}, expected an index of sets, images and BSDS numbers.')
-    with index.open(encoding='utf-8', newline='') as file:
-        rows = list(csv.DictReader(file))
-    if not rows or not {'set', 'image', 'bsds_id'} <= rows[0].keys():
-        raise SAPDError(f'--segmentations: found no columns set, image and bsds_id in {index}, expected them.')
     photos: dict[str, Segmented] = {}
-    for row in rows:
-        name, subset = Path(row['image']).stem, row['set']
+    try:
+        rows = read_csv(index, ['set', 'image'], [], texts=['bsds_id'])
+    except SAPDError as error:
+        raise SAPDError(f'--segmentations: {error}') from error
+    for image, subset, number in zip(rows['image'], rows['set'], rows['bsds_id']):
+        name = Path(image).stem
         photo = sets.get(subset, {}).get(name)
         if photo is not None:
-            photos.setdefault(row['bsds_id'], Segmented(photo, subset, name))
+            photos.setdefault(number, Segmented(photo, subset, name))
         elif not any_count:
-            raise SAPDError(f'--segmentations: {index} names {row["image"]} of {subset}, expected one of {list(sets)}.')
+            raise SAPDError(f'--segmentations: {index} names {image} of {subset}, expected one of {list(sets)}.')
     if not photos:
         raise SAPDError(f'--segmentations: {index} names none of the photos of {list(sets)}.')
     return dict(sorted(photos.items()))

@@ -30,7 +30,7 @@ from sapd_plugin.datasets.synthetic.blur import read_kernels
 from sapd_plugin.datasets.synthetic.job import check_record
 from sapd_plugin.errors import SAPDError
 from sapd_plugin.priors.extraction.images import read_image
-from studies.sam_priors.data.photos import list_photos
+from studies.sam_priors.data.sets import list_photos
 
 # Largest displacement that is searched, in pixels along each axis.
 REACH = 15
