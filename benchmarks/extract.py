@@ -20,7 +20,7 @@ import numpy as np
 import pandas as pd
 
 # Imported here so that the memory of this import is not measured.
-import sapd_plugin.priors.segmenters.fast  # noqa: F401
+import sapd_plugin.priors.segmenters.fast.stock  # noqa: F401
 from sapd_plugin.errors import SAPDError
 from sapd_plugin.evaluation.people import INDEX, People
 from sapd_plugin.priors.extraction.images import read_image

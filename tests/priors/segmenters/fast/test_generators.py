@@ -14,7 +14,9 @@ from sapd_plugin.priors.extraction.images import read_image
 from sapd_plugin.priors.inspection.overlap import segmentation_covering
 from sapd_plugin.priors.labels import LabelMap
 from sapd_plugin.priors.segmenters import build_segmenter
-from sapd_plugin.priors.segmenters.fast import Masks, Prompter, StockGenerator
+from sapd_plugin.priors.segmenters.fast.masks import Masks
+from sapd_plugin.priors.segmenters.fast.prompting import Prompter
+from sapd_plugin.priors.segmenters.fast.stock import StockGenerator
 from sapd_plugin.priors.segmenters.sam import SamSegmenter
 from sapd_plugin.priors.store.manifest import fingerprint
 
