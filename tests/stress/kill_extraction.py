@@ -138,7 +138,7 @@ def check(photos: Path, store: Path, reference: Path) -> list[str]:
 
 def _records(store: Path) -> list[tuple[str, bytes]]:
     with contextlib.closing(MaskStore(store)) as masks:
-        return [(key, value) for key, _, value in masks.scan()]
+        return [(key, value) for key, _, value, _ in masks.scan()]
 
 
 def run(folder: Path, kills: int, images: int, ranks: Sequence[int], seed: int) -> list[str]:

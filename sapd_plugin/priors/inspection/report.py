@@ -134,11 +134,8 @@ def inspect_store(
     numbers: list[tuple[float, float, float, float]] = []
     empty: list[str] = []
     total = len(store)
-    for read, (key, shard, value) in enumerate(store.scan(), start=1):
+    for read, (key, shard, value, found) in enumerate(store.scan(), start=1):
         shards[shard] += 1
-        found = store.problems_of(key, shard, value)
-        if key in where:
-            found.append(f"key '{key}': in both {where[key]} and {shard}.")
         where[key] = shard
         problems += found
         try:

@@ -10,7 +10,6 @@ import os
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
-from types import TracebackType
 from typing import IO, Any
 
 import lmdb
@@ -23,7 +22,7 @@ from sapd_plugin.priors.store.codec import encode
 from sapd_plugin.priors.store.keys import key_bytes
 from sapd_plugin.priors.store.locks import BusyError, agreed_on_ranks, disk_errors_named, locked
 from sapd_plugin.priors.store.meta_info import META_INFO, meta_line, read_keys, read_lines, repair
-from sapd_plugin.priors.store.shards import MANIFEST_KEY, ShardReader, find_shards, lock_of, shard_name
+from sapd_plugin.priors.store.shards import MANIFEST_KEY, find_shards, lock_of, shard_name
 
 _STORE_LOCK = '.lock'
 
@@ -65,8 +64,10 @@ class MaskStoreWriter:
                 if ranks is not None:
                     self._exit.enter_context(agreed_on_ranks(self.path, ranks))
                 self._exit.enter_context(locked(lock_of(self.shard), self.shard))
-                self._begin_shard(map_size)
-                repair(self.shard)
+                if not self.shard.exists():
+                    self._begin_shard(map_size)
+                # LMDB by itself overwrites an empty file and crashes on a truncated one: checked before it is opened.
+                repair(self.shard, self.settings)
                 self._elsewhere = self._keys_of_others()
             self._env = lmdb.open(str(self.shard), map_size=map_size, create=False)
             self._exit.callback(self._env.close)
@@ -114,12 +115,7 @@ class MaskStoreWriter:
     def __enter__(self) -> MaskStoreWriter:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *exception: object) -> None:
         self.close()
 
     def _begin_store(self) -> None:
@@ -139,9 +135,6 @@ class MaskStoreWriter:
             write_atomically(self.path / manifest.MANIFEST, manifest.to_json(self.settings))
 
     def _begin_shard(self, map_size: int) -> None:
-        if self.shard.exists():
-            self._check_shard(self.shard)
-            return
         draft = self.path / f'.{self.shard.name}.draft'
         shutil.rmtree(draft, ignore_errors=True)
         with lmdb.open(str(draft), map_size=max(map_size, 1 << 20)) as env, env.begin(write=True) as transaction:
@@ -153,15 +146,9 @@ class MaskStoreWriter:
         for shard in find_shards(self.path):
             if shard != self.shard:
                 with contextlib.suppress(BusyError), locked(lock_of(shard), shard):
-                    self._check_shard(shard)
-                    repair(shard)
+                    repair(shard, self.settings)
                 keys.update(read_keys(shard))
         return keys
-
-    def _check_shard(self, shard: Path) -> None:
-        # LMDB by itself overwrites an empty file and crashes on a truncated one.
-        with contextlib.closing(ShardReader(shard)) as reader:
-            reader.check_settings(self.settings)
 
     def _write(self, name: bytes, record: bytes) -> bool:
         while True:
