@@ -84,9 +84,7 @@ class Overlaps(NamedTuple):
 
 
 def segmentation_covering(labels: np.ndarray, truth: np.ndarray, rest: bool = False) -> float:
-    """Cover one annotator's segmentation with a label map's regions.
-
-    The mean over the pixels of ``truth`` of the largest IoU that its region has with any region of ``labels``.
+    """Return the mean over the pixels of ``truth`` of the largest IoU that its region has with a region of ``labels``.
 
     Args:
         labels: (H,W) integers; 0 = no mask.
@@ -109,11 +107,7 @@ def segmentation_covering(labels: np.ndarray, truth: np.ndarray, rest: bool = Fa
 
 
 def overlaps(labels: np.ndarray, truth: np.ndarray) -> Overlaps:
-    """Intersect each region of a segmentation with each region of a label map.
-
-    Args:
-        labels: (H,W) integers.
-        truth: the same size.
+    """Intersect each region of a segmentation with each region of a label map, both (H,W) integers.
 
     Raises:
         SAPDError: the arrays are not two label images of one size.

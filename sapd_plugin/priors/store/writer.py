@@ -10,7 +10,7 @@ import os
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import lmdb
 
@@ -71,8 +71,7 @@ class MaskStoreWriter:
                 self._elsewhere = self._keys_of_others()
             self._env = lmdb.open(str(self.shard), map_size=map_size, create=False)
             self._exit.callback(self._env.close)
-            self._meta: IO[str] = (self.shard / META_INFO).open('a', encoding='utf-8', newline='\n')
-            self._exit.enter_context(self._meta)
+            self._meta = self._exit.enter_context((self.shard / META_INFO).open('a', encoding='utf-8', newline='\n'))
             self._exit = self._exit.pop_all()
 
     def put(self, key: str, label_map: LabelMap) -> None:
@@ -83,8 +82,7 @@ class MaskStoreWriter:
         """
         name, record = key_bytes(key), encode(label_map, self._fingerprint)
         with disk_errors_named(self.path):
-            new = self._write(name, record)
-            if new:
+            if self._write(name, record):
                 self._meta.write(meta_line(key, label_map.shape))
                 self._meta.flush()
 
@@ -94,11 +92,8 @@ class MaskStoreWriter:
         Shards that others write are not looked at again: LMDB does not allow that across the machines of a cluster,
         and where the images are shared by rank there is no need.
         """
-        name = key_bytes(key)
-        if key in self._elsewhere:
-            return True
         with self._env.begin() as transaction:
-            return transaction.get(name) is not None
+            return key in self._elsewhere or transaction.get(key_bytes(key)) is not None
 
     def __len__(self) -> int:
         """Return the number of masks in this shard."""
@@ -108,9 +103,9 @@ class MaskStoreWriter:
         """Release the shard and bring the store's meta_info.txt up to date."""
         with disk_errors_named(self.path):
             self._exit.close()
-        with disk_errors_named(self.path), locked(self.path / _STORE_LOCK, self.path, wait=True):
-            lines = ''.join(read_lines(shard) for shard in find_shards(self.path))
-            write_atomically(self.path / META_INFO, lines)
+            with locked(self.path / _STORE_LOCK, self.path, wait=True):
+                lines = ''.join(read_lines(shard) for shard in find_shards(self.path))
+                write_atomically(self.path / META_INFO, lines)
 
     def __enter__(self) -> MaskStoreWriter:
         return self
@@ -151,6 +146,7 @@ class MaskStoreWriter:
         return keys
 
     def _write(self, name: bytes, record: bytes) -> bool:
+        """Return True if the mask is new."""
         while True:
             try:
                 with self._env.begin(write=True) as transaction:
