@@ -15,6 +15,7 @@ import pytest
 
 from sapd_plugin.priors.inspection.report import inspect_store
 from sapd_plugin.priors.store import MaskStore
+from tests.stress import kill_extraction
 
 TOOL = Path(__file__).parents[3] / 'tools' / 'extract_masks.py'
 
@@ -72,18 +73,21 @@ def test_torchrun_is_understood(photos: Path, tmp_path: Path) -> None:
     check_complete(tmp_path / 'store', {'shard-00000.lmdb': 6, 'shard-00001.lmdb': 6})
 
 
-def test_sigterm_stops_as_ctrl_c_does_and_other_ranks_go_on(photos: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize('interrupt', [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupted_run_is_resumed_by_two_ranks(photos: Path, tmp_path: Path, interrupt: signal.Signals) -> None:
     store = tmp_path / 'store'
     meta, deadline = store / 'shard-00000.lmdb' / 'meta_info.txt', time.monotonic() + 120
     first = begin(command(photos, store))
     while not (meta.exists() and meta.read_text().count('\n') >= 2) and time.monotonic() < deadline:
         time.sleep(0.005)
-    first.send_signal(signal.SIGTERM)
+    first.send_signal(interrupt)
     out, err = first.communicate(timeout=120)
     assert first.returncode == 130, out + err
     assert 'rerun the same command to resume' in err
     reached = len(MaskStore(store))
     assert 2 <= reached < 12
+    assert f'{reached} masks written, 0 kept, 0 failed, {12 - reached} left' in out
+    assert (store / 'meta_info.txt').read_text().count('\n') == reached
 
     # As if the machine had been lost between the last mask and its line.
     meta.write_text(''.join(meta.read_text().splitlines(keepends=True)[:-1]))
@@ -94,3 +98,11 @@ def test_sigterm_stops_as_ctrl_c_does_and_other_ranks_go_on(photos: Path, tmp_pa
     assert kept == reached
     found = inspect_store(MaskStore(store), {f'{i:02}' for i in range(12)})
     assert (found.problems, found.missing, found.extra) == ([], [], [])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize('ranks', [[2], [1, 3, 2]])
+def test_kills_lose_nothing_and_double_nothing(ranks: list[int], tmp_path: Path) -> None:
+    """The stress tool, at a size for every day."""
+    assert kill_extraction.run(tmp_path, kills=9, images=40, ranks=ranks, seed=0) == []
+    assert 'Traceback' not in (tmp_path / 'output.txt').read_text()

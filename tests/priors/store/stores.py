@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+import resource
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -33,3 +36,14 @@ def fill(path: Path, keys: list[str], shard: int = 0, ranks: int | None = None, 
 
 def count_lines(store: Path) -> int:
     return (store / 'meta_info.txt').read_text(encoding='utf-8').count('\n')
+
+
+@contextlib.contextmanager
+def small_files(limit: int) -> Iterator[None]:
+    """Refuse to write files beyond ``limit`` bytes, as a full disk does."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (limit, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)

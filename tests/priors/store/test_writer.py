@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import multiprocessing
 import os
-import resource
 import shutil
 import subprocess
 import time
@@ -21,7 +19,7 @@ from sapd_plugin.errors import SAPDError
 from sapd_plugin.priors.labels import LabelMap
 from sapd_plugin.priors.store import MaskStore, MaskStoreWriter
 from sapd_plugin.priors.store.meta_info import read_keys
-from tests.priors.store.stores import KEYS, SETTINGS, count_lines, fill, label_map
+from tests.priors.store.stores import KEYS, SETTINGS, count_lines, fill, label_map, small_files
 
 FORK = multiprocessing.get_context('fork')
 
@@ -212,16 +210,6 @@ def test_a_kill_loses_nothing_that_was_written(tmp_path: Path) -> None:
         reached = len(masks)
     assert reached < 100
     check_completed(store)
-
-
-@contextlib.contextmanager
-def small_files(limit: int) -> Iterator[None]:
-    before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (limit, before[1]))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
 def test_a_file_that_may_not_grow_stops_the_run_cleanly(tmp_path: Path) -> None:
