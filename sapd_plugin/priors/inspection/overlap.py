@@ -31,11 +31,7 @@ class MapAgreement(NamedTuple):
 
 
 def compare_maps(first: np.ndarray, second: np.ndarray) -> MapAgreement:
-    """Match the regions of two label maps one to one, greedily by descending IoU.
-
-    Args:
-        first: (H,W) integers, 0 = no mask.
-        second: the same size.
+    """Match the regions of two label maps, (H,W) integers, 0 = no mask, one to one, greedily by descending IoU.
 
     Raises:
         SAPDError: the sizes differ.
@@ -125,12 +121,7 @@ def overlaps(labels: np.ndarray, truth: np.ndarray) -> Overlaps:
 
 
 def covering(labels: np.ndarray, truths: Sequence[np.ndarray], rest: bool = False) -> Covering:
-    """Cover each annotator's segmentation.
-
-    Args:
-        labels: (H,W) integers, 0 = no mask.
-        truths: one (H,W) integer array per annotator.
-        rest: see `segmentation_covering`.
+    """Compute `segmentation_covering` with each annotator's segmentation, one (H,W) integer array each.
 
     Raises:
         SAPDError: there is no annotator, or what `segmentation_covering` refuses.

@@ -81,8 +81,7 @@ def arrange(pictures: Iterable[tuple[str, np.ndarray]], columns: int, side: int)
     """Put pictures on one sheet, row by row, each with its caption below.
 
     Args:
-        pictures: (caption, (H,W,3) uint8 RGB) each, at least one, taken one by one. A caption that is too
-            long keeps its end.
+        pictures: (caption, (H,W,3) uint8 RGB) each, at least one. A caption that is too long keeps its end.
         columns: pictures per row.
         side: pixels that a picture's longer side gets.
 

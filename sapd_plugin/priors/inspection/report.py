@@ -122,12 +122,9 @@ def inspect_store(
     expected: Collection[str] | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> Inspection:
-    """Read and verify every record, and count.
+    """Read and verify every record, count, and compare the keys with the ``expected`` ones.
 
-    Args:
-        store: the masks.
-        expected: the keys that the store should hold, or None.
-        progress: called with (records read, records in all) after each record.
+    ``progress`` is called with (records read, records in all) after each record.
     """
     found = Inspection(str(store.path), store.fingerprint, store.settings, len(store))
     sizes: Counter[tuple[int, int]] = Counter()

@@ -179,11 +179,7 @@ class SamSegmenter:
 
 
 def check_device(device: str) -> None:
-    """Refuse a device that PyTorch cannot use.
-
-    Raises:
-        SAPDError: there is no such device.
-    """
+    """Refuse a device that PyTorch cannot use. Raises SAPDError."""
     import torch
 
     try:
@@ -206,11 +202,7 @@ def _parameters(variant: str, preset: str, settings: dict[str, Any]) -> dict[str
 
 
 def check_parameters(variant: str, parameters: dict[str, Any]) -> None:
-    """Refuse settings of a mask generator that are out of range.
-
-    Raises:
-        SAPDError: the first of them is named.
-    """
+    """Refuse settings of a mask generator that are out of range. Raises SAPDError, which names the first of them."""
     for key, value in parameters.items():
         where = f"segmenter '{variant}': {key}"
         if not key.endswith('_thresh'):

@@ -46,9 +46,7 @@ _CRC = struct.Struct('<I')
 def encode(label_map: LabelMap, fingerprint: bytes) -> bytes:
     """Write a label map as one record. The same input gives the same bytes (with the same zlib).
 
-    Args:
-        label_map: any size.
-        fingerprint: 16 bytes that name the settings the map was made with.
+    ``fingerprint`` is the 16 bytes that name the settings which the map was made with.
 
     Raises:
         SAPDError: a fingerprint of a different length, or labels beyond the region table.

@@ -71,15 +71,10 @@ def read_fingerprint(store: Path) -> str:
 
 
 def check_same(where: str | os.PathLike[str], found: Mapping[str, Any], expected: Mapping[str, Any]) -> None:
-    """Refuse masks that were made with different settings.
-
-    Raises:
-        SAPDError: naming each setting that differs, what was found and what is expected.
-    """
-    if fingerprint(found) == fingerprint(expected):
-        return
-    different = '; '.join(differences(found, expected))
-    raise SAPDError(f'{where}: its masks were made with different settings: {different}.')
+    """Refuse masks that were made with different settings. Raises SAPDError, which names each that differs."""
+    if fingerprint(found) != fingerprint(expected):
+        different = '; '.join(differences(found, expected))
+        raise SAPDError(f'{where}: its masks were made with different settings: {different}.')
 
 
 def differences(found: Mapping[str, Any], expected: Mapping[str, Any]) -> list[str]:

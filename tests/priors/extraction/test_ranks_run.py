@@ -9,25 +9,19 @@ import sys
 import time
 from pathlib import Path
 
-import cv2
-import numpy as np
 import pytest
 
 from sapd_plugin.priors.inspection.report import inspect_store
 from sapd_plugin.priors.store import MaskStore
 from tests.stress import kill_extraction
 
+KEYS = {f'{i:04}' for i in range(12)}
 TOOL = Path(__file__).parents[3] / 'tools' / 'extract_masks.py'
 
 
 @pytest.fixture
 def photos(tmp_path: Path) -> Path:
-    folder = tmp_path / 'photos'
-    folder.mkdir()
-    for i in range(12):
-        image = np.random.default_rng(i).integers(0, 256, (6, 9, 3), np.uint8)
-        cv2.imwrite(str(folder / f'{i:02}.png'), cv2.resize(image, (150, 100), interpolation=cv2.INTER_CUBIC))
-    return folder
+    return kill_extraction.make_photos(tmp_path / 'photos', 12, (150, 100))
 
 
 def command(photos: Path, store: Path) -> list[str]:
@@ -41,10 +35,12 @@ def begin(arguments: list[str], **environment: str) -> subprocess.Popen[str]:
     )
 
 
-def check_complete(store: Path, shards: dict[str, int]) -> None:
-    found = inspect_store(MaskStore(store), {f'{i:02}' for i in range(12)})
+def check_complete(store: Path, masks: list[int] | None = None) -> None:
+    """Check that there is a mask for each photo, and how many each shard has."""
+    found = inspect_store(MaskStore(store), KEYS)
     assert (found.problems, found.missing, found.extra) == ([], [], [])
-    assert found.shards == shards
+    if masks is not None:
+        assert found.shards == {f'shard-{i:05}.lmdb': count for i, count in enumerate(masks)}
 
 
 def test_ranks_by_environment_share_the_images(photos: Path, tmp_path: Path) -> None:
@@ -56,7 +52,7 @@ def test_ranks_by_environment_share_the_images(photos: Path, tmp_path: Path) -> 
         assert '4 masks written, 0 kept, 0 failed, 0 left' in out
         assert f'rank {i}/3: 100%' in err
         assert 'image/s' in err
-    check_complete(store, {f'shard-{i:05}.lmdb': 4 for i in range(3)})
+    check_complete(store, [4, 4, 4])
     refused = begin([*command(photos, store), '--shard', '0/3'], RANK='0', WORLD_SIZE='3')
     assert "found '0/3' beside torchrun's RANK 0 of WORLD_SIZE 3" in refused.communicate(timeout=120)[1]
     assert refused.returncode == 2
@@ -70,7 +66,7 @@ def test_torchrun_is_understood(photos: Path, tmp_path: Path) -> None:
     run = begin([*launch, *command(photos, tmp_path / 'store')])
     out, err = run.communicate(timeout=300)
     assert run.returncode == 0, out + err
-    check_complete(tmp_path / 'store', {'shard-00000.lmdb': 6, 'shard-00001.lmdb': 6})
+    check_complete(tmp_path / 'store', [6, 6])
 
 
 @pytest.mark.parametrize('interrupt', [signal.SIGINT, signal.SIGTERM])
@@ -96,8 +92,7 @@ def test_an_interrupted_run_is_resumed_by_two_ranks(photos: Path, tmp_path: Path
     assert [rank.returncode for rank in ranks] == [0, 0], outputs
     kept = sum(int(out.split(' masks written, ')[1].split(' kept')[0]) for out, _ in outputs)
     assert kept == reached
-    found = inspect_store(MaskStore(store), {f'{i:02}' for i in range(12)})
-    assert (found.problems, found.missing, found.extra) == ([], [], [])
+    check_complete(store)
 
 
 @pytest.mark.slow

@@ -114,14 +114,10 @@ class AcceptedMasks:
 
 
 def spread_grid(points: int, size: tuple[int, int]) -> np.ndarray:
-    """Lay a grid of square cells over a photo, in an order in which every stretch is spread over the whole.
-
-    Args:
-        points: along the longer side.
-        size: (H,W) in pixels.
+    """Lay a grid of square cells over a photo (H,W), in an order in which every stretch is spread over the whole.
 
     Returns:
-        (P,2) float64 of x, y in pixels, the middles of the cells.
+        (P,2) float64 of x, y in pixels, the middles of the cells; ``points`` of them along the longer side.
     """
     height, width = size
     rows, columns = (max(1, round(points * side / max(size))) for side in size)

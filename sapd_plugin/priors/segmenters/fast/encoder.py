@@ -42,11 +42,7 @@ class Pointwise(nn.Module):
 
 
 class RowwiseAttention(nn.Module):
-    """Global attention with relative positions, in bounded memory: a few rows of queries at a time.
-
-    Args:
-        attention: the stock layer; its weights are shared.
-    """
+    """The stock layer's global attention with relative positions, in bounded memory: a few rows of queries at once."""
 
     def __init__(self, attention: Attention) -> None:
         super().__init__()
