@@ -84,28 +84,22 @@ def test_settings_that_a_preset_does_not_take_are_refused(
         build_segmenter('mobile_sam', checkpoint=checkpoint, **settings)
 
 
-def test_users_register_their_own(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr('sapd_plugin.priors.segmenters.registry.SEGMENTERS', dict(SEGMENTERS))
-
-    @register_segmenter('halves')
-    class Halves:
-        def __init__(self, left: int = 1) -> None:
-            self.settings = {'segmenter': 'halves', 'parameters': {'left': left}}
-
-        def __call__(self, image: np.ndarray) -> LabelMap:
-            return LabelMap.from_labels(np.arange(image.shape[1]) // (image.shape[1] // 2) + image[..., 0] * 0 + 1)
-
-    assert len(build_segmenter('halves', left=2)(np.zeros((4, 6, 3), np.uint8))) == 2
-    with pytest.raises(SAPDError, match="'halves': is already registered"):
-        register_segmenter('halves')(Halves)
-
-
 class Whole:
-    def __init__(self) -> None:
-        self.settings = {'segmenter': 'whole', 'parameters': {}}
+    def __init__(self, label: int = 1) -> None:
+        self.settings = {'segmenter': 'whole', 'parameters': {'label': label}}
 
     def __call__(self, image: np.ndarray) -> LabelMap:
         return LabelMap.from_labels(np.ones(image.shape[:2], int))
+
+
+def test_users_register_their_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr('sapd_plugin.priors.segmenters.registry.SEGMENTERS', dict(SEGMENTERS))
+    register_segmenter('own')(Whole)
+    segmenter = build_segmenter('own', label=2)
+    assert segmenter.settings['parameters'] == {'label': 2}
+    assert len(segmenter(np.zeros((4, 6, 3), np.uint8))) == 1
+    with pytest.raises(SAPDError, match="'own': is already registered"):
+        register_segmenter('own')(Whole)
 
 
 def test_an_installed_package_offers_a_segmenter(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
