@@ -72,7 +72,10 @@ def _extract(photos: Path, store: Path, ranks: int) -> tuple[float, float]:
         ready.wait()
         begun = time.perf_counter()
         used = pool.starmap(_rank, [(photos, store, Rank(i, ranks)) for i in range(ranks)], chunksize=1)
-        return time.perf_counter() - begun, sum(used)
+        seconds = time.perf_counter() - begun
+        pool.close()
+        pool.join()  # leaving the block kills the processes, and tqdm's locks would leak
+    return seconds, sum(used)
 
 
 def _prepare(photo: Path, ready: Barrier) -> None:
