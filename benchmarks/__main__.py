@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import inspect
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -42,9 +43,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument('--masks', type=Path, help='store: folder of label maps as PNG files (default: made here)')
     parser.add_argument('--data', type=Path, help='extract: folder of rain100l/{clean,rainy} and segmentation_gt')
     parser.add_argument('--checkpoint', type=Path, help='extract: SAM checkpoint (default: DATA/sam/mobile_sam.pt)')
-    parser.add_argument('--photos', type=int, default=1, help='extract: clean and rainy photos, each')
-    parser.add_argument('--points', type=int, default=32, help='extract: points per side of the stock grid')
-    parser.add_argument('--threads', type=int, default=2, help='extract: threads of each process')
+    parser.add_argument('--photos', type=int, help='extract: clean and rainy photos, each (default: 1)')
+    parser.add_argument('--points', type=int, help='extract: points per side of the stock grid (default: 32)')
+    parser.add_argument('--threads', type=int, help='extract: threads of each process (default: 2)')
     parser.add_argument('--tuned-malloc', action='store_true', help='extract: let glibc keep freed memory')
     options = parser.parse_args(arguments)
     status = 0
@@ -72,20 +73,9 @@ def measure(name: str, options: argparse.Namespace) -> pd.DataFrame:
             importlib.import_module(f'sapd_plugin.{framework}')
     except ModuleNotFoundError as error:
         raise SAPDError(f'benchmark {name}: needs {error.name}, which is not installed here.') from error
-    module = importlib.import_module(f'benchmarks.{name}')
-    if name == 'store':
-        return module.run(options.masks)
-    if name == 'extract':
-        if options.data is None:
-            raise SAPDError(
-                '--data: missing, expected a folder of photos in rain100l/{clean,rainy} and of their human '
-                'segmentations in segmentation_gt (BSDS500).'
-            )
-        checkpoint = options.checkpoint or options.data / 'sam/mobile_sam.pt'
-        return module.run(
-            options.data, checkpoint, options.photos, options.points, options.threads, options.tuned_malloc
-        )
-    return pd.DataFrame(module.run(**({'repeats': options.repeats} if options.repeats else {})))
+    run = importlib.import_module(f'benchmarks.{name}').run
+    given = {key: value for key, value in vars(options).items() if value is not None}
+    return pd.DataFrame(run(**{key: given[key] for key in inspect.signature(run).parameters if key in given}))
 
 
 if __name__ == '__main__':

@@ -1,26 +1,25 @@
 """Mask extraction: segment_anything's own generator against the presets 'stock' and 'fast'.
 
 Each generator has a process of its own, with equal threads and allocator settings, and segments the same photos: clean
-and rainy ones, which are compared with human segmentations. ``python -m benchmarks.extract`` is that process.
+and rainy ones, which are compared with human segmentations.
 """
 
 from __future__ import annotations
 
-import json
 import os
-import subprocess
-import sys
-import tempfile
 import time
 from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
+from unittest import mock
 
 import numpy as np
 import pandas as pd
 
 # Imported here so that the memory of this import is not measured.
-import sapd_plugin.priors.segmenters.fast  # noqa: F401
+import sapd_plugin.priors.segmenters.fast.stock  # noqa: F401
 from sapd_plugin.errors import SAPDError
 from sapd_plugin.evaluation.people import INDEX, People
 from sapd_plugin.priors.extraction.images import read_image
@@ -42,8 +41,21 @@ TUNED_MALLOC = {
 }
 
 
+class Segmented(NamedTuple):
+    """A photo's masks (M,H,W) bool, seconds, and processor seconds of all threads together."""
+
+    masks: np.ndarray
+    seconds: float
+    processor: float
+
+
 def run(
-    data: Path, checkpoint: Path, photos: int = 1, points: int = 32, threads: int = 2, tuned: bool = False
+    data: Path | None = None,
+    checkpoint: Path | None = None,
+    photos: int = 1,
+    points: int = 32,
+    threads: int = 2,
+    tuned_malloc: bool = False,
 ) -> pd.DataFrame:
     """Measure on the first ``photos`` of the folders rain100l/clean and rain100l/rainy below ``data``.
 
@@ -54,24 +66,28 @@ def run(
         largest IoU with one of the generator's.
 
     Raises:
-        SAPDError: the photos or their human segmentations are missing, or a generator fails.
+        SAPDError: the photos or their human segmentations are missing.
     """
-    files = {kind: sorted((data / 'rain100l' / kind).glob('*.png'))[:photos] for kind in KINDS}
-    if not all(files.values()) or not (data / 'segmentation_gt' / INDEX).is_file():
-        raise SAPDError(f'--data: found no rain100l/clean, rain100l/rainy and segmentation_gt in {data}, expected all.')
+    files = {kind: sorted(((data or Path()) / 'rain100l' / kind).glob('*.png'))[:photos] for kind in KINDS}
+    if data is None or not all(files.values()) or not (data / 'segmentation_gt' / INDEX).is_file():
+        raise SAPDError(
+            f'--data: found {data}, expected a folder of photos in rain100l/{{clean,rainy}} and of their human '
+            'segmentations in segmentation_gt (BSDS500).'
+        )
     people = People(data / 'segmentation_gt', 'rain100l')
-    environment = {**os.environ, 'OMP_NUM_THREADS': str(threads), **(TUNED_MALLOC if tuned else {})}
+    environment = {'OMP_NUM_THREADS': str(threads), **(TUNED_MALLOC if tuned_malloc else {})}
     rows: list[dict[str, Any]] = []
     reference: dict[Path, np.ndarray] = {}
     for generator in GENERATORS:
         for kind, images in files.items():
-            masks, result = segment(generator, [checkpoint, points], images, environment)
-            for path, found in zip(images, masks):
+            segmented, megabytes = segment(
+                generator, checkpoint or data / 'sam/mobile_sam.pt', points, images, environment
+            )
+            for path, (found, seconds, processor) in zip(images, segmented):
                 label_map = LabelMap.from_masks(found, shape=found.shape[1:])
                 score = covering(label_map.labels, people.annotators(path.stem))
                 rows.append(
-                    {'generator': generator, 'photos': kind}
-                    | {'s': result['seconds'].pop(0), 'CPU s': result['processor'].pop(0), 'MB': result['megabytes']}
+                    {'generator': generator, 'photos': kind, 's': seconds, 'CPU s': processor, 'MB': megabytes}
                     | {'masks': len(found), 'coverage': label_map.coverage, 'best': score.best, 'mean': score.mean}
                     | {'matched': matched(reference.setdefault(path, found), found).mean()}
                 )
@@ -83,33 +99,28 @@ def run(
 
 
 def segment(
-    generator: str, settings: list, images: list[Path], environment: dict[str, str]
-) -> tuple[list[np.ndarray], dict]:
-    """Run one generator in a process of its own.
-
-    Args:
-        generator: one of `GENERATORS`.
-        settings: checkpoint, points per side.
-        images: photos.
-        environment: environment variables of the process.
+    generator: str, checkpoint: Path, points: int, images: list[Path], environment: dict[str, str]
+) -> tuple[list[Segmented], float]:
+    """Segment images by one of `GENERATORS`, in a process of its own with additional environment variables.
 
     Returns:
-        Masks (M,H,W) bool per photo; ``megabytes``, and the lists ``seconds`` and ``processor``, one value per photo.
-
-    Raises:
-        SAPDError: the process fails.
+        What was found per image, and the peak of memory in MB. It counts from before the model was built, less the
+        checkpoint's size, so temporary memory of building it and what the allocator keeps of that are counted.
     """
-    with tempfile.TemporaryDirectory() as folder:
-        command = [sys.executable, '-m', 'benchmarks.extract', generator, *settings, folder, *images]
-        # This project's package, whatever is installed; `benchmarks` is found in the working folder.
-        root = Path(__file__).resolve().parents[1]
-        path = os.pathsep.join(filter(None, (str(root), environment.get('PYTHONPATH'))))
-        done = subprocess.run(list(map(str, command)), env={**environment, 'PYTHONPATH': path}, cwd=root)
-        if done.returncode:
-            raise SAPDError(f'benchmark extract: {generator} failed with exit status {done.returncode}.')
-        result = json.loads(Path(folder, 'result.json').read_text(encoding='utf-8'))
-        with np.load(Path(folder, 'masks.npz')) as archive:
-            return [archive[str(index)] for index in range(len(images))], result
+    with mock.patch.dict(os.environ, environment), ProcessPoolExecutor(1, get_context('spawn')) as pool:
+        return pool.submit(_segment_here, generator, checkpoint, points, images).result()
+
+
+def _segment_here(generator: str, checkpoint: Path, points: int, images: list[Path]) -> tuple[list[Segmented], float]:
+    before = _resident('VmRSS') + checkpoint.stat().st_size
+    generate = build(generator, checkpoint, points)
+    found = []
+    for path in images:
+        image = read_image(path)
+        seconds, processor = time.perf_counter(), time.process_time()
+        masks = generate(image)
+        found.append(Segmented(masks, time.perf_counter() - seconds, time.process_time() - processor))
+    return found, (_resident('VmHWM') - before) / 2**20
 
 
 def matched(reference: np.ndarray, masks: np.ndarray) -> np.ndarray:
@@ -120,51 +131,25 @@ def matched(reference: np.ndarray, masks: np.ndarray) -> np.ndarray:
     return (shared / np.maximum(union, 1)).max(1, initial=0.0)
 
 
-def upstream(checkpoint: Path, points: int) -> Generator:
-    """Build the generator of segment_anything itself, with the thresholds that suit the variant."""
+def build(generator: str, checkpoint: Path, points: int) -> Generator:
+    """Build 'upstream', with the thresholds that suit the variant, 'stock' or 'fast'."""
+    if generator != 'upstream':
+        settings: dict[str, Any] = {'points_per_side': points} if generator == 'stock' else {}
+        segmenter = build_segmenter('sam', checkpoint=checkpoint, preset=generator, **settings)
+        return lambda image: segmenter.masks(image).masks
     from segment_anything import SamAutomaticMaskGenerator
 
     state = load_state(checkpoint)
     iou, stability = THRESHOLDS[detect_variant(state, checkpoint)]
-    generator = SamAutomaticMaskGenerator(
-        build_sam(state, str(checkpoint)),
-        points_per_side=points,
-        pred_iou_thresh=iou,
-        stability_score_thresh=stability,
+    stock = SamAutomaticMaskGenerator(
+        build_sam(state, str(checkpoint)), points, pred_iou_thresh=iou, stability_score_thresh=stability
     )
-    return lambda image: np.stack(
-        [mask['segmentation'] for mask in generator.generate(image)] or [np.zeros((0, *image.shape[:2]), bool)]
-    ).reshape(-1, *image.shape[:2])
 
+    def generate(image: np.ndarray) -> np.ndarray:
+        masks = [mask['segmentation'] for mask in stock.generate(image)]
+        return np.array(masks, dtype=bool).reshape(-1, *image.shape[:2])
 
-def build(name: str, checkpoint: Path, points: int) -> Generator:
-    """Build 'upstream', 'stock' or 'fast'."""
-    if name == 'upstream':
-        return upstream(checkpoint, points)
-    settings: dict[str, Any] = {'points_per_side': points} if name == 'stock' else {}
-    segmenter = build_segmenter('sam', checkpoint=checkpoint, preset=name, **settings)
-    return lambda image: segmenter.masks(image).masks
-
-
-def work(name: str, checkpoint: str, points: str, output: str, *photos: str) -> None:
-    """Segment the photos; write masks, seconds, and the peak of memory.
-
-    The peak counts from before the model was built, less the checkpoint's size, so temporary memory of building it and
-    what the allocator keeps of that are counted.
-    """
-    before = _resident('VmRSS') + Path(checkpoint).stat().st_size
-    generate = build(name, Path(checkpoint), int(points))
-    masks: dict[str, np.ndarray] = {}
-    result: dict[str, Any] = {'seconds': [], 'processor': []}
-    for index, photo in enumerate(photos):
-        image = read_image(photo)
-        begun = time.perf_counter(), time.process_time()
-        masks[str(index)] = generate(image)
-        result['seconds'].append(time.perf_counter() - begun[0])
-        result['processor'].append(time.process_time() - begun[1])
-    result['megabytes'] = (_resident('VmHWM') - before) / 2**20
-    Path(output, 'result.json').write_text(json.dumps(result), encoding='utf-8')
-    np.savez_compressed(Path(output, 'masks.npz'), **masks)
+    return generate
 
 
 def _resident(field: str) -> int:
@@ -174,7 +159,3 @@ def _resident(field: str) -> int:
     """
     lines = Path('/proc/self/status').read_text(encoding='ascii').splitlines()
     return next(int(line.split()[1]) * 1024 for line in lines if line.startswith(field + ':'))
-
-
-if __name__ == '__main__':
-    work(*sys.argv[1:])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -13,9 +14,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from sapd_plugin.core import VGG19Features, find_vgg
+from sapd_plugin.core import VGG19Features
 from sapd_plugin.datasets.sample_photos import embedded_photos
-from sapd_plugin.errors import SAPDError
 from sapd_plugin.evaluation.cost import medians_ms
 from sapd_plugin.priors.segmenters import build_segmenter
 from sapd_plugin.priors.store import MaskStoreWriter
@@ -96,31 +96,19 @@ def quiet_build(opt: dict[str, Any]) -> Any:
     return build_model(opt)
 
 
-def vgg_weights(benchmark: str) -> Path:
-    """Return the file of the VGG-19 weights.
-
-    Raises:
-        SAPDError: there is none.
-    """
-    vgg = find_vgg(None)
-    if vgg is None:
-        raise SAPDError(f'benchmark {benchmark}: needs VGG-19 weights, set SAPD_VGG_CHECKPOINT.')
-    return vgg
-
-
-def compare_steps(
-    stock: Callable[[], object], second: Callable[[], object], sapd: Callable[[], object], target: Tensor, repeats: int
-) -> list[Row]:
+def compare_steps(step: Callable[[Any], object], models: Sequence[Any], target: Tensor, repeats: int) -> list[Row]:
     """Compare a SAPD step with the sum of the parts that no plugin could save.
 
     Args:
-        stock: a step of the stock model.
-        second: a step of another instance of the stock model, in place of SPF: forward, L1, backward, Adam.
-        sapd: a step of the model with SAM priors.
+        step: trains a model for one step.
+        models: the stock model; another one, in place of SPF: forward, L1, backward, Adam; one with SAM priors.
         target: the batch that VGG-19's perceptual passes are measured on, (N,3,H,W) in 0..1.
         repeats: number of runs per median; the parts take turns.
+
+    Raises:
+        SAPDError: there are no VGG-19 weights.
     """
-    analyser = VGG19Features(weights=vgg_weights('step'))
+    analyser = VGG19Features()
 
     def perceptual_passes() -> None:
         restored = analyser(target.clone().requires_grad_())['relu3_1']
@@ -128,6 +116,7 @@ def compare_steps(
             refined = analyser(target)['relu3_1']
         F.l1_loss(restored, refined).backward()
 
+    stock, second, sapd = (partial(step, model) for model in models)
     parts = medians_ms([stock, second, perceptual_passes, sapd], repeats)
     names = ('stock step', "second network's step", 'perceptual passes', 'SAPD step')
     return [Row(name, value, 'ms') for name, value in zip(names, parts)] + [
@@ -139,7 +128,7 @@ def compare_loaders(
     load: Callable[[Any], object], datasets: Sequence[Any], repeats: int, prefix: str = ''
 ) -> list[Row]:
     """Compare ``load(dataset)`` of a dataset without masks and one with masks, in turn."""
-    stock, masks = medians_ms([lambda d=d: load(d) for d in datasets], repeats)  # type: ignore[misc]
+    stock, masks = medians_ms([partial(load, dataset) for dataset in datasets], repeats)
     return [
         Row(f'{prefix}without masks', stock, 'ms'),
         Row(f'{prefix}with masks', masks, 'ms'),

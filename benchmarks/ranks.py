@@ -12,8 +12,8 @@ import os
 import statistics
 import tempfile
 import time
+from multiprocessing.synchronize import Barrier
 from pathlib import Path
-from typing import Any
 
 import cv2
 
@@ -67,28 +67,26 @@ def _photos(folder: Path) -> Path:
 def _extract(photos: Path, store: Path, ranks: int) -> tuple[float, float]:
     """Return wall seconds from the common beginning to the last end, and processor seconds of all ranks."""
     context = multiprocessing.get_context('spawn')
-    ready, results = context.Barrier(ranks + 1), context.Queue()
-    processes = [
-        context.Process(target=_rank, args=(photos, store, Rank(i, ranks), ready, results)) for i in range(ranks)
-    ]
-    for process in processes:
-        process.start()
-    ready.wait()
-    begun = time.perf_counter()
-    used = [results.get(timeout=600) for _ in processes]
-    seconds = time.perf_counter() - begun
-    for process in processes:
-        process.join()
-    if None in used:
-        raise SAPDError(f'ranks: found a rank that failed ({used}), expected all masks.')
+    ready = context.Barrier(ranks + 1)
+    with context.Pool(ranks, _prepare, (photos / '0.png', ready)) as pool:
+        ready.wait()
+        begun = time.perf_counter()
+        used = pool.starmap(_rank, [(photos, store, Rank(i, ranks)) for i in range(ranks)], chunksize=1)
+        seconds = time.perf_counter() - begun
+        pool.close()
+        pool.join()  # leaving the block kills the processes, and tqdm's locks would leak
     return seconds, sum(used)
 
 
-def _rank(photos: Path, store: Path, rank: Rank, ready: Any, results: Any) -> None:
+def _prepare(photo: Path, ready: Barrier) -> None:
     cv2.setNumThreads(1)
-    segmenter = build_segmenter('felzenszwalb')
-    segmenter(cv2.imread(str(photos / '0.png')))  # imports scikit-image
+    build_segmenter('felzenszwalb')(cv2.imread(str(photo)))  # imports scikit-image
     ready.wait()
+
+
+def _rank(photos: Path, store: Path, rank: Rank) -> float:
     begun = time.process_time()
-    status = extract_masks(photos, store, segmenter, rank=rank, progress=False).exit_status
-    results.put(None if status else time.process_time() - begun)
+    report = extract_masks(photos, store, build_segmenter('felzenszwalb'), rank=rank, progress=False)
+    if report.exit_status:
+        raise SAPDError(f'{rank}: found {len(report.failed)} images without a mask, expected all masks.')
+    return time.process_time() - begun

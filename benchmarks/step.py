@@ -9,27 +9,22 @@ from typing import Any
 from basicsr.data import build_dataset
 from torch.utils.data import default_collate
 
-from benchmarks.fixtures import BATCH, Row, compare_steps, options, photo_pairs, quiet_build, vgg_weights
+from benchmarks.fixtures import BATCH, Row, compare_steps, options, photo_pairs, quiet_build
 
 
 def run(repeats: int = 9) -> list[Row]:
-    """Measure on one batch of real patches, see `compare_steps`.
-
-    Raises:
-        SAPDError: there are no VGG-19 weights.
-    """
-    vgg = vgg_weights('step')
+    """Measure on one batch of real patches, see `compare_steps`."""
     with tempfile.TemporaryDirectory() as folder:
         pairs = photo_pairs(Path(folder))
         opt = options(pairs, model_type='SAPDModel', network_spf={'type': 'SPF'})
         opt['datasets']['train'].update(type='PairedImageMaskDataset', mask_store=str(pairs / 'masks'))
-        opt['train'].update(spd_opt={'type': 'SPDLoss'}, sgr_opt={'type': 'SGRLoss', 'weights': str(vgg)})
+        opt['train'].update(spd_opt={'type': 'SPDLoss'}, sgr_opt={'type': 'SGRLoss'})
         dataset = build_dataset(opt['datasets']['train'])
         batch = default_collate([dataset[index] for index in range(BATCH)])
-        stock, second, sapd = (quiet_build(each) for each in (options(pairs), options(pairs), opt))
+        models = [quiet_build(each) for each in (options(pairs), options(pairs), opt)]
 
     def step(model: Any) -> None:
         model.feed_data(batch)
         model.optimize_parameters(1)
 
-    return compare_steps(lambda: step(stock), lambda: step(second), lambda: step(sapd), batch['gt'], repeats)
+    return compare_steps(step, models, batch['gt'], repeats)

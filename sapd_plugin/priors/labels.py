@@ -46,11 +46,7 @@ def row_runs(labels: np.ndarray) -> Runs:
 
 
 def smallest_dtype(regions: int) -> np.dtype:
-    """Return the smallest unsigned dtype that holds the labels 0..``regions``.
-
-    Raises:
-        SAPDError: there are more than 2,147,483,647 regions.
-    """
+    """Return the smallest unsigned dtype that holds the labels 0..``regions``; raise SAPDError above 2,147,483,647."""
     if regions > MAX_PIXELS:
         raise SAPDError(f'label map: found {regions} regions, expected at most {MAX_PIXELS}.')
     return np.dtype(np.uint8 if regions <= 0xFF else np.uint16 if regions <= 0xFFFF else np.uint32)

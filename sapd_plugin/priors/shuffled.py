@@ -15,12 +15,7 @@ from sapd_plugin.priors.store.codec import Record
 class ShuffledMasks:
     """Reader of a store that gives each image the mask of another one, always the same.
 
-    The images stand in one circle, in an order that the seed draws, and each takes its neighbour's mask.
-
-    Args:
-        store: the masks.
-        keys: of the images that are trained on; at least two different ones.
-        seed: draws the order.
+    The images of ``keys`` stand in one circle, in an order that the seed draws, and each takes its neighbour's mask.
 
     Raises:
         SAPDError: there are fewer than two images.

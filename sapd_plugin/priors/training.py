@@ -68,11 +68,7 @@ def open_training_store(where: str, config: Mapping[str, Any], targets: Sequence
 
 
 def check_size(where: str, image: str, mask_size: tuple[int, int], image_size: tuple[int, int]) -> None:
-    """Refuse a mask whose size (H, W) differs from that of its image.
-
-    Raises:
-        SAPDError: naming both.
-    """
+    """Refuse a mask whose size (H, W) differs from that of its image. Raises SAPDError, which names both."""
     if tuple(mask_size) != tuple(image_size):
         raise SAPDError(
             f'{where}.mask_store: the mask of {image} is {mask_size[0]}x{mask_size[1]}, the image '

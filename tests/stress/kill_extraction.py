@@ -18,11 +18,10 @@ import sys
 import tempfile
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 
 import cv2
-import skimage.data
+import numpy as np
 
 from sapd_plugin.cli import extract_masks
 from sapd_plugin.priors.inspection.report import inspect_store
@@ -33,31 +32,13 @@ from sapd_plugin.priors.store.meta_info import read_keys
 MEAN_SECONDS = (0.01, 0.05, 0.2, 0.6)
 
 
-@dataclass
-class Outcome:
-    """What the ranks of one store went through.
-
-    Attributes:
-        kills, starts: of ranks.
-        reached: masks that were there when the kills ended.
-        problems: what went wrong, one line each.
-    """
-
-    kills: int = 0
-    starts: int = 0
-    reached: int = 0
-    problems: list[str] = field(default_factory=list)
-
-
-def make_photos(folder: Path, count: int, side: int = 64) -> None:
-    """Write small cut-outs of photographs, all different."""
-    sources = [skimage.data.astronaut(), skimage.data.coffee(), skimage.data.rocket()]
+def make_photos(folder: Path, count: int, size: tuple[int, int] = (64, 64)) -> Path:
+    """Write smooth noise of ``size`` (W, H), all different, as 0000.png, 0001.png, ..."""
     folder.mkdir(parents=True, exist_ok=True)
-    rng = random.Random(0)
     for i in range(count):
-        photo = sources[i % len(sources)]
-        top, left = (rng.randrange(length - side) for length in photo.shape[:2])
-        cv2.imwrite(str(folder / f'{i:04}.png'), photo[top : top + side, left : left + side, ::-1])
+        noise = np.random.default_rng(i).integers(0, 256, (6, 9, 3), np.uint8)
+        cv2.imwrite(str(folder / f'{i:04}.png'), cv2.resize(noise, size, interpolation=cv2.INTER_CUBIC))
+    return folder
 
 
 def start(photos: Path, store: Path, rank: int, ranks: int) -> int:
@@ -81,50 +62,37 @@ def run_to_the_end(photos: Path, store: Path, ranks: int) -> list[str]:
     return [f'rank {i} ended with status {status >> 8}' for i, status in enumerate(statuses) if status]
 
 
-def torment(photos: Path, store: Path, ranks: Sequence[int], kills: int, rng: random.Random) -> Outcome:
-    """Kill random ranks until ``kills`` are done or the store is complete; then let all ranks end, unharmed.
+def torment(photos: Path, store: Path, ranks: int, kills: int, rng: random.Random) -> tuple[int, list[str]]:
+    """Kill random ranks, and start them again, until ``kills`` are done or the store is complete.
 
-    Args:
-        photos: folder of images.
-        store: of the masks.
-        ranks: how many share the images, one number after the other.
-        kills: in all.
-        rng: chooses victims and moments.
+    Returns:
+        The number of kills, and what went wrong.
     """
-    outcome = Outcome()
-    for phase, count in enumerate(ranks, start=1):
-        until = kills * phase // len(ranks)
-        _torment_ranks(photos, store, count, until, rng, outcome)
-    outcome.reached = len(_records(store)) if list(store.glob('shard-*')) else 0
-    outcome.problems += run_to_the_end(photos, store, ranks[-1])
-    return outcome
-
-
-def _torment_ranks(photos: Path, store: Path, ranks: int, kills: int, rng: random.Random, outcome: Outcome) -> None:
     running: dict[int, int] = {}
     finished: set[int] = set()
-    while outcome.kills < kills and len(finished) < ranks:
+    problems: list[str] = []
+    done = 0
+    while done < kills and len(finished) < ranks and not problems:
         for rank in set(range(ranks)) - finished - running.keys():
             running[rank] = start(photos, store, rank, ranks)
-            outcome.starts += 1
         time.sleep(rng.expovariate(1 / rng.choice(MEAN_SECONDS)))
         victim = rng.choice(sorted(running))
         os.kill(running[victim], signal.SIGKILL)
         _, status = os.waitpid(running.pop(victim), 0)
         if os.WIFSIGNALED(status):
-            outcome.kills += 1
+            done += 1
         elif status:
-            outcome.problems.append(f'rank {victim} ended with status {status >> 8} by itself')
-            break
+            problems.append(f'rank {victim} ended with status {status >> 8} by itself')
         else:
             finished.add(victim)
     for process in running.values():
         os.kill(process, signal.SIGKILL)
         os.waitpid(process, 0)
+    return done, problems
 
 
 def check(photos: Path, store: Path, reference: Path) -> list[str]:
-    """Hold a finished store against one that was never interrupted: same keys, same bytes, no double, no stale line."""
+    """Compare a finished store with one that was never interrupted: same keys, same bytes, no double, no stale line."""
     expected = dict(_records(reference))
     found = inspect_store(MaskStore(store), expected)
     problems = [*found.problems, *(f'missing: {key}' for key in found.missing or []), *found.extra]
@@ -138,25 +106,25 @@ def check(photos: Path, store: Path, reference: Path) -> list[str]:
 
 def _records(store: Path) -> list[tuple[str, bytes]]:
     with contextlib.closing(MaskStore(store)) as masks:
-        return [(key, value) for key, _, value in masks.scan()]
+        return [(key, value) for key, _, value, _ in masks.scan()]
 
 
 def run(folder: Path, kills: int, images: int, ranks: Sequence[int], seed: int) -> list[str]:
-    """Torment as many stores as it takes; print each, return all problems."""
-    photos, rng = folder / 'photos', random.Random(seed)
-    make_photos(photos, images)
+    """Torment as many stores as it takes, and let their ranks end unharmed; print each, return all problems."""
+    photos, rng = make_photos(folder / 'photos', images), random.Random(seed)
     problems = run_to_the_end(photos, folder / 'reference', 1)
     done, stores = 0, 0
     while done < kills and not problems:
         store = folder / f'store-{stores}'
-        outcome = torment(photos, store, ranks, kills - done, rng)
-        problems += outcome.problems or check(photos, store, folder / 'reference')
-        done, stores = done + outcome.kills, stores + 1
-        print(
-            f'{store.name}: {outcome.kills} kills, {outcome.starts} starts, {outcome.reached} masks by then, '
-            f'{len(problems)} problems',
-            flush=True,
-        )
+        left, here = kills - done, 0
+        for phase, count in enumerate(ranks, start=1):
+            more, found = torment(photos, store, count, left * phase // len(ranks) - here, rng)
+            here, problems = here + more, problems + found
+        reached = len(_records(store)) if list(store.glob('shard-*')) else 0
+        problems += run_to_the_end(photos, store, ranks[-1])
+        problems = problems or check(photos, store, folder / 'reference')
+        done, stores = done + here, stores + 1
+        print(f'{store.name}: {here} kills, {reached} masks by then, {len(problems)} problems', flush=True)
     numbers = ', '.join(map(str, ranks))
     print(f'{done} kills of {numbers} ranks over {images} images in {stores} stores: {len(problems)} problems')
     return problems

@@ -19,11 +19,7 @@ class ImageError(SAPDError):
 
 
 def read_image(path: str | os.PathLike[str]) -> np.ndarray:
-    """Read a photo as (H,W,3) uint8 RGB, decoded by `decode_image`.
-
-    Raises:
-        ImageError: the file cannot be read, is not an image, or is truncated.
-    """
+    """Read a photo as (H,W,3) uint8 RGB; raise `ImageError` where it cannot be read or as `decode_image` does."""
     try:
         data = Path(path).read_bytes()
     except OSError as error:

@@ -16,6 +16,7 @@ from sapd_plugin.errors import SAPDError
 from sapd_plugin.priors.extraction.images import ImageError
 from sapd_plugin.priors.extraction.ranks import Rank
 from sapd_plugin.priors.extraction.sources import Photos, open_photos
+from sapd_plugin.priors.labels import LabelMap
 from sapd_plugin.priors.segmenters import Segmenter
 from sapd_plugin.priors.store import MaskStoreWriter
 
@@ -39,8 +40,7 @@ class Report:
     """The outcome of an extraction.
 
     Attributes:
-        written: masks extracted in this run.
-        kept: masks that the store held before.
+        written, kept: masks extracted in this run, and those that the store held before.
         left: images of this rank that were not reached.
         failed: (file, reason) of each image without a mask.
         interrupted: whether the user stopped it.
@@ -119,10 +119,27 @@ def extract_masks(
         todo = [item for item in named if not writer.done(item[0])]
         report.kept = len(named) - len(todo)
         reached, begun = 0, time.perf_counter()
-        with _bar(todo, report.kept, rank, progress) as bar:
+        with tqdm(
+            todo,
+            str(rank),
+            len(named),
+            unit='image',
+            initial=report.kept,
+            mininterval=0.2 if sys.stderr.isatty() else 30.0,  # in a log file each refresh is a line of its own
+            position=rank.local,
+            disable=not progress,
+        ) as bar:
             try:
                 for key, name in bar:
-                    _extract_one(key, name, photos, segmenter, restorer, writer, report)
+                    found = _segment(name, photos, segmenter, restorer)
+                    if isinstance(found, str):
+                        report.failed.append((name, found))
+                    else:
+                        writer.put(key, found)
+                        report.written += 1
+                        report.pixels += found.labels.size
+                        report.covered += int((found.labels != 0).sum())
+                        report.regions += len(found)
                     reached += 1
             except KeyboardInterrupt:
                 report.interrupted = True
@@ -131,39 +148,16 @@ def extract_masks(
     return report
 
 
-def _bar(todo: list[tuple[str, str]], kept: int, rank: Rank, show: bool) -> tqdm:
-    # In a log file each refresh is a line of its own.
-    every = 0.2 if sys.stderr.isatty() else 30.0
-    total = kept + len(todo)
-    return tqdm(
-        todo, str(rank), total, unit='image', initial=kept, mininterval=every, position=rank.local, disable=not show
-    )
-
-
-def _extract_one(
-    key: str,
-    name: str,
-    photos: Photos,
-    segmenter: Segmenter,
-    restorer: Restorer | None,
-    writer: MaskStoreWriter,
-    report: Report,
-) -> None:
+def _segment(name: str, photos: Photos, segmenter: Segmenter, restorer: Restorer | None) -> LabelMap | str:
+    """Return the label map of a photo, or the reason why it has none."""
     stage = 'restorer' if restorer is not None else 'segmenter'
     try:
         image = photos.read(name)
         if restorer is not None:
             image, stage = restorer(image), 'segmenter'
-        label_map = segmenter(image)
+        return segmenter(image)
     except ImageError as error:
-        report.failed.append((name, str(error).removeprefix(f'{name}: ')))
-        return
+        return str(error).removeprefix(f'{name}: ')
     except Exception as error:
         # One image that a segmenter trips over must not end a long run; it is named at the end.
-        report.failed.append((name, f'the {stage} failed: {type(error).__name__}: {error}'))
-        return
-    writer.put(key, label_map)
-    report.written += 1
-    report.pixels += label_map.labels.size
-    report.covered += int((label_map.labels != 0).sum())
-    report.regions += len(label_map)
+        return f'the {stage} failed: {type(error).__name__}: {error}'

@@ -58,12 +58,7 @@ def find_rank(shard: str | None, environment: Mapping[str, str]) -> Rank:
 
 
 def rank_device(device: str, rank: Rank, gpus: int) -> str:
-    """Give each rank of a machine its own GPU: 'cuda' becomes 'cuda:1' for local rank 1; other names stay.
-
-    Args:
-        device: as the user named it.
-        rank: of this process.
-        gpus: number of GPUs of this machine.
+    """Give each rank of a machine with ``gpus`` GPUs its own: 'cuda' becomes 'cuda:1' for local rank 1; others stay.
 
     Raises:
         SAPDError: this machine has more ranks than GPUs.

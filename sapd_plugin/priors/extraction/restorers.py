@@ -16,11 +16,6 @@ R = TypeVar('R', bound=Callable[[np.ndarray], np.ndarray])
 def open_restorer(build: Callable[[], R], config: Path, checkpoint: Path) -> R:
     """Build a restorer and run it on a black image of 64x64 pixels, so that a mistake is found at once.
 
-    Args:
-        build: returns a function from RGB uint8 (h,w,3) to (H,W,3) uint8.
-        config: the student's config, for the message.
-        checkpoint: the student's weights.
-
     Raises:
         SAPDError: there is no such file, or the student does not restore an image.
     """

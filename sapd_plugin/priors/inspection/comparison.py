@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass
+from operator import itemgetter
 from typing import Any
 
 import numpy as np
@@ -69,12 +70,9 @@ class Comparison:
 def compare_stores(
     first: MaskStore, second: MaskStore, progress: Callable[[int, int], None] | None = None
 ) -> Comparison:
-    """Compare all masks that two stores have in common.
+    """Compare all masks that two stores have in common; their settings may differ.
 
-    Args:
-        first: one store.
-        second: the other; its settings may differ.
-        progress: called with (keys compared, keys in all) after each key.
+    ``progress`` is called with (keys compared, keys in all) after each key.
 
     Raises:
         RecordError: a record is damaged.
@@ -95,15 +93,15 @@ def compare_stores(
         values = np.array([getattr(agreement, name) for agreement in found.values()]).reshape(-1, 2)
         return tuple(values.mean(axis=0).tolist()) if len(values) else (float('nan'),) * 2
 
-    worst = sorted(((key, agreement.matched_iou) for key, agreement in found.items()), key=lambda item: item[1])
+    matched = {key: agreement.matched_iou for key, agreement in found.items()}
     return Comparison(
         stores=(str(first.path), str(second.path)),
         settings=manifest.differences(first.settings, second.settings),
         common=len(found),
         missing=(sorted(keys[1] - keys[0]), sorted(keys[0] - keys[1])),
         other_size=other_size,
-        matched_iou=Spread.of([agreement.matched_iou for agreement in found.values()]),
+        matched_iou=Spread.of(list(matched.values())),
         coverage=means('coverage'),
         regions=means('regions'),
-        worst=worst[:_SHOWN],
+        worst=sorted(matched.items(), key=itemgetter(1))[:_SHOWN],
     )

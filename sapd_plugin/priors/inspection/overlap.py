@@ -31,11 +31,7 @@ class MapAgreement(NamedTuple):
 
 
 def compare_maps(first: np.ndarray, second: np.ndarray) -> MapAgreement:
-    """Match the regions of two label maps one to one, greedily by descending IoU.
-
-    Args:
-        first: (H,W) integers, 0 = no mask.
-        second: the same size.
+    """Match the regions of two label maps, (H,W) integers, 0 = no mask, one to one, greedily by descending IoU.
 
     Raises:
         SAPDError: the sizes differ.
@@ -84,9 +80,7 @@ class Overlaps(NamedTuple):
 
 
 def segmentation_covering(labels: np.ndarray, truth: np.ndarray, rest: bool = False) -> float:
-    """Cover one annotator's segmentation with a label map's regions.
-
-    The mean over the pixels of ``truth`` of the largest IoU that its region has with any region of ``labels``.
+    """Return the mean over the pixels of ``truth`` of the largest IoU that its region has with a region of ``labels``.
 
     Args:
         labels: (H,W) integers; 0 = no mask.
@@ -109,11 +103,7 @@ def segmentation_covering(labels: np.ndarray, truth: np.ndarray, rest: bool = Fa
 
 
 def overlaps(labels: np.ndarray, truth: np.ndarray) -> Overlaps:
-    """Intersect each region of a segmentation with each region of a label map.
-
-    Args:
-        labels: (H,W) integers.
-        truth: the same size.
+    """Intersect each region of a segmentation with each region of a label map, both (H,W) integers.
 
     Raises:
         SAPDError: the arrays are not two label images of one size.
@@ -131,12 +121,7 @@ def overlaps(labels: np.ndarray, truth: np.ndarray) -> Overlaps:
 
 
 def covering(labels: np.ndarray, truths: Sequence[np.ndarray], rest: bool = False) -> Covering:
-    """Cover each annotator's segmentation.
-
-    Args:
-        labels: (H,W) integers, 0 = no mask.
-        truths: one (H,W) integer array per annotator.
-        rest: see `segmentation_covering`.
+    """Compute `segmentation_covering` with each annotator's segmentation, one (H,W) integer array each.
 
     Raises:
         SAPDError: there is no annotator, or what `segmentation_covering` refuses.

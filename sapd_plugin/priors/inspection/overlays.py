@@ -67,17 +67,7 @@ def write_overlays(store: MaskStore, keys: Sequence[str], folder: Path, photos: 
 def contact_sheet(
     store: MaskStore, keys: Sequence[str], photos: Photos | None = None, columns: int = 6, side: int = 200
 ) -> np.ndarray:
-    """Show many masks on one sheet, in the order of ``keys``, each with its key below.
-
-    Args:
-        store: the masks.
-        keys: which of them, at least one.
-        photos: drawn below the masks; None draws the colours alone.
-        columns: pictures per row.
-        side: pixels that a picture's longer side gets.
-
-    Returns:
-        (H,W,3) uint8 RGB.
+    """Draw masks as `draw` does and `arrange` them on one sheet, in the order of ``keys``, each with its key below.
 
     Raises:
         SAPDError: there is no key; and as `draw` does.
@@ -91,34 +81,33 @@ def arrange(pictures: Iterable[tuple[str, np.ndarray]], columns: int, side: int)
     """Put pictures on one sheet, row by row, each with its caption below.
 
     Args:
-        pictures: (caption, (H,W,3) uint8 RGB) each, at least one, taken one by one. A caption that is too
-            long keeps its end.
+        pictures: (caption, (H,W,3) uint8 RGB) each, at least one. A caption that is too long keeps its end.
         columns: pictures per row.
         side: pixels that a picture's longer side gets.
 
     Returns:
         (H,W,3) uint8 RGB.
     """
-    rows: list[list[np.ndarray]] = []
-    for i, (caption, picture) in enumerate(pictures):
-        scale = side / max(picture.shape[:2])
-        width, height = (max(1, round(length * scale)) for length in picture.shape[1::-1])
-        tile = np.full((height + _CAPTION, side, 3), 255, np.uint8)
-        tile[:height, :width] = cv2.resize(picture, (width, height), interpolation=cv2.INTER_AREA)
-        # OpenCV draws ASCII only; the end of a path says most.
-        caption = caption.encode('ascii', 'replace').decode()[-side // 7 :]
-        at = (2, height + _CAPTION - 5)
-        cv2.putText(tile, caption, at, cv2.FONT_HERSHEY_SIMPLEX, 0.38, (0, 0, 0), 1, cv2.LINE_AA)
-        if i % columns == 0:
-            rows.append([])
-        rows[-1].append(tile)
-    sheet = np.full((sum(max(map(len, row)) for row in rows), max(map(len, rows)) * side, 3), 255, np.uint8)
+    tiles = [_tile(caption, picture, side) for caption, picture in pictures]
+    rows = [tiles[i : i + columns] for i in range(0, len(tiles), columns)]
+    sheet = np.full((sum(max(map(len, row)) for row in rows), len(rows[0]) * side, 3), 255, np.uint8)
     top = 0
     for row in rows:
         for i, tile in enumerate(row):
             sheet[top : top + len(tile), i * side : (i + 1) * side] = tile
         top += max(map(len, row))
     return sheet
+
+
+def _tile(caption: str, picture: np.ndarray, side: int) -> np.ndarray:
+    scale = side / max(picture.shape[:2])
+    width, height = (max(1, round(length * scale)) for length in picture.shape[1::-1])
+    tile = np.full((height + _CAPTION, side, 3), 255, np.uint8)
+    tile[:height, :width] = cv2.resize(picture, (width, height), interpolation=cv2.INTER_AREA)
+    # OpenCV draws ASCII only; the end of a path says most.
+    text = caption.encode('ascii', 'replace').decode()[-side // 7 :]
+    at = (2, height + _CAPTION - 5)
+    return cv2.putText(tile, text, at, cv2.FONT_HERSHEY_SIMPLEX, 0.38, (0, 0, 0), 1, cv2.LINE_AA)
 
 
 def write_png(path: Path, image: np.ndarray) -> None:

@@ -61,13 +61,5 @@ def overlay(image: np.ndarray, labels: np.ndarray, opacity: float = 0.5) -> np.n
 
 
 def strip(photos: Sequence[np.ndarray], labels: np.ndarray) -> np.ndarray:
-    """Put photos of one size side by side, and after them the last one with the regions over it.
-
-    Args:
-        photos: (H,W,3) uint8 RGB each.
-        labels: (H,W) or (H,W,1) integers, 0 = no mask.
-
-    Returns:
-        (H, (len(photos) + 1) * W, 3) uint8 RGB.
-    """
+    """Put photos of one size, (H,W,3) uint8 RGB, side by side, and after them the `overlay` of the last one."""
     return np.concatenate([*photos, overlay(photos[-1], labels)], axis=1)

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import math
 import statistics
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import asdict, dataclass, field
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -20,24 +20,26 @@ _SHOWN = 10
 
 
 class Spread(NamedTuple):
-    """Spread of a number over the images."""
+    """Spread of a number over the images; NaN if there are none."""
 
-    least: float
-    median: float
-    mean: float
-    most: float
+    least: float = math.nan
+    median: float = math.nan
+    mean: float = math.nan
+    most: float = math.nan
 
     @classmethod
     def of(cls, values: Sequence[float]) -> Spread:
-        """Summarise values; NaN if there are none."""
+        """Summarise values."""
         if not values:
-            return cls(*[float('nan')] * 4)
+            return cls()
         return cls(min(values), statistics.median(values), statistics.fmean(values), max(values))
 
     def text(self, digits: int = 1, factor: float = 1.0, unit: str = '') -> str:
         """Write it in one line."""
-        numbers = [f'{name} {factor * value:,.{digits}f}{unit}' for name, value in zip(self._fields, self)]
-        return ', '.join(numbers)
+        return ', '.join(f'{name} {factor * value:,.{digits}f}{unit}' for name, value in self._asdict().items())
+
+
+_NOTHING = Spread()
 
 
 @dataclass
@@ -61,16 +63,16 @@ class Inspection:
     fingerprint: str
     settings: dict[str, Any]
     masks: int
-    shards: dict[str, int]
-    disk_bytes: int
-    record_bytes: int
-    regions: Spread
-    coverage: Spread
-    megapixels: Spread
-    bytes_each: Spread
-    sizes: list[tuple[tuple[int, int], int]]
-    without_regions: list[str]
-    problems: list[str]
+    shards: dict[str, int] = field(default_factory=dict)
+    disk_bytes: int = 0
+    record_bytes: int = 0
+    regions: Spread = _NOTHING
+    coverage: Spread = _NOTHING
+    megapixels: Spread = _NOTHING
+    bytes_each: Spread = _NOTHING
+    sizes: list[tuple[tuple[int, int], int]] = field(default_factory=list)
+    without_regions: list[str] = field(default_factory=list)
+    problems: list[str] = field(default_factory=list)
     missing: list[str] | None = None
     extra: list[str] = field(default_factory=list)
 
@@ -89,8 +91,8 @@ class Inspection:
 
     def lines(self) -> Iterable[str]:
         """Yield the lines of the summary: an aligned table, then what is wrong or missing."""
-        sizes = [f'{h}x{w} ({count})' for (h, w), count in self.sizes[:4]]
-        more = len(self.sizes) - len(sizes)
+        sizes = ', '.join(f'{h}x{w} ({count})' for (h, w), count in self.sizes[:4])
+        more = f' and {len(self.sizes) - 4} more' if len(self.sizes) > 4 else ''
         rows: dict[str, str] = {
             'store': self.store,
             'fingerprint': self.fingerprint,
@@ -102,7 +104,7 @@ class Inspection:
             rows['regions per mask'] = self.regions.text()
             rows['coverage'] = self.coverage.text(1, 100, ' %')
             rows['megapixels'] = self.megapixels.text(2)
-            rows['sizes'] = ', '.join(sizes) + (f' and {more} more' if more > 0 else '')
+            rows['sizes'] = sizes + more
         rows.update({f'  {key}': str(value) for key, value in self.settings.items()})
         rows['checked'] = 'every record: sound' if not self.problems else f'{len(self.problems)} problems'
         if self.missing is not None:
@@ -120,68 +122,45 @@ def inspect_store(
     expected: Collection[str] | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> Inspection:
-    """Read and verify every record, and count.
+    """Read and verify every record, count, and compare the keys with the ``expected`` ones.
 
-    Args:
-        store: the masks.
-        expected: the keys that the store should hold, or None.
-        progress: called with (records read, records in all) after each record.
+    ``progress`` is called with (records read, records in all) after each record.
     """
-    problems: list[str] = []
-    shards: Counter[str] = Counter()
+    found = Inspection(str(store.path), store.fingerprint, store.settings, len(store))
     sizes: Counter[tuple[int, int]] = Counter()
-    where: dict[str, str] = {}
+    keys: set[str] = set()
     numbers: list[tuple[float, float, float, float]] = []
-    empty: list[str] = []
-    total = len(store)
-    for read, (key, shard, value) in enumerate(store.scan(), start=1):
-        shards[shard] += 1
-        found = store.problems_of(key, shard, value)
-        if key in where:
-            found.append(f"key '{key}': in both {where[key]} and {shard}.")
-        where[key] = shard
-        problems += found
+    for read, (key, shard, value, problems) in enumerate(store.scan(), start=1):
+        keys.add(key)
+        found.shards[shard] = found.shards.get(shard, 0) + 1
+        found.problems += problems
+        if progress is not None:
+            progress(read, found.masks)
         try:
             record = Record(value)
-            height, width, _ = record.shape
             areas = record.regions['area']
         except RecordError:
             continue  # listed as a problem already
-        sizes[height, width] += 1
-        covered = int(areas.sum(dtype=np.int64)) / (height * width)
-        numbers.append((len(areas), covered, height * width / 1e6, len(value)))
+        size = record.shape[:2]
+        pixels = math.prod(size)
+        sizes[size] += 1
+        numbers.append((len(areas), int(areas.sum(dtype=np.int64)) / pixels, pixels / 1e6, len(value)))
+        found.record_bytes += len(value)
         if not len(areas):
-            empty.append(key)
-        if progress is not None:
-            progress(read, total)
-    stated = read_lines(store.path).count('\n')
-    if stated != total:
-        problems.append(f'{META_INFO}: has {stated} lines for {total} masks; rerun the extraction to repair it.')
-    columns: list[list[float]] = [list(column) for column in zip(*numbers)] or [[], [], [], []]
-    regions, coverage, megapixels, bytes_each = map(Spread.of, columns)
-    return Inspection(
-        store=str(store.path),
-        fingerprint=store.fingerprint,
-        settings=store.settings,
-        masks=total,
-        shards=dict(shards),
-        disk_bytes=_disk_bytes(store.path),
-        record_bytes=int(sum(columns[3])),
-        regions=regions,
-        coverage=coverage,
-        megapixels=megapixels,
-        bytes_each=bytes_each,
-        sizes=sizes.most_common(),
-        without_regions=empty,
-        problems=problems,
-        missing=None if expected is None else sorted(set(expected) - where.keys()),
-        extra=[] if expected is None else sorted(where.keys() - set(expected)),
-    )
-
-
-def _disk_bytes(folder: Path) -> int:
+            found.without_regions.append(key)
+    found.sizes = sizes.most_common()
+    if numbers:
+        found.regions, found.coverage, found.megapixels, found.bytes_each = map(Spread.of, zip(*numbers))
     # LMDB's lock files are sparse.
-    return sum(512 * path.stat().st_blocks for path in folder.rglob('*') if path.is_file())
+    found.disk_bytes = sum(512 * path.stat().st_blocks for path in store.path.rglob('*') if path.is_file())
+    lines = read_lines(store.path).count('\n')
+    if lines != found.masks:
+        found.problems.append(
+            f'{META_INFO}: has {lines} lines for {found.masks} masks; rerun the extraction to repair it.'
+        )
+    if expected is not None:
+        found.missing, found.extra = sorted(set(expected) - keys), sorted(keys - set(expected))
+    return found
 
 
 def _listed(name: str, items: Sequence[str]) -> Iterable[str]:

@@ -20,14 +20,9 @@ ENVIRONMENT_VARIABLE = 'SAPD_SAM_CHECKPOINT'
 
 
 def find_sam_checkpoint(explicit: str | os.PathLike[str] | None = None, variant: str | None = None) -> Path | None:
-    """Look for a SAM checkpoint: ``explicit``, else SAPD_SAM_CHECKPOINT, else the torch hub cache.
+    """Look for a SAM checkpoint: ``explicit``, else SAPD_SAM_CHECKPOINT, else the torch hub cache, else None.
 
-    Args:
-        explicit: a file that the user named, or None.
-        variant: look in the cache only for this one ('sam_vit_h', ...); None takes the best there is.
-
-    Returns:
-        The file, or None.
+    In the cache only that of ``variant`` is looked for ('sam_vit_h', ...), or, without one, the best there is.
 
     Raises:
         SAPDError: ``explicit`` or the environment variable names a file that does not exist.
@@ -49,11 +44,11 @@ def require_sam_checkpoint(explicit: str | os.PathLike[str] | None = None, varia
     """
     path = find_sam_checkpoint(explicit, variant)
     if path is None:
-        places = ', '.join(str(place) for place in _cached(variant))
+        places = _cached(variant)
         raise SAPDError(
             f"segmenter '{variant or 'sam'}': found no checkpoint. Looked at the setting 'checkpoint' (not given), the "
-            f'environment variable {ENVIRONMENT_VARIABLE} (not set), {places}. Expected a file that the authors '
-            f'publish: {", ".join(_files(variant))}.'
+            f'environment variable {ENVIRONMENT_VARIABLE} (not set), {", ".join(map(str, places))}. Expected a file '
+            f'that the authors publish: {", ".join(place.name for place in places)}.'
         )
     return path
 
@@ -91,11 +86,9 @@ def load_state(path: Path) -> dict[str, Any]:
     return state
 
 
-def _files(variant: str | None) -> list[str]:
-    return [file for name, file in OFFICIAL_FILES.items() if variant in (None, name)]
-
-
 def _cached(variant: str | None) -> list[Path]:
+    """Return where the torch hub cache would hold the files of a variant, or of all."""
     import torch
 
-    return [Path(torch.hub.get_dir()) / 'checkpoints' / file for file in _files(variant)]
+    cache = Path(torch.hub.get_dir()) / 'checkpoints'
+    return [cache / file for name, file in OFFICIAL_FILES.items() if variant in (None, name)]

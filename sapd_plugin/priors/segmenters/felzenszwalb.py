@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from importlib.metadata import version
 from typing import Any
 
 import cv2
@@ -38,8 +39,6 @@ class Felzenszwalb:
         for key, value in (('min_size', min_size), ('max_pixels', max_pixels)):
             if value != int(value) or value < (key == 'max_pixels'):
                 raise SAPDError(f"segmenter 'felzenszwalb': {key}: found {value}, expected whole pixels.")
-        from importlib.metadata import version
-
         self._options = {'scale': float(scale), 'sigma': float(sigma), 'min_size': int(min_size)}
         self._max_pixels = int(max_pixels)
         self.settings: dict[str, Any] = {
@@ -52,18 +51,14 @@ class Felzenszwalb:
         """Segment an RGB uint8 (H,W,3) image; predicted IoU and stability are NaN."""
         from skimage.segmentation import felzenszwalb
 
-        shrunk = self._shrink(image)
+        shrunk = image
+        factor = (self._max_pixels / (image.shape[0] * image.shape[1])) ** 0.5
+        if factor < 1:
+            width, height = (max(1, int(side * factor)) for side in image.shape[1::-1])
+            shrunk = cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA)
         # Its labels begin at 0, which means "no mask" in a label map.
         labels = felzenszwalb(shrunk, channel_axis=2, **self._options).astype(np.int32) + 1
         if shrunk is not image:
             rows, columns = (np.arange(full) * small // full for full, small in zip(image.shape, labels.shape))
             labels = labels[np.ix_(rows, columns)]
         return LabelMap.from_labels(labels)
-
-    def _shrink(self, image: np.ndarray) -> np.ndarray:
-        height, width = image.shape[:2]
-        if height * width <= self._max_pixels:
-            return image
-        factor = (self._max_pixels / (height * width)) ** 0.5
-        size = max(1, int(width * factor)), max(1, int(height * factor))
-        return cv2.resize(image, size, interpolation=cv2.INTER_AREA)

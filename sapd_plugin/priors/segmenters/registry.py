@@ -37,11 +37,7 @@ ENTRY_POINT_GROUP = 'sapd_plugin.segmenters'
 
 
 def register_segmenter(name: str) -> Callable[[Factory], Factory]:
-    """Register the decorated class or function under ``name``.
-
-    Raises:
-        SAPDError: the name is taken.
-    """
+    """Register the decorated class or function under ``name``. Raises SAPDError if the name is taken."""
 
     def register(factory: Factory) -> Factory:
         if name in SEGMENTERS:
@@ -53,11 +49,7 @@ def register_segmenter(name: str) -> Callable[[Factory], Factory]:
 
 
 def build_segmenter(name: str, **settings: Any) -> Segmenter:
-    """Build a segmenter by its name: a registered one, or an installed package's entry point of that name.
-
-    Args:
-        name: a name in `SEGMENTERS`, or of the entry point group ``sapd_plugin.segmenters``.
-        **settings: keyword arguments of the segmenter.
+    """Build a segmenter by its name in `SEGMENTERS` or in the entry point group ``sapd_plugin.segmenters``.
 
     Raises:
         SAPDError: an unknown name or setting, naming the nearest; and whatever the segmenter refuses.

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
+from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +19,7 @@ from sapd_plugin.priors.segmenters.registry import register_segmenter
 if TYPE_CHECKING:
     from segment_anything.modeling import Sam
 
-    from sapd_plugin.priors.segmenters.fast import Masks
+    from sapd_plugin.priors.segmenters.fast.masks import Masks
 
 DTYPES = ('float32', 'bfloat16', 'float16')
 
@@ -127,7 +129,7 @@ class SamSegmenter:
             check_choice('variant', variant, checkpoints.OFFICIAL_FILES)
         check_choice('preset', preset, _PRESETS)
         check_choice('dtype', dtype, DTYPES)
-        self._device = check_device(device)
+        check_device(device)
         path = checkpoints.require_sam_checkpoint(checkpoint, variant)
         state = checkpoints.load_state(path)
         found = checkpoints.detect_variant(state, path)
@@ -143,7 +145,7 @@ class SamSegmenter:
             'crop_n_layers': crop_n_layers,
             'min_mask_region_area': min_mask_region_area,
         }
-        parameters = _parameters(found, preset, {key: value for key, value in given.items() if value is not None})
+        parameters = _parameters(found, preset, given)
         decisive = {key: value for key, value in parameters.items() if (preset, key) != ('stock', 'points_per_batch')}
         self.checkpoint = path
         self.settings: dict[str, Any] = {
@@ -153,13 +155,17 @@ class SamSegmenter:
             'parameters': {'dtype': dtype, **decisive},
             'checkpoint_sha256': digest(path),
             'device': device,
-            'versions': _versions(),
+            'versions': {package: version(package) for package in ('torch', 'torchvision', 'segment-anything')},
         }
-        # Imports torch and segment_anything, which a user of another segmenter need not have.
-        from sapd_plugin.priors.segmenters.fast import build_generator
+        # They import torch and segment_anything, which a user of another segmenter need not have.
+        from sapd_plugin.priors.segmenters.fast.adaptive import AdaptiveGenerator
+        from sapd_plugin.priors.segmenters.fast.prompting import Prompter
+        from sapd_plugin.priors.segmenters.fast.stock import StockGenerator
 
-        sam = build_sam(state, str(path)).to(self._device)
-        self._generate = build_generator(sam, preset, dtype, parameters)
+        prompter = Prompter(build_sam(state, str(path)).to(device), dtype, pool=preset == 'fast')
+        self._generate: Callable[[np.ndarray], Masks] = (
+            AdaptiveGenerator(prompter, **parameters) if preset == 'fast' else StockGenerator(prompter, **parameters)
+        )
 
     def masks(self, image: np.ndarray) -> Masks:
         """Segment an RGB uint8 (H,W,3) image into overlapping masks, by descending predicted IoU; there may be none."""
@@ -172,12 +178,8 @@ class SamSegmenter:
         return LabelMap.from_masks(found.masks, list(found.predicted_iou), list(found.stability), shape=shape)
 
 
-def check_device(device: str) -> str:
-    """Return ``device`` if PyTorch can use it.
-
-    Raises:
-        SAPDError: there is no such device.
-    """
+def check_device(device: str) -> None:
+    """Refuse a device that PyTorch cannot use. Raises SAPDError."""
     import torch
 
     try:
@@ -186,13 +188,13 @@ def check_device(device: str) -> str:
         raise SAPDError(f"device: found {device!r}, expected 'cpu' or 'cuda'.") from error
     if kind == 'cuda' and not torch.cuda.is_available():
         raise SAPDError(f"device: found {device!r} and no usable GPU, expected 'cpu'.")
-    return device
 
 
-def _parameters(variant: str, preset: str, given: dict[str, Any]) -> dict[str, Any]:
-    """Return all settings of a preset, with defaults for those not given, after checking them."""
+def _parameters(variant: str, preset: str, settings: dict[str, Any]) -> dict[str, Any]:
+    """Return all settings of a preset, with defaults for those that are None, after checking them."""
     iou, stability = THRESHOLDS[variant]
     defaults = {'pred_iou_thresh': iou, 'stability_score_thresh': stability, **_PRESETS[preset]}
+    given = {key: value for key, value in settings.items() if value is not None}
     check_keys(f"segmenter '{variant}', preset '{preset}'", given, defaults)
     parameters = {**defaults, **given}
     check_parameters(variant, parameters)
@@ -200,23 +202,13 @@ def _parameters(variant: str, preset: str, given: dict[str, Any]) -> dict[str, A
 
 
 def check_parameters(variant: str, parameters: dict[str, Any]) -> None:
-    """Refuse settings of a mask generator that are out of range.
-
-    Raises:
-        SAPDError: the first of them is named.
-    """
+    """Refuse settings of a mask generator that are out of range. Raises SAPDError, which names the first of them."""
     for key, value in parameters.items():
         where = f"segmenter '{variant}': {key}"
         if not key.endswith('_thresh'):
             check_count(where, value, 1 if key.startswith('points_') else 0)
         elif isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value <= 1:
             raise SAPDError(f'{where}: found {value!r}, expected a number from 0 to 1.')
-
-
-def _versions() -> dict[str, str]:
-    from importlib.metadata import version
-
-    return {package: version(package) for package in ('torch', 'torchvision', 'segment-anything')}
 
 
 register_segmenter('sam')(SamSegmenter)

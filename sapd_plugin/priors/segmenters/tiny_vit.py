@@ -51,33 +51,29 @@ class PatchEmbed(nn.Module):
         return self.seq(x)
 
 
-class MBConv(nn.Module):
-    """Inverted bottleneck: expand, depthwise 3x3, project; residual."""
+class Bottleneck(nn.Module):
+    """Pointwise, depthwise 3x3 and pointwise convolution, GELU between them: the way to the next stage."""
 
-    def __init__(self, width: int) -> None:
+    def __init__(self, inputs: int, hidden: int, outputs: int, stride: int = 1) -> None:
         super().__init__()
-        hidden = width * _EXPANSION
-        self.conv1 = ConvNorm(width, hidden)
-        self.conv2 = ConvNorm(hidden, hidden, 3, groups=hidden)
-        self.conv3 = ConvNorm(hidden, width)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Map (N,C,H,W) to the same shape."""
-        return _gelu(x + self.conv3(_gelu(self.conv2(_gelu(self.conv1(x))))))
-
-
-class PatchMerging(nn.Module):
-    """Go to the next stage's width, and to half the size but before the last stage."""
-
-    def __init__(self, inputs: int, outputs: int, stride: int) -> None:
-        super().__init__()
-        self.conv1 = ConvNorm(inputs, outputs)
-        self.conv2 = ConvNorm(outputs, outputs, 3, stride, groups=outputs)
-        self.conv3 = ConvNorm(outputs, outputs)
+        self.conv1 = ConvNorm(inputs, hidden)
+        self.conv2 = ConvNorm(hidden, hidden, 3, stride, groups=hidden)
+        self.conv3 = ConvNorm(hidden, outputs)
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (N,C,H,W) to (N,C',H/stride,W/stride)."""
         return self.conv3(_gelu(self.conv2(_gelu(self.conv1(x)))))
+
+
+class MBConv(Bottleneck):
+    """Inverted bottleneck with a residual."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__(width, width * _EXPANSION, width)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map (N,C,H,W) to the same shape."""
+        return _gelu(x + super().forward(x))
 
 
 class WindowAttention(nn.Module):
@@ -161,7 +157,8 @@ class Stage(nn.Module):
             for _ in range(_DEPTHS[index])
         )
         if index + 1 < len(_WIDTHS):
-            self.downsample = PatchMerging(width, _WIDTHS[index + 1], stride=2 if index < 2 else 1)
+            wider = _WIDTHS[index + 1]
+            self.downsample = Bottleneck(width, wider, wider, stride=2 if index < 2 else 1)
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (N,C,H,W) to the next stage's input."""

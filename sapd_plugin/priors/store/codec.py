@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import struct
 import zlib
-from typing import NamedTuple
 
 import numpy as np
 
@@ -44,24 +43,10 @@ _HEADER = struct.Struct('<8sHHIIIII16s')
 _CRC = struct.Struct('<I')
 
 
-class _Head(NamedTuple):
-    height: int
-    width: int
-    tile: int
-    regions: int
-    fingerprint: bytes
-    ends: np.ndarray
-    crcs: np.ndarray
-    table: memoryview
-    tiles: memoryview
-
-
 def encode(label_map: LabelMap, fingerprint: bytes) -> bytes:
     """Write a label map as one record. The same input gives the same bytes (with the same zlib).
 
-    Args:
-        label_map: any size.
-        fingerprint: 16 bytes that name the settings the map was made with.
+    ``fingerprint`` is the 16 bytes that name the settings which the map was made with.
 
     Raises:
         SAPDError: a fingerprint of a different length, or labels beyond the region table.
@@ -101,21 +86,41 @@ class Record:
     """
 
     def __init__(self, buffer: bytes | memoryview) -> None:
-        self._head = _parse(memoryview(buffer))
-        self._stored = smallest_dtype(self._head.regions).newbyteorder('<')
+        buffer = memoryview(buffer)
+        if len(buffer) < _HEADER.size or buffer[:8] != _MAGIC:
+            raise RecordError(f'mask record: {len(buffer)} bytes that do not begin with a mask record header.')
+        fixed = _HEADER.unpack_from(buffer)
+        version, tile, height, width, regions, table_bytes, tiles_bytes, self.fingerprint = fixed[1:]
+        if version != VERSION:
+            raise RecordError(f'mask record: found format version {version}, expected {VERSION}.')
+        if not (1 <= tile <= MAX_TILE and regions <= height * width and 1 <= height * width <= MAX_PIXELS):
+            raise RecordError(f'mask record: impossible header: {height}x{width}, {regions} regions, tiles of {tile}.')
+        count = -(-height // tile) * -(-width // tile)
+        table_at = _HEADER.size + 8 * count
+        head_bytes = table_at + table_bytes
+        expected = head_bytes + _CRC.size + tiles_bytes
+        if len(buffer) != expected:
+            raise RecordError(f'mask record: found {len(buffer)} bytes, expected {expected}.')
+        if zlib.crc32(buffer[:head_bytes]) != _CRC.unpack_from(buffer, head_bytes)[0]:
+            raise RecordError('mask record: the header is damaged (its checksum differs).')
+        self._ends, self._crcs = np.frombuffer(buffer, dtype='<u4', count=2 * count, offset=_HEADER.size).reshape(2, -1)
+        if self._ends[-1] != tiles_bytes:
+            raise RecordError(f'mask record: the tiles end at {self._ends[-1]}, expected {tiles_bytes}.')
+        self._table, self._tiles = buffer[table_at:head_bytes], buffer[head_bytes + _CRC.size :]
+        self._tile_side, self._count = tile, regions
+        self._stored = smallest_dtype(regions).newbyteorder('<')
         # uint8 up to 255 regions, uint16 up to 65,535, int32 above: what OpenCV takes.
         self.dtype = np.dtype(np.int32) if self._stored.itemsize == 4 else self._stored.newbyteorder('=')
         # (H, W, 1), as an H x W x C image.
-        self.shape = (self._head.height, self._head.width, 1)
-        self.fingerprint = self._head.fingerprint
+        self.shape = (height, width, 1)
 
     @property
     def regions(self) -> np.ndarray:
         """The region table, (K,) of `REGION_DTYPE`; row k-1 is region k."""
-        count = self._head.regions
-        raw = inflate(self._head.table, count * REGION_DTYPE.itemsize, 'region table')
-        if len(raw) != count * REGION_DTYPE.itemsize:
-            raise RecordError(f'mask record: found a region table of {len(raw)} bytes for {count} regions.')
+        expected = self._count * REGION_DTYPE.itemsize
+        raw = inflate(self._table, expected, 'region table')
+        if len(raw) != expected:
+            raise RecordError(f'mask record: found a region table of {len(raw)} bytes for {self._count} regions.')
         return unplanes(raw, REGION_DTYPE)
 
     def labels(self) -> np.ndarray:
@@ -139,7 +144,7 @@ class Record:
         crop = np.empty((max(bottom - top, 0), max(right - left, 0), 1), dtype=self.dtype)
         if crop.size == 0:
             return crop
-        tile = self._head.tile
+        tile = self._tile_side
         across = -(-self.shape[1] // tile)
         for row in range(top // tile, -(-bottom // tile)):
             y0 = row * tile
@@ -159,7 +164,7 @@ class Record:
         Raises:
             RecordError: naming the first damaged tile.
         """
-        for index in range(len(self._head.crcs)):
+        for index in range(len(self._crcs)):
             self._bytes(index)
 
     def verify(self) -> None:
@@ -177,55 +182,23 @@ class Record:
                 raise RecordError(f"mask record: the region table's {field} is not that of the pixels.")
 
     def _bytes(self, index: int) -> memoryview:
-        head = self._head
-        begin = int(head.ends[index - 1]) if index else 0
-        stored = head.tiles[begin : head.ends[index]]
-        if zlib.crc32(stored) != head.crcs[index]:
+        begin = int(self._ends[index - 1]) if index else 0
+        stored = self._tiles[begin : self._ends[index]]
+        if zlib.crc32(stored) != self._crcs[index]:
             raise RecordError(f'mask record: tile {index} is damaged (its checksum differs).')
         return stored
 
     def _tile(self, index: int, y0: int, x0: int) -> np.ndarray:
-        head, stored = self._head, self._bytes(index)
-        height, width = min(head.tile, head.height - y0), min(head.tile, head.width - x0)
-        labels = decode_tile(stored, height, width, self._stored, head.regions)
+        height, width = (min(self._tile_side, side - at) for side, at in zip(self.shape, (y0, x0)))
+        labels = decode_tile(self._bytes(index), height, width, self._stored, self._count)
         if labels is None:
-            raise RecordError(f'mask record: tile {index} does not hold a label map of {head.regions} regions.')
+            raise RecordError(f'mask record: tile {index} does not hold a label map of {self._count} regions.')
         return labels
 
 
-def _parse(buffer: memoryview) -> _Head:
-    if len(buffer) < _HEADER.size or buffer[:8] != _MAGIC:
-        raise RecordError(f'mask record: {len(buffer)} bytes that do not begin with a mask record header.')
-    fixed = _HEADER.unpack_from(buffer)
-    version, tile, height, width, regions, table_bytes, tiles_bytes, fingerprint = fixed[1:]
-    if version != VERSION:
-        raise RecordError(f'mask record: found format version {version}, expected {VERSION}.')
-    if not (1 <= tile <= MAX_TILE and regions <= height * width and 1 <= height * width <= MAX_PIXELS):
-        raise RecordError(f'mask record: impossible header: {height}x{width}, {regions} regions, tiles of {tile}.')
-    count = -(-height // tile) * -(-width // tile)
-    table_at = _HEADER.size + 8 * count
-    head_bytes = table_at + table_bytes
-    expected = head_bytes + _CRC.size + tiles_bytes
-    if len(buffer) != expected:
-        raise RecordError(f'mask record: found {len(buffer)} bytes, expected {expected}.')
-    if zlib.crc32(buffer[:head_bytes]) != _CRC.unpack_from(buffer, head_bytes)[0]:
-        raise RecordError('mask record: the header is damaged (its checksum differs).')
-    ends = np.frombuffer(buffer, dtype='<u4', count=count, offset=_HEADER.size)
-    if ends[-1] != tiles_bytes:
-        raise RecordError(f'mask record: the tiles end at {ends[-1]}, expected {tiles_bytes}.')
-    crcs = np.frombuffer(buffer, dtype='<u4', count=count, offset=_HEADER.size + 4 * count)
-    table, tiles = buffer[table_at:head_bytes], buffer[head_bytes + _CRC.size :]
-    return _Head(height, width, tile, regions, fingerprint, ends, crcs, table, tiles)
-
-
-def _bounds(index: tuple, shape: tuple[int, int, int]) -> tuple[tuple[int, int], tuple[int, int]]:
-    if not (isinstance(index, tuple) and (len(index) == 2 or (len(index) == 3 and index[2] is Ellipsis))):
-        raise IndexError(f'mask record: found index {index!r}, expected [top:bottom, left:right].')
-    rows, columns = index[:2]
-    if not (isinstance(rows, slice) and isinstance(columns, slice)):
-        raise IndexError(f'mask record: found index {index!r}, expected two slices.')
-    top, bottom, down = rows.indices(shape[0])
-    left, right, along = columns.indices(shape[1])
-    if down != 1 or along != 1:
-        raise IndexError(f'mask record: found steps {down}, {along}, expected 1.')
-    return (top, bottom), (left, right)
+def _bounds(index: tuple, shape: tuple[int, int, int]) -> list[tuple[int, int]]:
+    parts = index[:2] if isinstance(index, tuple) and index[2:] in ((), (...,)) else ()
+    bounds = [part.indices(side) for part, side in zip(parts, shape) if isinstance(part, slice)]
+    if len(bounds) != 2 or any(step != 1 for _, _, step in bounds):
+        raise IndexError(f'mask record: found index {index!r}, expected [top:bottom, left:right] in steps of 1.')
+    return [(begin, end) for begin, end, _ in bounds]

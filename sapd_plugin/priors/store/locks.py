@@ -32,11 +32,7 @@ class BusyError(SAPDError):
 
 @contextlib.contextmanager
 def disk_errors_named(path: Path) -> Iterator[None]:
-    """Turn errors of the disk into errors for the user.
-
-    Raises:
-        SAPDError: the operating system or LMDB reported an error.
-    """
+    """Turn an error of the operating system or of LMDB into a `SAPDError` that says what to do."""
     try:
         yield
     except (lmdb.Error, OSError) as error:

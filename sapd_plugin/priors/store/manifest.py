@@ -32,12 +32,8 @@ def fingerprint(settings: Mapping[str, Any]) -> bytes:
 def to_json(settings: Mapping[str, Any]) -> str:
     """Return a manifest as JSON. Its fingerprint is for people; readers compute it from the settings."""
     _canonical(settings)
-    manifest = {
-        'format': FORMAT,
-        'version': VERSION,
-        'fingerprint': fingerprint(settings).hex(),
-        'settings': dict(settings),
-    }
+    decisive = fingerprint(settings).hex()
+    manifest = {'format': FORMAT, 'version': VERSION, 'fingerprint': decisive, 'settings': dict(settings)}
     return json.dumps(manifest, indent=2, ensure_ascii=False) + '\n'
 
 
@@ -58,11 +54,7 @@ def from_json(text: str | bytes, where: str | os.PathLike[str]) -> dict[str, Any
 
 
 def read_settings(store: Path) -> dict[str, Any]:
-    """Return the settings of the store in folder ``store``.
-
-    Raises:
-        SAPDError: there is no store.
-    """
+    """Return the settings of the store in folder ``store``; raise SAPDError where there is none."""
     try:
         text = (store / MANIFEST).read_bytes()
     except OSError as error:
@@ -79,15 +71,10 @@ def read_fingerprint(store: Path) -> str:
 
 
 def check_same(where: str | os.PathLike[str], found: Mapping[str, Any], expected: Mapping[str, Any]) -> None:
-    """Refuse masks that were made with different settings.
-
-    Raises:
-        SAPDError: naming each setting that differs, what was found and what is expected.
-    """
-    if fingerprint(found) == fingerprint(expected):
-        return
-    different = '; '.join(differences(found, expected))
-    raise SAPDError(f'{where}: its masks were made with different settings: {different}.')
+    """Refuse masks that were made with different settings. Raises SAPDError, which names each that differs."""
+    if fingerprint(found) != fingerprint(expected):
+        different = '; '.join(differences(found, expected))
+        raise SAPDError(f'{where}: its masks were made with different settings: {different}.')
 
 
 def differences(found: Mapping[str, Any], expected: Mapping[str, Any]) -> list[str]:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 from sapd_plugin.files import write_atomically
 from sapd_plugin.priors.store.codec import Record
@@ -32,17 +33,17 @@ def read_keys(folder: Path) -> Iterator[str]:
         yield line.rsplit(' ', 2)[0].removesuffix('.png')
 
 
-def repair(shard: Path) -> None:
-    """Rewrite a shard's meta_info.txt where a crash came between a mask and its line.
+def repair(shard: Path, settings: Mapping[str, Any]) -> None:
+    """Check a shard, and rewrite its meta_info.txt where a crash came between a mask and its line.
 
     To be called by the process that holds the shard's lock.
 
     Raises:
-        SAPDError: the shard is damaged.
+        SAPDError: the shard is damaged, or has different settings.
     """
-    with contextlib.closing(ShardReader(shard)) as reader:
+    with contextlib.closing(ShardReader(shard, settings)) as reader:
         path = shard / META_INFO
         whole = path.exists() and path.read_bytes().endswith(b'\n')
         if len(reader) != read_lines(shard).count('\n') or (len(reader) and not whole) or not path.exists():
             sizes = ((name.decode('utf-8'), Record(value).shape) for name, value in reader.items())
-            write_atomically(path, ''.join(meta_line(key, shape[:2]) for key, shape in sizes))
+            write_atomically(path, ''.join(meta_line(key, shape) for key, shape in sizes))

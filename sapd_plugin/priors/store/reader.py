@@ -14,7 +14,7 @@ Needs numpy and lmdb only: no torch, no segmenter.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -63,7 +63,12 @@ class MaskStore:
         """
         value = self._get(key)
         if value is None:
-            raise SAPDError(self._missing(key))
+            near = nearest_keys(key, self.keys())
+            hint = f' Nearest: {", ".join(repr(k) for k in near)}.' if near else ''
+            raise SAPDError(
+                f"mask store {self.path}: no mask for '{key}' among {len(self)}, expected one for each image: the path "
+                f'below the image folder, without its last extension.{hint}'
+            )
         try:
             record = Record(value)
         except RecordError as error:
@@ -77,8 +82,7 @@ class MaskStore:
 
     def size(self, key: str) -> tuple[int, int]:
         """Return (H, W) of the mask, in pixels, without reading its labels. Raises as `record` does."""
-        height, width, _ = self.record(key).shape
-        return height, width
+        return self.record(key).shape[:2]
 
     def keys(self) -> list[str]:
         """Return all keys, sorted."""
@@ -92,32 +96,23 @@ class MaskStore:
         """Return the number of masks."""
         return sum(len(shard) for shard in self._open())
 
-    def verify(self, progress: Callable[[int, int], None] | None = None) -> list[str]:
-        """Read every record completely and return the problems found, one line each.
+    def verify(self) -> list[str]:
+        """Read every record completely and return the problems found, one line each."""
+        return [problem for *_, problems in self.scan() for problem in problems]
 
-        Args:
-            progress: called with (records read, records in all) after each record.
-        """
-        problems: list[str] = []
+    def scan(self) -> Iterator[tuple[str, str, bytes, list[str]]]:
+        """Read every record completely, shard by shard, and yield (key, shard's name, record's bytes, problems)."""
         seen: dict[str, str] = {}
-        total = len(self)
-        for read, (key, shard, value) in enumerate(self.scan(), start=1):
-            problems += self.problems_of(key, shard, value)
-            if key in seen:
-                problems.append(f"key '{key}': in both {seen[key]} and {shard}.")
-            seen[key] = shard
-            if progress is not None:
-                progress(read, total)
-        return problems
-
-    def scan(self) -> Iterator[tuple[str, str, bytes]]:
-        """Yield (key, shard's name, record's bytes) of all masks, shard by shard. A key in two shards comes twice."""
         for shard in self._open():
             for name, value in shard.items():
-                yield name.decode('utf-8', 'replace'), shard.path.name, value
+                key, place = name.decode('utf-8', 'replace'), shard.path.name
+                problems = self._problems(key, place, value)
+                if key in seen:
+                    problems.append(f"key '{key}': in both {seen[key]} and {place}.")
+                seen[key] = place
+                yield key, place, value, problems
 
-    def problems_of(self, key: str, shard: str, value: bytes) -> list[str]:
-        """Read one record completely and return what is wrong with it, one line each."""
+    def _problems(self, key: str, shard: str, value: bytes) -> list[str]:
         try:
             record = Record(value)
             record.verify()
@@ -151,24 +146,10 @@ class MaskStore:
                     f'mask store {self.path}: {path.name} is being written, expected a finished store. Wait for the '
                     'extraction to end, or stop it.'
                 )
-        shards = [ShardReader(path) for path in paths]
-        for shard in shards:
-            shard.check_settings(self.settings)
-        self._shards, self._pid = shards, os.getpid()
-        return shards
+        self._shards, self._pid = [ShardReader(path, self.settings) for path in paths], os.getpid()
+        return self._shards
 
     def _get(self, key: str) -> bytes | None:
         name = key_bytes(key)
-        for shard in self._open():
-            value = shard.get(name)
-            if value is not None:
-                return value
-        return None
-
-    def _missing(self, key: str) -> str:
-        near = nearest_keys(key, self.keys())
-        hint = f' Nearest: {", ".join(repr(k) for k in near)}.' if near else ''
-        return (
-            f"mask store {self.path}: no mask for '{key}' among {len(self)}, expected one for each image: the path "
-            f'below the image folder, without its last extension.{hint}'
-        )
+        values = (shard.get(name) for shard in self._open())
+        return next((value for value in values if value is not None), None)

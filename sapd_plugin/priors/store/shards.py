@@ -41,73 +41,56 @@ class ShardReader:
 
     Args:
         path: the shard's folder.
+        settings: those of the store, which the shard's own copy of the manifest has to agree with.
 
     Raises:
-        SAPDError: the folder is not a complete LMDB environment.
+        SAPDError: the folder is not a complete LMDB environment, or its settings differ (each is named). Reads raise
+            it where the shard is damaged.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, settings: Mapping[str, Any]) -> None:
         self.path = path
         try:
             # Without LMDB's locks, which would write to the folder; without read-ahead, as training reads at random.
             self._env = lmdb.open(str(path), readonly=True, create=False, lock=False, readahead=False)
         except lmdb.Error as error:
             raise SAPDError(f'mask store shard {path}: cannot be opened ({error}).') from error
-        self._check_size()
-
-    def _check_size(self) -> None:
-        # LMDB maps the file: reading a page beyond the end of a truncated copy kills the process by SIGBUS.
-        needed = (self._env.info()['last_pgno'] + 1) * self._env.stat()['psize']
-        found = (self.path / 'data.mdb').stat().st_size
-        if found < needed:
+        try:
+            # LMDB maps the file: reading a page beyond the end of a truncated copy kills the process by SIGBUS.
+            needed = (self._env.info()['last_pgno'] + 1) * self._env.stat()['psize']
+            found = (path / 'data.mdb').stat().st_size
+            if found < needed:
+                raise SAPDError(f'mask store shard {path}: found {found} bytes, expected {needed}: a truncated copy.')
+            text = self.get(MANIFEST_KEY)
+            if text is None:
+                raise SAPDError(f'mask store shard {path}: found no manifest, expected a shard of a mask store.')
+            manifest.check_same(path, manifest.from_json(text, path), settings)
+        except SAPDError:
             self.close()
-            raise SAPDError(f'mask store shard {self.path}: found {found} bytes, expected {needed}: a truncated copy.')
-
-    def check_settings(self, expected: Mapping[str, Any]) -> None:
-        """Compare the shard's own copy of the manifest with the store's settings.
-
-        Raises:
-            SAPDError: the settings differ (each is named), or there is no manifest.
-        """
-        text = self.get(MANIFEST_KEY)
-        if text is None:
-            raise SAPDError(f'mask store shard {self.path}: found no manifest, expected a shard of a mask store.')
-        manifest.check_same(self.path, manifest.from_json(text, self.path), expected)
+            raise
 
     def get(self, key: bytes) -> bytes | None:
-        """Return a copy of the value, None where the key is missing.
-
-        Raises:
-            SAPDError: the shard is damaged.
-        """
-        with self._reading(), self._env.begin() as transaction:
+        """Return a copy of the value, None where the key is missing."""
+        with self._reading() as transaction:
             return transaction.get(key)
 
     def items(self) -> Iterator[tuple[bytes, bytes]]:
-        """Yield all keys and values, the manifest left out, in the keys' byte order.
-
-        Raises:
-            SAPDError: the shard is damaged.
-        """
-        with self._reading(), self._env.begin() as transaction, transaction.cursor() as cursor:
+        """Yield all keys and values, the manifest left out, in the keys' byte order."""
+        with self._reading() as transaction, transaction.cursor() as cursor:
             if cursor.set_range(_FIRST_KEY):
                 yield from cursor.iternext()
 
     def iter_keys(self) -> Iterator[str]:
-        """Yield all image keys, in byte order, without reading their values.
-
-        Raises:
-            SAPDError: the shard is damaged.
-        """
-        with self._reading(), self._env.begin() as transaction, transaction.cursor() as cursor:
+        """Yield all image keys, in byte order, without reading their values."""
+        with self._reading() as transaction, transaction.cursor() as cursor:
             if cursor.set_range(_FIRST_KEY):
-                for key in cursor.iternext(values=False):
-                    yield key.decode('utf-8')
+                yield from (key.decode('utf-8') for key in cursor.iternext(values=False))
 
     @contextlib.contextmanager
-    def _reading(self) -> Iterator[None]:
+    def _reading(self) -> Iterator[lmdb.Transaction]:
         try:
-            yield
+            with self._env.begin() as transaction:
+                yield transaction
         except lmdb.Error as error:
             raise SAPDError(f'mask store shard {self.path}: cannot be read ({error}).') from error
 

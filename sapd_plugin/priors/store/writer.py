@@ -10,8 +10,7 @@ import os
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
-from types import TracebackType
-from typing import IO, Any
+from typing import Any
 
 import lmdb
 
@@ -23,7 +22,7 @@ from sapd_plugin.priors.store.codec import encode
 from sapd_plugin.priors.store.keys import key_bytes
 from sapd_plugin.priors.store.locks import BusyError, agreed_on_ranks, disk_errors_named, locked
 from sapd_plugin.priors.store.meta_info import META_INFO, meta_line, read_keys, read_lines, repair
-from sapd_plugin.priors.store.shards import MANIFEST_KEY, ShardReader, find_shards, lock_of, shard_name
+from sapd_plugin.priors.store.shards import MANIFEST_KEY, find_shards, lock_of, shard_name
 
 _STORE_LOCK = '.lock'
 
@@ -65,13 +64,14 @@ class MaskStoreWriter:
                 if ranks is not None:
                     self._exit.enter_context(agreed_on_ranks(self.path, ranks))
                 self._exit.enter_context(locked(lock_of(self.shard), self.shard))
-                self._begin_shard(map_size)
-                repair(self.shard)
+                if not self.shard.exists():
+                    self._begin_shard(map_size)
+                # LMDB by itself overwrites an empty file and crashes on a truncated one: checked before it is opened.
+                repair(self.shard, self.settings)
                 self._elsewhere = self._keys_of_others()
             self._env = lmdb.open(str(self.shard), map_size=map_size, create=False)
             self._exit.callback(self._env.close)
-            self._meta: IO[str] = (self.shard / META_INFO).open('a', encoding='utf-8', newline='\n')
-            self._exit.enter_context(self._meta)
+            self._meta = self._exit.enter_context((self.shard / META_INFO).open('a', encoding='utf-8', newline='\n'))
             self._exit = self._exit.pop_all()
 
     def put(self, key: str, label_map: LabelMap) -> None:
@@ -82,8 +82,7 @@ class MaskStoreWriter:
         """
         name, record = key_bytes(key), encode(label_map, self._fingerprint)
         with disk_errors_named(self.path):
-            new = self._write(name, record)
-            if new:
+            if self._write(name, record):
                 self._meta.write(meta_line(key, label_map.shape))
                 self._meta.flush()
 
@@ -93,11 +92,8 @@ class MaskStoreWriter:
         Shards that others write are not looked at again: LMDB does not allow that across the machines of a cluster,
         and where the images are shared by rank there is no need.
         """
-        name = key_bytes(key)
-        if key in self._elsewhere:
-            return True
         with self._env.begin() as transaction:
-            return transaction.get(name) is not None
+            return key in self._elsewhere or transaction.get(key_bytes(key)) is not None
 
     def __len__(self) -> int:
         """Return the number of masks in this shard."""
@@ -107,19 +103,14 @@ class MaskStoreWriter:
         """Release the shard and bring the store's meta_info.txt up to date."""
         with disk_errors_named(self.path):
             self._exit.close()
-        with disk_errors_named(self.path), locked(self.path / _STORE_LOCK, self.path, wait=True):
-            lines = ''.join(read_lines(shard) for shard in find_shards(self.path))
-            write_atomically(self.path / META_INFO, lines)
+            with locked(self.path / _STORE_LOCK, self.path, wait=True):
+                lines = ''.join(read_lines(shard) for shard in find_shards(self.path))
+                write_atomically(self.path / META_INFO, lines)
 
     def __enter__(self) -> MaskStoreWriter:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *exception: object) -> None:
         self.close()
 
     def _begin_store(self) -> None:
@@ -139,9 +130,6 @@ class MaskStoreWriter:
             write_atomically(self.path / manifest.MANIFEST, manifest.to_json(self.settings))
 
     def _begin_shard(self, map_size: int) -> None:
-        if self.shard.exists():
-            self._check_shard(self.shard)
-            return
         draft = self.path / f'.{self.shard.name}.draft'
         shutil.rmtree(draft, ignore_errors=True)
         with lmdb.open(str(draft), map_size=max(map_size, 1 << 20)) as env, env.begin(write=True) as transaction:
@@ -153,17 +141,12 @@ class MaskStoreWriter:
         for shard in find_shards(self.path):
             if shard != self.shard:
                 with contextlib.suppress(BusyError), locked(lock_of(shard), shard):
-                    self._check_shard(shard)
-                    repair(shard)
+                    repair(shard, self.settings)
                 keys.update(read_keys(shard))
         return keys
 
-    def _check_shard(self, shard: Path) -> None:
-        # LMDB by itself overwrites an empty file and crashes on a truncated one.
-        with contextlib.closing(ShardReader(shard)) as reader:
-            reader.check_settings(self.settings)
-
     def _write(self, name: bytes, record: bytes) -> bool:
+        """Return True if the mask is new."""
         while True:
             try:
                 with self._env.begin(write=True) as transaction:

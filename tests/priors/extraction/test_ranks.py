@@ -13,54 +13,41 @@ def slurm(task: int, low: int, high: int, count: int) -> dict[str, str]:
     return {f'SLURM_ARRAY_TASK_{name}': str(value) for name, value in zip(names, (task, low, high, count))}
 
 
-def test_one_process_does_all() -> None:
-    assert find_rank(None, {}) == find_rank(None, slurm(3, 0, 7, 8)) == Rank(0, 1, None)
-
-
-def test_torchrun_shares_the_images() -> None:
-    assert find_rank(None, TORCHRUN) == Rank(5, 8, 1)
-    assert str(find_rank(None, TORCHRUN)) == 'rank 5/8'
-    assert find_rank('3/4', {'RANK': '0', 'WORLD_SIZE': '1'}) == Rank(3, 4)
-
-
-@pytest.mark.parametrize('text', ['4', '4/4', '-1/4', 'a/b', '1/', '/4', '1/2/3', 'slurmm'])
-def test_shard_texts_are_checked(text: str) -> None:
-    assert find_rank('3/4', {}) == Rank(3, 4)
-    with pytest.raises(SAPDError, match='expected i/n with i from 0 to n-1'):
-        find_rank(text, {})
-
-
-def test_shard_beside_torchrun_is_refused() -> None:
-    with pytest.raises(SAPDError, match=r"found '0/4' beside torchrun's RANK 5 of WORLD_SIZE 8"):
-        find_rank('0/4', TORCHRUN)
-
-
 @pytest.mark.parametrize(
-    ('environment', 'message'),
+    ('shard', 'environment', 'rank'),
     [
-        ({'RANK': '8', 'WORLD_SIZE': '8'}, 'RANK: found 8 beside WORLD_SIZE 8'),
-        ({'RANK': 'x', 'WORLD_SIZE': '8'}, "RANK: found 'x', expected an integer >= 0"),
-        ({'RANK': '0', 'WORLD_SIZE': '2', 'LOCAL_RANK': ''}, "LOCAL_RANK: found ''"),
+        (None, {}, Rank(0, 1, None)),
+        (None, slurm(3, 0, 7, 8), Rank(0, 1, None)),
+        (None, TORCHRUN, Rank(5, 8, 1)),
+        ('3/4', {}, Rank(3, 4)),
+        ('3/4', {'RANK': '0', 'WORLD_SIZE': '1'}, Rank(3, 4)),
+        ('slurm', slurm(0, 0, 7, 8), Rank(0, 8)),
+        ('slurm', slurm(9, 1, 13, 4), Rank(2, 4)),
+        ('slurm', slurm(3, 3, 3, 1), Rank(0, 1)),
     ],
 )
-def test_a_broken_environment_is_named(environment: dict[str, str], message: str) -> None:
-    with pytest.raises(SAPDError, match=message):
-        find_rank(None, environment)
+def test_the_rank_is_found(shard: str | None, environment: dict[str, str], rank: Rank) -> None:
+    assert find_rank(shard, environment) == rank
 
 
 @pytest.mark.parametrize(
-    ('environment', 'rank'),
-    [(slurm(0, 0, 7, 8), Rank(0, 8)), (slurm(9, 1, 13, 4), Rank(2, 4)), (slurm(3, 3, 3, 1), Rank(0, 1))],
+    ('shard', 'environment', 'message'),
+    [
+        *(
+            (shard, {}, 'i/n with i from 0 to n-1')
+            for shard in ('4', '4/4', '-1/4', 'a/b', '1/', '/4', '1/2/3', 'slurmm')
+        ),
+        ('0/4', TORCHRUN, r"found '0/4' beside torchrun's RANK 5 of WORLD_SIZE 8"),
+        (None, {'RANK': '8', 'WORLD_SIZE': '8'}, 'RANK: found 8 beside WORLD_SIZE 8'),
+        (None, {'RANK': 'x', 'WORLD_SIZE': '8'}, "RANK: found 'x', expected an integer >= 0"),
+        (None, {'RANK': '0', 'WORLD_SIZE': '2', 'LOCAL_RANK': ''}, "LOCAL_RANK: found ''"),
+        ('slurm', slurm(5, 0, 7, 3), 'found task 5 of 3 tasks from 0 to 7, expected an array without gaps'),
+        ('slurm', {}, "SLURM_ARRAY_TASK_ID: found ''"),
+    ],
 )
-def test_slurm_arrays_are_numbered_from_zero(environment: dict[str, str], rank: Rank) -> None:
-    assert find_rank('slurm', environment) == rank
-
-
-def test_slurm_arrays_with_gaps_are_refused() -> None:
-    with pytest.raises(SAPDError, match='found task 5 of 3 tasks from 0 to 7, expected an array without gaps'):
-        find_rank('slurm', slurm(5, 0, 7, 3))
-    with pytest.raises(SAPDError, match="SLURM_ARRAY_TASK_ID: found ''"):
-        find_rank('slurm', {})
+def test_mistakes_are_named(shard: str | None, environment: dict[str, str], message: str) -> None:
+    with pytest.raises(SAPDError, match=message):
+        find_rank(shard, environment)
 
 
 def test_each_rank_of_a_machine_has_its_gpu() -> None:

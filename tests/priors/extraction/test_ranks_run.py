@@ -9,24 +9,19 @@ import sys
 import time
 from pathlib import Path
 
-import cv2
-import numpy as np
 import pytest
 
 from sapd_plugin.priors.inspection.report import inspect_store
 from sapd_plugin.priors.store import MaskStore
+from tests.stress import kill_extraction
 
+KEYS = {f'{i:04}' for i in range(12)}
 TOOL = Path(__file__).parents[3] / 'tools' / 'extract_masks.py'
 
 
 @pytest.fixture
 def photos(tmp_path: Path) -> Path:
-    folder = tmp_path / 'photos'
-    folder.mkdir()
-    for i in range(12):
-        image = np.random.default_rng(i).integers(0, 256, (6, 9, 3), np.uint8)
-        cv2.imwrite(str(folder / f'{i:02}.png'), cv2.resize(image, (150, 100), interpolation=cv2.INTER_CUBIC))
-    return folder
+    return kill_extraction.make_photos(tmp_path / 'photos', 12, (150, 100))
 
 
 def command(photos: Path, store: Path) -> list[str]:
@@ -40,10 +35,12 @@ def begin(arguments: list[str], **environment: str) -> subprocess.Popen[str]:
     )
 
 
-def check_complete(store: Path, shards: dict[str, int]) -> None:
-    found = inspect_store(MaskStore(store), {f'{i:02}' for i in range(12)})
+def check_complete(store: Path, masks: list[int] | None = None) -> None:
+    """Check that there is a mask for each photo, and how many each shard has."""
+    found = inspect_store(MaskStore(store), KEYS)
     assert (found.problems, found.missing, found.extra) == ([], [], [])
-    assert found.shards == shards
+    if masks is not None:
+        assert found.shards == {f'shard-{i:05}.lmdb': count for i, count in enumerate(masks)}
 
 
 def test_ranks_by_environment_share_the_images(photos: Path, tmp_path: Path) -> None:
@@ -55,7 +52,7 @@ def test_ranks_by_environment_share_the_images(photos: Path, tmp_path: Path) -> 
         assert '4 masks written, 0 kept, 0 failed, 0 left' in out
         assert f'rank {i}/3: 100%' in err
         assert 'image/s' in err
-    check_complete(store, {f'shard-{i:05}.lmdb': 4 for i in range(3)})
+    check_complete(store, [4, 4, 4])
     refused = begin([*command(photos, store), '--shard', '0/3'], RANK='0', WORLD_SIZE='3')
     assert "found '0/3' beside torchrun's RANK 0 of WORLD_SIZE 3" in refused.communicate(timeout=120)[1]
     assert refused.returncode == 2
@@ -69,21 +66,24 @@ def test_torchrun_is_understood(photos: Path, tmp_path: Path) -> None:
     run = begin([*launch, *command(photos, tmp_path / 'store')])
     out, err = run.communicate(timeout=300)
     assert run.returncode == 0, out + err
-    check_complete(tmp_path / 'store', {'shard-00000.lmdb': 6, 'shard-00001.lmdb': 6})
+    check_complete(tmp_path / 'store', [6, 6])
 
 
-def test_sigterm_stops_as_ctrl_c_does_and_other_ranks_go_on(photos: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize('interrupt', [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupted_run_is_resumed_by_two_ranks(photos: Path, tmp_path: Path, interrupt: signal.Signals) -> None:
     store = tmp_path / 'store'
     meta, deadline = store / 'shard-00000.lmdb' / 'meta_info.txt', time.monotonic() + 120
     first = begin(command(photos, store))
     while not (meta.exists() and meta.read_text().count('\n') >= 2) and time.monotonic() < deadline:
         time.sleep(0.005)
-    first.send_signal(signal.SIGTERM)
+    first.send_signal(interrupt)
     out, err = first.communicate(timeout=120)
     assert first.returncode == 130, out + err
     assert 'rerun the same command to resume' in err
     reached = len(MaskStore(store))
     assert 2 <= reached < 12
+    assert f'{reached} masks written, 0 kept, 0 failed, {12 - reached} left' in out
+    assert (store / 'meta_info.txt').read_text().count('\n') == reached
 
     # As if the machine had been lost between the last mask and its line.
     meta.write_text(''.join(meta.read_text().splitlines(keepends=True)[:-1]))
@@ -92,5 +92,12 @@ def test_sigterm_stops_as_ctrl_c_does_and_other_ranks_go_on(photos: Path, tmp_pa
     assert [rank.returncode for rank in ranks] == [0, 0], outputs
     kept = sum(int(out.split(' masks written, ')[1].split(' kept')[0]) for out, _ in outputs)
     assert kept == reached
-    found = inspect_store(MaskStore(store), {f'{i:02}' for i in range(12)})
-    assert (found.problems, found.missing, found.extra) == ([], [], [])
+    check_complete(store)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize('ranks', [[2], [1, 3, 2]])
+def test_kills_lose_nothing_and_double_nothing(ranks: list[int], tmp_path: Path) -> None:
+    """The stress tool, at a size for every day."""
+    assert kill_extraction.run(tmp_path, kills=9, images=40, ranks=ranks, seed=0) == []
+    assert 'Traceback' not in (tmp_path / 'output.txt').read_text()

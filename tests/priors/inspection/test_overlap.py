@@ -9,30 +9,25 @@ from sapd_plugin.priors.inspection.overlap import compare_maps, covering, segmen
 TRUTH = np.array([[1, 1, 1, 2], [1, 1, 1, 2]])
 
 
-def test_equal_regions_cover_wholly_whatever_their_names() -> None:
-    assert segmentation_covering(TRUTH, TRUTH) == 1.0
-    assert segmentation_covering(np.array([[9, 9, 9, 4], [9, 9, 9, 4]]), TRUTH) == 1.0
-
-
-def test_by_hand() -> None:
-    """Truth regions of 6 and 2 pixels; ours of 4 and 4: IoU 4/6 and 2/4."""
-    ours = np.array([[1, 1, 2, 2], [1, 1, 2, 2]])
-    assert segmentation_covering(ours, TRUTH) == pytest.approx((6 * 4 / 6 + 2 * 2 / 4) / 8)
-
-
-def test_pixels_without_a_mask_cover_nothing_unless_asked_for() -> None:
-    ours = np.array([[0, 0, 0, 5], [0, 0, 0, 5]])
-    assert segmentation_covering(ours, TRUTH) == 0.25
-    assert segmentation_covering(ours, TRUTH, rest=True) == 1.0
-    assert segmentation_covering(np.zeros((2, 4), int), TRUTH) == 0.0
+@pytest.mark.parametrize(
+    ('ours', 'rest', 'expected'),
+    [
+        ([1, 1, 1, 2], False, 1.0),
+        ([9, 9, 9, 4], False, 1.0),  # names do not matter
+        ([1, 1, 2, 2], False, (6 * 4 / 6 + 2 * 2 / 4) / 8),
+        ([1, 1, 1, 1], False, (6 * 6 / 8 + 2 * 2 / 8) / 8),
+        ([0, 0, 0, 5], False, 0.25),
+        ([0, 0, 0, 5], True, 1.0),
+        ([0, 0, 0, 0], False, 0.0),
+    ],
+)
+def test_covering_by_hand(ours: list[int], rest: bool, expected: float) -> None:
+    """Truth regions of 6 and 2 pixels; pixels without a mask cover nothing unless asked for."""
+    assert segmentation_covering(np.array([ours, ours]), TRUTH, rest) == pytest.approx(expected, abs=1e-12)
 
 
 def test_a_region_of_the_truth_may_be_named_0() -> None:
     assert segmentation_covering(TRUTH, TRUTH - 1) == 1.0
-
-
-def test_one_map_over_all_covers_by_the_share_of_each_region() -> None:
-    assert segmentation_covering(np.ones((2, 4), np.uint8), TRUTH) == pytest.approx((6 * 6 / 8 + 2 * 2 / 8) / 8)
 
 
 def test_the_best_annotator_and_the_mean() -> None:

@@ -94,8 +94,7 @@ def mobile_sam(checkpoint: Path) -> Sam:
 def mask_decoder() -> MaskDecoder:
     """SAM's, with random weights, norms included, in double precision."""
     torch.manual_seed(0)
-    transformer = TwoWayTransformer(depth=2, embedding_dim=256, num_heads=8, mlp_dim=2048)
-    decoder = MaskDecoder(transformer_dim=256, transformer=transformer).double().requires_grad_(False)
+    decoder = untrained(nn.Identity()).mask_decoder.double()
     for parameter in decoder.parameters():
         if parameter.ndim == 1:
             parameter.add_(torch.randn_like(parameter), alpha=0.3)

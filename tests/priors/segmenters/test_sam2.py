@@ -38,11 +38,6 @@ def test_without_the_package_it_says_what_to_install() -> None:
         build_segmenter('sam2_hiera_tiny')
 
 
-def test_it_takes_no_preset() -> None:
-    with pytest.raises(SAPDError, match="'sam2_hiera_tiny': unknown key 'preset'"):
-        build_segmenter('sam2_hiera_tiny', preset='fast')
-
-
 @needs_sam2
 def test_it_segments(tiny: Path) -> None:
     photo = np.random.default_rng(0).integers(0, 256, (60, 90, 3), dtype=np.uint8)

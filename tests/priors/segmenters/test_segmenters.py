@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -41,43 +42,64 @@ def test_felzenszwalb_covers_a_photo(bird: np.ndarray) -> None:
     np.testing.assert_array_equal(segmenter(bird).labels, label_map.labels)
 
 
-def test_an_unknown_name_or_setting_is_refused_with_the_nearest() -> None:
-    with pytest.raises(SAPDError, match=r"found 'felzenswalb', .* Did you mean 'felzenszwalb'\?"):
-        build_segmenter('felzenswalb')
-    with pytest.raises(SAPDError, match=r"'felzenszwalb': unknown key 'minsize'\. .* Did you mean 'min_size'\?"):
-        build_segmenter('felzenszwalb', minsize=3)
-    with pytest.raises(SAPDError, match=r"'sam_vit_b': unknown key 'variant'"):
-        build_segmenter('sam_vit_b', variant='sam_vit_h')
-    with pytest.raises(SAPDError, match=r"variant: found 'sam_vit_x', .* Did you mean 'sam_vit_[hlb]'"):
-        build_segmenter('sam', variant='sam_vit_x')
-    with pytest.raises(SAPDError, match="scale: found 'big', expected a number"):
-        build_segmenter('felzenszwalb', scale='big')
-    with pytest.raises(SAPDError, match=r'min_size: found 0.5, expected whole pixels'):
-        build_segmenter('felzenszwalb', min_size=0.5)
+@pytest.mark.parametrize(
+    ('name', 'settings', 'message'),
+    [
+        ('felzenswalb', {}, r"found 'felzenswalb', .* Did you mean 'felzenszwalb'\?"),
+        ('felzenszwalb', {'minsize': 3}, r"'felzenszwalb': unknown key 'minsize'\. .* Did you mean 'min_size'\?"),
+        ('felzenszwalb', {'scale': 'big'}, "scale: found 'big', expected a number"),
+        ('felzenszwalb', {'min_size': 0.5}, r'min_size: found 0.5, expected whole pixels'),
+        ('felzenszwalb', {'max_pixels': 0}, 'max_pixels: found 0, expected whole pixels'),
+        ('sam_vit_b', {'variant': 'sam_vit_h'}, r"'sam_vit_b': unknown key 'variant'"),
+        ('sam', {'variant': 'sam_vit_x'}, r"variant: found 'sam_vit_x', .* Did you mean 'sam_vit_[hlb]'"),
+        ('sam', {'device': 'tpu9'}, "device: found 'tpu9'"),
+        ('sam', {'preset': 'quick'}, "preset: found 'quick', expected one of fast, stock"),
+        ('sam', {'dtype': 'bf16'}, r"dtype: found 'bf16', .* Did you mean 'bfloat16'\?"),
+        ('sam2_hiera_tiny', {'preset': 'fast'}, "'sam2_hiera_tiny': unknown key 'preset'"),
+    ],
+)
+def test_an_unknown_name_or_setting_is_refused_with_the_nearest(
+    name: str, settings: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(SAPDError, match=message):
+        build_segmenter(name, **settings)
+
+
+@pytest.mark.parametrize(
+    ('settings', 'message'),
+    [
+        ({'preset': 'stock', 'points_per_side': 0}, 'points_per_side: found 0, expected an integer >= 1'),
+        ({'points_per_batch': 0}, 'points_per_batch: found 0, expected an integer >= 1'),
+        ({'pred_iou_thresh': 80}, 'pred_iou_thresh: found 80, expected a number from 0 to 1'),
+        ({'mask_nms_thresh': 7}, 'mask_nms_thresh: found 7, expected a number from 0 to 1'),
+        ({'points_per_side': 12}, "preset 'fast': unknown key 'points_per_side'"),
+        ({'crop_n_layers': 1}, "preset 'fast': unknown key 'crop_n_layers'"),
+        ({'preset': 'stock', 'mask_nms_thresh': 0.7}, r"'stock': unknown key 'mask_nms_thresh'\. .*'box_nms_thresh'\?"),
+    ],
+)
+def test_settings_that_a_preset_does_not_take_are_refused(
+    checkpoint: Path, settings: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(SAPDError, match=message):
+        build_segmenter('mobile_sam', checkpoint=checkpoint, **settings)
+
+
+class Whole:
+    def __init__(self, label: int = 1) -> None:
+        self.settings = {'segmenter': 'whole', 'parameters': {'label': label}}
+
+    def __call__(self, image: np.ndarray) -> LabelMap:
+        return LabelMap.from_labels(np.ones(image.shape[:2], int))
 
 
 def test_users_register_their_own(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr('sapd_plugin.priors.segmenters.registry.SEGMENTERS', dict(SEGMENTERS))
-
-    @register_segmenter('halves')
-    class Halves:
-        def __init__(self, left: int = 1) -> None:
-            self.settings = {'segmenter': 'halves', 'parameters': {'left': left}}
-
-        def __call__(self, image: np.ndarray) -> LabelMap:
-            return LabelMap.from_labels(np.arange(image.shape[1]) // (image.shape[1] // 2) + image[..., 0] * 0 + 1)
-
-    assert len(build_segmenter('halves', left=2)(np.zeros((4, 6, 3), np.uint8))) == 2
-    with pytest.raises(SAPDError, match="'halves': is already registered"):
-        register_segmenter('halves')(Halves)
-
-
-class Whole:
-    def __init__(self) -> None:
-        self.settings = {'segmenter': 'whole', 'parameters': {}}
-
-    def __call__(self, image: np.ndarray) -> LabelMap:
-        return LabelMap.from_labels(np.ones(image.shape[:2], int))
+    register_segmenter('own')(Whole)
+    segmenter = build_segmenter('own', label=2)
+    assert segmenter.settings['parameters'] == {'label': 2}
+    assert len(segmenter(np.zeros((4, 6, 3), np.uint8))) == 1
+    with pytest.raises(SAPDError, match="'own': is already registered"):
+        register_segmenter('own')(Whole)
 
 
 def test_an_installed_package_offers_a_segmenter(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -205,19 +227,6 @@ def test_a_wrong_checkpoint_is_refused(checkpoint: Path, tmp_path: Path) -> None
         build_segmenter('sam', checkpoint=tmp_path / 'list.pt')
 
 
-@pytest.mark.parametrize(
-    ('setting', 'message'),
-    [
-        ({'device': 'tpu9'}, "device: found 'tpu9'"),
-        ({'preset': 'stock', 'points_per_side': 0}, 'points_per_side: found 0, expected an integer >= 1'),
-        ({'pred_iou_thresh': 80}, 'pred_iou_thresh: found 80, expected a number from 0 to 1'),
-    ],
-)
-def test_settings_out_of_range_are_refused(checkpoint: Path, setting: dict[str, object], message: str) -> None:
-    with pytest.raises(SAPDError, match=message):
-        build_segmenter('mobile_sam', checkpoint=checkpoint, **setting)
-
-
 def test_mobile_sam_segments_in_the_training_loop(checkpoint: Path, street: np.ndarray) -> None:
     """MobileSAM on a patch of a photo, as the adapters call it."""
     block = {'segmenter': 'mobile_sam', 'checkpoint': str(checkpoint)}
@@ -227,10 +236,14 @@ def test_mobile_sam_segments_in_the_training_loop(checkpoint: Path, street: np.n
     assert labels.max() >= 1
 
 
-def test_mistakes_of_an_online_block_are_named() -> None:
-    with pytest.raises(SAPDError, match='model.online.segmenter: missing'):
-        build_online_segmenter('model.online', {'preset': 'fast'})
-    with pytest.raises(SAPDError, match="segmenter: found 'mobile_sm'.*Did you mean 'mobile_sam'"):
-        build_online_segmenter('model.online', {'segmenter': 'mobile_sm'})
-    with pytest.raises(SAPDError, match="segmenter 'felzenszwalb': unknown key 'preset'"):
-        build_online_segmenter('model.online', {'segmenter': 'felzenszwalb', 'preset': 'fast'})
+@pytest.mark.parametrize(
+    ('block', 'message'),
+    [
+        ({'preset': 'fast'}, 'model.online.segmenter: missing'),
+        ({'segmenter': 'mobile_sm'}, "segmenter: found 'mobile_sm'.*Did you mean 'mobile_sam'"),
+        ({'segmenter': 'felzenszwalb', 'preset': 'fast'}, "segmenter 'felzenszwalb': unknown key 'preset'"),
+    ],
+)
+def test_mistakes_of_an_online_block_are_named(block: dict[str, str], message: str) -> None:
+    with pytest.raises(SAPDError, match=message):
+        build_online_segmenter('model.online', block)

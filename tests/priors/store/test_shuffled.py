@@ -41,14 +41,7 @@ def test_every_image_gets_another_ones_mask_and_every_mask_is_used(store):
         mask = shuffled.record(key)
         assert mask.shape == (*size, 1)
         labels = mask[:, :][..., 0]
-        same = [
-            other
-            for other in SIZES
-            if np.array_equal(
-                labels,
-                nearest(store.record(other).labels(), size),
-            )
-        ]
+        same = [other for other in SIZES if np.array_equal(labels, nearest(store.record(other).labels(), size))]
         assert len(same) == 1
         assert same != [key]
         givers += same

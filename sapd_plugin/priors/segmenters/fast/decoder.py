@@ -49,13 +49,7 @@ class Decoded:
 
 
 def decode(decoder: MaskDecoder, image: ImageSide, prompts: Tensor) -> Decoded:
-    """Run the two-way transformer and the heads for B prompts.
-
-    Args:
-        decoder: SAM's mask decoder.
-        image: its shared projections for this image.
-        prompts: (B,P,C) sparse prompt embeddings.
-    """
+    """Run the two-way transformer and the heads for B prompts, given by their (B,P,C) sparse embeddings."""
     transformer = decoder.transformer
     first, second = transformer.layers
     own = torch.cat([decoder.iou_token.weight, decoder.mask_tokens.weight])

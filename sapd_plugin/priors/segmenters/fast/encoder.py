@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import torch
-from segment_anything.modeling import ImageEncoderViT, Sam
+from segment_anything.modeling import Sam
 from segment_anything.modeling.image_encoder import Attention, get_rel_pos
 from segment_anything.utils.transforms import ResizeLongestSide
 from torch import Tensor, nn
@@ -22,14 +22,10 @@ def fold_batch_norm(module: nn.Module) -> None:
     """Fold every BatchNorm of a TinyViT into the convolution before it, in place; exact in evaluation mode."""
     for name, child in module.named_children():
         if isinstance(child, ConvNorm):
-            module.add_module(name, _folded(child))
+            folded = fuse_conv_bn_eval(child.c, child.bn)
+            module.add_module(name, Pointwise(folded) if folded.kernel_size == (1, 1) else folded)
         else:
             fold_batch_norm(child)
-
-
-def _folded(pair: ConvNorm) -> nn.Module:
-    folded = fuse_conv_bn_eval(pair.c, pair.bn)
-    return Pointwise(folded) if folded.kernel_size == (1, 1) else folded
 
 
 class Pointwise(nn.Module):
@@ -46,11 +42,7 @@ class Pointwise(nn.Module):
 
 
 class RowwiseAttention(nn.Module):
-    """Global attention with relative positions, in bounded memory: a few rows of queries at a time.
-
-    Args:
-        attention: the stock layer; its weights are shared.
-    """
+    """The stock layer's global attention with relative positions, in bounded memory: a few rows of queries at once."""
 
     def __init__(self, attention: Attention) -> None:
         super().__init__()
@@ -77,13 +69,6 @@ class RowwiseAttention(nn.Module):
         return layer.proj(joined.reshape(1, height, width, -1))
 
 
-def bound_memory(encoder: ImageEncoderViT) -> None:
-    """Replace the global attention layers of a ViT encoder, in place. The windowed ones are small."""
-    for block in encoder.blocks:
-        if block.window_size == 0:
-            block.attn = RowwiseAttention(block.attn)
-
-
 class Encoder:
     """Turn a photo into SAM's image embedding.
 
@@ -102,7 +87,9 @@ class Encoder:
             fold_batch_norm(sam.image_encoder)
             sam.image_encoder.to(memory_format=self._layout)
         else:
-            bound_memory(sam.image_encoder)
+            for block in sam.image_encoder.blocks:
+                if block.window_size == 0:  # global; the windowed ones are small
+                    block.attn = RowwiseAttention(block.attn)
         self._resize = ResizeLongestSide(INPUT_SIDE)
 
     def __call__(self, image: np.ndarray) -> Tensor:

@@ -11,7 +11,7 @@ from torch.nn import functional as F
 from sapd_plugin.priors.segmenters.fast.decoder import Decoded, decode
 from sapd_plugin.priors.segmenters.fast.encoder import Encoder
 from sapd_plugin.priors.segmenters.fast.geometry import GRID_SIDE, Geometry
-from sapd_plugin.priors.segmenters.fast.image_side import image_side
+from sapd_plugin.priors.segmenters.fast.image_side import ImageSide
 from sapd_plugin.priors.segmenters.fast.upscale import Upscaler
 
 # Tokens of the padding along a side of a block that one pooled token stands for.
@@ -40,11 +40,7 @@ class Prompter:
 
 
 class EncodedPhoto:
-    """One encoded photo. Points are (x,y) in its pixels.
-
-    Attributes:
-        geometry: sizes of the photo and of its masks.
-    """
+    """One encoded photo. Points are (x,y) in its pixels."""
 
     def __init__(self, prompter: Prompter, image: np.ndarray) -> None:
         self._prompter = prompter
@@ -60,7 +56,7 @@ class EncodedPhoto:
             # The photo's tokens have to come first, and they do where the padding is below.
             order = torch.cat([order[:rows, :columns].reshape(-1), order[:rows, columns:].reshape(-1)])
             tokens, positions = tokens[order], positions[order]
-        self._image = image_side(sam.mask_decoder, tokens, positions, self.geometry.grid, bias)
+        self._image = ImageSide(sam.mask_decoder, tokens, positions, self.geometry.grid, bias)
 
     def decode(self, points: np.ndarray) -> Decoded:
         """Prompt with B points, (B,2) float64."""
@@ -96,14 +92,10 @@ def pool_padding(tokens: Tensor, positions: Tensor, grid: tuple[int, int]) -> tu
     counts = [tokens.new_zeros(rows * columns)]
     for padding in (both[..., :rows, columns:], both[..., rows:, :]):
         if padding.numel():
-            ones = torch.ones_like(padding[:, :1])
-            summed = F.avg_pool2d(F.pad(ones, _to_blocks(ones)), POOL) * POOL**2
             parts.append(F.avg_pool2d(padding, POOL, ceil_mode=True, count_include_pad=False).flatten(2))
-            counts.append(summed.flatten().log())
+            whole_blocks = 0, -padding.shape[-1] % POOL, 0, -padding.shape[-2] % POOL
+            ones = F.pad(torch.ones_like(padding[:, :1]), whole_blocks)
+            counts.append((F.avg_pool2d(ones, POOL) * POOL**2).flatten().log())
     joined = torch.cat(parts, dim=2)[0].T
     width = tokens.shape[1]
     return joined[:, :width].contiguous(), joined[:, width:].contiguous(), torch.cat(counts)
-
-
-def _to_blocks(padding: Tensor) -> tuple[int, int, int, int]:
-    return 0, -padding.shape[-1] % POOL, 0, -padding.shape[-2] % POOL

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from segment_anything.utils.amg import (
+    MaskData,
     batch_iterator,
     batched_mask_to_box,
     build_all_layer_point_grids,
@@ -18,11 +19,12 @@ from segment_anything.utils.amg import (
     is_box_near_crop_edge,
     remove_small_regions,
     uncrop_boxes_xyxy,
+    uncrop_masks,
 )
 from torch import Tensor
 from torchvision.ops import nms
 
-from sapd_plugin.priors.segmenters.fast.candidates import Candidates, Masks, boxes_of, stability_score
+from sapd_plugin.priors.segmenters.fast.masks import Masks, boxes_of, stability_score
 from sapd_plugin.priors.segmenters.fast.prompting import Prompter
 
 # As in the stock generator.
@@ -48,28 +50,27 @@ class StockGenerator:
     @torch.inference_mode()
     def __call__(self, image: np.ndarray) -> Masks:
         """Segment an RGB uint8 (H,W,3) photo; masks by descending predicted IoU."""
-        size = image.shape[0], image.shape[1]
+        height, width = image.shape[:2]
         grids = build_all_layer_point_grids(self.points_per_side, self.crop_n_layers, 1)
-        crops, layers = generate_crop_boxes(size, self.crop_n_layers, CROP_OVERLAP_RATIO)
-        found, areas = Candidates(size), []
+        crops, layers = generate_crop_boxes((height, width), self.crop_n_layers, CROP_OVERLAP_RATIO)
+        found = _no_masks()
         for crop, layer in zip(crops, layers):
             candidates = self._segment_crop(image, crop, grids[layer])
-            kept = nms(candidates.boxes.float(), candidates.iou, self.box_nms_thresh)
-            self._uncrop(candidates, kept.tolist(), crop, found)
-            areas += [(crop[2] - crop[0]) * (crop[3] - crop[1])] * len(kept)
-        order = range(len(found))
+            candidates.filter(nms(candidates['boxes'], candidates['iou'], self.box_nms_thresh))
+            found.cat(candidates)
         if len(crops) > 1:
             # Masks of smaller crops are finer.
-            order = nms(found.boxes.float(), 1 / torch.tensor(areas), CROP_NMS_THRESH).tolist()
-        masks = found.select(order)
-        return self._clean(masks) if self.min_mask_region_area else masks
+            found.filter(nms(found['boxes'], 1 / found['crop_area'], CROP_NMS_THRESH))
+        bits = np.array(found['bits'], np.uint8).reshape(-1, -(-height * width // 8))
+        masks = np.unpackbits(bits, axis=1, count=height * width).view(bool).reshape(-1, height, width)
+        result = Masks(masks, found['iou'].numpy(), found['stability'].numpy())
+        return self._clean(result) if self.min_mask_region_area else result
 
-    def _segment_crop(self, image: np.ndarray, crop: list[int], grid: np.ndarray) -> Candidates:
+    def _segment_crop(self, image: np.ndarray, crop: list[int], grid: np.ndarray) -> MaskData:
         """Collect all masks of a crop that pass the filters, in the order of the prompts."""
         x0, y0, x1, y1 = crop
         photo = self.prompter.encode(image[y0:y1, x0:x1])
-        candidates = Candidates(photo.geometry.size)
-        frame = [0, 0, image.shape[1], image.shape[0]]
+        candidates = _no_masks()
         for (points,) in batch_iterator(self.points_per_batch, grid * (x1 - x0, y1 - y0)):
             decoded = photo.decode(points)
             passed = decoded.iou > self.pred_iou_thresh if self.pred_iou_thresh > 0 else decoded.iou.isfinite()
@@ -77,30 +78,27 @@ class StockGenerator:
             # Three masks a prompt at most.
             for (some,) in batch_iterator(_MASKS_AT_ONCE // 2, prompts):
                 logits = torch.cat([photo.logits(decoded, prompt)[passed[prompt]] for prompt in some])
-                self._filter(photo.geometry.enlarge(logits), decoded.iou[some][passed[some]], crop, frame, candidates)
+                logits, iou = photo.geometry.enlarge(logits), decoded.iou[some][passed[some]]
+                candidates.cat(self._filter(logits, iou, crop, image.shape[:2]))
         return candidates
 
-    def _filter(self, logits: Tensor, iou: Tensor, crop: list[int], frame: list[int], candidates: Candidates) -> None:
+    def _filter(self, logits: Tensor, iou: Tensor, crop: list[int], size: tuple[int, ...]) -> MaskData:
+        """Drop masks that are unstable or cut off by the crop; move the others into the photo's frame."""
         threshold = self.prompter.sam.mask_threshold
+        height, width = size
         stability = stability_score(logits, threshold)
         boxes = boxes_of(logits, threshold)
-        kept = ~is_box_near_crop_edge(boxes, crop, frame)
+        kept = ~is_box_near_crop_edge(boxes, crop, [0, 0, width, height])
         if self.stability_score_thresh > 0:
             kept &= stability >= self.stability_score_thresh
-        if kept.any():
-            candidates.add(logits[kept] > threshold, boxes[kept], iou[kept], stability[kept])
-
-    @staticmethod
-    def _uncrop(candidates: Candidates, kept: list[int], crop: list[int], found: Candidates) -> None:
-        """Move the chosen masks of a crop into the photo's frame."""
-        x0, y0, x1, y1 = crop
-        boxes = uncrop_boxes_xyxy(candidates.boxes, crop)
-        iou, stability = candidates.iou, candidates.stability
-        for index in kept:
-            mask = torch.zeros(1, *found.size, dtype=torch.bool)
-            mask[0, y0:y1, x0:x1] = torch.from_numpy(candidates.mask(index))
-            one = slice(index, index + 1)
-            found.add(mask, boxes[one], iou[one], stability[one])
+        masks = uncrop_masks(logits[kept] > threshold, crop, height, width)
+        return MaskData(
+            bits=list(np.packbits(masks.flatten(1).cpu().numpy(), axis=1)),
+            boxes=uncrop_boxes_xyxy(boxes[kept], crop).float().cpu(),
+            iou=iou[kept].cpu(),
+            stability=stability[kept].cpu(),
+            crop_area=torch.full((len(masks),), (crop[2] - crop[0]) * (crop[3] - crop[1])),
+        )
 
     def _clean(self, masks: Masks) -> Masks:
         """Fill small holes, drop small islands, and drop what is a duplicate then; untouched masks come first."""
@@ -117,3 +115,9 @@ class StockGenerator:
         thresh = max(self.box_nms_thresh, CROP_NMS_THRESH)
         kept = nms(boxes, torch.tensor(untouched), thresh).numpy()
         return Masks(cleaned[kept], masks.predicted_iou[kept], masks.stability[kept])
+
+
+def _no_masks() -> MaskData:
+    """Begin a list of masks, kept as bits on the host: 1/8 byte per pixel and mask."""
+    numbers = {name: torch.zeros(0) for name in ('iou', 'stability', 'crop_area')}
+    return MaskData(bits=[], boxes=torch.zeros(0, 4), **numbers)

@@ -21,9 +21,6 @@ class Upscaler:
 
     The transposed convolutions do not overlap, so each position of the token grid is worked on alone, as a row of
     channels.
-
-    Args:
-        decoder: SAM's mask decoder.
     """
 
     def __init__(self, decoder: MaskDecoder) -> None:
@@ -39,16 +36,7 @@ class Upscaler:
         self._second_bias = second.bias.repeat(4)
 
     def __call__(self, image: ImageSide, decoded: Decoded, prompt: int) -> Tensor:
-        """Compute one prompt's masks.
-
-        Args:
-            image: the shared projections.
-            decoded: what `decode` gave.
-            prompt: index below B.
-
-        Returns:
-            (M,4*rows,4*columns) logits on the image's part of the token grid.
-        """
+        """Compute the masks of one of the B prompts: (M,4*rows,4*columns) logits on the image's part of the grid."""
         rows, columns = image.grid
         basis = (decoded.basis[prompt] * self._scale) @ self._matrix
         hyper = decoded.hyper[prompt]

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from sapd_plugin.errors import SAPDError
 from sapd_plugin.priors.segmenters.fast.decoder import decode
-from sapd_plugin.priors.segmenters.fast.image_side import image_side
+from sapd_plugin.priors.segmenters.fast.image_side import ImageSide
 from sapd_plugin.priors.segmenters.fast.prompting import Prompter, pool_padding
 from sapd_plugin.priors.segmenters.fast.upscale import Upscaler
 
@@ -22,7 +22,7 @@ def ours(
     prompts: Tensor,
     bias: Tensor | None = None,
 ) -> tuple[Tensor, Tensor]:
-    image = image_side(decoder, tokens, positions, grid, bias)
+    image = ImageSide(decoder, tokens, positions, grid, bias)
     decoded = decode(decoder, image, prompts)
     upscaler = Upscaler(decoder)
     return torch.stack([upscaler(image, decoded, prompt) for prompt in range(len(prompts))]), decoded.iou
@@ -95,4 +95,4 @@ def test_another_depth_is_refused() -> None:
     transformer = TwoWayTransformer(depth=1, embedding_dim=256, num_heads=8, mlp_dim=64)
     decoder = MaskDecoder(transformer_dim=256, transformer=transformer)
     with pytest.raises(SAPDError, match='found a transformer of 1 layers, expected 2'):
-        image_side(decoder, torch.zeros(4, 256), torch.zeros(4, 256), (2, 2))
+        ImageSide(decoder, torch.zeros(4, 256), torch.zeros(4, 256), (2, 2))

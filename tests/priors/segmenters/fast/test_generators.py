@@ -9,12 +9,13 @@ import torch
 from segment_anything import SamAutomaticMaskGenerator
 from segment_anything.modeling import Sam
 
-from sapd_plugin.errors import SAPDError
 from sapd_plugin.priors.extraction.images import read_image
 from sapd_plugin.priors.inspection.overlap import segmentation_covering
 from sapd_plugin.priors.labels import LabelMap
 from sapd_plugin.priors.segmenters import build_segmenter
-from sapd_plugin.priors.segmenters.fast import Masks, Prompter, StockGenerator
+from sapd_plugin.priors.segmenters.fast.masks import Masks
+from sapd_plugin.priors.segmenters.fast.prompting import Prompter
+from sapd_plugin.priors.segmenters.fast.stock import StockGenerator
 from sapd_plugin.priors.segmenters.sam import SamSegmenter
 from sapd_plugin.priors.store.manifest import fingerprint
 
@@ -135,25 +136,6 @@ def test_half_precision_gives_much_the_same_map(
     assert segmenter.settings['parameters']['dtype'] == dtype
     assert not np.array_equal(half.labels, street_map.labels)
     assert segmentation_covering(half.labels, street_map.labels) > 0.8
-
-
-@pytest.mark.parametrize(
-    ('settings', 'message'),
-    [
-        ({'preset': 'quick'}, "preset: found 'quick', expected one of fast, stock"),
-        ({'dtype': 'bf16'}, r"dtype: found 'bf16', .* Did you mean 'bfloat16'\?"),
-        ({'points_per_side': 12}, "preset 'fast': unknown key 'points_per_side'"),
-        ({'crop_n_layers': 1}, "preset 'fast': unknown key 'crop_n_layers'"),
-        ({'preset': 'stock', 'mask_nms_thresh': 0.7}, r"'stock': unknown key 'mask_nms_thresh'\. .*'box_nms_thresh'\?"),
-        ({'mask_nms_thresh': 7}, 'mask_nms_thresh: found 7, expected a number from 0 to 1'),
-        ({'points_per_batch': 0}, 'points_per_batch: found 0, expected an integer >= 1'),
-    ],
-)
-def test_settings_that_a_preset_does_not_take_are_refused(
-    checkpoint: Path, settings: dict[str, Any], message: str
-) -> None:
-    with pytest.raises(SAPDError, match=message):
-        build_segmenter('mobile_sam', checkpoint=checkpoint, **settings)
 
 
 def test_what_changes_the_masks_changes_the_fingerprint(built: None, checkpoint: Path) -> None:

@@ -5,10 +5,9 @@ import torch
 from segment_anything.modeling import Sam
 from segment_anything.utils.amg import batched_mask_to_box, calculate_stability_score
 
-from sapd_plugin.priors.segmenters.fast.accepted import mask_nms
 from sapd_plugin.priors.segmenters.fast.adaptive import spread_grid
-from sapd_plugin.priors.segmenters.fast.candidates import Candidates, boxes_of, stability_score
 from sapd_plugin.priors.segmenters.fast.geometry import Geometry
+from sapd_plugin.priors.segmenters.fast.masks import boxes_of, mask_nms, stability_score
 
 SIZES = [(321, 481), (481, 321), (64, 64), (1, 50), (50, 1), (720, 1280), (670, 1000), (1500, 1100)]
 
@@ -46,20 +45,6 @@ def test_scores_and_boxes_are_those_of_the_stock_generator() -> None:
         torch.testing.assert_close(stability_score(logits, threshold), expected, equal_nan=True)
         torch.testing.assert_close(boxes_of(logits, threshold), batched_mask_to_box(logits > threshold))
     assert boxes_of(logits, 0)[4].tolist() == [0, 0, 0, 0]
-
-
-def test_candidates_come_back_as_they_went_in() -> None:
-    masks = torch.rand(5, 7, 11) > 0.5
-    candidates = Candidates((7, 11))
-    assert candidates.select([]).masks.shape == (0, 7, 11)
-    candidates.add(masks[:2], torch.arange(8).view(2, 4), torch.tensor([0.1, 0.2]), torch.tensor([0.5, 0.6]))
-    candidates.add(masks[2:], torch.zeros(3, 4, dtype=torch.long), torch.rand(3), torch.rand(3))
-    chosen = candidates.select([4, 1])
-    assert (chosen.masks == masks[[4, 1]].numpy()).all()
-    assert chosen.predicted_iou[1].item() == pytest.approx(0.2)
-    assert chosen.stability[1].item() == pytest.approx(0.6)
-    assert len(candidates) == 5
-    assert candidates.boxes[1].tolist() == [4, 5, 6, 7]
 
 
 def test_mask_nms_keeps_the_better_of_two_that_are_nearly_the_same() -> None:
