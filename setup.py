@@ -25,9 +25,6 @@ class BuildWithConfigs(build_py):
             shutil.copytree(ROOT / 'configs', target, ignore=shutil.ignore_patterns('__pycache__'))
 
 
-# Both frameworks were written for numpy 1 (MMagic uses np.bool8), and OpenCV asks for numpy 2 from 4.12 on.
-NUMPY_1 = ['numpy>=1.23,<2', 'opencv-python>=4.6,<4.12']
-
 setup(
     name='sapd_plugin',
     version=re.search(r"__version__ = '(.+)'", (ROOT / 'sapd_plugin/__init__.py').read_text(encoding='utf-8'))[1],
@@ -54,23 +51,26 @@ setup(
     install_requires=[
         'torch>=2.0',
         'torchvision',
-        'numpy',
-        'opencv-python',
-        'lmdb',
+        # Both frameworks were written for numpy 1 (MMagic uses np.bool8), and OpenCV requires numpy 2 from 4.12 on. The
+        # bounds are here and not in the extras of the frameworks, so that no other extra raises numpy later.
+        'numpy>=1.23,<2',
+        'opencv-python>=4.6,<4.12',
+        # lmdb 2 refuses to open a database that is open in the process or was before a fork. Data loaders do both, ours
+        # and BasicSR's.
+        'lmdb>=1.4,<2',
         'pillow',
         'scikit-image',
         'tqdm',
         'PyYAML',
     ],
     extras_require={
-        'basicsr': ['basicsr>=1.4.2,<1.5', *NUMPY_1],
+        'basicsr': ['basicsr>=1.4.2,<1.5'],
         # The three OpenCV distributions are requirements of MMagic's own; they share the folder cv2, so all have to be
         # of one version. mmcv is compiled: see "Installation" in the documentation.
         'mmagic': [
             'mmagic>=1.2.0,<1.3',
             'mmengine>=0.10,<0.11',
             'mmcv>=2.0,<2.2',
-            *NUMPY_1,
             'opencv-python-headless>=4.6,<4.12',
             'opencv-contrib-python>=4.6,<4.12',
             'diffusers>=0.23,<0.29',

@@ -54,7 +54,12 @@ def stock_options(options: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def add_delta(
-    text: str, masks: str, losses: Sequence[str] = tuple(LOSSES), spf: Mapping[str, Any] | None = None, base: str = ''
+    text: str,
+    masks: str,
+    losses: Sequence[str] = tuple(LOSSES),
+    spf: Mapping[str, Any] | None = None,
+    base: str = '',
+    name: str = '',
 ) -> str:
     """Return a BasicSR YAML with the SAPD delta written into it; all else stays as it is.
 
@@ -64,6 +69,7 @@ def add_delta(
         losses: 'spd', 'sgr' or both.
         spf: keys of ``network_spf``; dotted ones belong to its ``network``.
         base: the model to wrap; by default the one of the YAML.
+        name: the experiment's new name; by default the YAML's with ``_sapd``.
 
     Raises:
         SAPDError: the YAML is not one of a stock training, or its model or dataset cannot take masks.
@@ -93,7 +99,7 @@ def add_delta(
     if base != 'SRModel':
         document.insert(('model_type',), {'base_model_type': base})
     if options.get('name'):
-        document.replace(('name',), f'{options["name"]}_sapd')
+        document.replace(('name',), yaml.safe_dump(name or f'{options["name"]}_sapd').splitlines()[0])
     train = ('datasets', 'train')
     if MASKED_DATASETS[kind] != kind:
         document.replace((*train, 'type'), MASKED_DATASETS[kind])

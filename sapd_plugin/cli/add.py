@@ -5,9 +5,10 @@ sapd add configs/restormer.py --masks datasets/masks/Rain13K_train -o configs/re
 sapd add train.yml --masks masks --spf encoding=region_mean --spf network.type=NAFNet --spf network.width=16
 
 BasicSR: the lines of the delta are written into a copy of the YAML; comments, order and everything else stay, and the
-difference is printed. MMagic: the new config has yours as its base, and is printed. By default the new file is
-NAME_sapd beside yours. The second network is the student's twin; for super-resolution a small one at scale 1 is
-proposed, because it works at the output size. Run `sapd check` on the result. Exit status: 0 done, 2 a mistake.
+difference is printed. The experiment is named after the file that -o names. MMagic: the new config has yours as its
+base, and is printed. By default the new file is NAME_sapd beside yours. The second network is the student's twin; for
+super-resolution a small one at scale 1 is proposed, because it works at the output size. Run `sapd check` on the
+result. Exit status: 0 done, 2 a mistake.
 """
 
 from __future__ import annotations
@@ -64,7 +65,9 @@ def run(options: argparse.Namespace) -> None:
         from sapd_plugin.basicsr.delta import add_delta
 
         before = source.read_text(encoding='utf-8')
-        text = add_delta(before, options.masks, options.losses, spf, options.base)
+        # Experiments of one name share a folder, and a variant would resume the training of another.
+        name = output.stem if options.output else ''
+        text = add_delta(before, options.masks, options.losses, spf, options.base, name)
         shown = list(
             difflib.unified_diff(before.splitlines(), text.splitlines(), str(source), str(output), lineterm='')
         )

@@ -25,6 +25,8 @@ COMMANDS = {
     'inference-cost': 'parameters, MACs, time and memory of students',
     'compat': 'let BasicSR 1.4.2 be imported with torchvision >= 0.17',
 }
+# What the extras 'data' and 'experiments' install.
+OPTIONAL = ('matplotlib', 'msgspec', 'pandas', 'scipy', 'tabulate')
 
 
 def find_module(command: str) -> str:
@@ -35,12 +37,21 @@ def find_module(command: str) -> str:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return its exit status."""
     arguments = list(sys.argv[1:] if arguments is None else arguments)
-    if arguments and not arguments[0].startswith('-') and arguments[0] in COMMANDS:
-        return importlib.import_module(find_module(arguments[0])).main(arguments[1:])
+    if arguments and arguments[0] in COMMANDS:
+        try:
+            return importlib.import_module(find_module(arguments[0])).main(arguments[1:])
+        except ModuleNotFoundError as error:
+            if error.name not in OPTIONAL:
+                raise
+            extra = 'data' if arguments[0] == 'prepare-dataset' else 'experiments'
+            missing = f'error: sapd {arguments[0]} needs {error.name}, which is not installed.'
+            print(f"{missing} Run: pip install 'sapd_plugin[{extra}]'", file=sys.stderr)
+            return 2
     width = max(map(len, COMMANDS)) + 2
     lines = [f'  {name:{width}}{summary}' for name, summary in COMMANDS.items()]
     parser = argparse.ArgumentParser(
         prog='sapd',
+        usage='sapd [--version] COMMAND ...',
         description='SAM priors for image restoration in BasicSR and MMagic.',
         epilog='\n'.join(['commands:', *lines, '', "'sapd COMMAND --help' shows a command's options."]),
         formatter_class=argparse.RawDescriptionHelpFormatter,

@@ -149,7 +149,17 @@ def test_nothing_is_overwritten_unasked(tmp_path: Path, capsys: pytest.CaptureFi
     assert add.main([*command, '--force', '--losses', 'spd']) == 0
     assert 'sgr_opt' not in (tmp_path / 'own_sapd.yml').read_text()
     assert add.main([*command, '-o', str(own), '--force']) == 0
-    assert parse_yaml(own.read_text())['model_type'] == 'SAPDModel'
+    made = parse_yaml(own.read_text())
+    assert (made['model_type'], made['name']) == ('SAPDModel', 'own')
+
+
+def test_variants_of_a_config_do_not_share_an_experiment(tmp_path: Path) -> None:
+    (tmp_path / 'own.yml').write_text(OWN)
+    for encoding in ('planes', 'none'):
+        out = tmp_path / f'own_{encoding}.yml'
+        command = [str(tmp_path / 'own.yml'), '--masks', 'm', '--spf', f'encoding={encoding}', '-o', str(out)]
+        assert add.main(command) == 0
+        assert parse_yaml(out.read_text())['name'] == out.stem
 
 
 @pytest.mark.parametrize(

@@ -52,6 +52,17 @@ def test_an_unknown_command_is_refused_with_the_nearest(name: str, near: str, ca
     assert f"Did you mean '{near}'?" in message
 
 
+@pytest.mark.parametrize(
+    ('name', 'package', 'extra'), [('prepare-dataset', 'msgspec', 'data'), ('inference-cost', 'pandas', 'experiments')]
+)
+def test_a_missing_package_is_named_with_its_extra(name: str, package: str, extra: str) -> None:
+    code = f'import sys; sys.modules["{package}"] = None; from sapd_plugin.cli.main import main; sys.exit(main(["{name}"]))'
+    done = subprocess.run([sys.executable, '-c', code], capture_output=True, text=True, cwd=ROOT)
+    assert done.returncode == 2
+    expected = f"needs {package}, which is not installed. Run: pip install 'sapd_plugin[{extra}]'"
+    assert expected in done.stderr
+
+
 def raising(error: BaseException):
     def work() -> None:
         raise error
