@@ -19,7 +19,7 @@ from sapd_plugin.errors import SAPDError, nearest
 class PublishedCheckpointHook(Hook):
     """Load a bare network's checkpoint, BasicSR's or its authors', into ``model.generator``, strictly.
 
-    MMEngine looks for ``generator.*``, finds nothing, warns, and would test a network of random weights.
+    MMEngine would look for ``generator.*``, find nothing, warn, and test a network with random weights.
 
     Raises:
         SAPDError: parameters that are missing, unknown or of a different shape.
