@@ -41,7 +41,7 @@ class Entry:
 
     @property
     def sides(self) -> dict[str, Source]:
-        """Sources by folder name."""
+        """Map of folder names to sources."""
         return {'target': self.target} if self.input is None else {'input': self.input, 'target': self.target}
 
 

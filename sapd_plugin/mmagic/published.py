@@ -26,7 +26,7 @@ class PublishedCheckpointHook(Hook):
     """
 
     def after_load_checkpoint(self, runner: Runner, checkpoint: dict[str, Any]) -> None:
-        """Rename the parameters in place; MMagic's own checkpoints pass unchanged."""
+        """Rename the parameters in place; MMagic's own checkpoints are not changed."""
         if any(str(key).startswith(MMAGIC) for key in checkpoint.get('state_dict', ())):
             return
         state = network_weights(checkpoint)

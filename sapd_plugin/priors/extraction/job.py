@@ -60,7 +60,7 @@ class Report:
 
     @property
     def exit_status(self) -> int:
-        """130 if the user interrupted it, 1 if an image has no mask, else 0."""
+        """Return 130 if the user interrupted it, 1 if an image has no mask, else 0."""
         return 130 if self.interrupted else 1 if self.failed else 0
 
     def lines(self) -> Iterable[str]:

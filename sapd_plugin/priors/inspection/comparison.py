@@ -43,7 +43,7 @@ class Comparison:
 
     @property
     def same_images(self) -> bool:
-        """Whether both have masks of the same images and sizes."""
+        """True if both have masks of the same images and sizes."""
         return not (self.missing[0] or self.missing[1] or self.other_size)
 
     def to_json(self) -> dict[str, Any]:

@@ -140,17 +140,17 @@ def _head_width(attention: Attention) -> int:
 
 
 def _by_head(rows: Tensor, attention: Attention) -> Tensor:
-    """(B,T,H*D) -> (H,T,B,D), contiguous."""
+    """Rearrange (B,T,H*D) to (H,T,B,D), contiguous."""
     return rows.unflatten(-1, (attention.num_heads, -1)).permute(2, 1, 0, 3).contiguous()
 
 
 def _by_prompt(parts: Tensor) -> Tensor:
-    """(H,T,B,D) -> (B,T,H*D)."""
+    """Rearrange (H,T,B,D) to (B,T,H*D)."""
     return parts.permute(2, 1, 0, 3).flatten(2)
 
 
 def _prompt_view(mix: Tensor) -> Tensor:
-    """(..., B, N) -> (B, all before, N), a view."""
+    """View (..., B, N) as (B, all before, N)."""
     return mix.flatten(0, -3).transpose(0, 1)
 
 
@@ -160,7 +160,7 @@ def _shared(asked: Tensor, image: Tensor) -> Tensor:
 
 
 def _add_shared(scores: Tensor, asked: Tensor, image: Tensor) -> None:
-    """``scores += _shared(asked, image)``."""
+    """Compute ``scores += _shared(asked, image)``."""
     scores.flatten(1, 2).baddbmm_(asked.flatten(1, 2), image.transpose(1, 2))
 
 
@@ -185,7 +185,7 @@ def _own_rows(value: Tensor, attention: Attention) -> Tensor:
 
 
 def _power(linear: Tensor, rows: Tensor, mix: Tensor) -> Tensor:
-    """sum_j mix[j] (2 linear[j] + sum_k rows[j].rows[k] mix[k]) -> (B,N); ``linear`` is overwritten."""
+    """Return sum_j mix[j] (2 linear[j] + sum_k rows[j].rows[k] mix[k]), (B,N); ``linear`` is overwritten."""
     gram = rows @ rows.transpose(1, 2)
     _prompt_view(linear).baddbmm_(gram, _prompt_view(mix), beta=2)
     return linear.mul_(mix).sum((0, 1))

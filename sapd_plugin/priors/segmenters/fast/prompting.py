@@ -59,7 +59,7 @@ class EncodedPhoto:
         self._image = ImageSide(sam.mask_decoder, tokens, positions, self.geometry.grid, bias)
 
     def decode(self, points: np.ndarray) -> Decoded:
-        """Prompt with B points, (B,2) float64."""
+        """Decode prompts of B points, (B,2) float64."""
         sam = self._prompter.sam
         scale = np.divide(self.geometry.input_size, self.geometry.size)[::-1]
         coordinates = torch.as_tensor(points * scale, device=sam.device)[:, None]
