@@ -1,12 +1,11 @@
-"""Speed of the plugin, each figure beside what it is compared with, measured in turn in one run.
+"""Speed of the plugin, with each reference measured in turn in the same run.
 
 python tools/benchmark.py step|sgr|store|ranks|loader|mmagic_step|mmagic_loader|all [--repeats N] [--masks DIR]
 python tools/benchmark.py extract --data DIR [--checkpoint FILE] [--photos N] [--points N] [--threads N]
     [--tuned-malloc]
 
-step and mmagic_step need VGG-19 weights (SAPD_VGG_CHECKPOINT). extract compares with human segmentations, so it needs
-a folder of photos with annotators' segmentations; it takes minutes per photo, most of them in segment_anything's own
-generator, so 'all' leaves it out.
+step and mmagic_step need VGG-19 weights (SAPD_VGG_CHECKPOINT). extract needs a folder of photos with annotators'
+segmentations, and takes minutes per photo, most of them in segment_anything's own generator, so 'all' leaves it out.
 """
 
 from __future__ import annotations
@@ -23,7 +22,7 @@ import pandas as pd
 from sapd_plugin.compat import alias_functional_tensor
 from sapd_plugin.errors import SAPDError
 
-# Benchmarks, and the framework whose adapter must be registered.
+# Benchmarks, and the framework whose adapter each needs.
 BENCHMARKS = {
     'step': 'basicsr',
     'sgr': None,
@@ -64,7 +63,7 @@ def measure(name: str, options: argparse.Namespace) -> pd.DataFrame:
     """Run one benchmark and return its table.
 
     Raises:
-        SAPDError: something that it needs is missing.
+        SAPDError: a requirement is missing.
     """
     alias_functional_tensor()
     framework = BENCHMARKS.get(name)

@@ -1,7 +1,7 @@
 """Mask extraction: segment_anything's own generator against the presets 'stock' and 'fast'.
 
-Each generator has a process of its own, with equal threads and allocator settings, and segments the same photos: clean
-and rainy ones, which are compared with human segmentations.
+Each generator runs in its own process, with equal threads and allocator settings, on the same clean and rainy photos.
+The masks are compared with human segmentations.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ TUNED_MALLOC = {
 
 
 class Segmented(NamedTuple):
-    """A photo's masks (M,H,W) bool, seconds, and processor seconds of all threads together."""
+    """A photo's masks (M,H,W) bool, seconds, and CPU seconds of all threads."""
 
     masks: np.ndarray
     seconds: float
@@ -60,10 +60,10 @@ def run(
     """Measure on the first ``photos`` of the folders rain100l/clean and rain100l/rainy below ``data``.
 
     Returns:
-        One row per generator and kind of photo, means over the photos: seconds; 'CPU s', of all threads together
-        (steadier on a shared machine); upstream's divided by each; 'MB', peak memory above the model's, building it
-        included; 'best' and 'mean', covering of the human segmentations; 'matched', mean over upstream's masks of the
-        largest IoU with one of the generator's.
+        One row per generator and kind of photo, means over the photos: seconds; 'CPU s' of all threads (steadier on a
+        shared machine); the speedups over upstream; 'MB', peak memory above the model's, including building it; 'best'
+        and 'mean', covering of the human segmentations; 'matched', mean over upstream's masks of the largest IoU with
+        one of the generator's.
 
     Raises:
         SAPDError: the photos or their human segmentations are missing.
@@ -101,11 +101,11 @@ def run(
 def segment(
     generator: str, checkpoint: Path, points: int, images: list[Path], environment: dict[str, str]
 ) -> tuple[list[Segmented], float]:
-    """Segment images by one of `GENERATORS`, in a process of its own with additional environment variables.
+    """Segment images with one of `GENERATORS`, in its own process with additional environment variables.
 
     Returns:
-        What was found per image, and the peak of memory in MB. It counts from before the model was built, less the
-        checkpoint's size, so temporary memory of building it and what the allocator keeps of that are counted.
+        The result per image, and the peak memory in MB. It counts from before the model was built, minus the
+        checkpoint's size, so it includes temporary memory of building it and what the allocator keeps of that.
     """
     with mock.patch.dict(os.environ, environment), ProcessPoolExecutor(1, get_context('spawn')) as pool:
         return pool.submit(_segment_here, generator, checkpoint, points, images).result()
@@ -124,7 +124,7 @@ def _segment_here(generator: str, checkpoint: Path, points: int, images: list[Pa
 
 
 def matched(reference: np.ndarray, masks: np.ndarray) -> np.ndarray:
-    """Return for each of (R,H,W) masks the largest IoU with one of (M,H,W) masks, as (R,)."""
+    """Return the largest IoU of each of (R,H,W) masks with one of (M,H,W) masks, as (R,)."""
     theirs, ours = (m.reshape(len(m), -1).astype(np.float32) for m in (reference, masks))
     shared = theirs @ ours.T
     union = theirs.sum(1)[:, None] + ours.sum(1) - shared
@@ -155,7 +155,7 @@ def build(generator: str, checkpoint: Path, points: int) -> Generator:
 def _resident(field: str) -> int:
     """Return the memory of this process in bytes: 'VmRSS' now, or 'VmHWM' at its peak.
 
-    ``getrusage`` does not serve: its peak begins at that of the parent process.
+    ``getrusage`` does not work here: its peak starts at that of the parent process.
     """
     lines = Path('/proc/self/status').read_text(encoding='ascii').splitlines()
     return next(int(line.split()[1]) * 1024 for line in lines if line.startswith(field + ':'))

@@ -1,4 +1,4 @@
-"""Fixtures that benchmarks share: a table, photos with masks, options, training steps and loaders side by side."""
+"""Fixtures that benchmarks share: a table, photos with masks, options, comparisons of training steps and of loaders."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def photo_pairs(folder: Path) -> Path:
 
 
 def options(folder: Path, **changes: Any) -> dict[str, Any]:
-    """Return BasicSR options as parse_options leaves them: EDSR-M at scale 1 on the pairs of a folder, on the CPU."""
+    """Return BasicSR options as parse_options returns them: EDSR-M at scale 1 on the pairs of a folder, on the CPU."""
     dataset = {
         'name': 'photos',
         'type': 'PairedImageDataset',
@@ -97,11 +97,11 @@ def quiet_build(opt: dict[str, Any]) -> Any:
 
 
 def compare_steps(step: Callable[[Any], object], models: Sequence[Any], target: Tensor, repeats: int) -> list[Row]:
-    """Compare a SAPD step with the sum of the parts that no plugin could save.
+    """Compare a SAPD step with the sum of the parts that any plugin needs.
 
     Args:
         step: trains a model for one step.
-        models: the stock model; another one, in place of SPF: forward, L1, backward, Adam; one with SAM priors.
+        models: the stock model; another one that stands for SPF: forward, L1, backward, Adam; one with SAM priors.
         target: the batch that VGG-19's perceptual passes are measured on, (N,3,H,W) in 0..1.
         repeats: number of runs per median; the parts take turns.
 

@@ -1,8 +1,7 @@
-"""Extraction by two ranks against one, felzenszwalb, one thread each.
+"""Extraction with two ranks against one, felzenszwalb, one thread each.
 
-Ranks are processes that import everything first and then begin together, so start-up is left out. On a machine with
-other load, the wall clock also measures that load; the processor time per image shows whether the ranks slow each other
-down.
+Ranks are processes that import everything first and then start together, so start-up is excluded. On a machine with
+other load, wall time includes that load; CPU time per image shows whether the ranks slow each other down.
 """
 
 from __future__ import annotations
@@ -23,7 +22,7 @@ from sapd_plugin.priors.extraction.job import extract_masks
 from sapd_plugin.priors.extraction.ranks import Rank
 from sapd_plugin.priors.segmenters import build_segmenter
 
-IMAGES = 96  # with fewer, the last image of the slower rank weighs
+IMAGES = 96  # with fewer, the last image of the slower rank matters
 SIZE = (321, 481)
 
 
@@ -65,7 +64,7 @@ def _photos(folder: Path) -> Path:
 
 
 def _extract(photos: Path, store: Path, ranks: int) -> tuple[float, float]:
-    """Return wall seconds from the common beginning to the last end, and processor seconds of all ranks."""
+    """Return wall seconds from the common start to the last end, and CPU seconds of all ranks."""
     context = multiprocessing.get_context('spawn')
     ready = context.Barrier(ranks + 1)
     with context.Pool(ranks, _prepare, (photos / '0.png', ready)) as pool:
@@ -74,7 +73,7 @@ def _extract(photos: Path, store: Path, ranks: int) -> tuple[float, float]:
         used = pool.starmap(_rank, [(photos, store, Rank(i, ranks)) for i in range(ranks)], chunksize=1)
         seconds = time.perf_counter() - begun
         pool.close()
-        pool.join()  # leaving the block kills the processes, and tqdm's locks would leak
+        pool.join()  # leaving the block kills the processes, which would leak tqdm's locks
     return seconds, sum(used)
 
 

@@ -55,7 +55,7 @@ def plain_loop(
 
 
 def looped_regions(features: Tensor, target: Tensor, labels: Tensor) -> Tensor:
-    """Loop over images and regions only; the edges of an image are one matrix product (the fairer comparison)."""
+    """Loop only over images and regions; the edges of an image are one matrix product (a fairer comparison)."""
     total = features.new_zeros(())
     for image, image_target, image_labels in zip(features, target.detach(), labels[:, 0]):
         found = [label for label in image_labels.unique() if label != 0]

@@ -1,7 +1,7 @@
 """The mask store against PNG label maps: size, writing, complete reads, crop reads.
 
 The label maps are felzenszwalb's of scikit-image's photographs, or PNG files of one channel. They are measured at their
-own size and, enlarged to 1280x720 by pixel repetition, as a large photo's. Times are medians of single reads with a
+own size and enlarged to 1280x720 by pixel repetition, as for a large photo. Times are medians of single reads with a
 warm page cache, one process, one thread.
 """
 
@@ -33,11 +33,11 @@ def run(masks: Path | None = None, samples: int = 60, reads: int = 2000) -> pd.D
     """Measure the store and PNG files on ``samples`` label maps of the folder ``masks``, at both sizes.
 
     Returns:
-        One row per size and format: mean bytes per image, also relative to the PNG of OpenCV's default level; median
+        One row per size and format: mean bytes per image, also relative to PNG at OpenCV's default level; median
         milliseconds of writing, of reading a complete map, and of reading a crop.
 
     Raises:
-        SAPDError: the folder holds no label map that a crop fits into.
+        SAPDError: the folder holds no label map large enough for a crop.
     """
     images = _made() if masks is None else _read(masks, samples)
     large = [cv2.resize(image, LARGE, interpolation=cv2.INTER_NEAREST) for image in images]
@@ -45,7 +45,7 @@ def run(masks: Path | None = None, samples: int = 60, reads: int = 2000) -> pd.D
     rows: list[dict[str, Any]] = []
     for name, group in (('as they are', images), ('{}x{}'.format(*LARGE), large)):
         maps = [LabelMap.from_labels(image) for image in group]
-        # Scores take room, too: what a segmenter of the SAM family would give.
+        # Scores take space, too: random ones, as from a SAM segmenter.
         rng = np.random.default_rng(0)
         maps = [LabelMap.from_labels(m.labels, *rng.uniform(0.8, 1.0, (2, len(m)))) for m in maps]
         with tempfile.TemporaryDirectory() as folder:

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# The main job by one command: makes .venv (BasicSR only) if it is not there, then runs tools/quickstart.py.
+# The quickstart in one command: creates .venv (BasicSR only) if it is missing, then runs tools/quickstart.py.
 #   bash tools/quickstart.sh [--data DIR] [--sam-checkpoint FILE] [--vgg-checkpoint FILE] [--iterations N] [--output DIR]
 set -euo pipefail
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)

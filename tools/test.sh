@@ -1,10 +1,10 @@
 #!/usr/bin/env bash
-# Check everything: lint, format, spelling, import contracts, types, documentation, tests. All run even where one fails.
+# Check everything: lint, format, spelling, import contracts, types, documentation, tests. All run even if one fails.
 #
-#   tools/test.sh                                     all tests, the slow ones as well
+#   tools/test.sh                                     all tests, including slow ones
 #   tools/test.sh -m 'not slow' tests/core            arguments go to pytest in place of the whole selection
-#   tools/test.sh --environment golden [ARGUMENT...]  the tests alone, beside torch 2.1; `full` is the default
-#   tools/test.sh -n 0 --pdb tests/core/test_sgr.py   in one process, as a debugger needs; by default two at a time
+#   tools/test.sh --environment golden [ARGUMENT...]  only the tests, with torch 2.1; the default is `full`
+#   tools/test.sh -n 0 --pdb tests/core/test_sgr.py   in one process, for a debugger; the default is two
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 environment=full
@@ -19,9 +19,9 @@ fi
 tools/environment.sh "$environment"
 PATH=$PWD/.venv-$environment/bin:$PATH
 
-# The tensors of the tests are small: two processes of one thread are faster than one process of two.
+# The tests' tensors are small: two processes with one thread are faster than one with two.
 export OMP_NUM_THREADS=${OMP_NUM_THREADS:-1}
-# The theme announces another product before every build.
+# Disables the theme's advertisement before every build.
 export NO_MKDOCS_2_WARNING=1
 
 failed=()
@@ -37,7 +37,7 @@ if [ "$environment" = full ]; then
     check mypy
     check mkdocs build --strict --quiet --site-dir build/site
 fi
-# A file's tests stay in one process, and with them what they share.
+# Tests of a file stay in one process and share fixtures.
 check pytest -n 2 --dist loadfile "$@"
 
 # Under pytest's own closing line.

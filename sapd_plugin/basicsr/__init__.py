@@ -19,8 +19,8 @@ try:
 except ModuleNotFoundError as error:
     if error.name == 'basicsr.utils.registry':
         raise SAPDError(
-            'This basicsr has no registries: it is the copy that ships inside NAFNet, Restormer or the like, which '
-            'takes no plugins. Install BasicSR itself (pip install basicsr) and port the network to it.'
+            'This basicsr has no registries: it is a copy that ships with NAFNet, Restormer or similar, which '
+            'does not take plugins. Install BasicSR itself (pip install basicsr) and port the network to it.'
         ) from error
     raise
 

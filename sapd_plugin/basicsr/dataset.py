@@ -50,7 +50,7 @@ class PairedImageMaskDataset(PairedImageDataset):
     def __init__(self, opt: dict[str, Any]) -> None:
         check_keys(WHERE, (k for k in opt if str(k).startswith('mask')), MASK_KEYS)
         super().__init__(opt)
-        self.from_lmdb = self.io_backend_opt['type'] == 'lmdb'  # the stock class drops the entry when it first reads
+        self.from_lmdb = self.io_backend_opt['type'] == 'lmdb'  # the stock class drops the entry on its first read
         self.store: MaskStore | ShuffledMasks | None = None
         self.keys = [self._key(paths['gt_path']) for paths in self.paths]
         if opt['phase'] == 'train' and (opt.get('mask_store') or not self.store_is_optional):
@@ -63,7 +63,7 @@ class PairedImageMaskDataset(PairedImageDataset):
         gt_path, lq_path = self.paths[index]['gt_path'], self.paths[index]['lq_path']
         gt, lq = self.read(gt_path, 'gt'), self.read(lq_path, 'lq')
         record = self.record(index, gt)
-        # The record is sliced by the crop like an image, and decodes that crop alone.
+        # The record is cropped like an image, and decodes only that crop.
         (gt, mask), lq = paired_random_crop([gt, record], lq, self.opt['gt_size'], self.opt['scale'], gt_path)
         gt, lq, mask = augment([gt, lq, mask], self.opt['use_hflip'], self.opt['use_rot'])
 
@@ -82,7 +82,7 @@ class PairedImageMaskDataset(PairedImageDataset):
         return imfrombytes(self.file_client.get(path, client), float32=True)
 
     def record(self, index: int, gt: np.ndarray) -> Any:
-        """Return the stored mask record of an image; its size has to be that of ``gt`` (H,W,C)."""
+        """Return the stored mask record of an image; its size has to match ``gt`` (H,W,C)."""
         assert self.store is not None
         record = self.store.record(self.keys[index])
         check_size(WHERE, self.paths[index]['gt_path'], record.shape[:2], (gt.shape[0], gt.shape[1]))
@@ -94,7 +94,7 @@ class PairedImageMaskDataset(PairedImageDataset):
         return template_key(key, self.opt.get('mask_filename_tmpl', '{}'))
 
     def _targets(self) -> Iterator[Target]:
-        """Yield each ground truth with its size, reading headers alone."""
+        """Yield each ground truth with its size, reading only headers."""
         if self.from_lmdb:
             lines = (Path(self.gt_folder) / 'meta_info.txt').read_text(encoding='utf-8').splitlines()
             found = {line.split('.')[0]: re.findall(r'\d+', line.partition('(')[2]) for line in lines}

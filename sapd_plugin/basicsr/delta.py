@@ -19,7 +19,7 @@ MASKED_DATASETS = {
     'PairedImageMaskDataset': 'PairedImageMaskDataset',
     'GaussianNoiseDataset': 'GaussianNoiseDataset',
 }
-# At the output size every layer costs scale^2 as much, so the second network of super-resolution is a small one.
+# At the output size, every layer costs scale^2 times as much, so super-resolution gets a small second network.
 COLOUR_NETWORK = {
     'type': 'EDSR',
     'num_in_ch': 3,
@@ -61,7 +61,7 @@ def add_delta(
     base: str = '',
     name: str = '',
 ) -> str:
-    """Return a BasicSR YAML with the SAPD delta written into it; all else stays as it is.
+    """Return a BasicSR YAML with the SAPD delta written into it; everything else is kept.
 
     Args:
         text: the YAML of a stock training.
@@ -112,7 +112,7 @@ def add_delta(
     if options.get('scale', 1) != 1:
         network = deepcopy(GRAY_NETWORK if dataset.get('color') in ('y', 'gray', 'grey') else COLOUR_NETWORK)
     document.insert(('network_g',), {'network_spf': branch_block(network, spf or {})}, blank_line=True)
-    # Beside the losses that are there.
+    # Next to the existing losses.
     keys = document.keys('train')
     last = next((key for key in reversed(keys) if key.endswith('_opt')), keys[-1])
     document.insert(('train', last), {f'{name}_opt': LOSSES[name] for name in losses})

@@ -26,11 +26,11 @@ KEYS = ('type', 'protocol', 'crop_border', 'input_order', 'better')
 class FloorSRModel(SRModel):
     """SRModel that passes floor(255 x) / 255 to the tester, whose rounding leaves it unchanged.
 
-    PReNet's authors measure this way: they cast ``255 * output`` to uint8. Training is SRModel's.
+    PReNet's authors measure this way: they cast ``255 * output`` to uint8. Training is that of SRModel.
     """
 
     def get_current_visuals(self) -> OrderedDict[str, Tensor]:
-        """Return SRModel's images, 'result' (N,C,H,W) clamped to [0, 1] and on 8-bit steps."""
+        """Return SRModel's images, 'result' (N,C,H,W) clamped to [0, 1] and quantised to 8 bits."""
         visuals = super().get_current_visuals()
         visuals['result'] = (255 * visuals['result'].float().clamp(0, 1)).floor() / 255
         return visuals
@@ -43,7 +43,7 @@ def calculate_protocol_psnr(
     """Return the PSNR in dB under a protocol of :data:`sapd_plugin.metrics.PROTOCOLS`.
 
     Args:
-        img: restored, BGR uint8 (H,W,3), or gray (H,W); as BasicSR's tester gives it.
+        img: restored, BGR uint8 (H,W,3), or gray (H,W); as BasicSR's tester passes it.
         img2: ground truth, same shape.
         protocol: 'rgb', 'y', 'y_rounded' or 'gray'.
         crop_border: pixels cropped from each side.

@@ -1,7 +1,7 @@
 """SAPDModel: any BasicSR model, trained with SAM priors.
 
 The base model's own training step runs unchanged; a :class:`~sapd_plugin.core.DistillationHook` on ``net_g`` adds the
-gradient of SPD and SGR to it and trains the SPF branch beside it. Testing is the base model's, untouched.
+gradient of SPD and SGR and trains the SPF branch. Testing is the base model's, unchanged.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ from sapd_plugin.metrics import canonical_color
 from sapd_plugin.priors.inspection.pictures import strip
 from sapd_plugin.priors.segmenters import build_online_segmenter
 
-if TYPE_CHECKING:  # at run time the mixin goes before the class of the user's choice
+if TYPE_CHECKING:  # at run time, the mixin precedes the user's class
     from basicsr.models.base_model import BaseModel as Base
 else:
     Base = object
@@ -63,7 +63,7 @@ def build_sapd_model(opt: dict[str, Any]) -> Any:
 
 
 class SAPDMixin(Base):
-    """SAPD for a BasicSR model class. It goes before the base class, which does the restoration."""
+    """SAPD for a BasicSR model class. It precedes the base class, which does the restoration."""
 
     base_name: str
 
@@ -71,7 +71,7 @@ class SAPDMixin(Base):
         """Build the SPF branch before the base builds its optimizers (called by the base's constructor)."""
         train, dataset = self.opt['train'], self.opt['datasets']['train']
         rank = self.opt.get('rank', 0)
-        # A separate stream: the base's networks and data see the draws of a stock run, whatever is built here.
+        # A separate stream, so that the base's networks and data see the random draws of a stock run.
         self.branch_rng = BranchRNG((self.opt.get('manual_seed') or 0) + rank, self.device)
         sapd = train.get('sapd_opt') or {}
         output_index = sapd.get('output_index')
@@ -99,15 +99,15 @@ class SAPDMixin(Base):
         get_root_logger().info(self.distiller.formula())
 
     def setup_optimizers(self) -> None:
-        """Add SPF's optimizer to the base's, before the base gives each of them a scheduler."""
+        """Add SPF's optimizer to the base's, before the base creates a scheduler for each."""
         train = self.opt['train']
-        settings = deepcopy(train.get('optim_spf') or train['optim_g'])  # the base pops the type of its own
+        settings = deepcopy(train.get('optim_spf') or train['optim_g'])  # the base pops its own type
         super().setup_optimizers()
         self.optimizer_spf = self.get_optimizer(settings.pop('type'), self.net_spf.parameters(), **settings)
         self.optimizers.append(self.optimizer_spf)
 
     def feed_data(self, data: dict[str, Any]) -> None:
-        """Keep the batch for the training step; the base takes what it knows of it."""
+        """Keep the batch for the training step; the base takes the entries that it knows."""
         super().feed_data(data)
         self._batch = data
 
@@ -115,7 +115,7 @@ class SAPDMixin(Base):
         """Run the base's training step with the distillation hook attached, then SPF's optimizer.
 
         Raises:
-            SAPDError: the batch holds no masks, or the base model has exchanged the images of the batch.
+            SAPDError: the batch holds no masks, or the base model has replaced the images of the batch.
             FloatingPointError: a loss is NaN or infinite; the message names it.
         """
         # The base has moved the images to the device already.
@@ -148,7 +148,7 @@ class SAPDMixin(Base):
                 imwrite(picture[..., ::-1], str(file))
 
     def save(self, epoch: int, current_iter: int) -> None:
-        """Save what the base saves, unchanged, and the branch beside it as ``net_spf_{iter}.pth``."""
+        """Save what the base saves, unchanged, and the branch as ``net_spf_{iter}.pth``."""
         super().save(epoch=epoch, current_iter=current_iter)
         self.save_network(self.net_spf, 'net_spf', current_iter)
         if current_iter != -1:

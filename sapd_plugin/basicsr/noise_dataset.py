@@ -18,7 +18,7 @@ from sapd_plugin.noise import NoiseSource
 
 @DATASET_REGISTRY.register()
 class GaussianNoiseDataset(PairedImageMaskDataset):
-    """Clean images, to which noise is added after crop and flips; with masks if there is a ``mask_store``.
+    """Clean images with noise added after crop and flips; with masks if there is a ``mask_store``.
 
     A stock run and a SAPD run draw the same patches and the same noise: the stock run's config lacks ``mask_store``.
 
@@ -27,8 +27,8 @@ class GaussianNoiseDataset(PairedImageMaskDataset):
             sigma: standard deviation on the 0-255 scale; for training also [lowest, highest], drawn per image.
             color: rgb (default), or gray: round(0.2989 R + 0.5870 G + 0.1140 B).
             clip: to the range of 8-bit images; default false.
-            seed: of the noise that each image of a validation or test set gets; default 0. Not for training, whose
-                noise comes from the worker's torch stream.
+            seed: seed of the noise of each validation or test image; default 0. Not for training, whose noise comes
+                from the worker's torch stream.
             mask_store: optional here.
 
     Raises:
@@ -41,7 +41,7 @@ class GaussianNoiseDataset(PairedImageMaskDataset):
         where = WHERE if opt['phase'] == 'train' else f'datasets.{opt["phase"]}'
         _check(where, opt)
         super().__init__({**opt, 'dataroot_lq': opt['dataroot_gt']})
-        if self.from_lmdb:  # one environment: LMDB refuses to open a file twice
+        if self.from_lmdb:  # one environment, because LMDB refuses to open a file twice
             self.io_backend_opt.update(db_paths=[self.gt_folder], client_keys=['gt'])
         seed = None if opt['phase'] == 'train' else opt.get('seed', 0)
         self.noise = NoiseSource(where, opt['sigma'], seed, opt.get('clip', False))
@@ -49,7 +49,7 @@ class GaussianNoiseDataset(PairedImageMaskDataset):
     def __getitem__(self, index: int) -> dict[str, Any]:
         """Return {'lq', 'gt': (C,h,w) float32 RGB or gray, 'lq_path', 'gt_path'}, and 'mask' (1,h,w) int32 in training.
 
-        ``gt`` lies in [0, 1]; ``lq`` does not, unless ``clip`` is set.
+        ``gt`` is in [0, 1]; ``lq`` can exceed it unless ``clip`` is set.
         """
         path = self.paths[index]['gt_path']
         gt, masks = self.read(path, 'gt'), {}
@@ -77,7 +77,7 @@ def _check(where: str, opt: dict[str, Any]) -> None:
         if opt.get(key) is not None:
             raise SAPDError(f'{where}.{key}: found {opt[key]}, but noise is measured in [0, 1]: leave it out.')
     if opt['phase'] == 'train' and opt.get('seed') is not None:
-        raise SAPDError(f'{where}.seed: training draws new noise for each patch; manual_seed is its seed.')
+        raise SAPDError(f'{where}.seed: training draws new noise for each patch, seeded by manual_seed.')
 
 
 def _tensor(image: np.ndarray) -> Tensor:

@@ -1,4 +1,4 @@
-"""Optimizers from config blocks: any of torch's, with clipping of gradients."""
+"""Optimizers from config blocks: any of torch's, with gradient clipping."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from torch.optim import Optimizer
 from sapd_plugin.errors import SAPDError, check_choice, check_keys
 
 CLIP = 'clip_grad_norm'
-_UNFIT = ('Optimizer', 'LBFGS', 'SparseAdam')  # the abstract one; needs a closure; needs sparse gradients
+_UNFIT = ('Optimizer', 'LBFGS', 'SparseAdam')  # abstract; needs a closure; needs sparse gradients
 
 
 def build_optimizer(optim_type: str, params: Any, lr: float | None = None, **kwargs: Any) -> Optimizer:
@@ -23,7 +23,7 @@ def build_optimizer(optim_type: str, params: Any, lr: float | None = None, **kwa
         params: parameters or parameter groups.
         lr: learning rate.
         **kwargs: the class's own arguments, and ``clip_grad_norm``: before each step, scale the gradients of this
-            optimizer's parameters together to at most this L2 norm. NAFNet, HINet and Restormer use 0.01.
+            optimizer's parameters to a joint L2 norm of at most this. NAFNet, HINet and Restormer use 0.01.
 
     Raises:
         SAPDError: an unknown class or key, no learning rate, or a norm that is not a positive number.

@@ -18,7 +18,7 @@ from sapd_plugin.errors import SAPDError, check_choice, check_keys
 
 TRAIN_KEYS = ('spf_opt', 'spd_opt', 'sgr_opt', 'sapd_opt', 'optim_spf')
 SAPD_KEYS = ('stage', 'output_index', 'online')
-READ_BY_BASICSR = ('model_type', 'network_g', 'network_d', 'optim_g', 'optim_d')  # near to ours in spelling
+READ_BY_BASICSR = ('model_type', 'network_g', 'network_d', 'optim_g', 'optim_d')  # similar to ours in spelling
 
 # Base models whose batches masks cannot follow; their subclasses are refused, too.
 REFUSED = {
@@ -66,7 +66,7 @@ def base_model_class(opt: Mapping[str, Any]) -> type:
     """Return the class that SAPDModel wraps.
 
     Raises:
-        SAPDError: no such model in BasicSR's registry, or one that cannot keep masks aligned.
+        SAPDError: no such model in BasicSR's registry, or it cannot keep masks aligned.
     """
     name = opt.get('base_model_type', 'SRModel')
     base = _find(MODEL_REGISTRY, name)
@@ -86,7 +86,7 @@ def check_options(opt: Mapping[str, Any]) -> None:
     _refuse_misspelt('', opt, ('network_spf', 'base_model_type'))
     _refuse_misspelt('train.', train, TRAIN_KEYS)
     if not isinstance(opt.get('network_spf'), Mapping):
-        raise SAPDError("network_spf: missing; SAPDModel needs a block with 'type: SPF' beside network_g.")
+        raise SAPDError("network_spf: missing; SAPDModel needs a block with 'type: SPF' in addition to network_g.")
     check_block('network_spf', opt['network_spf'], partial(_find, ARCH_REGISTRY), ARCH_REGISTRY.keys())
     check_losses('train', {key: train.get(key) for key in ('spd_opt', 'sgr_opt', 'spf_opt')}, check_loss)
     check_metrics(opt)
@@ -126,13 +126,13 @@ def check_loss(key: str, block: Any) -> None:
 
 
 def _find(registry: Registry, name: str) -> Any:
-    """Look a name up as the registry's ``get`` does, without its printing; None if it is not registered."""
+    """Look up a name as the registry's ``get`` does, without its output; None if it is not registered."""
     found = dict(iter(registry))
     return found.get(name, found.get(f'{name}_basicsr'))
 
 
 def _refuse_misspelt(where: str, found: Mapping[str, Any], ours: tuple[str, ...]) -> None:
-    """Refuse typing errors: BasicSR ignores keys that it does not know, so one that is nearly ours would do nothing."""
+    """Refuse misspelt keys of ours, which BasicSR would ignore as it ignores all unknown keys."""
     for key in found:
         near = difflib.get_close_matches(str(key), ours, n=1, cutoff=0.8)
         if near and key not in (*ours, *READ_BY_BASICSR):

@@ -1,7 +1,7 @@
 """Every change that the plugin makes to BasicSR itself; checked against BasicSR 1.4.2, its latest release.
 
-Each function names the upstream fault or limit, and leaves alone what already works. One more fault is repaired before
-BasicSR can be imported at all: see :mod:`sapd_plugin.compat`.
+Each function names the upstream fault or limitation, and leaves alone what already works. One more fault is fixed
+before BasicSR can be imported at all: see :mod:`sapd_plugin.compat`.
 """
 
 from __future__ import annotations
@@ -55,9 +55,9 @@ def allow_cyclic_schedule() -> None:
 
 
 def allow_cpu_resume() -> None:
-    """Let BasicSR's train module resume on a machine without a GPU; with a GPU nothing is changed.
+    """Let BasicSR's train module resume on a machine without a GPU; with a GPU, nothing changes.
 
-    BasicSR <= 1.4.2 asks CUDA for a device in ``basicsr.train.load_resume_state``. The module may not be loaded yet
+    BasicSR <= 1.4.2 needs a CUDA device in ``basicsr.train.load_resume_state``. The module may not be loaded yet
     when the plugin is imported, so :mod:`sapd_plugin.basicsr.train` calls this again.
     """
     if torch.cuda.is_available():

@@ -1,4 +1,4 @@
-"""Networks and losses of the package, which know no framework, in BasicSR's registries."""
+"""Register the package's framework-independent networks and losses with BasicSR."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from sapd_plugin.core import SPF, SGRLoss, SPDLoss, build_spf
 
 
 def register_builder(registry: Registry, name: str, build: Callable[..., Any]) -> None:
-    """Register a function under the public name of what it builds; BasicSR registers an object under its own name."""
+    """Register a function under the public name of what it builds; BasicSR would use the function's own name."""
 
     @functools.wraps(build)
     def named(*args: Any, **kwargs: Any) -> Any:
@@ -47,7 +47,7 @@ def register_all() -> None:
 def build_spf_network(network: dict[str, Any] | None = None, **settings: Any) -> SPF:
     """Build :class:`sapd_plugin.core.SPF` with ``settings`` around the network at scale 1 of a config block.
 
-    SAPDModel fills in the block of ``network_g`` where there is none.
+    SAPDModel fills in the block of ``network_g`` if there is none.
 
     Raises:
         SAPDError: no network, or an unknown or invalid setting.

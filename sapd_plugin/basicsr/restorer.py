@@ -1,4 +1,4 @@
-"""A pre-trained BasicSR student as a function from image to image, to extract masks of what it restores."""
+"""A pre-trained BasicSR student as a function from image to image, to extract masks of restored images."""
 
 from __future__ import annotations
 
@@ -28,10 +28,10 @@ def build_restorer(config: Path, checkpoint: Path, device: str) -> BasicSRRestor
     """Build the student of a BasicSR YAML, for training or for testing, stock or with SAM priors.
 
     Args:
-        config: its blocks model_type, network_g, scale and path are read, and mean, std and color of its test, val or
-            train data set, the first that is there.
-        checkpoint: ``net_g_*.pth``. Its EMA weights are used if there are any, unless path.param_key_g names others;
-            also a bare state dict.
+        config: its blocks model_type, network_g, scale and path are read, and mean, std and color of its first test,
+            val or train data set.
+        checkpoint: ``net_g_*.pth``. Its EMA weights are used if there are any, unless path.param_key_g names others. A
+            bare state dict works, too.
         device: 'cpu', 'cuda', 'cuda:1', ...
 
     Raises:
@@ -54,7 +54,7 @@ def build_restorer(config: Path, checkpoint: Path, device: str) -> BasicSRRestor
 
 
 class BasicSRRestorer:
-    """Restores one image as BasicSR's test does: its model's own `test`, so padding and tiling are the model's."""
+    """Restore one image as BasicSR's test does, by the model's own `test`, so padding and tiling are the model's."""
 
     def __init__(self, opt: dict[str, Any], checkpoint_sha256: str) -> None:
         dataset = _dataset(opt)
@@ -115,7 +115,7 @@ def _parameter_key(checkpoint: Path, named: str | None) -> str | None:
 
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
-    """Keep BasicSR's listing of the whole network off the terminal."""
+    """Hide BasicSR's listing of the whole network."""
     logger = get_root_logger()
     level = logger.level
     logger.setLevel(logging.WARNING)

@@ -1,4 +1,4 @@
-"""The state of a SAPD run beside BasicSR's training state: random streams and the masks' fingerprint."""
+"""The state of a SAPD run besides BasicSR's training state: random streams and the masks' fingerprint."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from sapd_plugin.priors.store import MaskStore
 
 
 def _path(opt: dict[str, Any], iteration: int, folder: Path) -> Path:
-    # BasicSR looks for files that end in "state"; these must not.
+    # BasicSR searches for files that end in "state", so these must not.
     return folder / f'{iteration}.sapd.rank{opt.get("rank", 0)}'
 
 
@@ -25,7 +25,7 @@ def _fingerprint(opt: dict[str, Any]) -> str | None:
 
 
 def save_branch_state(opt: dict[str, Any], iteration: int) -> None:
-    """Save this rank's random streams and the masks' fingerprint beside BasicSR's training state."""
+    """Save this rank's random streams and the masks' fingerprint next to BasicSR's training state."""
     numpy_state: Any = np.random.get_state()
     algorithm, keys, *rest = numpy_state
     state = {
@@ -42,7 +42,7 @@ def load_branch_state(opt: dict[str, Any], iteration: int) -> None:
     """Resume the random streams that :func:`save_branch_state` saved.
 
     Raises:
-        SAPDError: the masks have a different fingerprint from those that the run began with.
+        SAPDError: the masks' fingerprint differs from that at the start of the run.
     """
     path = _path(opt, iteration, Path(opt['path']['resume_state']).parent)
     if not path.is_file():
@@ -52,7 +52,7 @@ def load_branch_state(opt: dict[str, Any], iteration: int) -> None:
     saved, found = state['mask_fingerprint'], _fingerprint(opt)
     if saved != found:
         raise SAPDError(
-            f'datasets.train.mask_store: its settings fingerprint is {found}, the run to resume began with {saved}.'
+            f'datasets.train.mask_store: its fingerprint is {found}, the run to resume started with {saved}.'
         )
     torch.set_rng_state(state['torch'])
     if torch.cuda.is_available() and len(state['cuda']) == torch.cuda.device_count():

@@ -14,16 +14,16 @@ from sapd_plugin.errors import SAPDError
 
 
 class CosineAnnealingRestartCyclicLR(LRScheduler):
-    """BasicSR's CosineAnnealingRestartLR with a lowest rate per period.
+    """BasicSR's CosineAnnealingRestartLR with a minimum rate per period.
 
-    A period whose lowest rate is the initial rate holds it, as Restormer does for its first 92,000 iterations.
+    A period whose minimum rate is the initial rate keeps it, as in Restormer's first 92,000 iterations.
 
     Args:
         optimizer: the optimizer whose rates are set.
         periods: iterations of each period.
         restart_weights: factor of the initial rate at the start of each period.
         eta_mins: rate at the end of each period.
-        last_epoch: iteration to resume from; -1: from the start.
+        last_epoch: iteration to resume from; -1 means the start.
 
     Raises:
         SAPDError: lists of different lengths, or empty ones.
@@ -47,7 +47,7 @@ class CosineAnnealingRestartCyclicLR(LRScheduler):
         super().__init__(optimizer, last_epoch)
 
     def get_lr(self) -> list[Any]:
-        """Return the rate of each parameter group; after the last period its lowest rate."""
+        """Return the rate of each parameter group; after the last period, its minimum."""
         now = min(self.last_epoch, self.ends[-1])
         i = get_position_from_periods(now, self.ends)
         done = (now - (self.ends[i] - self.periods[i])) / self.periods[i]

@@ -15,12 +15,12 @@ from sapd_plugin.progress import ProgressFile
 
 
 def report_progress(progress: ProgressFile) -> None:
-    """Let the models that BasicSR's train module builds write how many iterations are finished."""
+    """Let the models that BasicSR's train module builds write the number of finished iterations."""
     build_model = basicsr.train.build_model
 
     def build_reporting_model(opt: dict[str, Any]) -> Any:
         model = build_model(opt)
-        update_learning_rate = model.update_learning_rate  # BasicSR calls it at the beginning of each iteration
+        update_learning_rate = model.update_learning_rate  # BasicSR calls it at the start of each iteration
 
         def update_and_report(current_iter: int, *args: Any, **kwargs: Any) -> None:
             if opt['rank'] == 0:
@@ -35,7 +35,7 @@ def report_progress(progress: ProgressFile) -> None:
 
 def main() -> None:
     """Run the train command with this process's command line."""
-    allow_cpu_resume()  # now that the module is loaded whose function it replaces
+    allow_cpu_resume()  # again, because the patched module is loaded now
     progress = ProgressFile.from_environment()
     if progress is not None:
         report_progress(progress)

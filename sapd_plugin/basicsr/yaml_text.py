@@ -1,6 +1,6 @@
-"""Edits of a YAML text that leave every other character as it is: comments, order, quotes, tags and indentation.
+"""Edits of a YAML text that keep everything else: comments, order, quotes, tags and indentation.
 
-The places come from PyYAML's own parser. A round trip through a YAML writer would drop ``!!float``, without which
+Positions come from PyYAML's own parser. A round trip through a YAML writer would drop ``!!float``, without which
 BasicSR's loader reads ``2e-4`` as text.
 """
 
@@ -15,7 +15,7 @@ from sapd_plugin.errors import SAPDError
 
 
 class _BlockDumper(yaml.SafeDumper):
-    """Writes mappings as blocks, and lists in one line."""
+    """Write mappings as blocks, and lists in one line."""
 
     def ignore_aliases(self, data: Any) -> bool:
         return True
@@ -26,7 +26,7 @@ _SEQUENCE = 'tag:yaml.org,2002:seq'
 
 
 class YamlText:
-    """A YAML document, whose root is a mapping, that is edited as text.
+    """A YAML document with a mapping as its root, edited as text.
 
     Raises:
         SAPDError: the text is not YAML, or not a mapping.
@@ -50,12 +50,12 @@ class YamlText:
         return [key.value for key, _ in self._mapping(path).value]
 
     def replace(self, path: tuple[str, ...], value: str) -> None:
-        """Replace the scalar or the tagged list at a path by other YAML."""
+        """Replace the scalar or the tagged list at a path with other YAML."""
         node = self._entry(path)[1]
         self._edits.append((node.start_mark.index, node.end_mark.index, value))
 
     def insert(self, path: tuple[str, ...], entries: Mapping[str, Any], *, blank_line: bool = False) -> None:
-        """Insert entries, plain YAML values, behind the one at a path, in its mapping."""
+        """Insert entries, plain YAML values, after the one at a path, in its mapping."""
         key, value = self._entry(path)
         if self._mapping(path[:-1]).flow_style:
             inline = yaml.safe_dump(dict(entries), sort_keys=False, default_flow_style=True, width=10**6).strip()
@@ -95,7 +95,7 @@ class YamlText:
         raise SAPDError(f'{".".join(path)}: missing.')
 
     def _line_after(self, node: yaml.Node) -> int:
-        """Return where the line after a node begins; the parser's own end of a block is behind later comments."""
+        """Return where the line after a node begins; the parser's own end of a block includes later comments."""
         while isinstance(node, yaml.CollectionNode) and not node.flow_style and node.value:
             last = node.value[-1]
             node = last[1] if isinstance(last, tuple) else last

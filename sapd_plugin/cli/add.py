@@ -1,14 +1,14 @@
-"""Add SAM priors to a BasicSR YAML or an MMagic config of yours.
+"""Add SAM priors to your BasicSR YAML or MMagic config.
 
 sapd add options/train_NAFNet.yml --masks datasets/masks/GoPro_train
 sapd add configs/restormer.py --masks datasets/masks/Rain13K_train -o configs/restormer_sapd.py
 sapd add train.yml --masks masks --spf encoding=region_mean --spf network.type=NAFNet --spf network.width=16
 
-BasicSR: the lines of the delta are written into a copy of the YAML; comments, order and everything else stay, and the
-difference is printed. The experiment is named after the file that -o names. MMagic: the new config has yours as its
-base, and is printed. By default the new file is NAME_sapd beside yours. The second network is the student's twin; for
-super-resolution a small one at scale 1 is proposed, because it works at the output size. Run `sapd check` on the
-result. Exit status: 0 done, 2 a mistake.
+BasicSR: the lines of the delta are written into a copy of the YAML; comments, order and everything else are kept, and
+the difference is printed. The experiment is named after the file that you pass with -o. MMagic: the new config has
+yours as its base, and is printed. By default, the new file is NAME_sapd next to yours. The second network is a copy of
+the student; for super-resolution, a small one at scale 1 is proposed, because it works at the output size. Run
+`sapd check` on the result. Exit status: 0 done, 2 a mistake.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments."""
     add = parser.add_argument
     add('config', help='BasicSR YAML or MMagic config of a stock training, or mmagic::NAME')
-    add('-o', '--output', type=Path, help='the new config (default: NAME_sapd beside CONFIG)')
+    add('-o', '--output', type=Path, help='the new config (default: NAME_sapd next to CONFIG)')
     add('--masks', required=True, metavar='STORE', help='mask store of the training images')
     add('--losses', nargs='+', choices=('spd', 'sgr'), default=['spd', 'sgr'], help='default: both; sgr needs VGG-19')
     add('--spf', action='append', default=[], metavar='KEY=VALUE', help='a key of network_spf: encoding, network.type')

@@ -1,4 +1,4 @@
-"""Check everything that training checks before its first step, and what a SAPD step costs here, without training.
+"""Check everything that training checks before its first step, and measure what a SAPD step costs here.
 
 sapd check options/train_NAFNet_sapd.yml
 sapd check configs/restormer_sapd.py --steps 20 --batch 4
@@ -26,8 +26,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments."""
     add = parser.add_argument
     add('config', type=Path, help='BasicSR YAML or MMagic config')
-    add('--steps', type=int, default=3, metavar='N', help='steps to time, each of them (default: 3)')
-    add('--no-timing', action='store_true', help='run one step each, and time none')
+    add('--steps', type=int, default=3, metavar='N', help='steps to time, SAPD and stock each (default: 3)')
+    add('--no-timing', action='store_true', help='run one step each, without timing')
     add('--batch', type=int, metavar='N', help="images per step (default: the config's on a GPU, else 1)")
     add('--import', nargs='+', default=[], dest='imports', metavar='MODULE', help='register your own models')
 
@@ -35,7 +35,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     """Print one line per finding."""
     check_counts(options, steps=1, batch=1)
-    warnings.simplefilter('ignore')  # the frameworks', of things that no user of this command can change
+    warnings.simplefilter('ignore')  # from the frameworks, about things that the user cannot change
     alias_functional_tensor()
     for module in options.imports:
         importlib.import_module(module)

@@ -1,4 +1,4 @@
-"""What the commands of ``sapd`` share: how they parse, end and are interrupted, and the options that several have."""
+"""Shared parts of the commands of ``sapd``: parsing, exit status, interruption, and common options."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def run_command(
 ) -> int:
     """Parse the command line of ``sapd NAME``, run the command, and return its exit status.
 
-    ``doc`` is its help text. ``run`` returns a status, None for `DONE`. ``interrupted`` is printed after Ctrl-C.
+    ``doc`` is its help text. ``run`` returns a status; None means `DONE`. ``interrupted`` is printed after Ctrl-C.
     """
     form = argparse.RawDescriptionHelpFormatter
     parser = argparse.ArgumentParser(f'sapd {name}', description=doc, formatter_class=form, allow_abbrev=False)
@@ -46,7 +46,7 @@ def exit_status(work: Callable[[], int | None], interrupted: str = RESUMABLE) ->
     """Do the work; return its status, `MISTAKE` for a user's mistake and `INTERRUPTED` after Ctrl-C or SIGTERM."""
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, 'reconfigure'):
-            stream.reconfigure(errors='backslashreplace')  # file names may hold what the terminal cannot show
+            stream.reconfigure(errors='backslashreplace')  # the terminal may not support all file names
     try:
         with interruptible():
             return work() or DONE
@@ -69,7 +69,7 @@ def interruptible() -> Iterator[None]:
         raise KeyboardInterrupt
 
     before: dict[signal.Signals, Any] = {}
-    with contextlib.suppress(ValueError):  # outside of the main thread handlers cannot be set
+    with contextlib.suppress(ValueError):  # handlers can only be set in the main thread
         before[signal.SIGTERM] = signal.signal(signal.SIGTERM, interrupt)
         if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
             before[signal.SIGINT] = signal.signal(signal.SIGINT, interrupt)
@@ -81,7 +81,7 @@ def interruptible() -> Iterator[None]:
 
 
 def check_counts(options: argparse.Namespace, **at_least: int) -> None:
-    """Refuse options that are given and not integers of at least the named value.
+    """Refuse given options that are not integers of at least the named value.
 
     Raises:
         SAPDError: naming the option, what was found and what is expected.
@@ -96,7 +96,7 @@ def read_pairs(option: str, items: Sequence[str]) -> dict[str, str]:
     """Read ARM=VALUE items.
 
     Raises:
-        SAPDError: an item without a value, an arm whose name could not be a file's, or one that is there twice.
+        SAPDError: an item without a value, an arm whose name cannot be a file name, or a repeated arm.
     """
     pairs: dict[str, str] = {}
     for item in items:
@@ -133,16 +133,16 @@ def add_segmenter_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('--segmenter', required=True, help=', '.join(SEGMENTERS))
     parser.add_argument('--checkpoint', type=Path, help='SAM: the checkpoint file')
     parser.add_argument('--preset', help='SAM: fast (default) or stock')
-    parser.add_argument('--device', help='cpu, cuda, cuda:1, ...; default: a GPU where there is one')
+    parser.add_argument('--device', help='cpu, cuda, cuda:1, ...; default: a GPU if there is one')
     parser.add_argument(
         '--set', action='append', default=[], metavar='KEY=VALUE', dest='settings', help='a setting of the segmenter'
     )
 
 
 def choose_device(options: argparse.Namespace, rank: Rank, shared: bool = False) -> str | None:
-    """Return the named device, else a GPU where torch finds one; each rank of a machine gets its own.
+    """Return the named device, or else a GPU if torch finds one; each rank of a machine gets its own.
 
-    ``shared`` says that the command uses the device for more than the segmenter. None where nothing needs a device.
+    ``shared`` means that the command uses the device for more than the segmenter. None if nothing needs a device.
     """
     if options.device is None and not shared and not _takes_device(options.segmenter):
         return None
@@ -158,14 +158,14 @@ def build_from_options(options: argparse.Namespace, device: str | None, shared: 
     """Build the segmenter; the arguments are those of `choose_device`.
 
     Raises:
-        SAPDError: for an unknown segmenter or setting, and whatever the segmenter refuses.
+        SAPDError: an unknown segmenter or setting, or one that the segmenter refuses.
     """
     from sapd_plugin.priors.segmenters import build_segmenter
 
     settings = read_settings('--set', options.settings)
     given = {'checkpoint': options.checkpoint and str(options.checkpoint), 'preset': options.preset}
     settings |= {key: value for key, value in given.items() if value is not None}
-    # A segmenter without a device refuses --device, unless that is for something else.
+    # A segmenter without a device refuses --device, unless something else uses it.
     if _takes_device(options.segmenter) or (options.device is not None and not shared):
         settings.setdefault('device', device)
     return build_segmenter(options.segmenter, **settings)

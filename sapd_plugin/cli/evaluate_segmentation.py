@@ -9,7 +9,7 @@ intervals over the images), images.csv (every image), sheet.png (images and mask
 second run reuses. --human adds agreement with human annotations (BSDS .mat files).
 
 An arm's images are named like the clean ones, or with one common suffix, as BasicSR's test (NAME_SUFFIX) and MMagic's
-(NAME_STEP) name them; if there are several suffixes, --name-template stock='{}_5000' selects one. MMagic's pictures of
+(NAME_STEP) name them. If there are several suffixes, --name-template stock='{}_5000' selects one. MMagic's pictures of
 ground truth, input and restored image side by side need --side-by-side.
 
 Exit status: 0 done, 2 a mistake in the command, 130 interrupted; rerun the same command to resume.
@@ -65,7 +65,7 @@ def run(options: argparse.Namespace) -> None:
     templates = read_pairs('--name-template', options.name_template)
     for name in (CLEAN, DEGRADED):
         if name in restored:
-            raise SAPDError(f'--restored: found an arm called {name}, expected another name: it is that of --{name}.')
+            raise SAPDError(f'--restored: found an arm called {name}, expected another name: --{name} uses it.')
     check_keys('--name-template', templates, [*restored, DEGRADED])
     clean = Clean.find(options.clean, options.limit)
     keys, base = list(clean.files), next(iter(restored))
@@ -92,7 +92,7 @@ def run(options: argparse.Namespace) -> None:
         [
             markdown(shown, base, list(measures), list(DESCRIPTIVE)),
             '',
-            f'{len(keys)} images; mean [95 % confidence interval over the images]; no statement on other trainings.',
+            f'{len(keys)} images; mean [95 % confidence interval over the images]; no statement about other trainings.',
             '',
             *(f'- {name}: {text}' for name, text in {**measures, **DESCRIPTIVE}.items()),
             *(f'- {line}' for line in about),

@@ -1,16 +1,16 @@
-"""Analyse a SAPD training of BasicSR: how good is the teacher z, do the masks matter to it, does the student follow.
+"""Analyse a SAPD training of BasicSR: is the teacher z good, do masks matter to it, and does the student follow it?
 
 sapd evaluate-teacher --run experiments/sapd_derain --pairs datasets/MiniRain/val \
     --masks datasets/masks/MiniRain_val --reference experiments/stock/models/net_g_latest.pth --output runs/teacher
 
-Measures PSNR, and where the error lies (at the boundaries of the masks, inside small and large regions, without a
-mask), for the degraded image, y (the student, with EMA weights if there are any), z (SPF of this y with the image's
-masks), z with the masks of other images and without masks, and the stock student. It takes complete images, or with
---patch tiles, as training sees z (there masks are the largest regions of the tile). --run is the training's folder
-with models/net_g_latest.pth, models/net_spf_latest.pth and the YAML (or --config names that).
+Measures PSNR and the distribution of the error (at the boundaries of the masks, inside small and large regions, without
+a mask), for the degraded image, y (the student, with EMA weights if there are any), z (SPF of this y with the image's
+masks), z with the masks of other images and without masks, and the stock student. It takes complete images or, with
+--patch, tiles as in training (where masks are the largest regions of the tile). --run is the training's folder with
+models/net_g_latest.pth, models/net_spf_latest.pth and the YAML (or --config names it).
 
-Writes below --output: table.md, teacher.csv (one line per image and kind of place) and picture.png (two crops: where z
-is most better than y, and where it is most worse). Exit status: 0 done, 2 a mistake in the command, 130 interrupted.
+Writes below --output: table.md, teacher.csv (one line per image and kind of pixel) and picture.png (two crops: where z
+is better and worse than y by the largest margin). Exit status: 0 done, 2 a mistake in the command, 130 interrupted.
 """
 
 from __future__ import annotations
@@ -39,14 +39,14 @@ from sapd_plugin.priors.store.keys import mask_key, template_key
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments."""
     parser.add_argument('--run', type=Path, required=True, help="the training's folder, experiments/NAME")
-    parser.add_argument('--config', type=Path, help="its YAML (default: BasicSR's copy of it in --run)")
+    parser.add_argument('--config', type=Path, help="its YAML (default: BasicSR's copy in --run)")
     parser.add_argument('--pairs', type=Path, required=True, help='folder with input/ and target/')
     parser.add_argument('--masks', type=Path, required=True, help="mask store of the pairs' images")
     parser.add_argument('--mask-template', default='{}', help="how the store names an image called '{}' (default: {})")
     parser.add_argument('--reference', type=Path, help='checkpoint of a stock student, of the same network')
-    parser.add_argument('--patch', type=int, metavar='SIDE', help="cut images into tiles, of the training's gt_size")
+    parser.add_argument('--patch', type=int, metavar='SIDE', help='cut images into tiles, for example of gt_size')
     parser.add_argument('--limit', type=int, metavar='N', help='only the first N images by name')
-    parser.add_argument('--seed', type=int, default=0, help='random seed of the mask exchange (default: 0)')
+    parser.add_argument('--seed', type=int, default=0, help='random seed that shuffles the masks (default: 0)')
     parser.add_argument('--device', default='cpu', help='cpu (default), cuda, ...')
     parser.add_argument('--output', type=Path, required=True, help='folder for the results')
 
@@ -71,7 +71,7 @@ def find_pairs(folder: Path, limit: int | None) -> dict[str, tuple[Path, Path]]:
 
 def evaluate(options: argparse.Namespace) -> tuple[list[Score], Extremes]:
     """Check everything, then restore and score each image."""
-    check_counts(options, patch=8, limit=2)  # masks are exchanged between two images at least
+    check_counts(options, patch=8, limit=2)  # masks are shuffled between at least two images
     pairs, store = find_pairs(options.pairs, options.limit), MaskStore(options.masks)
     keys = {key: template_key(key, options.mask_template) for key in pairs}
     missing = [key for key in keys.values() if key not in store]
@@ -89,23 +89,21 @@ def evaluate(options: argparse.Namespace) -> tuple[list[Score], Extremes]:
         image, target = read_image(degraded), read_image(clean)
         labels = store.record(keys[key]).labels()
         if labels.shape != target.shape[:2]:
-            raise SAPDError(f"--masks: the mask '{keys[key]}' is of {labels.shape}, the image of {target.shape[:2]}.")
+            raise SAPDError(f"--masks: the mask '{keys[key]}' is {labels.shape}, the image {target.shape[:2]}.")
         other = np.asarray(shuffled.record(keys[key])[: target.shape[0], : target.shape[1], ...])[..., 0]
         masks = {'z': labels, 'z_shuffled': other, 'z_empty': np.zeros_like(labels)}
         if patch is None:
             restored = teacher.restore(image, masks)
         else:
             if image.shape != target.shape or min(target.shape[:2]) < patch:
-                raise SAPDError(
-                    f'--patch: {key} is of {image.shape}, its target of {target.shape}: no tile of {patch}.'
-                )
+                raise SAPDError(f'--patch: {key} is {image.shape}, its target {target.shape}: no tile of {patch}.')
             height, width = (side // patch * patch for side in target.shape[:2])
             image, target, labels = (array[:height, :width] for array in (image, target, labels))
             restored = in_tiles(teacher, image, masks, patch)
         if restored['y'].shape != target.shape:
-            raise SAPDError(f'{key}: restored to {restored["y"].shape}, the target is of {target.shape}.')
+            raise SAPDError(f'{key}: restored to {restored["y"].shape}, the target is {target.shape}.')
         if image.shape != target.shape:
-            # Super-resolution: what one would see without a network.
+            # Super-resolution: bicubic, as without a network.
             image = cv2.resize(image, target.shape[1::-1], interpolation=cv2.INTER_CUBIC)
         restored = {'input': image / 255.0, **restored}
         scores += score(key, restored, target / 255.0, labels)

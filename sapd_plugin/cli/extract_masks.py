@@ -58,7 +58,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help='segment what this student restores from the images: its BasicSR YAML or MMagic config, and its weights',
     )
     add('--source', help='kind of images, recorded in the store: restored, clean, ...')
-    add('--shard', metavar='I/N', help="do part I (from 0) of N, into shard I; or 'slurm'")
+    add('--shard', metavar='I/N', help="extract part I (from 0) of N, into shard I; or 'slurm'")
     add('--overlays', type=int, default=0, metavar='N', help='write N pictures to STORE/overlays')
 
 
@@ -74,7 +74,7 @@ def build_restorer(options: argparse.Namespace, device: str | None) -> Restorer 
 
 
 def run(options: argparse.Namespace) -> int:
-    """Extract, and print what was done."""
+    """Extract, and print a summary."""
     rank = find_rank(options.shard, os.environ)
     if options.overlays and rank.count > 1:
         raise SAPDError(

@@ -61,7 +61,7 @@ def measure(options: argparse.Namespace) -> list[tuple[str, Cost]]:
         try:
             networks[name] = (network if checkpoint is None else load_student(network, checkpoint)).to(options.device)
         except (RuntimeError, AssertionError) as error:
-            raise SAPDError(f'--device: found {options.device}, expected one that is there: {error}') from error
+            raise SAPDError(f'--device: found {options.device}, expected an available device: {error}') from error
     rows: list[tuple[str, Cost]] = []
     for size in options.sizes or [(256, 256)]:
         costs = compare(

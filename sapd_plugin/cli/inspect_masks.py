@@ -4,7 +4,7 @@ sapd inspect-masks masks
 sapd inspect-masks masks --against photos --overlays 8 --contact-sheet sheet.png
 sapd inspect-masks masks --compare other_masks --json
 
-Every record is read and verified. Exit status: 0 sound, 1 a mask is damaged or missing, 2 a mistake in the command.
+Every record is read and verified. Exit status: 0 no problems, 1 a damaged or missing mask, 2 a mistake in the command.
 """
 
 from __future__ import annotations
@@ -33,14 +33,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add('store', type=Path, help='folder that sapd extract-masks wrote')
     add('--against', type=Path, help='list the images of a folder, list or LMDB without a mask')
     add('--mask-filename-tmpl', default='{}', help="as in training, if names differ: '{}_restored'")
-    add('--overlays', nargs='+', default=[], metavar='N|KEY', help='pictures of N random masks or of these')
-    add('--contact-sheet', type=Path, metavar='FILE', help='one picture of many masks (of --overlays or 24)')
+    add('--overlays', nargs='+', default=[], metavar='N|KEY', help='pictures of N random masks or of these keys')
+    add('--contact-sheet', type=Path, metavar='FILE', help='one picture of many masks (those of --overlays, or 24)')
     add('--images', type=Path, help='images below the masks in pictures; default: those of --against')
     add('--root', type=Path, help="folder that a list's paths are relative to")
     add('--output', type=Path, help='folder for the overlays (default: STORE/overlays)')
     add('--seed', type=int, default=0, help='of the random choice')
     add('--compare', type=Path, metavar='OTHER', help='match the regions with those of another store')
-    add('--json', action='store_true', help='print JSON, complete')
+    add('--json', action='store_true', help='print JSON, with complete lists')
 
 
 def run(options: argparse.Namespace) -> int:

@@ -1,4 +1,4 @@
-"""The command ``sapd``: it finds the command that is named, and imports that one alone."""
+"""The command ``sapd``: it finds a command by name, and imports only that one."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from collections.abc import Sequence
 from sapd_plugin import __version__
 from sapd_plugin.errors import nearest
 
-# Each command's line in the help. The module of its name in this folder has a ``main(arguments)`` that runs it.
+# Each command's line in the help. The module with its name in this folder has a ``main(arguments)`` that runs it.
 COMMANDS = {
     'extract-masks': 'extract masks of images into a mask store',
     'inspect-masks': 'show and verify a mask store',
-    'weights': 'list the SAM and VGG-19 weights, and which are found',
+    'weights': 'list the SAM and VGG-19 weights, and which were found',
     'prepare-dataset': 'check a download, or synthesize degraded pairs',
-    'add': 'add SAM priors to a BasicSR or MMagic config of yours',
-    'check': 'check all that training needs before its first step',
+    'add': 'add SAM priors to your BasicSR or MMagic config',
+    'check': 'check everything that training needs before its first step',
     'quickstart': 'train a stock and a SAPD student in a few minutes',
     'reproduce': 'list, run and report the tables of papers',
     'evaluate-segmentation': 'compare masks of restored images with those of clean ones',

@@ -71,7 +71,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=float,
         default=1.0,
         metavar='P',
-        help='blur: share of images blurred by --kernels; the others get a random trajectory (default: 1)',
+        help='blur: fraction of images blurred by --kernels; the others get a random trajectory (default: 1)',
     )
     made.add_argument('--name', help='folder below --output (SyntheticRain, ...)')
     made.add_argument('--into', default='train', metavar='SPLIT', help='train (default), val or test')
@@ -88,7 +88,7 @@ def show_datasets() -> None:
 
 
 def read_cut(options: argparse.Namespace) -> SubImages | bool:
-    """Combine --crop-size, --step and --no-sub-images; True stands for the manifest's own settings."""
+    """Combine --crop-size, --step and --no-sub-images; True means the manifest's own settings."""
     if options.no_sub_images or options.crop_size is None:
         if options.crop_size is not None or options.step is not None:
             raise SAPDError('--step: expected with --crop-size, and neither with --no-sub-images.')
@@ -119,7 +119,7 @@ def build_degradation(options: argparse.Namespace) -> Degradation:
 
 
 def run(options: argparse.Namespace) -> None:
-    """Do what the command line asks for."""
+    """Run what the command line requests."""
     if options.list:
         show_datasets()
         return

@@ -1,9 +1,9 @@
-"""List the weights: their publishers, where they are searched, and whether those found are the published files.
+"""List the weights: their publishers, the places searched, and whether those found are the published files.
 
-sapd weights [FOLDER ...]    folders to search besides the places where the plugin looks
+sapd weights [FOLDER ...]    folders to search, besides the default places
 
-Nothing is downloaded: get a file from its publisher and put it into the first folder listed, or name it by --checkpoint
-(SAM) and the key `weights` of SGRLoss (VGG-19). Exit status: 0, or 1 if a file is not the one that its name says.
+Nothing is downloaded: get a file from its publisher and put it into the first folder listed, or pass it by --checkpoint
+(SAM) or the key `weights` of SGRLoss (VGG-19). Exit status: 0, or 1 if a file does not match its name.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    """Print the published files, the places, and what is found there."""
+    """Print the published files, the places searched, and the files found."""
     places = [Path(torch.hub.get_dir()) / 'checkpoints', *options.folders]
     print(f'{"for":10}  {"file":21}  {"published at":34}  hash begins with')
     for item in PUBLISHED:

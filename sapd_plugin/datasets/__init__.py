@@ -1,1 +1,1 @@
-"""Checks downloaded datasets and brings them into the layout that configs and tables read."""
+"""Check downloaded datasets and convert them to the layout that configs and tables read."""

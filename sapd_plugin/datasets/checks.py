@@ -16,7 +16,7 @@ from sapd_plugin.errors import SAPDError
 from sapd_plugin.files import digest, image_size
 from sapd_plugin.priors.extraction.images import ImageError, read_image
 
-SHOWN = 10  # names of a long list
+SHOWN = 10  # names shown of a long list
 Shape = tuple[int, int, int]
 
 
@@ -37,10 +37,10 @@ def check_dataset(
 
     Args:
         manifest: the dataset.
-        splits: names of the splits wanted.
+        splits: names of the splits to check.
         source: the downloaded folder.
         any_count: whether to accept a part of the dataset.
-        verify: whether to decode every image and find duplicates, instead of reading the headers alone.
+        verify: whether to decode every image and find duplicates, instead of reading only the headers.
         workers: number of threads.
 
     Raises:
@@ -131,13 +131,13 @@ def _read_shapes(result: CheckedSplit, verify: bool, workers: int) -> list[str]:
         problems.append(f'{name}: input and target of different sizes: {some(unequal)}.')
     twins = [' = '.join(names) for names in same.values() if len(names) > 1]
     if twins:
-        # Some published sets repeat an image: worth knowing, and not an error of the user's.
+        # Some published sets repeat an image: worth knowing, but not the user's error.
         print(f'{name}: the same image under two names: {some(twins)}.')
     return problems
 
 
 def source_shape(source: Source) -> Shape:
-    """Return (H, W, channels) of an image as OpenCV decodes it, from its header alone.
+    """Return (H, W, channels) of an image as OpenCV decodes it, reading only its header.
 
     Raises:
         ImageError: the file is not an image.

@@ -1,4 +1,4 @@
-"""LMDBs that BasicSR and MMagic both read, made by BasicSR's own maker.
+"""LMDBs that both BasicSR and MMagic read, written by BasicSR's own maker.
 
 A key is the file's name without suffix: what BasicSR reads from meta_info.txt, and what MMagic derives from a path. The
 value is the file's bytes; nothing is re-encoded.
@@ -37,7 +37,7 @@ def is_made(database: Path, images: Sequence[Path]) -> bool:
         differing = sorted(found ^ expected)
         raise SAPDError(
             f'{database}: found {len(found)} images, expected {len(expected)}; {differing[0]} is in only one of '
-            'the two. Remove the LMDB to make it again.'
+            'the two. Remove the LMDB to create it again.'
         )
     return True
 
@@ -65,7 +65,7 @@ def lmdb_maker() -> Any:
 
 def make_database(database: Path, images: Sequence[Path], shapes: Mapping[str, Shape], workshop: Workshop) -> None:
     """Write images to an LMDB folder, which appears once it is complete; ``shapes`` go to its meta_info.txt."""
-    # Each record takes whole pages; the maker's own estimate, ten times the first image, is at times too small.
+    # Each record takes whole pages; the maker's own estimate, ten times the first image, can be too small.
     room = sum(os.path.getsize(image) + 2 * _PAGE for image in images) * 5 // 4 + (1 << 26)
     temporary = workshop.path(database.name)
     maker = lmdb_maker()(str(temporary), map_size=room, compress_level=PNG_COMPRESSION)

@@ -1,4 +1,4 @@
-"""Files that are either complete or absent, however the process ends."""
+"""Files that are either complete or absent, even if the process is killed."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ Result = TypeVar('Result')
 
 
 class Workshop:
-    """A hidden folder in which files are made before they are moved to their place."""
+    """A hidden folder in which files are written before they are moved to their place."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
@@ -66,7 +66,7 @@ class Workshop:
 
 @contextlib.contextmanager
 def open_workshop(dataset: Path) -> Iterator[Workshop]:
-    """Lock the folder of a dataset, and remove what a killed run left unfinished.
+    """Lock the folder of a dataset, and remove unfinished files of a killed run.
 
     Raises:
         SAPDError: another process is preparing it.

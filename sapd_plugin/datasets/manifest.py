@@ -1,4 +1,4 @@
-"""Manifests: what a dataset consists of, and the layouts in which it is found. They are data: manifests/*.yml."""
+"""Manifests: what a dataset consists of, and the layouts it comes in. They are data: manifests/*.yml."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ class Layout(Record, frozen=True):
         pairs_file: a text file with one line per pair; only pairs whose two paths are in a line belong to the part.
         blocks: the patterns name two MATLAB files with arrays (scenes, blocks, H, W, 3).
         spare_targets: targets without an input are not an error (they belong to another split).
-        bare: a layout that names no split, such as input/ and target/: used only if the count is right, or if the
-            user asks for this split alone.
+        bare: a layout that does not name the split, such as input/ and target/: used only if the count is right, or if
+            the user asks only for this split.
     """
 
     target_path: str = msgspec.field(name='target')
@@ -73,14 +73,14 @@ class Manifest(Record, frozen=True):
 
     folder: str  # of the prepared dataset, below the output folder
     title: str  # the dataset and its paper
-    page: str  # where its authors publish it
+    page: str  # the authors' web page
     splits: dict[str, tuple[Part, ...]]
     notes: str = ''  # remarks on its counts and versions
     sub_images: SubImages | None = None  # the settings of its authors for the training split
 
     @property
     def layouts(self) -> list[Layout]:
-        """Those of all parts."""
+        """Layouts of all parts."""
         return [layout for parts in self.splits.values() for part in parts for layout in part.layouts]
 
     @property
@@ -118,5 +118,5 @@ def read_manifest(path: Path) -> Manifest:
                 'equal fields.'
             )
         if layout.input is None and any(other.input is not None for other in manifest.layouts):
-            raise SAPDError(f'{path.name}: found layouts with and without input, expected all alike.')
+            raise SAPDError(f'{path.name}: found layouts with and without input, expected one kind.')
     return manifest

@@ -14,9 +14,9 @@ _FIELD = re.compile(r'\{(\w+)(?::([^{}]*))?\}')
 
 
 class Pattern:
-    """A path below the source folder, without its suffix.
+    """A pattern of a path below the source folder, without suffix.
 
-    ``{field}`` stands for any text within one name, ``{field:expression}`` for what the regular expression matches. A
+    ``{field}`` stands for any text within one name, ``{field:expression}`` for a match of the regular expression. A
     field whose name begins with '_' is for choices, such as ``{_:input|lq}``: it is not part of an image's name. Hidden
     files and folders are skipped.
     """
@@ -28,13 +28,13 @@ class Pattern:
         return f'Pattern({self.text!r})'
 
     def __str__(self) -> str:
-        """Return it as a user reads it: ``train/(input|lq)/*``."""
+        """Return it in a readable form: ``train/(input|lq)/*``."""
         choice = re.compile(r'[\w|-]+')
         return _FIELD.sub(lambda field: f'({field[2]})' if choice.fullmatch(field[2] or '') else '*', self.text)
 
     @property
     def fields(self) -> list[str]:
-        """Names of the fields that name an image, in their order."""
+        """Names of the fields that name an image, in order."""
         return list(dict.fromkeys(name for name, _ in _FIELD.findall(self.text) if not name.startswith('_')))
 
     @cached_property

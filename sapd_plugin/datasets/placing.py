@@ -46,14 +46,14 @@ def missing_placements(placements: list[Placement], way: str) -> list[Placement]
     """Return the files that are still missing, and refuse those that come from another source.
 
     Raises:
-        SAPDError: a file is not the expected one, or no image of the dataset has its name.
+        SAPDError: a file is not the expected one, or it does not belong to the dataset.
     """
     refuse_foreign_files({placement.path for placement in placements})
     return [placement for placement in placements if not _is_done(placement, way)]
 
 
 def refuse_foreign_files(paths: set[Path]) -> None:
-    """Refuse other files in the folders of ``paths``: a training would read them, too.
+    """Refuse other files in the folders of ``paths``: training would read them, too.
 
     Raises:
         SAPDError: naming the folder and the files.
@@ -62,7 +62,7 @@ def refuse_foreign_files(paths: set[Path]) -> None:
         foreign = sorted(p.name for p in folder.iterdir() if p not in paths and not p.name.startswith('.'))
         if foreign:
             raise SAPDError(
-                f'{folder}: found {some(foreign)}, which this dataset does not hold with these options; '
+                f'{folder}: found {some(foreign)}, which this dataset does not contain with these options; '
                 'remove them, or choose another --output.'
             )
 

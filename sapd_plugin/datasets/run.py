@@ -19,7 +19,7 @@ MASK_IMAGES = 'mask_images.txt'
 
 @dataclass(frozen=True)
 class Finish:
-    """What to make of a split besides its images: sub-images, LMDBs; and with how many threads."""
+    """What to make of a split besides its images (sub-images, LMDBs), and the number of threads."""
 
     cut: SubImages | None
     lmdb: bool
@@ -44,13 +44,13 @@ def prepare(
         manifest: the dataset.
         source: the downloaded folder.
         output: the folder of all prepared datasets.
-        splits: names of the splits to prepare; None prepares all.
+        splits: names of the splits to prepare; None means all.
         way: symlink, hardlink or copy.
         finish: LMDBs and threads; its ``cut`` is ignored.
         cut: sub-images of the training split: True for the settings of the authors, False for none, or settings.
         any_count: as for `check_dataset`.
         verify: as for `check_dataset`.
-        dry_run: whether to check and print what would be done, and to write nothing.
+        dry_run: whether to check and print what would be done, without writing.
 
     Raises:
         SAPDError: all problems of the source, before anything is written.
@@ -86,7 +86,7 @@ def _prepare_split(result: CheckedSplit, folder: Path, way: str, finish: Finish,
 def finish_split(
     folder: Path, placements: list[Placement], shapes: dict[str, Shape], finish: Finish, workshop: Workshop | None
 ) -> None:
-    """Make what is missing in a split's folder; without a workshop, print what would be made."""
+    """Make the missing files of a split's folder; without a workshop, print what would be made."""
     label = '/'.join(folder.parts[-2:])
     sides = _by_side([placement.path for placement in placements])
     _write_meta(folder / 'meta_info.txt', sides['target'], shapes, workshop)

@@ -1,4 +1,4 @@
-"""Degraded/clean pairs for the quickstart: scikit-image's own photographs with noise, or a folder of the user's."""
+"""Degraded/clean pairs for the quickstart: scikit-image's own photographs with noise, or a user's folder."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ FOLDERS = (
     ('blur', 'sharp'),
     ('blurred', 'sharp'),
 )
-SIDE = 448  # larger photos are cut to their middle, so that testing on a CPU takes seconds
+SIDE = 448  # larger photos are center-cropped, so that testing on a CPU takes seconds
 SIGMA = 25  # of the noise on the embedded photographs, on the 0-255 scale
 IMAGES = ('.png', '.jpg', '.jpeg', '.bmp')
 
@@ -39,12 +39,12 @@ def embedded_photos() -> dict[str, dict[str, np.ndarray]]:
 
 
 def make_pairs(output: Path, data: Path | None, seed: int) -> str:
-    """Write output/{train,test}/{input,target}/NAME.png, and return one line that says what the pairs are.
+    """Write output/{train,test}/{input,target}/NAME.png, and return a one-line description of the pairs.
 
     Args:
         output: folder to write to.
-        data: folder of the user's with two sub-folders of equal names (see FOLDERS); the last fifth is for testing.
-            None takes the embedded photographs and adds Gaussian noise of SIGMA.
+        data: user's folder with two sub-folders (see FOLDERS) of files with equal names; the last fifth is for testing.
+            None means the embedded photographs with Gaussian noise of SIGMA.
         seed: of the noise.
 
     Raises:

@@ -27,7 +27,7 @@ class Block:
 
 
 Source = Path | Block
-# Images and the fields of their names, by the values of those fields that pairs share.
+# Images and the fields of their names, by the values of the fields that pairs share.
 Groups = dict[tuple[str, ...], list[tuple[dict[str, str], Source]]]
 
 
@@ -41,13 +41,13 @@ class Entry:
 
     @property
     def sides(self) -> dict[str, Source]:
-        """Sources by folder name."""
+        """Map of folder names to sources."""
         return {'target': self.target} if self.input is None else {'input': self.input, 'target': self.target}
 
 
 @dataclass
 class Scan:
-    """The images that were found by a layout."""
+    """The images that a layout found."""
 
     layout: Layout
     entries: list[Entry] = field(default_factory=list)  # pairs, or targets if there is no input; sorted by name
@@ -68,7 +68,7 @@ def scan_part(part: Part, source: Path, only: bool) -> Scan:
     Args:
         part: the part to find.
         source: the downloaded folder.
-        only: whether the user asked for this split alone, so bare layouts match with any count.
+        only: whether the user asked only for this split, so bare layouts match with any count.
     """
     scans = [_scan(layout, source) for layout in part.layouts]
     fitting = [

@@ -18,13 +18,13 @@ from sapd_plugin.priors.extraction.images import read_image
 RECORD = 'sub_images.json'
 
 
-# Of each prepared image: the paths of its sub-images and their (top, left, height, width).
+# For each prepared image: the paths of its sub-images and their (top, left, height, width).
 Window = tuple[int, int, int, int]
 Cuts = dict[Path, list[tuple[Path, Window]]]
 
 
 def positions(length: int, size: int, step: int) -> list[int]:
-    """Return the start of each sub-image along a side; the last one ends with the image.
+    """Return the start of each sub-image along an axis; the last one ends with the image.
 
     >>> positions(1280, 512, 256), positions(720, 512, 256), positions(300, 512, 256)
     ([0, 256, 512, 768], [0, 208], [0])

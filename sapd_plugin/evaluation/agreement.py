@@ -8,24 +8,24 @@ import numpy as np
 
 from sapd_plugin.priors.inspection.overlap import compare_maps, covering, overlaps, segmentation_covering
 
-# Measures of masks against the clean image's masks, and what they are. All are 0..1, more is better.
+# Measures of masks against the clean image's masks, and their meaning. All are 0..1, higher is better.
 # SAM's masks have no classes, so the mean IoU over classes of semantic segmentation does not apply; these are its
-# usual stand-ins. Regions are what is visible of the masks in a label map, small masks above large ones.
+# usual stand-ins. Regions are the visible parts of the masks in a label map, small masks above large ones.
 AGREEMENT = {
-    'mIoU': 'mean over the masks of the clean image of the largest IoU with a mask of this one, each mask counting '
-    'alike (mean best overlap: Uijlings et al., "Selective Search for Object Recognition", IJCV 2013, section 5)',
-    'covering': 'segmentation covering of the clean masks by these: the same with each pixel counting alike '
+    'mIoU': 'mean over the masks of the clean image of the largest IoU with a mask of this one, with equal weight per '
+    'mask (mean best overlap: Uijlings et al., "Selective Search for Object Recognition", IJCV 2013, section 5)',
+    'covering': 'segmentation covering of the clean masks by these: the same with equal weight per pixel '
     '(Arbelaez et al., TPAMI 2011, equation 9)',
     'covered': 'the other direction: covering of these masks by the clean ones',
-    'matched IoU': 'masks matched one to one, greedily by IoU: the sum of their IoU over the larger count of masks',
+    'matched IoU': 'masks matched one to one, greedily by IoU: the sum of their IoUs over the larger number of masks',
 }
 # Measures against annotators' segmentations.
 PEOPLE = {
     'human best': 'covering of the segmentation by the annotator who agrees most with the masks',
-    'human mean': 'the same, mean over all annotators of the image',
+    'human mean': 'its mean over all annotators of the image',
 }
-# Of the masks alone.
-DESCRIPTIVE = {'masks': 'number of masks', 'coverage': 'share of the pixels that have a mask'}
+# Of the masks themselves.
+DESCRIPTIVE = {'masks': 'number of masks', 'coverage': 'fraction of the pixels that have a mask'}
 
 
 def against_clean(labels: np.ndarray, clean: np.ndarray) -> dict[str, float]:
@@ -48,9 +48,9 @@ def against_clean(labels: np.ndarray, clean: np.ndarray) -> dict[str, float]:
 
 
 def mean_best_iou(labels: np.ndarray, truth: np.ndarray) -> float:
-    """Mean over the masks of ``truth`` of the largest IoU with a mask of ``labels``; 0 = no mask in both.
+    """Return the mean over the masks of ``truth`` of the largest IoU with a mask of ``labels``; 0 = no mask in both.
 
-    If ``truth`` has no mask: 1 if ``labels`` has none either, else 0.
+    Without a mask in ``truth``: 0 if ``labels`` has masks, else 1.
     """
     table = overlaps(labels, truth)
     iou = table.iou[table.truth != 0][:, table.labels != 0]
@@ -63,7 +63,7 @@ def against_people(labels: np.ndarray, people: Sequence[np.ndarray]) -> dict[str
     """Measure the masks of one image against its annotators, see `PEOPLE`; unmasked pixels are an additional region.
 
     Raises:
-        SAPDError: there is no annotator, or the sizes differ.
+        SAPDError: there are no annotators, or the sizes differ.
     """
     scores = covering(labels, people, rest=True)
     return {'human best': scores.best, 'human mean': scores.mean}
@@ -72,11 +72,11 @@ def against_people(labels: np.ndarray, people: Sequence[np.ndarray]) -> dict[str
 def recoloured(labels: np.ndarray, clean: np.ndarray) -> np.ndarray:
     """Give each region the label of the clean region whose IoU with it is above 0.5; others get new labels.
 
-    So pictures show equal regions in equal colors. Returns (H,W) int64.
+    Pictures then show equal regions in equal colors. Returns (H,W) int64.
     """
     table = overlaps(clean, labels)
     names = np.where(table.iou.max(1) > 0.5, table.labels[table.iou.argmax(1)], int(clean.max()) + 1 + table.truth)
-    # Unmasked pixels must not take the color of a region, nor a region theirs.
+    # Unmasked pixels and regions must not get each other's color.
     names = np.where((names == 0) & (table.truth != 0), int(clean.max()) + 1 + table.truth, names)
     names[table.truth == 0] = 0
     return names[np.searchsorted(table.truth, labels)]

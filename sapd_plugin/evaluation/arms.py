@@ -15,7 +15,7 @@ from sapd_plugin.priors.extraction.images import list_images, read_image
 from sapd_plugin.priors.extraction.sources import Photos
 from sapd_plugin.priors.store.keys import mask_key, nearest_keys, template_key
 
-# Names of the two arms that are not restored.
+# Names of the two arms without restoration.
 CLEAN, DEGRADED = 'clean', 'degraded'
 
 # (H, W) in pixels.
@@ -49,10 +49,10 @@ def arm_photos(
         name: of the arm, for messages.
         folder: of its images, searched with its sub-folders.
         clean: the images to match.
-        template: name of an image of the arm, without extension, from that of the clean one: '{}_stock' or
-            '{0}/{0}_5000'. By default the same name, or the one ending that all images share: BasicSR's test
+        template: name of the arm's image, without extension, from that of the clean one: '{}_stock' or
+            '{0}/{0}_5000'. By default the same name, or a common ending of all images: BasicSR's test
             saves NAME_SUFFIX or NAME_EXPERIMENT, MMagic's NAME_STEP.
-        side_by_side: use the right end of an image that is wider than the clean one and as high: MMagic's default
+        side_by_side: use the right end of an image that has the clean one's height but is wider: MMagic's default
             picture has the ground truth, the input and the restored image from left to right.
         scaled: resize a smaller image to the size of the clean one, bicubic: degraded images of super-resolution.
 
@@ -103,8 +103,8 @@ def match_names(arm: str, found: Mapping[str, Path], keys: Sequence[str], templa
     near = nearest_keys(_named(lacking[0], best), found)
     raise SAPDError(
         f"{arm}: found no image for {len(lacking)} of {len(keys)} clean images by the names '{best}', the first is "
-        f"'{_named(lacking[0], best)}', expected all; near: {near}. --name-template {arm}='{{}}_SUFFIX' tells how they "
-        'are named.'
+        f"'{_named(lacking[0], best)}', expected all. Nearest: {near}. --name-template {arm}='{{}}_SUFFIX' sets their "
+        'names.'
     )
 
 
@@ -112,11 +112,11 @@ def _size(path: Path) -> Size:
     try:
         return image_size(path)
     except OSError as error:
-        raise SAPDError(f'{path}: found no image that can be read ({error}), expected one.') from error
+        raise SAPDError(f'{path}: cannot be read ({error}), expected an image.') from error
 
 
 def _templates(found: Mapping[str, Path], key: str) -> list[str]:
-    """Return templates by which an arm may name the image ``key``: the same name first, then each ending."""
+    """Return possible templates of the arm's name of the image ``key``: the same name first, then each ending."""
     endings = [_literal(other.removeprefix(key)) for other in found if other.startswith(key) and other != key]
     # While training, BasicSR saves one folder per image.
     inner = f'{key}/{key.rpartition("/")[2]}'

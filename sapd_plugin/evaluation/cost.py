@@ -52,10 +52,10 @@ def compare(
     threads: int | None = None,
     memory: bool = True,
 ) -> dict[str, Cost]:
-    """Measure networks side by side, timed in turn; their weights and modes are left unchanged.
+    """Measure networks, timed in turn; their weights and modes are unchanged.
 
     Args:
-        networks: each takes an image (N,C,h,w) in 0..1; its output may be of any kind.
+        networks: each takes an image (N,C,h,w) in 0..1; its output may have any type.
         shape: of the image.
         repeats: runs per median.
         threads: of torch on the CPU; None for the current number.
@@ -100,8 +100,8 @@ def count_macs(network: nn.Module, shape: Sequence[int]) -> int:
     a compiled operator of an extension (deformable convolution). The result is half of what torch.utils.flop_counter
     counts. A network on the device 'meta' is counted without being computed.
 
-    Published figures may differ: some leave out the products of attention (Restormer: 141 G of 155 G at 256x256),
-    others seem to count a transposed convolution at its output's size (HINet: 171 G for 158 G).
+    Published figures may differ: some omit the products of attention (Restormer: 141 G of 155 G at 256x256),
+    others seem to count a transposed convolution at its output size (HINet: 171 G for 158 G).
 
     Raises:
         SAPDError: the network does not take an image (N,C,h,w) of that shape.
@@ -123,7 +123,7 @@ def count_macs(network: nn.Module, shape: Sequence[int]) -> int:
 def medians_ms(functions: Sequence[Callable[[], object]], repeats: int, warmup: int = 1) -> list[float]:
     """Return the median wall time of each function in milliseconds.
 
-    The functions are called in turn, so that a change of the machine's speed affects all of them.
+    The functions are called in turn, so that a change in the machine's speed affects all of them.
     """
     times: list[list[float]] = [[] for _ in functions]
     for repeat in range(warmup + repeats):
@@ -154,7 +154,7 @@ def _peak_memory(run: Callable[[], None], device: torch.device) -> int:
 
 @contextlib.contextmanager
 def _plain_attention(network: nn.Module) -> Iterator[None]:
-    """Keep attention from fused operators, which the counter does not know: on a CPU it would count nothing."""
+    """Keep attention from using fused operators, which the counter ignores: on a CPU it would count nothing."""
     try:
         from torch.nn.attention import SDPBackend, sdpa_kernel
 
@@ -165,7 +165,7 @@ def _plain_attention(network: nn.Module) -> Iterator[None]:
         stack.enter_context(kernel)
         for module in network.modules():
             if isinstance(module, (nn.MultiheadAttention, nn.TransformerEncoderLayer)):
-                # Their own fused operators are for inference alone; in training mode they differ by dropout alone.
+                # Their own fused operators are only for inference; training mode only adds dropout.
                 stack.callback(setattr, module, 'training', module.training)
                 module.training = True
         yield

@@ -1,4 +1,4 @@
-"""Networks of the frameworks' configs without the rest of the models, and the weights of students."""
+"""Networks of the frameworks' configs, without the rest of the models, and students' weights."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def load_student(network: nn.Module, checkpoint: Path) -> nn.Module:
     """Load a student's weights strictly into the network of its config, and return the network.
 
     Args:
-        network: in which the weights are replaced.
+        network: its weights are replaced.
         checkpoint: BasicSR's ``net_g_*.pth`` (its EMA weights if it has them), MMagic's ``iter_*.pth`` (its generator),
             or a bare state dict.
 
@@ -93,7 +93,7 @@ def _read_checkpoint(path: Path) -> Any:
     try:
         return torch.load(path, map_location='cpu', weights_only=True)
     except pickle.UnpicklingError:
-        # The MMagic adapter tells torch to trust what MMEngine writes beside the weights. Before torch 2.4 it cannot,
+        # The MMagic adapter makes torch trust what MMEngine saves with the weights. Before torch 2.4 it cannot,
         # so a process that works with MMagic reads the file as MMagic's own tools do.
         if 'sapd_plugin.mmagic' not in sys.modules or hasattr(torch.serialization, 'add_safe_globals'):
             raise

@@ -1,4 +1,4 @@
-"""Annotators' segmentations of photos, as the Berkeley Segmentation Data Set holds them."""
+"""Annotators' segmentations of photos, in the format of the Berkeley Segmentation Data Set."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class People:
 
     Args:
         folder: ``NAME.mat`` for each image; or with an index.csv whose columns ``image`` (file name) and ``bsds_id``
-            say which file belongs to which image, and ``set``, where there is one, to which data set.
+            say which file belongs to which image, and the optional ``set`` to which data set.
         subset: use only the rows of that ``set``.
 
     Raises:
@@ -34,7 +34,7 @@ class People:
         self._files: dict[str, Path] = {}
         if not index.is_file():
             if subset is not None:
-                raise SAPDError(f'--human-set: found {subset} and no {index}, expected an index that names sets.')
+                raise SAPDError(f'--human-set: found {subset} but no {index}, expected an index that names sets.')
             self._files = {path.stem: path for path in sorted(folder.glob('*.mat'))}
         else:
             rows = pd.read_csv(index, dtype=str, keep_default_na=False).to_dict('records')
@@ -58,7 +58,7 @@ class People:
         """Refuse images without a segmentation.
 
         Raises:
-            SAPDError: naming the first, and the nearest names.
+            SAPDError: naming the first one and the nearest names.
         """
         lacking = [key for key in keys if not self._path(key).is_file()]
         if lacking:

@@ -11,7 +11,7 @@ from sapd_plugin.priors.segmenters.checkpoints import ENVIRONMENT_VARIABLE, OFFI
 
 
 class Published(NamedTuple):
-    """One file as its authors publish it."""
+    """A file that its authors publish."""
 
     use: str  # the segmenter or loss that reads it
     file: str  # the name that its authors gave it
@@ -32,7 +32,7 @@ VARIABLES = (ENVIRONMENT_VARIABLE, 'SAPD_VGG_CHECKPOINT')
 
 
 def verdict(path: Path) -> tuple[bool, str]:
-    """Return whether nothing in a file contradicts its name, and a sentence about it."""
+    """Return whether a file is consistent with its name, and a sentence about it."""
     published = {item.file: item for item in PUBLISHED}.get(path.name)
     if published is None:
         return True, 'not the name of a published file'
@@ -40,5 +40,5 @@ def verdict(path: Path) -> tuple[bool, str]:
         return True, 'its name contains no hash'
     value = digest(path, published.algorithm)
     if value.startswith(published.prefix):
-        return True, f'{published.algorithm} begins as its name says'
+        return True, f'{published.algorithm} matches its name'
     return False, f'NOT the published file: {published.algorithm} {value} does not begin with {published.prefix}'

@@ -58,7 +58,7 @@ def extract_arms(arms: Mapping[str, Photos], output: Path, segmenter: Segmenter)
 
 
 def _record_images(record: Path, name: str, photos: Photos) -> None:
-    """Record the digests of the segmented files: a store knows only names, and an arm may be trained again."""
+    """Record the digests of the segmented files: a store only knows names, and an arm may be trained again."""
     known = json.loads(record.read_text(encoding='utf-8')) if record.is_file() else {}
     now = {key: digest(Path(path)) for key, path in tqdm(photos.named, f'files of {name}', leave=False, disable=None)}
     other = [key for key, digest in now.items() if known.get(key, digest) != digest]
@@ -73,7 +73,7 @@ def _record_images(record: Path, name: str, photos: Photos) -> None:
 
 
 def score(masks: Mapping[str, Masks], keys: Sequence[str], people: People | None) -> dict[str, dict[str, list[float]]]:
-    """Measure every image of every arm; the clean arm is measured against annotators alone.
+    """Measure every image of every arm; the clean arm is only measured against annotators.
 
     Returns:
         Arm -> measure -> one number per image.
@@ -102,7 +102,7 @@ def score(masks: Mapping[str, Masks], keys: Sequence[str], people: People | None
 
 
 def sheet(masks: Mapping[str, Masks], keys: Sequence[str], count: int, side: int = 320) -> np.ndarray:
-    """Show ``count`` images, evenly spread: one column per arm, the photos above their masks.
+    """Show ``count`` images, evenly spaced in ``keys``: one column per arm, photos above their masks.
 
     A region has the color of the clean region whose IoU with it is above 0.5, or else a color of its own. The longer
     side of a picture is ``side`` pixels; the sheet is (H,W,3) uint8 RGB.

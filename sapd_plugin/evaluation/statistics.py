@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-# Arm -> measure -> one number an image, in the same order in all arms. An arm may lack measures.
+# Arm -> measure -> one number per image, in the same order in all arms. An arm may lack measures.
 Scores = Mapping[str, Mapping[str, Sequence[float]]]
 
 
@@ -35,7 +35,7 @@ class Interval(NamedTuple):
 
     @classmethod
     def of(cls, values: Sequence[float]) -> Interval:
-        """Student's t interval of the mean, images being the sample; NaN bounds for a single value.
+        """Return Student's t interval of the mean over a sample of images; NaN bounds for a single value.
 
         >>> [round(number, 3) for number in Interval.of([1.0, 2.0, 3.0])]
         [2.0, -0.484, 4.484]
@@ -44,14 +44,14 @@ class Interval(NamedTuple):
         return cls(mean, mean - half, mean + half)
 
     def text(self, digits: int, sign: str = '') -> str:
-        """Write it as ``mean [low, high]``; without bounds where there are none."""
+        """Return it as ``mean [low, high]``, or without bounds if they are NaN."""
         if np.isnan(self.low):
             return f'{self.mean:{sign}.{digits}f}'
         return f'{self.mean:{sign}.{digits}f} [{self.low:{sign}.{digits}f}, {self.high:{sign}.{digits}f}]'
 
 
 def difference(scores: Scores, arm: str, base: str, measure: str) -> Interval | None:
-    """The paired difference of an arm to ``base``; None where one of them lacks the measure, or for ``base`` itself."""
+    """Return the paired difference of an arm to ``base``; None if one of them lacks the measure, or for ``base``."""
     if arm == base or measure not in scores[arm] or measure not in scores[base]:
         return None
     return Interval.of(np.subtract(scores[arm][measure], scores[base][measure]).tolist())
@@ -81,7 +81,7 @@ def markdown_table(head: Iterable[str], rows: Iterable[Iterable[object]]) -> lis
 
 
 def write_csv(path: Path, scores: Scores, base: str) -> None:
-    """Write a line an arm and measure: images, mean, bounds; difference to ``base`` and its bounds, or nothing."""
+    """Write a line per arm and measure: images, mean, bounds; difference to ``base`` and its bounds, or nothing."""
     head = ['arm', 'measure', 'images', 'mean', 'low', 'high', f'minus {base}', 'difference low', 'difference high']
     rows = []
     for arm, columns in scores.items():
@@ -92,7 +92,7 @@ def write_csv(path: Path, scores: Scores, base: str) -> None:
 
 
 def write_images_csv(path: Path, scores: Scores, keys: Sequence[str]) -> None:
-    """Write a line an image and arm with all its measures."""
+    """Write a line per image and arm with all its measures."""
     measures = list(dict.fromkeys(m for columns in scores.values() for m in columns))
     rows = [
         [key, arm, *(columns[m][i] if m in columns else '' for m in measures)]

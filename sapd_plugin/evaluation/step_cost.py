@@ -29,10 +29,10 @@ class StepCost:
 
 
 class KeptForBackward(torch.autograd.graph.saved_tensors_hooks):
-    """Context that adds up the tensors that autograd keeps for the backward pass.
+    """Context that sums up the tensors that autograd keeps for the backward pass.
 
     Attributes:
-        peak: the most bytes that were kept at one time; parameters do not count.
+        peak: the most bytes kept at one time, without parameters.
     """
 
     def __init__(self) -> None:
@@ -42,7 +42,7 @@ class KeptForBackward(torch.autograd.graph.saved_tensors_hooks):
         super().__init__(lambda tensor: _Kept(self, tensor), lambda kept: kept.tensor)
 
     def add(self, storage: torch.UntypedStorage, change: int) -> None:
-        """Count a user of a storage more or less; a storage of several users counts once."""
+        """Add (+1) or remove (-1) a user of a storage; a storage with several users counts once."""
         users = self._users.get(storage.data_ptr(), 0) + change
         self._users[storage.data_ptr()] = users
         if users == (1 if change > 0 else 0):
@@ -70,12 +70,12 @@ def count_parameters(network: nn.Module) -> int:
 
 
 def measure_step(build: Callable[[], Training], device: torch.device, repeats: int) -> StepCost:
-    """Build a training, run its first step, and measure some more.
+    """Build a training, run its first step, and measure further steps.
 
     Args:
         build: returns the training.
         device: where it runs.
-        repeats: steps that are timed; 0 times none.
+        repeats: number of timed steps; 0 means none.
     """
     cuda = device.type == 'cuda'
     if cuda:

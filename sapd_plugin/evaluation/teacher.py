@@ -101,7 +101,7 @@ def find_run(folder: Path, config: Path | None) -> tuple[Path, Path, Path]:
     Without ``config`` the YAML is the copy that BasicSR puts into each training's folder.
 
     Raises:
-        SAPDError: the folder does not hold exactly one YAML.
+        SAPDError: the folder does not contain exactly one YAML.
     """
     if config is None:
         copies = sorted(folder.glob('*.yml'))

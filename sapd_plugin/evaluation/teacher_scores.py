@@ -1,4 +1,4 @@
-"""Errors of student and teacher by kind of place, and how closely the student follows the teacher."""
+"""Errors of student and teacher by kind of pixel, and how closely the student follows the teacher."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from sapd_plugin.evaluation.statistics import Interval, markdown_table
 
 # Pixels within this distance of a boundary count as boundary.
 REACH = 2
-# A region is small if it covers less than this share of the image.
+# A region is small if it covers less than this fraction of the image.
 SMALL = 0.01
-# Kinds of places and what they are. Each pixel is of one kind.
+# Kinds of pixels and their descriptions. Each pixel is of one kind.
 KINDS = {
-    'boundary': f'within {REACH} pixels of a boundary between two regions, or of a region and what has no mask',
-    'small': f'farther inside of regions below {SMALL:.0%} of the image',
-    'large': 'farther inside of larger regions',
-    'unmasked': 'without a mask, farther from any',
+    'boundary': f'within {REACH} pixels of a boundary between two regions, or between a region and unmasked pixels',
+    'small': f'farther inside regions below {SMALL:.0%} of the image',
+    'large': 'farther inside larger regions',
+    'unmasked': 'without a mask, farther from any region',
 }
 WHOLE = 'whole'
 # Arms (restored images) and their descriptions.
@@ -39,7 +39,7 @@ GAINS = (('z', 'y'), ('z', 'z_shuffled'), ('z', 'z_empty'), ('y', 'stock'))
 
 @dataclass(frozen=True)
 class Score:
-    """Errors of one image at one kind of place, one of `KINDS` or `WHOLE`, on the 0-255 scale."""
+    """Errors of one image on one kind of pixel, one of `KINDS` or `WHOLE`, on the 0-255 scale."""
 
     image: str
     kind: str
@@ -72,19 +72,19 @@ def region_kinds(labels: np.ndarray) -> np.ndarray:
     small = (areas < SMALL * labels.size)[which.reshape(labels.shape)]
     kinds = np.where(labels == 0, 3, np.where(small, 1, 2)).astype(np.uint8)
     window = 2 * REACH + 1
-    # At the image's own border there is no boundary: 'nearest' repeats labels that are there.
+    # The image's own border is not a boundary: 'nearest' repeats existing labels.
     kinds[maximum_filter(labels, window, mode='nearest') != minimum_filter(labels, window, mode='nearest')] = 0
     return kinds
 
 
 def score(image: str, restored: Mapping[str, np.ndarray], target: np.ndarray, labels: np.ndarray) -> list[Score]:
-    """Score one image as a whole, and at each kind of place that it has.
+    """Score one image as a whole, and on each kind of pixel that it has.
 
     Args:
         image: name of the image.
         restored: (H,W,3) float in 0..1 by arm, including ``y`` and ``z``.
         target: (H,W,3) float in 0..1.
-        labels: (H,W) integers, the image's masks, which determine the kinds of places for all arms.
+        labels: (H,W) integers, the image's masks, which determine the kinds of pixels for all arms.
     """
     errors = {arm: _squared(result, target) for arm, result in restored.items()}
     to_teacher, kinds = _squared(restored['y'], restored['z']), region_kinds(labels)
@@ -123,7 +123,7 @@ def table(scores: Sequence[Score]) -> str:
         )
     notes = [
         'PSNR (dB): RGB, floating point (restored images clamped to 0..1, not rounded), mean over the images that have',
-        'such places; differences with their 95 % confidence intervals over the images.',
+        'such pixels; differences with their 95 % confidence intervals over the images.',
         'Shares of error: of the squared error summed over all images. RMSE: on the 0-255 scale, over all pixels.',
         *(f'- {arm}: {ARMS[arm]}' for arm in arms),
         *(f'- {kind}: {text}' for kind, text in KINDS.items()),

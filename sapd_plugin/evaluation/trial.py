@@ -1,4 +1,4 @@
-"""A training up to its first steps: what is checked, and what a step costs here."""
+"""A training up to its first steps: its checks, and the cost of a step on this machine."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ Block = dict[str, Any]
 
 
 class Trial(ABC):
-    """One training of a framework, without anything written outside of a folder of its own.
+    """One training of a framework that writes only to its own folder.
 
     The two subclasses are in ``trial_basicsr`` and ``trial_mmagic``.
 
@@ -30,7 +30,7 @@ class Trial(ABC):
         sgr: that block of the config, or None.
         online: that block of the config, or None.
         full_batch: images per step in the config.
-        batch: images per step here; None takes those of the config on a GPU, and 1 on a CPU.
+        batch: images per step here; None means the config's on a GPU, and 1 on a CPU.
 
     Attributes:
         parameters: of student and SPF, after a run.
@@ -45,10 +45,10 @@ class Trial(ABC):
 
     @abstractmethod
     def check_wiring(self) -> str:
-        """Build or check what the config describes, and return the names of model and network.
+        """Build or check the config's components, and return the names of model and network.
 
         Raises:
-            SAPDError: whatever training would refuse.
+            SAPDError: training would refuse the config.
         """
 
     @abstractmethod
@@ -60,7 +60,7 @@ class Trial(ABC):
         """Build the training set, which checks the mask store, and load one batch.
 
         Returns:
-            The number of images, and the store; None without one.
+            The number of images, and the store or None.
         """
 
     @abstractmethod
@@ -68,7 +68,7 @@ class Trial(ABC):
         """Build the training, or that of the stock model; see `measure_step`."""
 
     def run(self, repeats: int, stock: bool = False) -> StepCost:
-        """Build the training, or that of the stock model, and train for one step and ``repeats`` more, timed ones."""
+        """Build the training, or that of the stock model, and run one step and ``repeats`` timed steps."""
         try:
             return measure_step(lambda: self.build(stock), self.device, repeats)
         finally:
@@ -96,7 +96,7 @@ def open_trial(config: Path, folder: Path, batch: int | None) -> Trial:
             from sapd_plugin.evaluation.trial_mmagic import MMagicTrial
 
             return MMagicTrial(config, folder, batch)
-        import sapd_plugin.basicsr  # noqa: F401  (BasicSR alone may not import)
+        import sapd_plugin.basicsr  # noqa: F401  (BasicSR without it may not import)
         from sapd_plugin.evaluation.trial_basicsr import BasicSRTrial
 
         return BasicSRTrial(config, folder, batch)
@@ -105,16 +105,16 @@ def open_trial(config: Path, folder: Path, batch: int | None) -> Trial:
 
 
 def from_the_start(block: Block | None) -> dict[str, Any] | None:
-    """Return a loss block without its schedule, so that the first step costs what later ones do."""
+    """Return a loss block without its schedule, so that the first step costs as much as later ones."""
     return block and {key: value for key, value in block.items() if key not in ('start', 'ramp', 'stop')}
 
 
 def check_training(config: Path, repeats: int, batch: int | None = None) -> Iterator[Finding]:
-    """Check all that training checks before its first step, run that step, and measure it.
+    """Check everything that training checks before its first step, run that step, and measure it.
 
     Args:
         config: BasicSR YAML or MMagic config.
-        repeats: steps to time; 0 times none.
+        repeats: number of steps to time.
         batch: images per step, as for `Trial`.
 
     Raises:
@@ -133,7 +133,7 @@ def check_training(config: Path, repeats: int, batch: int | None = None) -> Iter
             ready = ready and level != 'error'
             yield Finding(level, subject, text)
         if not ready:
-            yield Finding('skipped', 'step', 'it needs all of the above.')
+            yield Finding('skipped', 'step', 'needs all of the above.')
             return
         costs: list[StepCost] = []
         level, text = _attempt(lambda trial: _first_step(trial, repeats, costs), trial)
@@ -145,7 +145,7 @@ def check_training(config: Path, repeats: int, batch: int | None = None) -> Iter
 def _attempt(check: Callable[[Trial], tuple[str, str]], trial: Trial) -> tuple[str, str]:
     try:
         return check(trial)
-    except Exception as error:  # whatever stops training here is a finding
+    except Exception as error:  # anything that stops training here is a finding
         kind = '' if isinstance(error, SAPDError) else f'{type(error).__name__}: '
         return 'error', f'{kind}{" ".join(str(error).split())[:1000]}'
 
@@ -172,7 +172,7 @@ def _vgg(trial: Trial) -> tuple[str, str]:
         return 'ok', 'not needed without SGR.'
     path = find_vgg(trial.sgr.get('weights'))
     if path is None:
-        return 'error', "not found, and SGR needs them. 'sapd weights' says where to get them and where to put them."
+        return 'error', "not found, and SGR needs them. 'sapd weights' shows where to get them and where to put them."
     return _published(path)
 
 
@@ -184,7 +184,7 @@ def _sam(trial: Trial) -> tuple[str, str]:
         return 'ok', f'not needed by {segmenter}.'
     path = find_sam_checkpoint(trial.online.get('checkpoint'))
     if path is None:
-        return 'error', f"not found, and online masks of {segmenter} need them. 'sapd weights' says where to get them."
+        return 'error', f"not found, and online masks of {segmenter} need them. 'sapd weights' shows where to get them."
     return _published(path)
 
 
@@ -201,7 +201,7 @@ def _first_step(trial: Trial, repeats: int, costs: list[StepCost]) -> tuple[str,
 
 def _costs(trial: Trial, repeats: int, sapd: StepCost, stock: StepCost) -> Iterator[Finding]:
     counts = ', '.join(f'{name} {count:,}' for name, count in trial.parameters.items())
-    yield Finding('ok', 'parameters', f'{counts}; SPF is used in training alone.')
+    yield Finding('ok', 'parameters', f'{counts}; SPF is used only in training.')
     way = 'measured' if trial.device.type == 'cuda' else 'estimated'
     memory = f'SAPD {sapd.memory / 2**20:,.0f} MiB, stock {stock.memory / 2**20:,.0f} MiB'
     yield Finding('ok', 'memory', f'{memory} at batch {trial.batch} ({way}).')

@@ -27,7 +27,7 @@ from sapd_plugin.evaluation.trial import Trial, from_the_start
 
 
 class BasicSRTrial(Trial):
-    """The training of a YAML; what BasicSR might write goes to an empty ``folder``.
+    """The training of a YAML; anything that BasicSR writes goes to an empty ``folder``.
 
     Raises:
         SAPDError: the YAML cannot be read.
@@ -53,7 +53,7 @@ class BasicSRTrial(Trial):
         return f'{base.__name__} with {self._options["network_g"]["type"]}'
 
     def folders(self) -> dict[str, Path]:
-        """Return ``dataroot_gt`` and its like."""
+        """Return the folders of the ``dataroot_*`` keys."""
         roots = {key: value for key, value in self._dataset.items() if key.startswith('dataroot') and value}
         return {f'datasets.train.{key}': Path(value) for key, value in roots.items()}
 
@@ -83,7 +83,7 @@ class BasicSRTrial(Trial):
 
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
-    """Keep BasicSR's listing of options, networks and second names off the terminal."""
+    """Hide BasicSR's listing of options, networks and second names."""
     logger = get_root_logger(log_level=logging.ERROR)
     level = logger.level
     logger.setLevel(logging.ERROR)

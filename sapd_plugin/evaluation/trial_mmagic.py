@@ -17,11 +17,11 @@ from sapd_plugin.mmagic.delta import is_sapd, read_config, stock_model
 
 
 class _ReadyLoop(IterBasedTrainLoop):
-    """Train loop that prepares the training, and leaves the steps to the caller."""
+    """Train loop that prepares the training and leaves the steps to the caller."""
 
     def run(self) -> Any:
         self.runner.call_hook('before_train')
-        self.runner.call_hook('before_train_epoch')  # MMEngine's timer starts with it
+        self.runner.call_hook('before_train_epoch')  # starts MMEngine's timer
         return self.runner.model
 
 
@@ -34,7 +34,7 @@ class MMagicTrial(Trial):
 
     def __init__(self, config: Path, folder: Path, batch: int | None) -> None:
         init_default_scope('mmagic')
-        MMLogger.get_instance('sapd_check', log_level='ERROR')  # the listing of all initial weights goes there
+        MMLogger.get_instance('sapd_check', log_level='ERROR')  # hides the listing of all initial weights
         self._config, self._folder = read_config(str(config)), folder
         model, loader = (self._config.get(key, {}) for key in ('model', 'train_dataloader'))
         full_batch = int(loader.get('batch_size', 1))

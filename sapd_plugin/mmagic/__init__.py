@@ -23,7 +23,7 @@ from sapd_plugin.mmagic.optim import SAPDOptimWrapperConstructor
 from sapd_plugin.mmagic.published import PublishedCheckpointHook
 from sapd_plugin.mmagic.registration import build_multi_output_loss, build_spf_network, register_all
 
-# All else is registered where it is defined.
+# Everything else is registered where it is defined.
 register_all()
 trust_own_checkpoints()
 

@@ -1,7 +1,7 @@
 """Permission for torch >= 2.6 to read what MMEngine writes.
 
-Since 2.6 ``torch.load`` by default creates objects of trusted classes only. MMEngine's training states hold its own log
-buffers and numpy arrays, so its resume and test refuse its own files.
+Since 2.6, ``torch.load`` only creates objects of trusted classes by default. MMEngine's training states hold its own
+log buffers and numpy arrays, so resuming and testing refuse its own files.
 """
 
 from __future__ import annotations
@@ -14,11 +14,11 @@ from mmengine.logging.history_buffer import HistoryBuffer
 
 
 def trust_own_checkpoints() -> None:
-    """Trust the classes that a training state of MMEngine holds, and no others; older torch needs nothing."""
+    """Trust the classes in a training state of MMEngine, and no others; older torch needs nothing."""
     trust = getattr(torch.serialization, 'add_safe_globals', None)
     if trust is None:
         return
-    # numpy pickles an array as a call of this function; its home moved in numpy 2.
+    # numpy pickles an array as a call of this function, which moved in numpy 2.
     rebuild = np.array(0).__reduce__()[0]
     scalars = {type(np.dtype(kind)) for kind in ('float64', 'float32', 'int64', 'int32', 'bool')}
     scalar = np.float64(0).__reduce__()[0]
@@ -27,13 +27,11 @@ def trust_own_checkpoints() -> None:
 
 
 def _statistics_method(owner: object, name: str) -> Callable[..., object]:
-    """Replace getattr, by which a log buffer refers to its methods and a malicious file to anything.
+    """Replace getattr, with which a log buffer refers to its methods, but a malicious file to anything.
 
     ``_statistics_methods`` is private to MMEngine; checked against 0.10.7.
     """
     method = HistoryBuffer()._statistics_methods.get(name)  # the first instance fills the table
     if owner is not HistoryBuffer or method is None:
-        raise ValueError(
-            f'a checkpoint asks for {name!r} of {owner!r}, which is not in any training state of MMEngine.'
-        )
+        raise ValueError(f'a checkpoint asks for {name!r} of {owner!r}, which no training state of MMEngine contains.')
     return method

@@ -18,7 +18,7 @@ from sapd_plugin.priors.store import MaskStore
 from sapd_plugin.priors.store.keys import template_key
 from sapd_plugin.priors.training import MASK_KEYS, Target, open_training_store
 
-if TYPE_CHECKING:  # at run time the mixin goes before the class of the user's choice
+if TYPE_CHECKING:  # at run time, the mixin precedes the user's class
     from mmengine.dataset import BaseDataset as Base
 else:
     Base = object
@@ -53,7 +53,7 @@ def build_paired_image_mask_dataset(base_dataset_type: str | type = 'BasicImageD
 
 
 class MaskMixin(Base):
-    """Masks for a dataset class. It goes before the base class, which lists the images."""
+    """Masks for a dataset class. It precedes the base class, which lists the images."""
 
     base_class: type
     pipeline: Any
@@ -68,14 +68,14 @@ class MaskMixin(Base):
         self.pipeline = Compose(with_masks(self.pipeline.transforms, self.mask_store, template))
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """Pickle, for workers that are spawned: the class was made when it was needed."""
+        """Pickle for spawned workers: the class was created at run time."""
         return _restore, (self.base_class, self.__dict__)
 
     def _targets(self, template: str) -> Iterator[Target]:
-        """Yield each ground truth with its size, from headers alone, read where the pipeline loads the images."""
+        """Yield each ground truth with its size, from its header, read where the pipeline loads the images."""
         loader = next((t for t in self.pipeline.transforms if getattr(t, 'key', None) == GT), None)
         arguments = getattr(loader, 'backend_args', None) or {'backend': 'local'}
-        # Not the loader's own backend: an LMDB environment must not be opened before workers fork.
+        # Not with the loader's own backend, because an LMDB environment must not be opened before workers fork.
         backend = get_file_backend(backend_args=arguments)
         for index in range(len(self)):
             info = self.get_data_info(index)

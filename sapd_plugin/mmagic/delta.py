@@ -1,4 +1,4 @@
-"""The SAPD delta, as an MMagic config that has the user's own as its base."""
+"""The SAPD delta, as an MMagic config based on the user's own."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from sapd_plugin.mmagic.options import base_model_class
 
 PLUGIN = 'sapd_plugin.mmagic'
 _UPSCALING = ('upscale_factor', 'upscale', 'scale')
-# At the output size every layer costs scale^2 as much, so the second network of super-resolution is a small one.
+# At the output size, every layer costs scale^2 times as much, so super-resolution gets a small second network.
 SMALL_NETWORK = {
     'type': 'EDSRNet',
     'in_channels': 3,
@@ -27,7 +27,7 @@ SMALL_NETWORK = {
 
 
 def read_config(config: str) -> Config:
-    """Read an MMagic config, a file or one that a package ships (``mmagic::nafnet/...``), and import what it registers.
+    """Read an MMagic config, a file or one that a package ships (``mmagic::nafnet/...``), and run its imports.
 
     Raises:
         SAPDError: it cannot be read.
@@ -48,7 +48,7 @@ def is_sapd(config: Config) -> bool:
 
 
 def stock_model(model: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the stock model's config that a SAPD model's was made from."""
+    """Return the config of the stock model from that of a SAPD model."""
     parameters = inspect.signature(MODELS.get('SAPDModel')).parameters.values()
     ours = [p.name for p in parameters if p.kind is not inspect.Parameter.VAR_KEYWORD]
     return {'type': model.get('base_model_type', 'BaseEditModel')} | {
@@ -68,7 +68,7 @@ def delta_of(
 
     Args:
         config: the stock config.
-        base: how the new file names it, relative to itself.
+        base: path of the stock config, relative to the new file.
         masks: the mask store.
         losses: 'spd', 'sgr' or both.
         spf: keys of ``network_spf``; dotted ones belong to its ``network``.
@@ -126,7 +126,7 @@ def _masked(dataset: Mapping[str, Any], masks: str) -> dict[str, Any]:
 
 
 def _second_network(generator: Mapping[str, Any]) -> dict[str, Any] | None:
-    """Return a second network at scale 1 for a generator that upscales; None where its twin serves."""
+    """Return a second network at scale 1 for a generator that upscales; None if a copy of it works."""
     network = MODELS.get(generator.get('type'))
     if network is None or generator.get('upsampler') == '':
         return None

@@ -1,4 +1,4 @@
-"""The hook with which a runner trains a SAPDModel: iteration, checkpoints without SPF, resume, pictures."""
+"""The hook that a runner needs to train a SAPDModel: iteration, checkpoints without SPF, resume, pictures."""
 
 from __future__ import annotations
 
@@ -24,16 +24,16 @@ STUDENT = 'generator.'
 
 @HOOKS.register_module()
 class SAPDHook(Hook):
-    """Keeps everything that only training needs out of the student's checkpoint, and shows the latest patch.
+    """Keep everything that only training needs out of the student's checkpoint, and show the latest patch.
 
     A checkpoint's ``state_dict`` is the stock model's. SPF, the masks' fingerprint and the main process's random state
-    go to a separate entry, ``sapd``, from which a resumed run takes them.
+    go to a separate entry, ``sapd``, which a resumed run reads.
 
     Private attributes of MMEngine's Runner, checked against 0.10.7: ``_load_from``, ``_resume``.
 
     Args:
-        picture_interval: show the latest training patch every so many iterations, in addition to each validation;
-            0 = after validation only.
+        picture_interval: show the latest training patch every so many iterations, in addition to each validation; 0 =
+            only after validation.
     """
 
     # After EMAHook, which swaps the weights of state_dict when it saves and when it loads.
@@ -47,8 +47,8 @@ class SAPDHook(Hook):
         """Build what training needs, before the first step.
 
         Raises:
-            SAPDError: the model is not a SAPDModel, there is no single optimizer wrapper for both networks, and all
-                that ``prepare_training`` refuses.
+            SAPDError: the model is not a SAPDModel, there is no single optimizer wrapper for both networks, or
+                ``prepare_training`` fails.
         """
         model = _model(runner)
         if not isinstance(runner.optim_wrapper, OptimWrapper):
@@ -63,7 +63,7 @@ class SAPDHook(Hook):
         """Tell the model the iteration, counted from 1, for the schedules."""
         _model(runner).in_training.iteration = runner.iter + 1
         if self._random_state is not None:
-            # Not earlier: the loop first skips the data that was trained already.
+            # Not earlier, because the loop first skips data that was used for training already.
             torch.set_rng_state(self._random_state)
             self._random_state = None
 
@@ -73,7 +73,7 @@ class SAPDHook(Hook):
             self._show(runner, runner.iter + 1)
 
     def after_val_epoch(self, runner: Runner, metrics: Any = None) -> None:
-        """Show the latest patch after each validation of a training."""
+        """Show the latest patch after each validation during training."""
         self._show(runner, runner.iter)
 
     def before_save_checkpoint(self, runner: Runner, checkpoint: dict[str, Any]) -> None:
@@ -87,7 +87,7 @@ class SAPDHook(Hook):
         }
 
     def after_load_checkpoint(self, runner: Runner, checkpoint: dict[str, Any]) -> None:
-        """Put SPF back beside the student, or leave SPF as it is where the checkpoint is a stock one.
+        """Restore SPF in the state dict, or keep SPF as it is if the checkpoint is a stock one.
 
         Raises:
             SAPDError: the checkpoint comes from a stock run, or its masks have a different fingerprint.
@@ -102,8 +102,8 @@ class SAPDHook(Hook):
             found, saved = _fingerprints(runner), entry['mask_fingerprints']
             if found != saved:
                 raise SAPDError(
-                    f'train_dataloader.dataset.mask_store: its settings fingerprint is {found}, the run to resume '
-                    f'began with {saved}.'
+                    f'train_dataloader.dataset.mask_store: its fingerprint is {found}, the run to resume '
+                    f'started with {saved}.'
                 )
             if runner.rank == 0:
                 self._random_state = entry['random_state'].cpu()

@@ -1,8 +1,8 @@
 """SAPDModel: BaseEditModel or a subclass, trained with SAM priors.
 
 The base model's own forward and losses run unchanged. The output of its generator goes to the
-:class:`~sapd_plugin.core.Distiller`, whose losses join the base's: MMEngine sums, scales, accumulates, clips and logs
-them like any other. Testing is the base model's, untouched.
+:class:`~sapd_plugin.core.Distiller`, whose losses are added to the base's: MMEngine sums, scales, accumulates, clips
+and logs them like any other. Testing is the base model's, unchanged.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ from sapd_plugin.errors import SAPDError
 from sapd_plugin.mmagic.options import base_model_class, check_config
 from sapd_plugin.priors.segmenters import build_online_segmenter
 
-if TYPE_CHECKING:  # at run time the mixin goes before the class of the user's choice
+if TYPE_CHECKING:  # at run time, the mixin precedes the user's class
     from mmagic.models.base_models import BaseEditModel as Base
 else:
     Base = object
@@ -62,7 +62,7 @@ def build_sapd_model(
         network_spf: config of the SPF branch; its ``network`` is the config of ``generator`` by default.
         spd_loss: config of SPDLoss, or None.
         sgr_loss: config of SGRLoss, or None.
-        spf_loss: second reconstruction loss, which trains SPF alone; by default ``pixel_loss``, else L1.
+        spf_loss: second reconstruction loss, which trains only SPF; by default ``pixel_loss``, else L1.
         stage: 'joint', or 'two_stage': starts from a student that the stock config trained (``load_from``).
         output_index: which image to distil if the generator returns several; by default its class's ``output_index``.
         online: extract masks during training: ``segmenter`` and its settings, and ``every``, in iterations.
@@ -86,7 +86,7 @@ def build_sapd_model(
 
 
 class _Training:
-    """State of a training outside of the module tree: in no state dict, and shared by copies of the model."""
+    """State of a training outside the module tree: not in any state dict, and shared by copies of the model."""
 
     def __init__(self) -> None:
         self.distiller: Distiller | None = None
@@ -98,7 +98,7 @@ class _Training:
 
 
 class SAPDMixin(Base):
-    """SAPD for an MMagic model class. It goes before the base class, which does the restoration.
+    """SAPD for an MMagic model class. It precedes the base class, which does the restoration.
 
     ``spf`` is the one additional sub-module; :class:`~sapd_plugin.mmagic.hook.SAPDHook` keeps it out of ``state_dict``.
     """
@@ -107,7 +107,7 @@ class SAPDMixin(Base):
         network = deepcopy(base['generator'])
         super().__init__(**base)
         self.sapd, self.in_training = sapd, _Training()
-        # A separate stream: the student and the data see the draws of a stock run, whatever is built here.
+        # A separate stream, so that the student and the data see the random draws of a stock run.
         with BranchRNG(torch.initial_seed()).active():
             self.spf = build_branch(
                 'network_spf',
@@ -117,7 +117,7 @@ class SAPDMixin(Base):
                 image_channels=_image_channels(self.generator),
                 output_index=sapd['output_index'],
             )
-            # Not SGR: testing needs no VGG-19.
+            # Not SGR, because testing does not need VGG-19.
             self.spd = build_typed_loss('model.spd_loss', SPDLoss, sapd['spd_loss'], MODELS.build)
 
     def prepare_training(self, load_from: str | None, device: torch.device) -> None:
@@ -173,7 +173,7 @@ class SAPDMixin(Base):
         return {**losses, **{f'loss_{name[2:]}': loss for name, loss in record.losses.items()}, **record.psnrs()}
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Any:
-        """Copy the student alone: a moving average is for testing, and SPF stays as it is trained."""
+        """Copy only the student: a moving average is for testing, which does not use SPF."""
         copied = self.__class__.__new__(self.__class__)
         memo[id(self)] = copied
         modules = {name: module for name, module in self._modules.items() if name != 'spf'}
@@ -196,7 +196,7 @@ def _supervision(data_samples: Any, online: Mapping[str, Any] | None) -> tuple[T
 
 
 def _channel_order(data_samples: Any) -> str:
-    """Return the order of ``gt_img``; the data preprocessor writes it into the meta information."""
+    """Return the channel order of ``gt_img``, which the data preprocessor writes into the meta information."""
     order = data_samples.metainfo.get('gt_img_output_channel_order', 'BGR')
     order = order[0] if isinstance(order, list) else order
     return 'bgr' if order.lower() == 'bgr' else 'rgb'

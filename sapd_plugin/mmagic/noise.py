@@ -16,12 +16,12 @@ from sapd_plugin.noise import NoiseSource
 class GaussianNoise:
     """Add white Gaussian noise, as :class:`sapd_plugin.noise.NoiseSource` draws it.
 
-    MMagic's RandomNoise adds the same noise in training, unclipped and unrounded as well. It lacks a seed, so each of
-    its tests has different noise.
+    MMagic's RandomNoise adds the same noise in training, unclipped and unrounded as well. It lacks a seed, so each test
+    has different noise.
 
     Args:
         sigma: standard deviation on the 0-255 scale; without a seed also [lowest, highest], drawn per image.
-        seed: None for training; in testing each image gets the noise of ``np.random.seed(seed)``.
+        seed: None for training; in testing, each image gets the noise of ``np.random.seed(seed)``.
         clip: to 0..255; default no.
         keys: of the results; images (H,W,C) of 0 to 255, which become float32.
 
@@ -41,7 +41,7 @@ class GaussianNoise:
     def __call__(self, results: dict[str, Any]) -> dict[str, Any]:
         """Add the noise."""
         for key in self.keys:
-            # The noise of a test is defined for RGB, whatever order the image was loaded in.
+            # The noise of a test is defined for RGB, whatever the channel order of the image.
             step = -1 if _order(results, key) == 'bgr' else 1
             results[key] = np.ascontiguousarray(self.noise(results[key][..., ::step], peak=255)[..., ::step])
         return results
@@ -52,9 +52,9 @@ class GaussianNoise:
 
 @TRANSFORMS.register_module(name=['MATLABGray', 'MATLABGrey'])
 class MATLABGray:
-    """Convert color images to gray, round(0.2989 R + 0.5870 G + 0.1140 B), as the gray test sets of papers are made.
+    """Convert color images to gray, round(0.2989 R + 0.5870 G + 0.1140 B), as for the gray test sets of papers.
 
-    OpenCV, with which MMagic decodes to gray, differs in the last digit.
+    OpenCV's gray, which MMagic uses for decoding, differs in the last digit.
 
     Args:
         keys: of the results; images (H,W,3) uint8, which become (H,W,1) uint8.
@@ -64,7 +64,7 @@ class MATLABGray:
         self.keys = list(keys)
 
     def __call__(self, results: dict[str, Any]) -> dict[str, Any]:
-        """Convert, and note for the preprocessor that the images are gray."""
+        """Convert, and tell the preprocessor that the images are gray."""
         for key in self.keys:
             rgb = results[key][..., ::-1] if _order(results, key) == 'bgr' else results[key]
             results[key] = gray(rgb).astype(np.uint8)[..., None]

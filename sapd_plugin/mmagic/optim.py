@@ -1,4 +1,4 @@
-"""The optimizer of the SPF branch: its own by config, and its gradients clipped apart from the student's."""
+"""The optimizer of the SPF branch: its own one by config, with gradients clipped separately from the student's."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from sapd_plugin.errors import SAPDError
 
 @OPTIM_WRAPPER_CONSTRUCTORS.register_module()
 class SAPDOptimWrapperConstructor:
-    """Give SPF an optimizer of its own, of any type, inside the one wrapper that MMagic's training step takes.
+    """Give SPF an optimizer of its own, of any type, inside the single wrapper that MMagic's training step takes.
 
-    For a different learning rate or weight decay alone, ``paramwise_cfg=dict(custom_keys={'spf': ...})`` of MMEngine's
+    For just a different learning rate or weight decay, ``paramwise_cfg=dict(custom_keys={'spf': ...})`` of MMEngine's
     own constructor is enough.
 
     Args:
@@ -60,16 +60,16 @@ class JointOptimizer(Optimizer):
     """Several optimizers as one: schedulers, scalers and wrappers see all parameter groups.
 
     Args:
-        optimizers: of disjoint parameters. Their group dicts are shared, so a rate that is set here acts on them.
+        optimizers: of disjoint parameters. Their group dicts are shared, so a rate that is set here applies to them.
     """
 
     def __init__(self, optimizers: Sequence[Optimizer]) -> None:
         super().__init__([group for optimizer in optimizers for group in optimizer.param_groups], {})
         self.optimizers = list(optimizers)
-        self.defaults = self.optimizers[0].defaults  # MMEngine logs the base rate of these
+        self.defaults = self.optimizers[0].defaults  # MMEngine logs their base rate
 
     def step(self, closure: None = None) -> None:  # type: ignore[override]
-        """Step each of them."""
+        """Step each optimizer."""
         for optimizer in self.optimizers:
             optimizer.step()
 
@@ -81,7 +81,7 @@ class JointOptimizer(Optimizer):
         """Load what :meth:`state_dict` returned."""
         for optimizer, state in zip(self.optimizers, state_dict['optimizers']):
             optimizer.load_state_dict(state)
-        # Loading replaces an optimizer's groups by new dicts.
+        # Loading replaces an optimizer's groups with new dicts.
         self.param_groups = [group for optimizer in self.optimizers for group in optimizer.param_groups]
 
 

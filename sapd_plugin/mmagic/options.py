@@ -27,7 +27,7 @@ def base_model_class(name: str | type) -> type:
     """Return the class that SAPDModel wraps.
 
     Raises:
-        SAPDError: no such model in MMagic's registry, or one that SAPD does not support.
+        SAPDError: no such model in MMagic's registry, or SAPD does not support it.
     """
     base: Any = name if isinstance(name, type) else MODELS.get(name) if name != 'SAPDModel' else None
     if base is None:

@@ -1,4 +1,4 @@
-"""A mask that is flipped and transposed before it is read, so that a pipeline reads only its final crop."""
+"""A mask that is flipped and transposed before it is read, so that a pipeline only reads its final crop."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from sapd_plugin.priors.store.codec import Record
 class PendingMask:
     """A record as an image (H,W,1): transposed first, then flipped vertically, then horizontally, as flagged.
 
-    Indexing by two slices reads that part alone.
+    Indexing with two slices reads only that part.
 
     >>> from sapd_plugin.priors.store.codec import encode
     >>> from sapd_plugin.priors.labels import LabelMap
@@ -41,7 +41,7 @@ class PendingMask:
         return replace(self, vertical=not self.vertical)
 
     def transposed(self) -> PendingMask:
-        """Return the mask with rows and columns exchanged."""
+        """Return the mask with rows and columns swapped."""
         return replace(self, transpose=not self.transpose, vertical=self.horizontal, horizontal=self.vertical)
 
     def __getitem__(self, index: tuple) -> np.ndarray:

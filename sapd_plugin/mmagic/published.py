@@ -19,14 +19,14 @@ from sapd_plugin.errors import SAPDError, nearest
 class PublishedCheckpointHook(Hook):
     """Load a bare network's checkpoint, BasicSR's or its authors', into ``model.generator``, strictly.
 
-    MMEngine looks for ``generator.*``, finds nothing, warns, and would test a network of random weights.
+    MMEngine would look for ``generator.*``, find nothing, warn, and test a network with random weights.
 
     Raises:
         SAPDError: parameters that are missing, unknown or of a different shape.
     """
 
     def after_load_checkpoint(self, runner: Runner, checkpoint: dict[str, Any]) -> None:
-        """Rename the parameters in place; MMagic's own checkpoints pass unchanged."""
+        """Rename the parameters in place; MMagic's own checkpoints are not changed."""
         if any(str(key).startswith(MMAGIC) for key in checkpoint.get('state_dict', ())):
             return
         state = network_weights(checkpoint)

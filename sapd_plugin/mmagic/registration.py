@@ -1,11 +1,11 @@
-"""Networks and losses of the package, which know no framework, in MMagic's registries."""
+"""Register the package's framework-independent networks and losses with MMagic."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any
 
-# Imported before names are checked: MMagic registers its own networks on import.
+# Imported before names are checked, because MMagic registers its own networks on import.
 from mmagic.models.editors import EDSRNet, SwinIRNet
 from mmagic.registry import MODELS
 from torch import nn
@@ -22,10 +22,10 @@ def register_all() -> None:
     """Register all networks and losses.
 
     A network whose name is taken becomes ``<name>_sapd``. NAFNet, NAFNetLocal and Restormer are MMagic's own. They have
-    their authors' parameter names, as ours have, so the same checkpoints load, and the same outputs; NAFNet's arguments
-    have other names (``img_channels``, ``mid_channels``). MMagic's EDSRNet and SwinIRNet are EDSR and SwinIR as
-    well, their usual names; SwinIR loads its authors' checkpoints, EDSR those that MMagic publishes. A loss whose
-    name is taken stays MMagic's: it has its own PSNRLoss.
+    their authors' parameter names, as ours do, so the same checkpoints load with the same outputs; NAFNet's arguments
+    have other names (``img_channels``, ``mid_channels``). EDSR and SwinIR are additional names of MMagic's EDSRNet and
+    SwinIRNet; SwinIR loads its authors' checkpoints, EDSR those that MMagic publishes. A loss whose name is taken stays
+    MMagic's: it has its own PSNRLoss.
     """
     for name, network in {**NETWORKS, **ALIASES}.items():
         MODELS.register_module(name=f'{name}_sapd' if name in MODELS.module_dict else name, module=network)
@@ -38,7 +38,7 @@ def register_all() -> None:
 def build_spf_network(network: dict[str, Any] | None = None, **settings: Any) -> SPF:
     """Build :class:`sapd_plugin.core.SPF` with ``settings`` around the network at scale 1 of a config.
 
-    SAPDModel fills in the config of ``generator`` where there is none.
+    SAPDModel fills in the config of ``generator`` if there is none.
 
     Raises:
         SAPDError: no network, or an unknown or invalid setting.
@@ -58,7 +58,7 @@ def build_multi_output_loss(criteria: Any, loss_weight: float = 1.0) -> losses.M
 
 def _build_initialised(config: Any) -> nn.Module:
     network = MODELS.build(config)
-    # The runner does this for the student; it does not look into a module that is not one of MMEngine's.
+    # The runner does this for the student, but not inside modules that are not MMEngine's.
     if hasattr(network, 'init_weights'):
         network.init_weights()
     return network

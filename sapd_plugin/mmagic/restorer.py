@@ -1,4 +1,4 @@
-"""A pre-trained MMagic student as a function from image to image, to extract masks of what it restores."""
+"""A pre-trained MMagic student as a function from image to image, to extract masks of restored images."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def build_restorer(config: Path, checkpoint: Path, device: str) -> MMagicRestore
 
 
 class MMagicRestorer:
-    """Restores one image as MMagic's test does: its model's own ``test_step``. See :func:`build_restorer`."""
+    """Restore one image as MMagic's test does, by the model's own ``test_step``. See :func:`build_restorer`."""
 
     def __init__(self, config: Config, checkpoint: Path, device: str) -> None:
         student = config.model.to_dict()
@@ -70,10 +70,10 @@ class MMagicRestorer:
             image = image[..., ::-1]
         degraded = torch.from_numpy(np.ascontiguousarray(image)).permute(2, 0, 1)
         sample = DataSample(metainfo={'img_channel_order': self._order, 'gt_channel_order': self._order})
-        sample.set_tensor_data({'gt_img': degraded})  # the preprocessor needs one
+        sample.set_tensor_data({'gt_img': degraded})  # the preprocessor needs it
         restored = self._model.test_step({'inputs': [degraded], 'data_samples': [sample]})[0].output.pred_img
         pixels = restored.round().clamp(0, 255).byte().permute(1, 2, 0).cpu().numpy()
-        # The preprocessor returns BGR, whatever it was given.
+        # The preprocessor always returns BGR.
         return np.ascontiguousarray(np.repeat(pixels, 3, axis=2) if pixels.shape[2] == 1 else pixels[..., ::-1])
 
 

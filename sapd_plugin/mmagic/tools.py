@@ -14,10 +14,10 @@ def run_stock_tool(name: str) -> None:
     """Run MMagic's ``train`` or ``test`` tool in this process, with this process's command line.
 
     Raises:
-        SAPDError: the installed MMagic has no tools, as a source install without its package data.
+        SAPDError: the installed MMagic has no tools, like a source install without package data.
     """
     package = Path(mmagic.__file__).parent
-    # In the wheel; in a clone that was installed in place.
+    # In the wheel; in an editable install.
     places = [package / '.mim/tools' / f'{name}.py', package.parent / 'tools' / f'{name}.py']
     script = next((place for place in places if place.is_file()), None)
     if script is None:

@@ -16,7 +16,7 @@ from sapd_plugin.progress import ProgressFile
 
 
 class ProgressHook(Hook):
-    """Writes how many iterations are finished to a file."""
+    """Write the number of finished iterations to a file."""
 
     def __init__(self, progress: ProgressFile) -> None:
         self.progress = progress
@@ -28,7 +28,7 @@ class ProgressHook(Hook):
 
 
 def report_progress(progress: ProgressFile) -> None:
-    """Let every runner that trains in this process write how many iterations are finished."""
+    """Let every runner that trains in this process write the number of finished iterations."""
     train = Runner.train
 
     def train_and_report(runner: Runner) -> Any:

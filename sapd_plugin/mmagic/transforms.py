@@ -1,4 +1,4 @@
-"""Masks through MMagic's own transforms: each stock transform runs unchanged, and the mask follows it.
+"""Masks in MMagic's own transforms: each stock transform runs unchanged, and the mask follows it.
 
 The mask travels as ``results['sam_mask']``, (H,W,1) integer, at the size of ``gt``, and is read as late as the pipeline
 allows. Transforms are matched by class name, base classes included.
@@ -28,7 +28,7 @@ WHERE = 'train_dataloader.dataset'
 MASK, GT = 'sam_mask', 'gt'
 Follow = Callable[[Any, dict[str, Any]], dict[str, Any]]
 
-# These change the values of ``gt``, and move no pixel.
+# These change the values of ``gt`` but do not move pixels.
 KEEP_PLACE = (
     'Clip',
     'ColorJitter',
@@ -47,7 +47,7 @@ KEEP_PLACE = (
 
 @dataclass
 class LoadSAMMask:
-    """Put an image's mask beside it, a :class:`~sapd_plugin.mmagic.pending.PendingMask`.
+    """Add an image's mask to its results, as a :class:`~sapd_plugin.mmagic.pending.PendingMask`.
 
     Args:
         store: the masks.
@@ -70,7 +70,7 @@ class LoadSAMMask:
 
 
 class PackSAMMask:
-    """Pass the mask to the pipeline's own PackInputs as int32, which tensors can compute with."""
+    """Pass the mask to the pipeline's own PackInputs as int32, a dtype that tensors support."""
 
     def __init__(self, pack: Any) -> None:
         pack.data_keys = [*pack.data_keys, MASK]
@@ -89,7 +89,7 @@ def with_masks(transforms: Sequence[Any], store: MaskStore | ShuffledMasks, temp
     """Return the built transforms of a training pipeline with those that load, move and pack masks.
 
     Raises:
-        SAPDError: ``gt`` is never loaded or never packed, or a transform moves it in an unknown way.
+        SAPDError: ``gt`` is never loaded or never packed, or an unknown transform moves it.
     """
     aligned: list[Any] = []
     loaded = packed = False
@@ -107,7 +107,7 @@ def with_masks(transforms: Sequence[Any], store: MaskStore | ShuffledMasks, temp
             aligned.append(transform if follow is None else partial(follow, transform))
     if not loaded or not packed:
         step = "LoadImageFromFile with key='gt'" if not loaded else 'PackInputs'
-        raise SAPDError(f'{WHERE}.pipeline: has no {step}, so masks cannot join it.')
+        raise SAPDError(f'{WHERE}.pipeline: has no {step}, so masks cannot be added.')
     return aligned
 
 
@@ -125,13 +125,13 @@ def _how_to_follow(transform: Any) -> Follow | None:
         return None
     known = ', '.join(sorted([*FOLLOW, *KEEP_PLACE]))
     raise SAPDError(
-        f"{WHERE}.pipeline: how {type(transform).__name__} moves 'gt' is not known, so masks would lose their image. "
+        f"{WHERE}.pipeline: it is unknown how {type(transform).__name__} moves 'gt', so masks could not follow. "
         f'Known are {known}, their subclasses, and transforms of other keys.'
     )
 
 
 def _read(results: dict[str, Any]) -> np.ndarray:
-    """Return the whole mask as an array, where a transform needs its pixels."""
+    """Return the whole mask as an array, for a transform that needs its pixels."""
     return results[MASK][:, :]
 
 
@@ -186,7 +186,7 @@ def _rotated(transform: Any, results: dict[str, Any]) -> dict[str, Any]:
     if GT in transform.keys:
         after = random.getstate()
         random.setstate(before)
-        angle = random.uniform(*transform.degrees)  # the transform does not return its draw
+        angle = random.uniform(*transform.degrees)  # the transform does not return the drawn angle
         random.setstate(after)
         mask = np.ascontiguousarray(_read(results))
         results[MASK] = mmcv.imrotate(mask, angle, interpolation='nearest').reshape(mask.shape)

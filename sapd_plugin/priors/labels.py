@@ -1,6 +1,6 @@
-"""Label maps: one integer image that names each pixel's region, and a table of the regions.
+"""Label maps: an integer image with each pixel's region, and a table of the regions.
 
-There is one label-map type in the project; segmenters make it, the store keeps it and training reads crops of it.
+This is the project's only label-map type: segmenters make it, the store keeps it, and training reads crops of it.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import numpy as np
 
 from sapd_plugin.errors import SAPDError
 
-# One region: visible pixels; box (x0, y0, x1, y1) in pixels, x1 and y1 exclusive; scores, NaN if none is given.
+# One region: visible pixels; box (x0, y0, x1, y1) in pixels, x1 and y1 exclusive; scores, NaN if not given.
 #
 # Scores are half precision: steps of 0.0005 near 1, finer than any threshold in use, and the store keeps them exactly.
 REGION_DTYPE = np.dtype([('area', '<u4'), ('box', '<u4', (4,)), ('predicted_iou', '<f2'), ('stability', '<f2')])
@@ -23,7 +23,7 @@ MAX_PIXELS = 2**31 - 1
 
 
 class Runs(NamedTuple):
-    """Maximal stretches of one label within a row, in raster order.
+    """Maximal runs of one label within a row, in raster order.
 
     start: int64, flat index of the first pixel; length: int64, pixels; value: the label, in the image's dtype.
     """
@@ -34,7 +34,7 @@ class Runs(NamedTuple):
 
 
 def row_runs(labels: np.ndarray) -> Runs:
-    """Split a (H,W) label image into its runs; each row begins a new run.
+    """Split a (H,W) label image into its runs; each row starts a new run.
 
     >>> row_runs(np.array([[4, 4, 0], [0, 0, 0]])).length.tolist()
     [2, 1, 3]
@@ -76,12 +76,12 @@ class LabelMap:
         predicted_iou: Sequence[float] | None = None,
         stability: Sequence[float] | None = None,
     ) -> LabelMap:
-        """Relabel any integer label image, 0 = no mask; other labels are names only.
+        """Relabel any integer label image, 0 = no mask; the values of other labels are arbitrary.
 
         Args:
             labels: (H,W) or (H,W,1), any integer dtype or bool, no negative label.
-            predicted_iou: score of label i at position i-1; None where the segmenter gives none.
-            stability: the same.
+            predicted_iou: score of label i at position i-1; None if the segmenter does not give scores.
+            stability: likewise.
 
         Raises:
             SAPDError: a different shape or dtype, an empty image or a negative label.
@@ -121,7 +121,7 @@ class LabelMap:
         one whose first pixel comes first is painted first; of those, the earlier in the list.
 
         Args:
-            masks: (N,H,W), or N arrays (H,W), bool (any value but 0 counts as inside).
+            masks: (N,H,W), or N arrays (H,W), bool (any nonzero value counts as inside).
             predicted_iou: N scores, or None.
             stability: N scores, or None.
             shape: (H,W), only needed for an empty list.
@@ -152,7 +152,7 @@ class LabelMap:
 
     @property
     def coverage(self) -> float:
-        """Share of the pixels that belong to a region, 0..1."""
+        """Fraction of the pixels that belong to a region, 0..1."""
         return int(self.regions['area'].sum(dtype=np.int64)) / self.labels.size
 
     def __len__(self) -> int:
@@ -178,7 +178,7 @@ def _checked(labels: np.ndarray) -> np.ndarray:
 
 
 def _boxes(runs: Runs, value: np.ndarray, count: int, shape: tuple[int, ...]) -> np.ndarray:
-    """Bound each region by the ends of its runs: (count,4) of x0, y0, x1, y1."""
+    """Return each region's box, from the ends of its runs: (count,4) of x0, y0, x1, y1."""
     y, x0 = np.divmod(runs.start, shape[1])
     low = np.full((count + 1, 2), max(shape), dtype=np.int64)
     high = np.zeros((count + 1, 2), dtype=np.int64)

@@ -13,12 +13,12 @@ from sapd_plugin.priors.store.codec import Record
 
 
 class ShuffledMasks:
-    """Reader of a store that gives each image the mask of another one, always the same.
+    """Reader of a store that gives each image the mask of another image, always the same one.
 
-    The images of ``keys`` stand in one circle, in an order that the seed draws, and each takes its neighbour's mask.
+    The seed shuffles ``keys`` into one circle, and each image gets its neighbour's mask.
 
     Raises:
-        SAPDError: there are fewer than two images.
+        SAPDError: fewer than two images.
     """
 
     def __init__(self, store: MaskStore, keys: Iterable[str], seed: int) -> None:

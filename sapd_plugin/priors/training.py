@@ -11,12 +11,12 @@ from sapd_plugin.priors.shuffled import ShuffledMasks
 from sapd_plugin.priors.store import MaskStore
 from sapd_plugin.priors.store.codec import RecordError
 
-# What the config of a training dataset says about masks.
+# Config keys of a training dataset for masks.
 MASK_KEYS = ('mask_store', 'mask_filename_tmpl', 'mask_fingerprint', 'mask_shuffle')
 
 
 class Target(NamedTuple):
-    """A ground truth image: the key of its mask, its name for messages, its size (H, W) or None where unknown."""
+    """A ground truth image: the key of its mask, its name for messages, its size (H, W) or None if unknown."""
 
     key: str
     name: str
@@ -28,8 +28,8 @@ def open_training_store(where: str, config: Mapping[str, Any], targets: Sequence
 
     Args:
         where: the config key that holds the dataset, for messages.
-        config: of the dataset. ``mask_store`` is the folder; ``mask_fingerprint``, if given, is what the settings'
-            fingerprint has to be; ``mask_shuffle``, if given, is the seed by which masks change their images.
+        config: of the dataset. ``mask_store`` is the folder; ``mask_fingerprint``, if given, is the expected
+            fingerprint of the settings; ``mask_shuffle``, if given, is the seed that shuffles the masks between images.
         targets: the ground truth images.
 
     Raises:
@@ -51,7 +51,7 @@ def open_training_store(where: str, config: Mapping[str, Any], targets: Sequence
         raise SAPDError(
             f'{where}.mask_store: {folder} has no masks for {len(missing)} of {len(targets)} images, '
             f"among them '{missing[0]}'.{nearest(missing[0], store.keys())} Run `sapd extract-masks` again, "
-            'or set mask_filename_tmpl where the names differ.'
+            'or set mask_filename_tmpl if the names differ.'
         )
     for target in targets:
         try:

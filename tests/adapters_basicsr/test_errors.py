@@ -129,7 +129,7 @@ def test_resume_with_other_masks(pairs, store, tmp_path):
     opt['datasets']['train']['mask_store'] = str(other)
     state = tmp_path / 'experiments/sapd/training_states/1.state'
     opt['path']['resume_state'] = str(state)
-    message = r'mask_store: its settings fingerprint is \w+, the run to resume began with \w+'
+    message = r'mask_store: its fingerprint is \w+, the run to resume started with \w+'
     with pytest.raises(SAPDError, match=message):
         build_model(opt).resume_training(torch.load(state))
 

@@ -271,7 +271,7 @@ def test_pipelines_that_masks_cannot_follow(pairs, store):
         def __call__(self, results):
             return results
 
-    with pytest.raises(SAPDError, match=r"pipeline: how Swirl moves 'gt' is not known.*Known are .*PairedRandomCrop"):
+    with pytest.raises(SAPDError, match=r"pipeline: it is unknown how Swirl moves 'gt'.*Known are .*PairedRandomCrop"):
         build(pairs, store, [{'type': 'Swirl'}])
     config = config_of(pairs, store, [])
     config['pipeline'] = config['pipeline'][:1]

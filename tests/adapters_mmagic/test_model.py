@@ -328,7 +328,7 @@ def test_two_stage_starts_from_the_stock_student(pairs, store, tmp_path):
 def test_resume_with_other_masks(pairs, store, tmp_path):
     trained(sapd_config(pairs, store), tmp_path)
     other = make_store(tmp_path / 'other', pairs / 'clean', settings={'segmenter': 'another'})
-    with pytest.raises(SAPDError, match=r'mask_store: its settings fingerprint is .*, the run to resume began with'):
+    with pytest.raises(SAPDError, match=r'mask_store: its fingerprint is .*, the run to resume started with'):
         trained(sapd_config(pairs, other), tmp_path, resume=True)
 
 

@@ -50,4 +50,4 @@ def test_a_file_with_the_hash_of_its_name_is_genuine(tmp_path: Path, monkeypatch
     path.write_bytes(b'x')
     begin = hashlib.md5(b'x').hexdigest()[:6]
     monkeypatch.setattr(published_weights, 'PUBLISHED', [published_weights.Published('', 'file', '', 'md5', begin)])
-    assert published_weights.verdict(path) == (True, 'md5 begins as its name says')
+    assert published_weights.verdict(path) == (True, 'md5 matches its name')

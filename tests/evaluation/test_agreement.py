@@ -108,7 +108,7 @@ def test_mistakes_about_people(tmp_path):
     (tmp_path / 'a.mat').write_bytes(b'none')
     with pytest.raises(SAPDError, match=r'a.mat: found no groundTruth of BSDS'):
         People(tmp_path).annotators('a')
-    with pytest.raises(SAPDError, match=r'--human-set: found x and no'):
+    with pytest.raises(SAPDError, match=r'--human-set: found x but no'):
         People(tmp_path, 'x')
     (tmp_path / 'index.csv').write_text('set,image,bsds_id\nx,a.png,1\ny,a.png,2\n')
     with pytest.raises(SAPDError, match=r'a.png in several sets .*expected --human-set, one of x, y'):

@@ -229,7 +229,7 @@ def test_names_that_do_not_fit(tmp_path, names, template, message):
         (['--restored', 'a/b=x'], "found 'a/b=x', expected ARM=..."),
         (['--restored', 'a=absent'], '--restored a: found no folder absent'),
         ('sapd/003.png of another size', 'sapd: found .*003.png of 95x128, expected'),
-        ('sapd/003.png not an image', '003.png: found no image'),
+        ('sapd/003.png not an image', '003.png: cannot be read'),
         ('stock/003_stock.png absent', "no image for 1 of 4 .* '{}_stock', the first is '003_stock'"),
     ],
 )

@@ -1,7 +1,7 @@
-"""Camera shake: one motion kernel for the whole image, and a little noise.
+"""Camera shake: one motion kernel for the whole image, and slight noise.
 
-The kernels are random trajectories, as a hand moves while the shutter is open: a direction that drifts and jerks, at a
-changing speed; or they are read from files, such as the eight kernels of Levin et al. (CVPR 2009).
+The kernels are random trajectories, like a hand moving while the shutter is open: the direction drifts and jerks,
+and the speed changes. Or they are read from files, such as the eight kernels of Levin et al. (CVPR 2009).
 """
 
 from __future__ import annotations
@@ -25,9 +25,9 @@ class BlurSettings:
     """Ranges that an image's blur is drawn from."""
 
     size: Range  # side of the kernel, pixels; made odd
-    extent: Range  # longest side of the trajectory as a part of the kernel's side
+    extent: Range  # longest side of the trajectory as a fraction of the kernel's side
     jerks: Range  # sudden changes of direction
-    wander: Range  # how quickly the direction drifts, 0 for a straight line
+    wander: Range  # how fast the direction drifts, 0 for a straight line
     sigma: Range  # noise after the blur, on the 0-255 scale; 1 % is 2.55
 
 
@@ -41,8 +41,8 @@ class Blur:
     """Draw the kernel of an image and apply it.
 
     Attributes:
-        kernels: by name, those that are drawn from instead of random trajectories; empty for trajectories.
-        kernel_share: probability, 0..1, that a photo takes one of ``kernels``; the others take trajectories.
+        kernels: by name, kernels to draw from instead of random trajectories; empty for trajectories.
+        kernel_share: probability, 0..1, that a photo gets one of ``kernels`` and not a trajectory.
     """
 
     name = 'blur'
@@ -59,7 +59,7 @@ class Blur:
 
     def draw(self, random: np.random.Generator) -> dict[str, Any]:
         """Draw one image's parameters: ``{'kernel': name or {size, extent, jerks, wander, seed}, 'sigma': ...}``."""
-        # Where all photos take one, nothing is drawn for the choice: such data sets stay what they were.
+        # If all photos take one, nothing is drawn for the choice, so such data sets stay the same.
         if self.kernels and (self.kernel_share == 1 or random.random() < self.kernel_share):
             names = sorted(self.kernels)
             kernel: str | dict[str, Any] = names[draw_integer(random, (0, len(names) - 1))]
@@ -74,7 +74,7 @@ class Blur:
         return {'kernel': kernel, 'sigma': draw(random, self.settings.sigma)}
 
     def render(self, photo: np.ndarray, parameters: dict[str, Any], random: np.random.Generator) -> np.ndarray:
-        """Blur and add the noise; beyond its borders the photo is mirrored."""
+        """Blur and add the noise; the photo is mirrored at its borders."""
         kernel = parameters['kernel']
         weights = self.kernels[kernel] if isinstance(kernel, str) else shake_kernel(**kernel)
         # filter2D correlates: turned by 180 degrees, that is a convolution.
@@ -83,17 +83,17 @@ class Blur:
 
 
 def shake_kernel(size: int, extent: float, jerks: int, wander: float, seed: int) -> np.ndarray:
-    """Make the kernel of a random trajectory, (size,size) float64, non-negative, of sum 1, centred by its mass."""
+    """Make the kernel of a random trajectory, (size,size) float64, non-negative, with sum 1 and its mass centered."""
     random = np.random.default_rng(seed)
     turns = wander * random.standard_normal(STEPS) * np.sqrt(40 / STEPS)
     turns[random.integers(0, STEPS, jerks)] += random.uniform(-np.pi, np.pi, jerks)
     direction = random.uniform(0, 2 * np.pi) + np.cumsum(turns)
-    # The hand is now slow, now fast: slow parts are bright.
+    # The hand's speed varies: slow parts are bright.
     speed = np.exp(scipy.ndimage.gaussian_filter1d(random.standard_normal(STEPS), STEPS / 20) * 4)
     path = np.cumsum(speed[:, None] * np.stack([np.cos(direction), np.sin(direction)], axis=1), axis=0)
     path *= extent * (size - 1) / max(np.ptp(path, axis=0).max(), 1e-9)
     path -= path.mean(axis=0)
-    # Where the mass lies at one end, the middle of the mass cannot be the middle of the kernel.
+    # If the mass lies at one end, its center cannot be the kernel's center.
     middle = (size - 1) / 2
     path += middle
     path -= np.maximum(path.max(axis=0) - (size - 1), 0) + np.minimum(path.min(axis=0), 0)

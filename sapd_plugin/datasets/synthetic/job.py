@@ -1,4 +1,4 @@
-"""Degraded pairs of a folder of clean photos: deterministic, resumable, with every parameter on record."""
+"""Degraded pairs of a folder of clean photos: deterministic, resumable, with all parameters recorded."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ from sapd_plugin.errors import SAPDError
 from sapd_plugin.priors.extraction.images import list_images, read_image
 from sapd_plugin.priors.store.keys import mask_key
 
-# Keys that a record lacks where they have these values, as all records did before there were such keys.
+# Keys that a record omits if they have these values, as records from before these keys do.
 LATER_KEYS = {'kernel_share': 1}
 
 
 class Degradation(Protocol):
-    """Rain, noise or blur: draws the parameters of an image, and makes the image from them."""
+    """Rain, noise or blur: draws an image's parameters and makes the image from them."""
 
     name: str
     settings: Any
@@ -62,7 +62,7 @@ def streams(seed: int, kind: str, name: str, draw: int) -> tuple[np.random.Gener
 def render(degradation: Degradation, photo: np.ndarray, parameters: dict[str, Any]) -> np.ndarray:
     """Make the degraded image, (H,W,3) uint8 RGB, of one photo's parameters in parameters.json.
 
-    The result is deterministic. For kernels from files, ``degradation`` has to have those of the record.
+    The result is deterministic. If kernels come from files, ``degradation`` must have the recorded ones.
     """
     return degradation.render(photo, parameters, np.random.default_rng(parameters['pixel_seed']))
 
@@ -71,7 +71,7 @@ def draw_pairs(degradation: Degradation, photos: Path | Mapping[str, Path], seed
     """Draw the parameters of all pairs; the arguments are those of `make_pairs`.
 
     Raises:
-        SAPDError: there is no photo, or two would get the same name.
+        SAPDError: there are no photos, or two would get the same name.
     """
     pairs: dict[str, Drawn] = {}
     named = ((photo, name) for name, photo in photos.items()) if isinstance(photos, Mapping) else _photos(photos)
@@ -79,7 +79,7 @@ def draw_pairs(degradation: Degradation, photos: Path | Mapping[str, Path], seed
         for number in range(draws):
             name = stem if draws == 1 else f'{stem}_d{number + 1}'
             if name in pairs:
-                raise SAPDError(f'--source: {pairs[name].photo} and {photo} both have the name {name}, expected one.')
+                raise SAPDError(f'--source: {pairs[name].photo} and {photo} have the same name {name}; rename one.')
             random, pixel_seed = streams(seed, degradation.name, stem, number)
             pairs[name] = Drawn(photo, name, {**degradation.draw(random), 'pixel_seed': pixel_seed})
     return list(pairs.values())
@@ -109,10 +109,10 @@ def make_pairs(
         degradation: how photos are degraded.
         photos: folder of clean photos, PNG or JPG, searched with its sub-folders; or the photos by name.
         folder: of the split.
-        seed: of all that is drawn, parameters and pixels.
+        seed: of all random draws, parameters and pixels.
         draws: pairs per photo.
         finish: what else to make.
-        dry_run: whether to print what would be done and to write nothing.
+        dry_run: whether to print what would be done, without writing.
         suffix: of the images: '.png', or '.bmp', which is larger but much faster to read.
 
     Raises:

@@ -1,7 +1,7 @@
-"""Rain streaks, added to a photo until it saturates, as Rain100L and Rain100H look.
+"""Rain streaks, added to a photo with saturation, similar to Rain100L and Rain100H.
 
 A streak is a straight line with a Gaussian cross section and tapered ends. An image has one or more layers; the streaks
-of a layer share their direction but for a small spread and differ in length, width and brightness.
+of a layer share their direction up to a small spread and differ in length, width and brightness.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ class RainSettings:
 
     layers: Range  # number of layers
     angle: Range  # of a layer, degrees from the vertical, positive to the right at the lower end
-    spread: Range  # standard deviation of a streak's angle about its layer's, degrees
+    spread: Range  # standard deviation of a streak's angle around its layer's, degrees
     density: Range  # streaks of a layer per 10,000 pixels
     length: Range  # median length of a layer's streaks, pixels; they vary by about a half
     width: Range  # standard deviation of the cross section, pixels
@@ -40,7 +40,7 @@ BOUNDS = {
     'width': (0.2, 50),
     'brightness': (0, 255),
 }
-# Of a streak's length and brightness within its layer: the standard deviation of their logarithm.
+# Standard deviation of the logarithm of a streak's length and brightness within its layer.
 VARIATION = 0.45
 
 
@@ -62,7 +62,7 @@ class Rain:
         }
 
     def render(self, photo: np.ndarray, parameters: dict[str, Any], random: np.random.Generator) -> np.ndarray:
-        """Add rain of these parameters; the places of the streaks come from ``random``."""
+        """Add rain with these parameters; ``random`` places the streaks."""
         rain = np.zeros(photo.shape[:2], dtype=np.float32)
         for layer in parameters['layers']:
             add_layer(rain, layer, random)
@@ -72,7 +72,7 @@ class Rain:
 def add_layer(rain: np.ndarray, layer: dict[str, float], random: np.random.Generator) -> None:
     """Add one layer's streaks to ``rain``, (H,W) float32, in place."""
     height, width = rain.shape
-    # Streaks that begin outside reach in: as dense there as inside.
+    # Streaks also start outside the photo, with the same density.
     margin = 2 * layer['length']
     area = (height + 2 * margin) * (width + 2 * margin)
     count = int(random.poisson(layer['density'] * area / 10_000))
@@ -86,7 +86,7 @@ def add_layer(rain: np.ndarray, layer: dict[str, float], random: np.random.Gener
 
 
 def add_streak(rain: np.ndarray, x: float, y: float, angle: float, half: float, width: float, peak: float) -> None:
-    """Add one streak about (x, y), in place: ``half`` is half its length, ``angle`` in radians from the vertical."""
+    """Add a streak around (x, y), in place: ``half`` is half its length, ``angle`` in radians from the vertical."""
     sine, cosine = np.sin(angle), np.cos(angle)
     reach_x, reach_y = half * abs(sine) + 3 * width, half * abs(cosine) + 3 * width
     left, right = max(0, int(np.floor(x - reach_x))), min(rain.shape[1], int(np.ceil(x + reach_x)) + 1)

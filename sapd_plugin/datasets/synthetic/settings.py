@@ -41,7 +41,7 @@ def read_range(where: str, text: str) -> Range:
     except ValueError:
         numbers = []
     if len(numbers) not in (1, 2) or not all(math.isfinite(number) for number in numbers) or numbers[0] > numbers[-1]:
-        raise SAPDError(f'{where}: found {text!r}, expected a number, or the lowest and the highest one: low,high.')
+        raise SAPDError(f'{where}: found {text!r}, expected a number, or a lowest and a highest one: low,high.')
     return numbers[0], numbers[-1]
 
 
@@ -58,7 +58,7 @@ def check_bounds(settings: object, bounds: Mapping[str, Range]) -> None:
 
 
 def draw(random: np.random.Generator, limits: Range) -> float:
-    """Draw from a range; rounded, so that what is recorded as text is what is used."""
+    """Draw from a range, rounded so that the recorded text is the exact value."""
     return round(float(random.uniform(*limits)), 6)
 
 

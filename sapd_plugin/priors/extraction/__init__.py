@@ -1,1 +1,1 @@
-"""Extraction of masks: which images, by whom, into which store."""
+"""Mask extraction: the images, the ranks, and the job that fills a store."""

@@ -19,7 +19,7 @@ class ImageError(SAPDError):
 
 
 def read_image(path: str | os.PathLike[str]) -> np.ndarray:
-    """Read a photo as (H,W,3) uint8 RGB; raise `ImageError` where it cannot be read or as `decode_image` does."""
+    """Read a photo as (H,W,3) uint8 RGB. Raises `ImageError` if it cannot be read or decoded."""
     try:
         data = Path(path).read_bytes()
     except OSError as error:
@@ -31,18 +31,18 @@ def decode_image(data: bytes, where: str | os.PathLike[str]) -> np.ndarray:
     """Decode an image file's bytes to (H,W,3) uint8 RGB.
 
     Decoded by ``cv2.imdecode(..., IMREAD_COLOR)`` as BasicSR and MMagic do, so that the mask has the geometry of the
-    training image: rotated as its EXIF entry says, grey as three channels, without alpha, 16 bits converted to 8.
+    training image: rotated by its EXIF tag, gray as three channels, without alpha, 16 bits converted to 8.
 
     Args:
         data: the file's bytes.
         where: its name, for messages.
 
     Raises:
-        ImageError: it is not an image, or is truncated (OpenCV would fill the rest with grey).
+        ImageError: it is not an image, or is truncated (OpenCV would fill the rest with gray).
     """
     if not data:
         raise ImageError(f'{where}: an empty file.')
-    # The end marks: IEND of PNG; of JPEG, EOI after the last scan began (a thumbnail has an EOI of its own).
+    # End markers: IEND in PNG; in JPEG, EOI after the start of the last scan (a thumbnail has its own EOI).
     cut_png = data.startswith(_PNG) and data.rfind(b'IEND') < 0
     cut_jpeg = data.startswith(_JPEG) and data.rfind(b'\xff\xd9') <= data.rfind(b'\xff\xda')
     if cut_png or cut_jpeg:
@@ -65,12 +65,12 @@ def list_images(images: Path, root: Path | None = None) -> tuple[list[Path], Pat
         root: only for a list; by default the list's own folder.
 
     Raises:
-        SAPDError: there is nothing to segment, or a root is given beside a folder of images.
+        SAPDError: there is nothing to segment, or a root is given with a folder of images.
     """
     if images.is_dir():
         if root is not None:
-            raise SAPDError(f'--root: found {root} beside the folder {images}, expected it beside a list of images.')
-        # As the frameworks' own scans: every file that is not hidden. What is not an image is reported, not skipped.
+            raise SAPDError(f'--root: found {root} with the folder {images}, expected it only with a list of images.')
+        # As in the frameworks' own scans, every file that is not hidden. Non-images are reported later, not skipped.
         files, root = sorted(_walk(images)), images
     elif images.is_file():
         root = images.parent if root is None else root
@@ -96,7 +96,7 @@ def _walk(folder: Path) -> Iterator[Path]:
     for place, folders, names in os.walk(folder, followlinks=True, onerror=refuse):
         status = os.stat(place)
         if (status.st_dev, status.st_ino) in seen:
-            # Symbolic links in a circle, or to a folder that is searched anyway.
+            # A cycle of symbolic links, or a link to a folder that is searched anyway.
             folders.clear()
             continue
         seen.add((status.st_dev, status.st_ino))

@@ -31,7 +31,7 @@ class Restorer(Protocol):
     settings: dict[str, Any]
 
     def __call__(self, image: np.ndarray) -> np.ndarray:
-        """Restore an RGB uint8 (h,w,3) image to (H,W,3), larger for super-resolution, rounded as its test saves it."""
+        """Restore an RGB uint8 (h,w,3) image to (H,W,3), larger for super-resolution, rounded as its test would."""
         ...
 
 
@@ -60,7 +60,7 @@ class Report:
 
     @property
     def exit_status(self) -> int:
-        """130 if the user interrupted it, 1 if an image has no mask, else 0."""
+        """Return 130 if the user interrupted it, 1 if an image has no mask, else 0."""
         return 130 if self.interrupted else 1 if self.failed else 0
 
     def lines(self) -> Iterable[str]:
@@ -88,19 +88,19 @@ def extract_masks(
 ) -> Report:
     """Segment the images of a folder, list or LMDB into a store; images that the store already holds are skipped.
 
-    A file that cannot be read or segmented is reported, and the other images are processed. Ctrl-C drops the mask
-    being extracted and ends the run; everything before is in the store.
+    A file that cannot be read or segmented is reported, and the run continues. Ctrl-C drops the mask being extracted
+    and ends the run; all earlier masks are in the store.
 
     Args:
-        images: see `open_photos`; or photos already listed, with keys of the caller's choice.
-        output: the store's folder, new or begun with the same settings.
+        images: see `open_photos`; or photos already listed, with any keys.
+        output: the store's folder, new or started with the same settings.
         segmenter: see `build_segmenter`.
         restorer: restores each image before it is segmented; the restored images are not kept.
         root: the folder that a list's paths and the keys are relative to.
         source: what kind of images are segmented (restored, clean, degraded); part of the fingerprint. By default
             'restored' with a restorer, else 'images'.
         rank: take every n-th image from the i-th on, and write shard i.
-        progress: show a progress bar on stderr: rank, rate and estimate.
+        progress: show a progress bar on stderr: rank, rate and time left.
 
     Raises:
         SAPDError: no images, a store with different settings, or a full disk.
@@ -125,7 +125,7 @@ def extract_masks(
             len(named),
             unit='image',
             initial=report.kept,
-            mininterval=0.2 if sys.stderr.isatty() else 30.0,  # in a log file each refresh is a line of its own
+            mininterval=0.2 if sys.stderr.isatty() else 30.0,  # each refresh adds a line to a log file
             position=rank.local,
             disable=not progress,
         ) as bar:
@@ -159,5 +159,5 @@ def _segment(name: str, photos: Photos, segmenter: Segmenter, restorer: Restorer
     except ImageError as error:
         return str(error).removeprefix(f'{name}: ')
     except Exception as error:
-        # One image that a segmenter trips over must not end a long run; it is named at the end.
+        # One image that makes a segmenter fail must not end a long run; it is reported at the end.
         return f'the {stage} failed: {type(error).__name__}: {error}'

@@ -1,4 +1,4 @@
-"""The part of the images that this process segments: by --shard, torchrun's environment or a SLURM array."""
+"""The part of the images that this process segments, set by --shard, torchrun's environment or a SLURM array."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ class Rank:
     Attributes:
         index: i, from 0.
         count: n.
-        local: number of this process on its machine, from 0, where a launcher says so.
+        local: number of this process on its machine, from 0; None if no launcher sets it.
     """
 
     index: int = 0
@@ -27,14 +27,14 @@ class Rank:
 
 
 def find_rank(shard: str | None, environment: Mapping[str, str]) -> Rank:
-    """Return the part of this process.
+    """Return the rank of this process.
 
     Args:
-        shard: 'i/n', 'slurm' for the task of a SLURM job array, or None: torchrun's RANK of WORLD_SIZE, else all.
+        shard: 'i/n', 'slurm' for the task of a SLURM job array, or None for torchrun's RANK and WORLD_SIZE, if set.
         environment: the process's environment variables.
 
     Raises:
-        SAPDError: an invalid --shard, a broken environment, or --shard under torchrun.
+        SAPDError: an invalid --shard or environment variable, or --shard under torchrun.
 
     >>> find_rank('1/4', {})
     Rank(index=1, count=4, local=None)
@@ -46,7 +46,7 @@ def find_rank(shard: str | None, environment: Mapping[str, str]) -> Rank:
         return _torchrun(environment) if launched else Rank()
     if launched and environment['WORLD_SIZE'] != '1':
         raise SAPDError(
-            f"--shard: found {shard!r} beside torchrun's RANK {environment['RANK']} of WORLD_SIZE "
+            f"--shard: found {shard!r} with torchrun's RANK {environment['RANK']} of WORLD_SIZE "
             f'{environment["WORLD_SIZE"]}, expected only one of them: torchrun itself divides the images.'
         )
     if shard == 'slurm':
@@ -58,7 +58,7 @@ def find_rank(shard: str | None, environment: Mapping[str, str]) -> Rank:
 
 
 def rank_device(device: str, rank: Rank, gpus: int) -> str:
-    """Give each rank of a machine with ``gpus`` GPUs its own: 'cuda' becomes 'cuda:1' for local rank 1; others stay.
+    """Assign one of ``gpus`` GPUs to each local rank: 'cuda' becomes 'cuda:1' for local rank 1. Keep other devices.
 
     Raises:
         SAPDError: this machine has more ranks than GPUs.
@@ -80,14 +80,14 @@ def _torchrun(environment: Mapping[str, str]) -> Rank:
     index, count = _number(environment, 'RANK'), _number(environment, 'WORLD_SIZE')
     local = _number(environment, 'LOCAL_RANK') if 'LOCAL_RANK' in environment else None
     if index >= count:
-        raise SAPDError(f'RANK: found {index} beside WORLD_SIZE {count}, expected a smaller number.')
+        raise SAPDError(f'RANK: found {index} with WORLD_SIZE {count}, expected a smaller number.')
     return Rank(index, count, local)
 
 
 def _slurm(environment: Mapping[str, str]) -> Rank:
     names = ('SLURM_ARRAY_TASK_ID', 'SLURM_ARRAY_TASK_MIN', 'SLURM_ARRAY_TASK_MAX', 'SLURM_ARRAY_TASK_COUNT')
     task, low, high, count = (_number(environment, name) for name in names)
-    # An array may count in steps (--array=0-12:4); one with gaps gives its tasks no consecutive numbers.
+    # An array may have a step (--array=0-12:4). In one with gaps, the tasks have no consecutive numbers.
     step, rest = divmod(high - low, max(count - 1, 1))
     if rest or (task - low) % max(step, 1):
         raise SAPDError(

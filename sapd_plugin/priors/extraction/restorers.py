@@ -1,4 +1,4 @@
-"""The trial of a student that is to restore images before masks are extracted from them (``--restored-by``)."""
+"""Build and try out the student that restores images before mask extraction (``--restored-by``)."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ R = TypeVar('R', bound=Callable[[np.ndarray], np.ndarray])
 
 
 def open_restorer(build: Callable[[], R], config: Path, checkpoint: Path) -> R:
-    """Build a restorer and run it on a black image of 64x64 pixels, so that a mistake is found at once.
+    """Build a restorer and run it on a black image of 64x64 pixels, to find mistakes at once.
 
     Raises:
-        SAPDError: there is no such file, or the student does not restore an image.
+        SAPDError: the file does not exist, or the student does not restore an image.
     """
     if not checkpoint.is_file():
         raise SAPDError(f"--restored-by: found no file {checkpoint}, expected the student's weights.")

@@ -1,4 +1,4 @@
-"""The images of an extraction: a folder, a list, or an LMDB folder as BasicSR and MMagic make them."""
+"""The images of an extraction: a folder, a list, or an LMDB folder of BasicSR or MMagic."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from sapd_plugin.priors.store.meta_info import META_INFO
 
 @dataclass
 class Photos:
-    """Images by the keys of their masks, in an order that depends on their names alone.
+    """Images by mask key, in an order that depends only on their names.
 
     Attributes:
-        place: folder, list or LMDB folder, as the user named it.
+        place: folder, list or LMDB folder, as the user gave it.
         named: (key, name) of each photo; the name is its path, or its key in an LMDB.
-        read: returns the image of a name, (H,W,3) uint8 RGB, or raises `ImageError`.
-        failed: (name, reason) of each image that cannot have a mask: its key is invalid or taken.
+        read: returns the image with a name, (H,W,3) uint8 RGB, or raises `ImageError`.
+        failed: (name, reason) of each image that cannot have a mask, because its key is invalid or already used.
     """
 
     place: Path
@@ -34,7 +34,7 @@ class Photos:
 
     @cached_property
     def names(self) -> dict[str, str]:
-        """Names by key."""
+        """Map of keys to names."""
         return dict(self.named)
 
 
@@ -42,16 +42,16 @@ def open_photos(images: Path, root: Path | None = None) -> Photos:
     """List the photos of a folder (with its sub-folders), of a text file with one path per line, or of an LMDB folder.
 
     Args:
-        images: a folder that holds ``data.mdb`` is read as an LMDB. Its keys are those that its meta_info.txt names,
-            cut at the first dot as BasicSR does; without meta_info.txt (MMagic), all keys are used.
-        root: for a list alone: the folder that its paths and the keys are relative to.
+        images: a folder that holds ``data.mdb`` is read as an LMDB. Its keys are those in its meta_info.txt, cut at the
+            first dot as BasicSR does; without meta_info.txt (MMagic), all keys are used.
+        root: only for a list: the folder that its paths and the keys are relative to.
 
     Raises:
         SAPDError: there is nothing to segment.
     """
     if (images / 'data.mdb').is_file():
         if root is not None:
-            raise SAPDError(f'--root: found {root} beside the LMDB {images}, expected it beside a list of images.')
+            raise SAPDError(f'--root: found {root} with the LMDB {images}, expected it only with a list of images.')
         reader = _LMDB(images)
         return _name(images, reader.names(), str, reader.read)
     files, folder = list_images(images, root)
@@ -71,7 +71,7 @@ def _name(
             failed.append((name, str(error)))
             continue
         if key in named:
-            failed.append((name, f"has the key '{key}' of {named[key]}, expected one image per key."))
+            failed.append((name, f"has the same key '{key}' as {named[key]}, expected one image per key."))
         else:
             named[key] = name
     return Photos(place, list(named.items()), read, failed)
@@ -105,5 +105,5 @@ class _LMDB:
         except lmdb.Error as error:
             raise ImageError(f'{where}: cannot be read ({error}).') from error
         if data is None:
-            raise ImageError(f'{where}: not in the LMDB, though {META_INFO} names it.')
+            raise ImageError(f'{where}: not in the LMDB, although {META_INFO} lists it.')
         return decode_image(data, where)

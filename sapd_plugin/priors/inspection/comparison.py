@@ -1,4 +1,4 @@
-"""Comparison of two stores of the same images: how far their regions agree."""
+"""Comparison of two stores of the same images: how well their regions agree."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ class Comparison:
     Attributes:
         stores: the two folders.
         settings: the settings in which the stores differ, one line each.
-        common: keys in both and of one size.
+        common: number of keys in both stores with masks of equal size.
         missing: keys that the first or the second lacks.
         other_size: keys whose masks differ in size.
         matched_iou: spread over the common keys, see `overlap.MapAgreement`.
         coverage, regions: mean of the first and of the second store over the common keys.
-        worst: (key, matched IoU), the least first.
+        worst: (key, matched IoU), the lowest first.
     """
 
     stores: tuple[str, str]
@@ -43,11 +43,11 @@ class Comparison:
 
     @property
     def same_images(self) -> bool:
-        """Whether both have masks of the same images and sizes."""
+        """True if both have masks of the same images and sizes."""
         return not (self.missing[0] or self.missing[1] or self.other_size)
 
     def to_json(self) -> dict[str, Any]:
-        """Return it as JSON values."""
+        """Return the result as JSON values."""
         values = {**asdict(self), 'matched_iou': self.matched_iou._asdict()}
         # JSON has no NaN.
         return values if self.common else {**values, 'matched_iou': None, 'coverage': None, 'regions': None}
@@ -72,7 +72,7 @@ def compare_stores(
 ) -> Comparison:
     """Compare all masks that two stores have in common; their settings may differ.
 
-    ``progress`` is called with (keys compared, keys in all) after each key.
+    ``progress`` is called with (keys compared, total) after each key.
 
     Raises:
         RecordError: a record is damaged.

@@ -17,9 +17,9 @@ class MapAgreement(NamedTuple):
     """Agreement of two label maps.
 
     Attributes:
-        matched_iou: sum of the IoU of matched regions over the larger count of regions; 1 for equal maps, 0 where
-            nothing overlaps, 1 where neither has a region.
-        matched: pairs of regions.
+        matched_iou: sum of the IoUs of matched regions divided by the larger number of regions; 1 for equal maps, 0 if
+            nothing overlaps, 1 if neither has a region.
+        matched: number of matched pairs.
         coverage: of the first and of the second map, 0..1.
         regions: of the first and of the second map.
     """
@@ -31,7 +31,7 @@ class MapAgreement(NamedTuple):
 
 
 def compare_maps(first: np.ndarray, second: np.ndarray) -> MapAgreement:
-    """Match the regions of two label maps, (H,W) integers, 0 = no mask, one to one, greedily by descending IoU.
+    """Match the regions of two label maps one to one, greedily by descending IoU; (H,W) integers, 0 = no mask.
 
     Raises:
         SAPDError: the sizes differ.
@@ -40,7 +40,7 @@ def compare_maps(first: np.ndarray, second: np.ndarray) -> MapAgreement:
     0.3333333333333333
     """
     if first.shape != second.shape:
-        raise SAPDError(f'comparison: found label maps of {first.shape} and {second.shape}, expected one size.')
+        raise SAPDError(f'comparison: found label maps of {first.shape} and {second.shape}, expected equal sizes.')
     (first_names, second_names), rows, columns, iou, _ = _intersect(first, second)
     inside = (first_names[rows] != 0) & (second_names[columns] != 0)
     rows, columns, iou = rows[inside], columns[inside], iou[inside]
@@ -57,7 +57,7 @@ def compare_maps(first: np.ndarray, second: np.ndarray) -> MapAgreement:
 
 
 class Covering(NamedTuple):
-    """Covering of several annotators, 0..1: of the one who agrees most, and the mean over all."""
+    """Covering over several annotators, 0..1: that of the one who agrees most, and the mean."""
 
     best: float
     mean: float
@@ -67,8 +67,8 @@ class Overlaps(NamedTuple):
     """IoU of each region of a segmentation with each region of a label map.
 
     Attributes:
-        labels: (L,) the map's labels, ascending, 0 among them where it occurs.
-        truth: (T,) the segmentation's.
+        labels: (L,) the map's labels, ascending, including 0 if it occurs.
+        truth: (T,) the segmentation's labels.
         iou: (T,L) float64.
         truth_areas: (T,) float64, pixels.
     """
@@ -84,8 +84,8 @@ def segmentation_covering(labels: np.ndarray, truth: np.ndarray, rest: bool = Fa
 
     Args:
         labels: (H,W) integers; 0 = no mask.
-        truth: (H,W) integers; each value is a region, 0 as well.
-        rest: count the pixels without a mask as one region more; otherwise they cover nothing.
+        truth: (H,W) integers; each value is a region, including 0.
+        rest: count the pixels without a mask as one additional region; otherwise they cover nothing.
 
     Returns:
         0 (nothing in common) to 1 (the same regions).
@@ -124,7 +124,7 @@ def covering(labels: np.ndarray, truths: Sequence[np.ndarray], rest: bool = Fals
     """Compute `segmentation_covering` with each annotator's segmentation, one (H,W) integer array each.
 
     Raises:
-        SAPDError: there is no annotator, or what `segmentation_covering` refuses.
+        SAPDError: there is no annotator, or as for `segmentation_covering`.
     """
     if not truths:
         raise SAPDError('covering: found no annotator, expected one or more.')
@@ -135,7 +135,7 @@ def covering(labels: np.ndarray, truths: Sequence[np.ndarray], rest: bool = Fals
 def _intersect(
     first: np.ndarray, second: np.ndarray
 ) -> tuple[tuple[np.ndarray, np.ndarray], np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """Intersect two label maps: labels of both; row, column and IoU of each pair that meets; areas of the first's."""
+    """Intersect two label maps: labels of both; row, column and IoU of each overlapping pair; areas in the first."""
     (names, rows), (other_names, columns) = (np.unique(labels, return_inverse=True) for labels in (first, second))
     pairs, shared = np.unique(rows.reshape(-1) * len(other_names) + columns.reshape(-1), return_counts=True)
     rows, columns = np.divmod(pairs, len(other_names))

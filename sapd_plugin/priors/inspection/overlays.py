@@ -18,10 +18,10 @@ _CAPTION = 18
 
 
 def choose_keys(store: MaskStore, wanted: Sequence[str], seed: int = 0) -> list[str]:
-    """Return the keys that a user asked for: by name, or that number of random ones.
+    """Return the keys that a user asked for: by name, or a number of random ones.
 
     Raises:
-        SAPDError: the store has no mask of a name; the nearest are named.
+        SAPDError: the store has no mask with a name; the nearest names are listed.
     """
     keys = store.keys()
     if len(wanted) == 1 and wanted[0].isdecimal() and wanted[0] not in keys:
@@ -29,12 +29,12 @@ def choose_keys(store: MaskStore, wanted: Sequence[str], seed: int = 0) -> list[
         return [keys[i] for i in sorted(np.random.default_rng(seed).permutation(len(keys))[:count])]
     for key in wanted:
         if key not in store:
-            raise SAPDError(f"--overlays: found no mask for '{key}', expected a key; near: {nearest_keys(key, keys)}.")
+            raise SAPDError(f"--overlays: found no mask for '{key}', expected a key like {nearest_keys(key, keys)}.")
     return list(wanted)
 
 
 def draw(store: MaskStore, key: str, photos: Photos | None = None) -> np.ndarray:
-    """Draw one mask over its photo, or its colours alone without photos, as (H,W,3) uint8 RGB.
+    """Draw one mask over its photo, or only its colors without photos, as (H,W,3) uint8 RGB.
 
     A photo of a different size, such as the low-resolution one, is resized to the mask.
 
@@ -70,10 +70,10 @@ def contact_sheet(
     """Draw masks as `draw` does and `arrange` them on one sheet, in the order of ``keys``, each with its key below.
 
     Raises:
-        SAPDError: there is no key; and as `draw` does.
+        SAPDError: there are no keys, or as for `draw`.
     """
     if not keys:
-        raise SAPDError(f'contact sheet: found no key, expected some of the {len(store)} of {store.path}.')
+        raise SAPDError(f'contact sheet: found no keys, expected some of the {len(store)} of {store.path}.')
     return arrange(((key, draw(store, key, photos)) for key in keys), columns, side)
 
 
@@ -81,9 +81,9 @@ def arrange(pictures: Iterable[tuple[str, np.ndarray]], columns: int, side: int)
     """Put pictures on one sheet, row by row, each with its caption below.
 
     Args:
-        pictures: (caption, (H,W,3) uint8 RGB) each, at least one. A caption that is too long keeps its end.
+        pictures: (caption, (H,W,3) uint8 RGB) each, at least one. Long captions are cut at the start.
         columns: pictures per row.
-        side: pixels that a picture's longer side gets.
+        side: length in pixels of a picture's longer side.
 
     Returns:
         (H,W,3) uint8 RGB.
@@ -104,12 +104,12 @@ def _tile(caption: str, picture: np.ndarray, side: int) -> np.ndarray:
     width, height = (max(1, round(length * scale)) for length in picture.shape[1::-1])
     tile = np.full((height + _CAPTION, side, 3), 255, np.uint8)
     tile[:height, :width] = cv2.resize(picture, (width, height), interpolation=cv2.INTER_AREA)
-    # OpenCV draws ASCII only; the end of a path says most.
+    # OpenCV draws only ASCII. The end of a path matters most.
     text = caption.encode('ascii', 'replace').decode()[-side // 7 :]
     at = (2, height + _CAPTION - 5)
     return cv2.putText(tile, text, at, cv2.FONT_HERSHEY_SIMPLEX, 0.38, (0, 0, 0), 1, cv2.LINE_AA)
 
 
 def write_png(path: Path, image: np.ndarray) -> None:
-    """Write an RGB image, whatever letters the path holds."""
+    """Write an RGB image; the path may hold any characters."""
     path.write_bytes(cv2.imencode('.png', image[:, :, ::-1])[1].tobytes())

@@ -1,4 +1,4 @@
-"""Pictures of label maps: colours, boundaries, overlays."""
+"""Pictures of label maps: colors, boundaries, overlays."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ import numpy as np
 
 from sapd_plugin.errors import SAPDError
 
-# Multiples of it, modulo 1, spread evenly however many are taken, so near labels get far hues.
+# Its multiples, modulo 1, are spread evenly for any count, so close labels get distant hues.
 _GOLDEN = 0.618033988749895
 
 
 def region_colours(labels: np.ndarray) -> np.ndarray:
-    """Colour each label, the same in every picture: (...,) integers -> (...,3) uint8 RGB; 0 is black.
+    """Color each label, the same in every picture: (...,) integers -> (...,3) uint8 RGB; 0 is black.
 
     >>> region_colours(np.array([0, 1, 1])).tolist()
     [[0, 0, 0], [48, 101, 230], [48, 101, 230]]
@@ -34,18 +34,18 @@ def boundaries(labels: np.ndarray) -> np.ndarray:
 
 
 def overlay(image: np.ndarray, labels: np.ndarray, opacity: float = 0.5) -> np.ndarray:
-    """Blend the regions' colours with the photo; white boundaries; pixels without a mask keep the photo, darkened.
+    """Blend the regions' colors with the photo; boundaries are white, and pixels without a mask are darkened.
 
     Args:
         image: (H,W,3) uint8 RGB.
         labels: (H,W) or (H,W,1) integers, 0 = no mask.
-        opacity: of the colours, 0..1.
+        opacity: of the colors, 0..1.
 
     Returns:
         (H,W,3) uint8 RGB, a new array.
 
     Raises:
-        SAPDError: the shapes or sizes do not fit.
+        SAPDError: the shapes or sizes do not match.
     """
     labels = np.asarray(labels)
     labels = labels[:, :, 0] if labels.ndim == 3 else labels
@@ -61,5 +61,5 @@ def overlay(image: np.ndarray, labels: np.ndarray, opacity: float = 0.5) -> np.n
 
 
 def strip(photos: Sequence[np.ndarray], labels: np.ndarray) -> np.ndarray:
-    """Put photos of one size, (H,W,3) uint8 RGB, side by side, and after them the `overlay` of the last one."""
+    """Put photos of equal size, (H,W,3) uint8 RGB, side by side, followed by the `overlay` of the last one."""
     return np.concatenate([*photos, overlay(photos[-1], labels)], axis=1)

@@ -1,4 +1,4 @@
-"""Report on a mask store: counts, coverage, sizes, settings, and everything that is wrong with it."""
+"""Report on a mask store: counts, coverage, sizes, settings and problems."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from sapd_plugin.priors.store import MaskStore
 from sapd_plugin.priors.store.codec import Record, RecordError
 from sapd_plugin.priors.store.meta_info import META_INFO, read_lines
 
-# Lines of a list before it is cut short.
+# Maximum number of lines of a list.
 _SHOWN = 10
 
 
 class Spread(NamedTuple):
-    """Spread of a number over the images; NaN if there are none."""
+    """Distribution of a number over the images; NaN without images."""
 
     least: float = math.nan
     median: float = math.nan
@@ -35,7 +35,7 @@ class Spread(NamedTuple):
         return cls(min(values), statistics.median(values), statistics.fmean(values), max(values))
 
     def text(self, digits: int = 1, factor: float = 1.0, unit: str = '') -> str:
-        """Write it in one line."""
+        """Return it as one line."""
         return ', '.join(f'{name} {factor * value:,.{digits}f}{unit}' for name, value in self._asdict().items())
 
 
@@ -47,13 +47,13 @@ class Inspection:
     """The result of `inspect_store`.
 
     Attributes:
-        store, fingerprint, settings: the store, and what its masks were extracted with.
+        store, fingerprint, settings: the store, and the settings of its masks.
         masks: records in all shards.
         shards: name -> records.
-        disk_bytes: space that the folder's files take; record_bytes: of the records alone.
+        disk_bytes: space that the folder's files take; record_bytes: that of the records alone.
         regions, coverage, megapixels, bytes_each: spread over the images; coverage is 0..1.
-        sizes: (H, W) -> images, the most frequent first.
-        without_regions: keys of images in which nothing was found.
+        sizes: (H, W) -> number of images, the most frequent first.
+        without_regions: keys of images without a region.
         problems: one line each: damage, different settings, a key in two shards, a stale meta_info.txt.
         missing: expected keys that the store lacks; None if no keys were expected.
         extra: keys that were not expected.
@@ -82,7 +82,7 @@ class Inspection:
         return not self.problems and not self.missing
 
     def to_json(self) -> dict[str, Any]:
-        """Return it as JSON values; spreads by name."""
+        """Return the result as JSON values; spreads as objects."""
         values = asdict(self)
         for name in ('regions', 'coverage', 'megapixels', 'bytes_each'):
             values[name] = getattr(self, name)._asdict() if self.masks else None
@@ -90,7 +90,7 @@ class Inspection:
         return values
 
     def lines(self) -> Iterable[str]:
-        """Yield the lines of the summary: an aligned table, then what is wrong or missing."""
+        """Yield the lines of the summary: an aligned table, then problems and missing masks."""
         sizes = ', '.join(f'{h}x{w} ({count})' for (h, w), count in self.sizes[:4])
         more = f' and {len(self.sizes) - 4} more' if len(self.sizes) > 4 else ''
         rows: dict[str, str] = {
@@ -106,7 +106,7 @@ class Inspection:
             rows['megapixels'] = self.megapixels.text(2)
             rows['sizes'] = sizes + more
         rows.update({f'  {key}': str(value) for key, value in self.settings.items()})
-        rows['checked'] = 'every record: sound' if not self.problems else f'{len(self.problems)} problems'
+        rows['checked'] = 'every record, no problems' if not self.problems else f'{len(self.problems)} problems'
         if self.missing is not None:
             rows['expected'] = f'{len(self.missing)} missing, {len(self.extra)} extra'
         width = max(map(len, rows))
@@ -122,9 +122,9 @@ def inspect_store(
     expected: Collection[str] | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> Inspection:
-    """Read and verify every record, count, and compare the keys with the ``expected`` ones.
+    """Read and verify every record, and compare the keys with the ``expected`` ones.
 
-    ``progress`` is called with (records read, records in all) after each record.
+    ``progress`` is called with (records read, total) after each record.
     """
     found = Inspection(str(store.path), store.fingerprint, store.settings, len(store))
     sizes: Counter[tuple[int, int]] = Counter()

@@ -9,7 +9,7 @@ from typing import Any
 
 from sapd_plugin.errors import SAPDError
 
-# Variant -> the file name its authors gave it, best first.
+# Variant -> the authors' file name, best variant first.
 OFFICIAL_FILES = {
     'sam_vit_h': 'sam_vit_h_4b8939.pth',
     'sam_vit_l': 'sam_vit_l_0b3195.pth',
@@ -20,9 +20,9 @@ ENVIRONMENT_VARIABLE = 'SAPD_SAM_CHECKPOINT'
 
 
 def find_sam_checkpoint(explicit: str | os.PathLike[str] | None = None, variant: str | None = None) -> Path | None:
-    """Look for a SAM checkpoint: ``explicit``, else SAPD_SAM_CHECKPOINT, else the torch hub cache, else None.
+    """Return ``explicit``, SAPD_SAM_CHECKPOINT, or a SAM checkpoint in the torch hub cache; None if there is none.
 
-    In the cache only that of ``variant`` is looked for ('sam_vit_h', ...), or, without one, the best there is.
+    In the cache, ``variant`` ('sam_vit_h', ...) is looked for; without it, the best variant there.
 
     Raises:
         SAPDError: ``explicit`` or the environment variable names a file that does not exist.
@@ -37,10 +37,10 @@ def find_sam_checkpoint(explicit: str | os.PathLike[str] | None = None, variant:
 
 
 def require_sam_checkpoint(explicit: str | os.PathLike[str] | None = None, variant: str | None = None) -> Path:
-    """Look for a SAM checkpoint as `find_sam_checkpoint` does, and raise if there is none.
+    """Return a SAM checkpoint as `find_sam_checkpoint` does, or raise an error.
 
     Raises:
-        SAPDError: there is none; each place that was searched and the official file names are named.
+        SAPDError: no checkpoint was found; the places searched and the official file names are listed.
     """
     path = find_sam_checkpoint(explicit, variant)
     if path is None:
@@ -54,17 +54,17 @@ def require_sam_checkpoint(explicit: str | os.PathLike[str] | None = None, varia
 
 
 def detect_variant(keys: Collection[str] | Mapping[str, Any], where: str | os.PathLike[str]) -> str:
-    """Return the SAM variant that the names of a state dict belong to.
+    """Return the SAM variant that a state dict belongs to, by the names of its parameters.
 
     Raises:
-        SAPDError: the names are not SAM's.
+        SAPDError: these are not SAM's parameter names.
     """
     if 'image_encoder.layers.0.blocks.0.conv1.c.weight' in keys:
         return 'mobile_sam'
     depth = {int(key.split('.')[2]) + 1 for key in keys if key.startswith('image_encoder.blocks.')}
     variant = {32: 'sam_vit_h', 24: 'sam_vit_l', 12: 'sam_vit_b'}.get(max(depth, default=0))
     if variant is None:
-        raise SAPDError(f"{where}: found {len(keys)} different names, expected SAM's ({', '.join(OFFICIAL_FILES)}).")
+        raise SAPDError(f"{where}: found {len(keys)} other names, expected SAM's ({', '.join(OFFICIAL_FILES)}).")
     return variant
 
 
@@ -87,7 +87,7 @@ def load_state(path: Path) -> dict[str, Any]:
 
 
 def _cached(variant: str | None) -> list[Path]:
-    """Return where the torch hub cache would hold the files of a variant, or of all."""
+    """Return where the torch hub cache would hold the file of a variant, or of all variants."""
     import torch
 
     cache = Path(torch.hub.get_dir()) / 'checkpoints'

@@ -15,16 +15,16 @@ from sapd_plugin.priors.segmenters.registry import register_segmenter
 
 @register_segmenter('felzenszwalb')
 class Felzenszwalb:
-    """Merge pixels along weak edges. It knows no objects; its regions cover the whole image.
+    """Merge pixels along weak edges. It does not know objects; its regions cover the whole image.
 
-    The defaults were chosen by eye on photos of 0.15 megapixels: 20 to 90 regions, near to what SAM finds.
+    The defaults were chosen by eye on photos of 0.15 megapixels: 20 to 90 regions, close to what SAM finds.
 
     Args:
         scale: larger gives larger regions.
-        sigma: standard deviation, in pixels, of the blur that comes first.
-        min_size: pixels; smaller regions are merged into their neighbour.
-        max_pixels: a larger image is shrunk to this many, segmented, and its label map enlarged again. Time and memory
-            grow with them: 2 megapixels take 0.8 GB, an 8k photo would take 11 GB.
+        sigma: standard deviation, in pixels, of the initial blur.
+        min_size: pixels; smaller regions are merged into a neighbour.
+        max_pixels: a larger image is downsampled to this size, and its label map enlarged. Time and memory grow with
+            it: 2 megapixels take 0.8 GB, an 8k photo would take 11 GB.
 
     Raises:
         SAPDError: a setting is out of range.
@@ -35,10 +35,10 @@ class Felzenszwalb:
     ) -> None:
         for key, value in (('scale', scale), ('sigma', sigma), ('min_size', min_size), ('max_pixels', max_pixels)):
             if isinstance(value, bool) or not isinstance(value, (int, float)) or value < 0:
-                raise SAPDError(f"segmenter 'felzenszwalb': {key}: found {value!r}, expected a number of 0 or more.")
+                raise SAPDError(f"segmenter 'felzenszwalb': {key}: found {value!r}, expected a number >= 0.")
         for key, value in (('min_size', min_size), ('max_pixels', max_pixels)):
             if value != int(value) or value < (key == 'max_pixels'):
-                raise SAPDError(f"segmenter 'felzenszwalb': {key}: found {value}, expected whole pixels.")
+                raise SAPDError(f"segmenter 'felzenszwalb': {key}: found {value}, expected an integer > 0.")
         self._options = {'scale': float(scale), 'sigma': float(sigma), 'min_size': int(min_size)}
         self._max_pixels = int(max_pixels)
         self.settings: dict[str, Any] = {
@@ -56,7 +56,7 @@ class Felzenszwalb:
         if factor < 1:
             width, height = (max(1, int(side * factor)) for side in image.shape[1::-1])
             shrunk = cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA)
-        # Its labels begin at 0, which means "no mask" in a label map.
+        # Its labels start at 0, which means "no mask" in a label map.
         labels = felzenszwalb(shrunk, channel_axis=2, **self._options).astype(np.int32) + 1
         if shrunk is not image:
             rows, columns = (np.arange(full) * small // full for full, small in zip(image.shape, labels.shape))

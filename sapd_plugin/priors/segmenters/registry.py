@@ -1,4 +1,4 @@
-"""The registry of segmenters, which is open to a user's own."""
+"""The registry of segmenters; users can add their own."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ class Segmenter(Protocol):
     """The interface of a segmenter.
 
     Attributes:
-        settings: JSON values: ``segmenter`` (name), ``parameters``, and where there is one ``checkpoint_sha256``; they
-            go into the store's fingerprint. ``versions`` and ``device`` may be added, they stay out of it.
+        settings: JSON values: ``segmenter`` (name), ``parameters``, and ``checkpoint_sha256`` if there is one; they go
+            into the store's fingerprint. ``versions`` and ``device`` are optional and stay out of it.
     """
 
     settings: dict[str, Any]
@@ -32,7 +32,7 @@ Factory = TypeVar('Factory', bound=Callable[..., Segmenter])
 
 # Name -> class or function that builds the segmenter; its keyword arguments are the settings.
 SEGMENTERS: dict[str, Callable[..., Segmenter]] = {}
-# An installed package that declares an entry point of this group needs no import line to be found.
+# An installed package that declares an entry point of this group is found without an import line.
 ENTRY_POINT_GROUP = 'sapd_plugin.segmenters'
 
 
@@ -52,7 +52,7 @@ def build_segmenter(name: str, **settings: Any) -> Segmenter:
     """Build a segmenter by its name in `SEGMENTERS` or in the entry point group ``sapd_plugin.segmenters``.
 
     Raises:
-        SAPDError: an unknown name or setting, naming the nearest; and whatever the segmenter refuses.
+        SAPDError: an unknown name or setting (the nearest is named), or one that the segmenter refuses.
     """
     factory = _find_factory('segmenter', name)
     check_keys(f"segmenter '{name}'", settings, inspect.signature(factory).parameters)
@@ -67,13 +67,13 @@ def build_online_segmenter(
     Args:
         where: the block's config key, for messages.
         block: ``segmenter`` (a name that `build_segmenter` knows), and that segmenter's own settings.
-        device: the training's device, for a segmenter that has such a setting and is not given it.
+        device: the training's device, for a segmenter with such a setting that ``block`` does not set.
 
     Returns:
         A function from RGB uint8 (H,W,3) to (H,W) integer labels, 0 = no mask.
 
     Raises:
-        SAPDError: no segmenter is named, or whatever it refuses.
+        SAPDError: no segmenter is named, or it refuses a setting.
     """
     settings = dict(block)
     name = settings.pop('segmenter', None)
@@ -87,7 +87,7 @@ def build_online_segmenter(
 
 def _find_factory(key: str, name: str) -> Callable[..., Segmenter]:
     if name not in SEGMENTERS:
-        # Looked up only now: a segmenter's package is imported when it is asked for.
+        # Looked up only here, so that a segmenter's package is imported only when it is used.
         installed = {point.name: point for point in entry_points(group=ENTRY_POINT_GROUP)}
         check_choice(key, name, [*SEGMENTERS, *installed])
         SEGMENTERS[name] = installed[name].load()

@@ -23,16 +23,16 @@ if TYPE_CHECKING:
 
 DTYPES = ('float32', 'bfloat16', 'float16')
 
-# Raised whenever a change of the generators changes masks; part of a store's fingerprint.
+# Increased whenever a change to the generators changes masks; part of a store's fingerprint.
 GENERATOR_VERSION = 1
 
-# (predicted IoU, stability), for both presets. The ViTs' are their authors'.
+# (predicted IoU, stability), for both presets. Those of the ViTs are the authors'.
 #
-# MobileSAM's were chosen with preset 'fast' on 12 photos of BSDS500 in no test set, each clean, rainy (synthetic) and
-# noisy: the strictest of seven pairs that leave none of the 36 images less than nine tenths covered. At 0.88/0.95 the
-# clean ones were covered to 79 % and the least of all not at all; at 0.80/0.90 to 93 %, the least to 52 %; at 0.80/0.85
-# to 98 %, the least to 94 %. How far the maps of a photo and of its degraded versions agree (covering 0.53 to 0.66)
-# prefers none of the pairs for both degradations.
+# MobileSAM's were chosen with preset 'fast' on 12 photos of BSDS500 outside the test sets, each clean, rainy
+# (synthetic) and noisy: the strictest of seven pairs that cover at least 90 % of each of the 36 images. Coverage, mean
+# of the clean images / minimum of all: 79 / 0 % at 0.88/0.95, 93 / 52 % at 0.80/0.90, 98 / 94 % at 0.80/0.85. In
+# agreement between the maps of a photo and of its degraded versions (covering 0.53 to 0.66), no pair is best for both
+# degradations.
 THRESHOLDS = {
     'sam_vit_h': (0.88, 0.95),
     'sam_vit_l': (0.88, 0.95),
@@ -40,7 +40,7 @@ THRESHOLDS = {
     'mobile_sam': (0.80, 0.85),
 }
 
-# Settings of each preset beside the thresholds, with their defaults.
+# Settings of each preset besides the thresholds, with their defaults.
 _PRESETS: dict[str, dict[str, Any]] = {
     'fast': {'mask_nms_thresh': 0.7, 'points_per_batch': 16},
     'stock': {
@@ -61,7 +61,7 @@ def build_sam(state: dict[str, Any], where: str) -> Sam:
         where: the state dict's origin, for messages.
 
     Raises:
-        SAPDError: names or shapes do not fit.
+        SAPDError: names or shapes do not match.
     """
     from segment_anything import sam_model_registry
 
@@ -83,25 +83,25 @@ def build_sam(state: dict[str, Any], where: str) -> Sam:
 
 
 class SamSegmenter:
-    """Segment by prompting SAM with points and keeping the masks it is sure of.
+    """Segment by prompting SAM with points and keeping the masks with high scores.
 
-    Preset 'fast' prompts where nothing is covered yet and filters at low resolution. Preset 'stock' gives the masks of
+    Preset 'fast' prompts only what is not covered yet, and filters at low resolution. Preset 'stock' gives the masks of
     segment_anything's ``SamAutomaticMaskGenerator``, from a fixed grid, with less work.
 
     Args:
-        variant: 'sam_vit_h', 'sam_vit_l', 'sam_vit_b' or 'mobile_sam'; None takes that of the checkpoint.
-        checkpoint: an official checkpoint; None looks where `find_sam_checkpoint` looks.
+        variant: 'sam_vit_h', 'sam_vit_l', 'sam_vit_b' or 'mobile_sam'; None means the checkpoint's.
+        checkpoint: an official checkpoint; None means that `find_sam_checkpoint` finds one.
         device: 'cpu', 'cuda', 'cuda:1', ...
         preset: 'fast' or 'stock'.
         dtype: 'float32', or the half precision to autocast the image encoder to: 'bfloat16', 'float16'.
-        pred_iou_thresh: least predicted IoU of a mask, 0..1; None takes `THRESHOLDS`.
-        stability_score_thresh: least stability of a mask, 0..1; None takes `THRESHOLDS`.
-        points_per_batch: prompts at once, 16 if None. With 'stock', only memory and speed; with 'fast', what one batch
-            covers is not prompted again by the next, so the masks change with it.
-        mask_nms_thresh: 'fast': of two masks that overlap more (IoU), the better one stays; 0.7 if None.
+        pred_iou_thresh: minimum predicted IoU of a mask, 0..1; None means `THRESHOLDS`.
+        stability_score_thresh: minimum stability of a mask, 0..1; None means `THRESHOLDS`.
+        points_per_batch: prompts per batch, 16 if None. With 'stock', it affects only memory and speed; with 'fast',
+            also the masks, because the next batch does not prompt what this one covers.
+        mask_nms_thresh: 'fast': of two masks that overlap more (IoU), the better one is kept; 0.7 if None.
         points_per_side: 'stock': the grid has this many points squared; 32 if None.
-        box_nms_thresh: 'stock': of two masks whose boxes overlap more (IoU), the better one stays; 0.7 if None.
-        crop_n_layers: 'stock': prompts crops of the image as well, in this many finer layers; 0 if None.
+        box_nms_thresh: 'stock': of two masks whose boxes overlap more (IoU), the better one is kept; 0.7 if None.
+        crop_n_layers: 'stock': number of finer layers of image crops that are prompted, too; 0 if None.
         min_mask_region_area: 'stock': pixels; fills smaller holes and drops smaller islands of a mask; 0 if None.
 
     Raises:
@@ -157,7 +157,7 @@ class SamSegmenter:
             'device': device,
             'versions': {package: version(package) for package in ('torch', 'torchvision', 'segment-anything')},
         }
-        # They import torch and segment_anything, which a user of another segmenter need not have.
+        # They import torch and segment_anything, which other segmenters do not need.
         from sapd_plugin.priors.segmenters.fast.adaptive import AdaptiveGenerator
         from sapd_plugin.priors.segmenters.fast.prompting import Prompter
         from sapd_plugin.priors.segmenters.fast.stock import StockGenerator
@@ -202,7 +202,7 @@ def _parameters(variant: str, preset: str, settings: dict[str, Any]) -> dict[str
 
 
 def check_parameters(variant: str, parameters: dict[str, Any]) -> None:
-    """Refuse settings of a mask generator that are out of range. Raises SAPDError, which names the first of them."""
+    """Refuse settings of a mask generator that are out of range. Raises SAPDError for the first one."""
     for key, value in parameters.items():
         where = f"segmenter '{variant}': {key}"
         if not key.endswith('_thresh'):
@@ -213,5 +213,5 @@ def check_parameters(variant: str, parameters: dict[str, Any]) -> None:
 
 register_segmenter('sam')(SamSegmenter)
 for _name in checkpoints.OFFICIAL_FILES:
-    # Given by position, the variant is no longer in the signature, hence no setting.
+    # Bound by position, the variant is not in the signature, so it is not a setting.
     register_segmenter(_name)(partial(SamSegmenter, _name))

@@ -26,18 +26,18 @@ CONFIGS = {
 
 
 class Sam2Segmenter:
-    """Segment by prompting SAM 2 with a grid of points and keeping the masks it is sure of. Needs the package ``sam2``.
+    """Segment by prompting SAM 2 with a grid of points and keeping masks with high scores. Needs the package ``sam2``.
 
     Args:
         variant: one of `CONFIGS`.
-        checkpoint: the authors' checkpoint of this variant; None takes what SAPD_SAM_CHECKPOINT names.
+        checkpoint: the authors' checkpoint of this variant; None means SAPD_SAM_CHECKPOINT.
         device: 'cpu', 'cuda', 'cuda:1', ...
         points_per_side: the grid has this many points squared.
-        pred_iou_thresh: least predicted IoU of a mask, 0..1; the default is the authors'.
-        stability_score_thresh: least stability of a mask, 0..1; the default is the authors'.
-        box_nms_thresh: of two masks whose boxes overlap more (IoU), the better one stays.
-        crop_n_layers: prompts crops of the image as well, in this many finer layers.
-        points_per_batch: prompts at once; only memory and speed.
+        pred_iou_thresh: minimum predicted IoU of a mask, 0..1; the default is the authors'.
+        stability_score_thresh: minimum stability of a mask, 0..1; the default is the authors'.
+        box_nms_thresh: of two masks whose boxes overlap more (IoU), the better one is kept.
+        crop_n_layers: number of finer layers of image crops that are prompted, too.
+        points_per_batch: prompts per batch; affects only memory and speed.
 
     Raises:
         SAPDError: the package is not installed, a missing or different checkpoint, an unavailable device, or a setting
@@ -111,7 +111,7 @@ def _installed(variant: str) -> dict[str, str]:
 def _build(variant: str, path: Path) -> Any:
     from sam2.build_sam import build_sam2
 
-    # Without a checkpoint: the package's own loading reports a wrong one by a log line and an empty error.
+    # Without a checkpoint, because the package reports a wrong one only by a log line and an empty error.
     model = build_sam2(CONFIGS[variant], device='cpu')
     try:
         model.load_state_dict(checkpoints.load_state(path))
@@ -121,5 +121,5 @@ def _build(variant: str, path: Path) -> Any:
 
 
 for _name in CONFIGS:
-    # Given by position, the variant is no longer in the signature, hence no setting.
+    # Bound by position, the variant is not in the signature, so it is not a setting.
     register_segmenter(_name)(partial(Sam2Segmenter, _name))

@@ -23,7 +23,7 @@ _EXPANSION = 4
 
 
 def _gelu(x: Tensor) -> Tensor:
-    """Apply GELU in place: at these sizes the pages of a new tensor cost as much as the function."""
+    """Apply GELU in place: at these sizes, allocating a new tensor costs as much as the function."""
     return torch.ops.aten.gelu_(x)
 
 
@@ -52,7 +52,7 @@ class PatchEmbed(nn.Module):
 
 
 class Bottleneck(nn.Module):
-    """Pointwise, depthwise 3x3 and pointwise convolution, GELU between them: the way to the next stage."""
+    """Pointwise, depthwise 3x3 and pointwise convolution, GELU between them: the transition to the next stage."""
 
     def __init__(self, inputs: int, hidden: int, outputs: int, stride: int = 1) -> None:
         super().__init__()
@@ -95,10 +95,10 @@ class WindowAttention(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Map (windows, window*window, width) to the same shape."""
         count, tokens, width = x.shape
-        # Each head's query, key and value lie together.
+        # Each head's query, key and value are adjacent.
         qkv = self.qkv(self.norm(x)).view(count, tokens, self.heads, 3, width // self.heads)
         q, k, v = qkv.permute(3, 0, 2, 1, 4)
-        # Of four dimensions: PyTorch's fused kernel takes no other, and its fallback is three times as slow.
+        # PyTorch's fused kernel takes only four dimensions; its fallback is three times as slow.
         bias = self.attention_biases[:, self.distance][None]
         out = F.scaled_dot_product_attention(q, k, v, attn_mask=bias)
         return self.proj(out.transpose(1, 2).reshape(count, tokens, width))
@@ -137,7 +137,7 @@ class TinyViTBlock(nn.Module):
     def _attend(self, x: Tensor) -> Tensor:
         n, width, h, w = x.shape
         side = self.window
-        # The training padded with zeros before the norm and masked nothing, so the padding takes part.
+        # As in training: zero padding before the norm and no attention mask, so the padding takes part.
         x = F.pad(x, (0, -w % side, 0, -h % side))
         rows, columns = x.shape[2] // side, x.shape[3] // side
         windows = x.view(n, width, rows, side, columns, side).permute(0, 2, 4, 3, 5, 1)
@@ -147,7 +147,7 @@ class TinyViTBlock(nn.Module):
 
 
 class Stage(nn.Module):
-    """Blocks of one width, then the way to the next stage."""
+    """Blocks of one width, then the transition to the next stage."""
 
     def __init__(self, index: int) -> None:
         super().__init__()
@@ -168,7 +168,7 @@ class Stage(nn.Module):
 
 
 class TinyViT(nn.Module):
-    """MobileSAM's image encoder; ``img_size`` is what SAM's pre-processing asks for."""
+    """MobileSAM's image encoder; SAM's pre-processing reads ``img_size``."""
 
     def __init__(self) -> None:
         super().__init__()

@@ -3,13 +3,13 @@
 Layout, little-endian, version 1::
 
     header    magic 'SAPDMASK', version, sizes, 16-byte settings fingerprint (see `_HEADER`)
-    tile ends uint32 per tile, raster order: where each tile's bytes end, from the first tile's begin
+    tile ends uint32 per tile, raster order: end of each tile's bytes, from the start of the first
     tile crcs uint32 per tile: crc32 of those bytes
     regions   the region table, columns split into byte planes, deflated
     crc32     of all of the above
-    tiles     of TILE x TILE pixels, smaller at the right and the bottom
+    tiles     of TILE x TILE pixels, smaller at the right and bottom edges
 
-Sizes of a decode are bounded by the size of the buffer (deflate expands by 1032 at most), whatever the header says.
+Whatever the header says, the buffer's size bounds that of the decoded data (deflate expands by at most 1032).
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ _CRC = struct.Struct('<I')
 def encode(label_map: LabelMap, fingerprint: bytes) -> bytes:
     """Write a label map as one record. The same input gives the same bytes (with the same zlib).
 
-    ``fingerprint`` is the 16 bytes that name the settings which the map was made with.
+    ``fingerprint`` is the 16-byte hash of the settings that the map was made with.
 
     Raises:
         SAPDError: a fingerprint of a different length, or labels beyond the region table.
@@ -72,13 +72,13 @@ def encode(label_map: LabelMap, fingerprint: bytes) -> bytes:
 
 
 class Record:
-    """Read-only view of an encoded label map; opening it reads the header alone.
+    """Read-only view of an encoded label map; opening it reads only the header.
 
     Args:
         buffer: the bytes that `encode` gave.
 
     Raises:
-        RecordError: this is not a complete header of version 1 with the right checksum. Reads raise it, too.
+        RecordError: not a complete header of version 1 with the right checksum. Reads raise it, too.
 
     >>> record = Record(encode(LabelMap.from_labels(np.eye(300, dtype=int)), bytes(16)))
     >>> record.shape, record[290:300, 295:300].shape, int(record[290:300, 295:300].sum())
@@ -171,7 +171,7 @@ class Record:
         """Read everything and compare the region table with the pixels.
 
         Raises:
-            RecordError: the first thing that is wrong.
+            RecordError: naming the first problem.
         """
         labels, regions = self.labels(), self.regions
         expected = LabelMap.from_labels(labels)
@@ -179,7 +179,7 @@ class Record:
             raise RecordError('mask record: its labels are not 1, 2, ... by descending area.')
         for field in ('area', 'box'):
             if not np.array_equal(expected.regions[field], regions[field]):
-                raise RecordError(f"mask record: the region table's {field} is not that of the pixels.")
+                raise RecordError(f"mask record: the region table's {field} does not match the pixels.")
 
     def _bytes(self, index: int) -> memoryview:
         begin = int(self._ends[index - 1]) if index else 0

@@ -1,4 +1,4 @@
-"""Names of masks: one key for each image of a folder."""
+"""Names of masks: one key per image of a folder."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from pathlib import PurePath
 
 from sapd_plugin.errors import SAPDError
 
-# The limit of LMDB.
+# LMDB's limit.
 MAX_KEY_BYTES = 511
 
 
 def mask_key(path: str | os.PathLike[str], root: str | os.PathLike[str]) -> str:
-    """Name an image's mask: its path below ``root``, '/' between folders, without the last extension.
+    """Return the key of an image's mask: its path below ``root``, '/' between folders, without the last extension.
 
-    Dots inside a name stay (``a.b.png`` is ``a.b``), and so do folders: ``x/1.png`` and ``y/1.png`` stay different.
+    Dots inside a name are kept (``a.b.png`` is ``a.b``), and so are folders: ``x/1.png`` and ``y/1.png`` differ.
 
     Raises:
         SAPDError: a path outside ``root``, or a name that cannot be a key (see `key_bytes`).
@@ -61,14 +61,14 @@ def key_bytes(key: str) -> bytes:
             'below its folder.'
         )
     if '\n' in key or '\r' in key:
-        raise SAPDError(f'mask key {key!a}: found a line break, expected none: meta_info.txt has one line per mask.')
+        raise SAPDError(f'mask key {key!a}: found a line break, but meta_info.txt has one line per mask.')
     return name
 
 
 def nearest_keys(key: str, keys: Iterable[str], count: int = 3) -> list[str]:
-    """Return up to ``count`` keys that a user may have meant by ``key``, the likeliest first.
+    """Return up to ``count`` keys that a user may have meant by ``key``, the most likely first.
 
-    First come those that differ only by an extension or by leading folders, then those that are spelt alike.
+    Keys that differ only by an extension or by leading folders come first, then those with a similar spelling.
     """
     keys = list(keys)
     stem = PurePath(key).with_suffix('').as_posix() if key else key

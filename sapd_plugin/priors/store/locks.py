@@ -1,6 +1,6 @@
-"""Lock files that are released with their process, and readable errors of the disk.
+"""Lock files that are released with their process, and readable disk errors.
 
-Reading a store takes no lock, so this module is the writers' alone; it can be imported where ``fcntl`` is absent.
+Reading a store takes no lock, so only writers use this module; it can be imported without ``fcntl``.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ except ImportError:  # Windows
     fcntl = None  # type: ignore[assignment]
 
 _RANKS = '.ranks-'
-# A reader that probes a lock holds it for an instant itself; seconds between attempts, and their number.
+# Seconds between attempts, and their number: a reader that tests a lock holds it for an instant.
 _PATIENCE = 0.05
 _ATTEMPTS = 10
 
@@ -37,14 +37,14 @@ def disk_errors_named(path: Path) -> Iterator[None]:
         yield
     except (lmdb.Error, OSError) as error:
         raise SAPDError(
-            f'mask store {path}: cannot be written ({error}). Nothing that was written before is lost: make room or '
-            'repair the permissions, then rerun the same command to resume.'
+            f'mask store {path}: cannot be written ({error}). Nothing that was written before is lost: free space or '
+            'fix the permissions, then rerun the same command to resume.'
         ) from error
 
 
 @contextlib.contextmanager
 def locked(lock: Path, what: Path, wait: bool = False) -> Iterator[None]:
-    """Hold a lock file; the kernel releases it when the process ends, however it ends.
+    """Hold a lock file; the kernel releases it when the process ends for any reason.
 
     Raises:
         BusyError: another process holds it and ``wait`` is false.
@@ -61,7 +61,7 @@ def locked(lock: Path, what: Path, wait: bool = False) -> Iterator[None]:
 
 
 def is_held(lock: Path) -> bool:
-    """Return True if a process holds a lock file now; one that is absent or cannot be read is not held."""
+    """Return True if a process holds a lock file now; a missing or unreadable one is not held."""
     if fcntl is None:
         return False
     try:
@@ -73,9 +73,9 @@ def is_held(lock: Path) -> bool:
 
 @contextlib.contextmanager
 def agreed_on_ranks(store: Path, ranks: int) -> Iterator[None]:
-    """Hold the store for runs that share the images among ``ranks``: among 2 and among 4, parts would overlap.
+    """Hold the store for runs that share the images among ``ranks``; parts of different numbers would overlap.
 
-    To be entered while the store's lock is held.
+    Enter it while holding the store's lock.
 
     Raises:
         BusyError: a running process shares the images among a different number.
@@ -88,7 +88,7 @@ def agreed_on_ranks(store: Path, ranks: int) -> Iterator[None]:
                     raise BusyError(
                         f'mask store {store}: a running extraction shares the images among '
                         f'{other.name.removeprefix(_RANKS)} ranks, found {ranks} for this one. Expected the same '
-                        'number: stop that run, or wait for its end.'
+                        'number: stop that run, or wait until it ends.'
                     )
                 other.unlink()
     with ours.open('a') as file:

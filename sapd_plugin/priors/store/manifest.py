@@ -1,4 +1,4 @@
-"""The manifest of a mask store: its settings, their fingerprint, and the refusal of different ones."""
+"""The manifest of a mask store: its settings, their fingerprint, and the check that settings match."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def fingerprint(settings: Mapping[str, Any]) -> bytes:
     """Hash the settings that change the masks: 16 bytes of the SHA-256 of their canonical JSON.
 
     Raises:
-        SAPDError: JSON cannot hold a setting.
+        SAPDError: a setting is not a JSON value.
     """
     decisive = {key: value for key, value in settings.items() if key not in INFORMATIVE}
     return hashlib.sha256(_canonical(decisive).encode()).digest()[:FINGERPRINT_BYTES]
@@ -47,14 +47,14 @@ def from_json(text: str | bytes, where: str | os.PathLike[str]) -> dict[str, Any
         manifest = json.loads(text)
         form, version, settings = manifest['format'], manifest['version'], manifest['settings']
     except (ValueError, KeyError, TypeError) as error:
-        raise SAPDError(f"{where}: found something else, expected a mask store's manifest ({error!r}).") from error
+        raise SAPDError(f"{where}: found other content, expected a mask store's manifest ({error!r}).") from error
     if (form, version) != (FORMAT, VERSION) or not isinstance(settings, dict):
         raise SAPDError(f'{where}: found {form!r} of version {version!r}, expected {FORMAT!r} of version {VERSION}.')
     return settings
 
 
 def read_settings(store: Path) -> dict[str, Any]:
-    """Return the settings of the store in folder ``store``; raise SAPDError where there is none."""
+    """Return the settings of the store in folder ``store``; raise SAPDError if it is not a store."""
     try:
         text = (store / MANIFEST).read_bytes()
     except OSError as error:
@@ -71,14 +71,14 @@ def read_fingerprint(store: Path) -> str:
 
 
 def check_same(where: str | os.PathLike[str], found: Mapping[str, Any], expected: Mapping[str, Any]) -> None:
-    """Refuse masks that were made with different settings. Raises SAPDError, which names each that differs."""
+    """Refuse masks that were made with different settings. Raises SAPDError, which lists the differences."""
     if fingerprint(found) != fingerprint(expected):
         different = '; '.join(differences(found, expected))
         raise SAPDError(f'{where}: its masks were made with different settings: {different}.')
 
 
 def differences(found: Mapping[str, Any], expected: Mapping[str, Any]) -> list[str]:
-    """Name each setting within the fingerprint that differs, with both its values; nested ones as ``a.b``."""
+    """List each setting of the fingerprint that differs, with both values; nested ones as ``a.b``."""
     flat_found, flat_expected = _flatten(found), _flatten(expected)
     return [
         f'{key}: found {flat_found.get(key, "nothing")}, expected {flat_expected.get(key, "nothing")}'
@@ -91,7 +91,7 @@ def _canonical(settings: Mapping[str, Any]) -> str:
     try:
         return json.dumps(settings, sort_keys=True, separators=(',', ':'), ensure_ascii=True, allow_nan=False)
     except (TypeError, ValueError) as error:
-        raise SAPDError(f'mask settings: found {dict(settings)!r}, expected what JSON can hold ({error}).') from error
+        raise SAPDError(f'mask settings: found {dict(settings)!r}, expected JSON values ({error}).') from error
 
 
 def _flatten(settings: Mapping[str, Any], prefix: str = '') -> dict[str, str]:

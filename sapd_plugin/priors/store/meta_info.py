@@ -20,23 +20,23 @@ def meta_line(key: str, shape: tuple[int, ...]) -> str:
 
 
 def read_lines(folder: Path) -> str:
-    """Return the complete lines of a folder's meta_info.txt, without a last one that is still being written."""
+    """Return the complete lines of a folder's meta_info.txt, without an unfinished last one."""
     path = folder / META_INFO
     text = path.read_text(encoding='utf-8') if path.exists() else ''
     return text[: text.rfind('\n') + 1]
 
 
 def read_keys(folder: Path) -> Iterator[str]:
-    """Yield the keys that a folder's meta_info.txt names."""
+    """Yield the keys in a folder's meta_info.txt."""
     for line in read_lines(folder).split('\n')[:-1]:
-        # A key may hold blanks, the shape and the level do not.
+        # A key may contain spaces; the shape and the level do not.
         yield line.rsplit(' ', 2)[0].removesuffix('.png')
 
 
 def repair(shard: Path, settings: Mapping[str, Any]) -> None:
-    """Check a shard, and rewrite its meta_info.txt where a crash came between a mask and its line.
+    """Check a shard, and rewrite its meta_info.txt if a crash left a mask without its line.
 
-    To be called by the process that holds the shard's lock.
+    Call it while holding the shard's lock.
 
     Raises:
         SAPDError: the shard is damaged, or has different settings.

@@ -27,7 +27,7 @@ from sapd_plugin.priors.store.shards import ShardReader, find_shards, lock_of
 
 
 class MaskStore:
-    """Read label maps by key, in any process: it reopens its shards after a fork and can be pickled for a spawn.
+    """Read label maps by key, in any process: it reopens its shards after a fork and can be pickled.
 
     Reading takes no lock and writes nothing, so a read-only file system is enough. A store that is still being
     written is refused; one that is written to after it was opened has to be opened again.
@@ -36,7 +36,7 @@ class MaskStore:
         path: the store's folder.
 
     Raises:
-        SAPDError: the folder is not a store, is damaged, is being written, or mixes shards of different settings.
+        SAPDError: the folder is not a store, is damaged, is being written, or mixes shards with different settings.
     """
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
@@ -58,7 +58,7 @@ class MaskStore:
         """Open the record of ``key``; pixels are read from it crop by crop.
 
         Raises:
-            SAPDError: there is none; the nearest keys are named.
+            SAPDError: no such key; the nearest ones are named.
             RecordError: it is damaged or was made with different settings.
         """
         value = self._get(key)
@@ -89,7 +89,7 @@ class MaskStore:
         return sorted(key for shard in self._open() for key in shard.iter_keys())
 
     def __contains__(self, key: str) -> bool:
-        """Return True if there is a mask of that name."""
+        """Return True if there is a mask with this key."""
         return self._get(key) is not None
 
     def __len__(self) -> int:
@@ -138,7 +138,7 @@ class MaskStore:
     def _open(self) -> list[ShardReader]:
         if self._pid == os.getpid():
             return self._shards
-        # An LMDB environment must not be used across a fork: leave the parent's alone, open our own.
+        # An LMDB environment must not be used across a fork: keep the parent's and open a new one.
         paths = find_shards(self.path)
         for path in paths:
             if is_held(lock_of(path)):

@@ -16,7 +16,7 @@ import lmdb
 from sapd_plugin.errors import SAPDError
 from sapd_plugin.priors.store import manifest
 
-# No file name holds a NUL, so no image's key can collide; and it sorts before all keys.
+# No file name contains NUL, so no image's key can collide. It sorts before all keys.
 MANIFEST_KEY = b'\0manifest'
 _FIRST_KEY = MANIFEST_KEY + b'\0'
 
@@ -41,11 +41,11 @@ class ShardReader:
 
     Args:
         path: the shard's folder.
-        settings: those of the store, which the shard's own copy of the manifest has to agree with.
+        settings: those of the store; the shard's own copy of the manifest has to match.
 
     Raises:
-        SAPDError: the folder is not a complete LMDB environment, or its settings differ (each is named). Reads raise
-            it where the shard is damaged.
+        SAPDError: the folder is not a complete LMDB environment, or its settings differ (each is named). Reads raise it
+            if the shard is damaged.
     """
 
     def __init__(self, path: Path, settings: Mapping[str, Any]) -> None:
@@ -70,12 +70,12 @@ class ShardReader:
             raise
 
     def get(self, key: bytes) -> bytes | None:
-        """Return a copy of the value, None where the key is missing."""
+        """Return a copy of the value, or None if the key is missing."""
         with self._reading() as transaction:
             return transaction.get(key)
 
     def items(self) -> Iterator[tuple[bytes, bytes]]:
-        """Yield all keys and values, the manifest left out, in the keys' byte order."""
+        """Yield all keys and values except the manifest, in the keys' byte order."""
         with self._reading() as transaction, transaction.cursor() as cursor:
             if cursor.set_range(_FIRST_KEY):
                 yield from cursor.iternext()

@@ -1,7 +1,7 @@
 """Tiles of a record: row runs, deflated.
 
-A tile holds all lengths less one as bytes (a run ends with its row), then all labels, the low bytes first and then the
-next higher ones; deflated together. This is at least a fifth smaller than deflated pixels, and a single `numpy.repeat`
+A tile holds all lengths minus one as bytes (a run ends with its row), then all labels, low bytes first, then the next
+higher bytes; deflated together. This is at least a fifth smaller than deflated pixels, and a single `numpy.repeat`
 unpacks it.
 """
 
@@ -14,7 +14,7 @@ import numpy as np
 from sapd_plugin.errors import SAPDError
 from sapd_plugin.priors.labels import row_runs
 
-# Pixels along a side, as lengths less one are bytes.
+# Side in pixels; lengths minus one fit in a byte.
 MAX_TILE = 256
 
 
@@ -29,7 +29,7 @@ def encode_tile(labels: np.ndarray) -> bytes:
 
 
 def decode_tile(stored: memoryview, height: int, width: int, dtype: np.dtype, highest: int) -> np.ndarray | None:
-    """Return (height, width) labels, or None where the bytes are not that many labels 0..``highest``."""
+    """Return (height, width) labels, or None if the bytes do not hold that many labels 0..``highest``."""
     raw = inflate(stored, height * width * (1 + dtype.itemsize), 'tile')
     count = len(raw) // (1 + dtype.itemsize)
     if count == 0 or len(raw) != count * (1 + dtype.itemsize):
@@ -63,7 +63,7 @@ def deflate(raw: bytes) -> bytes:
 
 
 def inflate(stored: memoryview, limit: int, what: str) -> bytes:
-    """Inflate at most ``limit`` bytes, so that no record can make us allocate without bound."""
+    """Inflate at most ``limit`` bytes, so that no record can exhaust the memory."""
     inflater = zlib.decompressobj(-15)
     try:
         raw = inflater.decompress(stored, limit + 1)

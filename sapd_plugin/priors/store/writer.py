@@ -28,19 +28,18 @@ _STORE_LOCK = '.lock'
 
 
 class MaskStoreWriter:
-    """Write label maps into one shard of a store, new or begun; a context manager.
+    """Write label maps into one shard of a store, new or existing; a context manager.
 
     Args:
         path: the store's folder; made if missing.
-        settings: what the masks are made with, JSON values; see `manifest.INFORMATIVE` for those that may differ.
+        settings: settings of the masks, JSON values; see `manifest.INFORMATIVE` for those that may differ.
         shard: number of the shard, from 0. Any number of processes may write a store, each its own shard.
-        ranks: number of processes that share the images, where they do; all running ones must agree.
-        map_size: bytes of LMDB's map to begin with; it doubles as often as needed.
+        ranks: number of processes that share the images, or None; all running ones must agree.
+        map_size: initial size of LMDB's map in bytes; it is doubled as needed.
 
     Raises:
-        SAPDError: the store was begun with different settings (each is named), another process writes this shard or
-            shares the images among a different number of ranks, the shard is damaged, or the folder holds something
-            else.
+        SAPDError: the store has different settings (each is named), another process writes this shard or
+            shares the images among a different number of ranks, the shard is damaged, or the folder holds other files.
     """
 
     def __init__(
@@ -58,15 +57,15 @@ class MaskStoreWriter:
         self._exit = contextlib.ExitStack()
         with self._exit, disk_errors_named(self.path):
             self._begin_store()
-            # Under the store's lock, a shard that another process holds has its meta_info.txt repaired already; what
-            # that process adds from now on are images of its own part.
+            # Under the store's lock, a shard that another process holds has been repaired already, and that process
+            # only adds images of its own part from now on.
             with locked(self.path / _STORE_LOCK, self.path, wait=True):
                 if ranks is not None:
                     self._exit.enter_context(agreed_on_ranks(self.path, ranks))
                 self._exit.enter_context(locked(lock_of(self.shard), self.shard))
                 if not self.shard.exists():
                     self._begin_shard(map_size)
-                # LMDB by itself overwrites an empty file and crashes on a truncated one: checked before it is opened.
+                # Checked before it is opened, because LMDB overwrites an empty file and crashes on a truncated one.
                 repair(self.shard, self.settings)
                 self._elsewhere = self._keys_of_others()
             self._env = lmdb.open(str(self.shard), map_size=map_size, create=False)
@@ -75,7 +74,7 @@ class MaskStoreWriter:
             self._exit = self._exit.pop_all()
 
     def put(self, key: str, label_map: LabelMap) -> None:
-        """Write one mask, durably: it is on the disk when this returns. A mask of that name is replaced.
+        """Write one mask, durably: it is on the disk when this returns. A mask with this key is replaced.
 
         Raises:
             SAPDError: the key is invalid or the disk is full; nothing that was written before is lost.
@@ -87,10 +86,10 @@ class MaskStoreWriter:
                 self._meta.flush()
 
     def done(self, key: str) -> bool:
-        """Return True if this shard holds a mask of that name, or another shard did when this writer was opened.
+        """Return True if this shard holds a mask with this key, or another shard did when this writer was opened.
 
-        Shards that others write are not looked at again: LMDB does not allow that across the machines of a cluster,
-        and where the images are shared by rank there is no need.
+        Shards of other writers are not read again: LMDB does not allow that across the machines of a cluster, and ranks
+        that share the images do not need it.
         """
         with self._env.begin() as transaction:
             return key in self._elsewhere or transaction.get(key_bytes(key)) is not None

@@ -125,7 +125,7 @@ def test_failures_of_the_segmenter_and_equal_keys_are_listed(photos: Path, tmp_p
     assert report.written == 6
     reasons = {Path(path).name: reason for path, reason in report.failed}
     assert reasons['dark.png'] == 'the segmenter failed: RuntimeError: too dark'
-    assert reasons['0.v1.png'].startswith("has the key 'left/0.v1' of")
+    assert reasons['0.v1.png'].startswith("has the same key 'left/0.v1' as")
 
 
 def test_a_full_disk_stops_the_tool_with_one_line(photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
@@ -134,7 +134,7 @@ def test_a_full_disk_stops_the_tool_with_one_line(photos: Path, tmp_path: Path, 
         assert tool(*arguments, '--set', 'min_size=1', '--set', 'scale=0') == 2
     *_, error = capsys.readouterr().err.splitlines()
     assert error.startswith('error: mask store')
-    assert 'make room or repair the permissions, then rerun the same command to resume' in error
+    assert 'free space or fix the permissions, then rerun the same command to resume' in error
 
 
 def test_a_restorer_that_fails_is_named(photos: Path, tmp_path: Path) -> None:
@@ -161,7 +161,7 @@ def test_nothing_to_do_is_a_mistake(tmp_path: Path, photos: Path) -> None:
     (tmp_path / 'empty' / '.hidden.png').write_bytes(b'x')
     with pytest.raises(SAPDError, match='found no file in'):
         list_images(tmp_path / 'empty')
-    with pytest.raises(SAPDError, match='--root: found .* beside the folder'):
+    with pytest.raises(SAPDError, match='--root: found .* with the folder'):
         list_images(photos, tmp_path)
     with pytest.raises(SAPDError, match='--output: found .* inside the image folder'):
         extract_masks(photos, photos / 'store', Quadrants(), progress=False)

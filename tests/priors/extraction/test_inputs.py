@@ -182,9 +182,9 @@ def test_an_lmdb_with_basicsr_s_meta_info_is_read(tmp_path: Path, segmenter: Seg
         MaskStore(tmp_path / 'store').record('b/0_s001').labels(), segmenter(image[:, :, ::-1]).labels
     )
     reasons = dict(report.failed)
-    assert reasons['b/0_s001'] == "has the key 'b/0_s001' of b/0_s001, expected one image per key."
+    assert reasons['b/0_s001'] == "has the same key 'b/0_s001' as b/0_s001, expected one image per key."
     assert 'a truncated image' in reasons['cut']
-    assert 'not in the LMDB, though meta_info.txt names it' in reasons['gone']
+    assert 'not in the LMDB, although meta_info.txt lists it' in reasons['gone']
 
 
 def test_an_lmdb_without_meta_info_gives_all_its_keys(tmp_path: Path) -> None:
@@ -203,5 +203,5 @@ def test_broken_lmdbs_are_named(tmp_path: Path) -> None:
     empty = make_lmdb(tmp_path / 'empty.lmdb', {}, None)
     with pytest.raises(SAPDError, match='found no image in the LMDB'):
         open_photos(empty)
-    with pytest.raises(SAPDError, match='--root: found .* beside the LMDB'):
+    with pytest.raises(SAPDError, match='--root: found .* with the LMDB'):
         open_photos(empty, tmp_path)

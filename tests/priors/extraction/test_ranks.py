@@ -37,8 +37,8 @@ def test_the_rank_is_found(shard: str | None, environment: dict[str, str], rank:
             (shard, {}, 'i/n with i from 0 to n-1')
             for shard in ('4', '4/4', '-1/4', 'a/b', '1/', '/4', '1/2/3', 'slurmm')
         ),
-        ('0/4', TORCHRUN, r"found '0/4' beside torchrun's RANK 5 of WORLD_SIZE 8"),
-        (None, {'RANK': '8', 'WORLD_SIZE': '8'}, 'RANK: found 8 beside WORLD_SIZE 8'),
+        ('0/4', TORCHRUN, r"found '0/4' with torchrun's RANK 5 of WORLD_SIZE 8"),
+        (None, {'RANK': '8', 'WORLD_SIZE': '8'}, 'RANK: found 8 with WORLD_SIZE 8'),
         (None, {'RANK': 'x', 'WORLD_SIZE': '8'}, "RANK: found 'x', expected an integer >= 0"),
         (None, {'RANK': '0', 'WORLD_SIZE': '2', 'LOCAL_RANK': ''}, "LOCAL_RANK: found ''"),
         ('slurm', slurm(5, 0, 7, 3), 'found task 5 of 3 tasks from 0 to 7, expected an array without gaps'),

@@ -54,7 +54,7 @@ def test_ranks_by_environment_share_the_images(photos: Path, tmp_path: Path) -> 
         assert 'image/s' in err
     check_complete(store, [4, 4, 4])
     refused = begin([*command(photos, store), '--shard', '0/3'], RANK='0', WORLD_SIZE='3')
-    assert "found '0/3' beside torchrun's RANK 0 of WORLD_SIZE 3" in refused.communicate(timeout=120)[1]
+    assert "found '0/3' with torchrun's RANK 0 of WORLD_SIZE 3" in refused.communicate(timeout=120)[1]
     assert refused.returncode == 2
     drawing = begin([*command(photos, store), '--overlays', '1'], RANK='0', WORLD_SIZE='3')
     assert '--overlays: found with rank 0/3' in drawing.communicate(timeout=120)[1]

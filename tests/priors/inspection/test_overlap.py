@@ -57,5 +57,5 @@ def test_maps_are_matched_one_to_one() -> None:
     nothing = np.zeros((2, 3), int)
     assert compare_maps(nothing, nothing).matched_iou == 1.0
     assert compare_maps(nothing, nothing + 1).matched_iou == 0.0
-    with pytest.raises(SAPDError, match='expected one size'):
+    with pytest.raises(SAPDError, match='expected equal sizes'):
         compare_maps(nothing, first)

@@ -48,8 +48,8 @@ def test_felzenszwalb_covers_a_photo(bird: np.ndarray) -> None:
         ('felzenswalb', {}, r"found 'felzenswalb', .* Did you mean 'felzenszwalb'\?"),
         ('felzenszwalb', {'minsize': 3}, r"'felzenszwalb': unknown key 'minsize'\. .* Did you mean 'min_size'\?"),
         ('felzenszwalb', {'scale': 'big'}, "scale: found 'big', expected a number"),
-        ('felzenszwalb', {'min_size': 0.5}, r'min_size: found 0.5, expected whole pixels'),
-        ('felzenszwalb', {'max_pixels': 0}, 'max_pixels: found 0, expected whole pixels'),
+        ('felzenszwalb', {'min_size': 0.5}, r'min_size: found 0.5, expected an integer > 0'),
+        ('felzenszwalb', {'max_pixels': 0}, 'max_pixels: found 0, expected an integer > 0'),
         ('sam_vit_b', {'variant': 'sam_vit_h'}, r"'sam_vit_b': unknown key 'variant'"),
         ('sam', {'variant': 'sam_vit_x'}, r"variant: found 'sam_vit_x', .* Did you mean 'sam_vit_[hlb]'"),
         ('sam', {'device': 'tpu9'}, "device: found 'tpu9'"),
@@ -175,7 +175,7 @@ def test_the_variant_is_told_from_the_names(checkpoint: Path) -> None:
     assert detect_variant(load_state(checkpoint), checkpoint) == 'mobile_sam'
     for variant, depth in (('sam_vit_b', 12), ('sam_vit_l', 24), ('sam_vit_h', 32)):
         assert detect_variant([f'image_encoder.blocks.{i}.norm1.weight' for i in range(depth)], 'x') == variant
-    with pytest.raises(SAPDError, match=r"x: found 1 different names, expected SAM's"):
+    with pytest.raises(SAPDError, match=r"x: found 1 other names, expected SAM's"):
         detect_variant(['conv.weight'], 'x')
 
 

@@ -190,7 +190,7 @@ def test_a_record_whose_pixels_and_table_differ_is_found() -> None:
         Record(encode(swapped, FINGERPRINT)).verify()
     table = good.regions.copy()
     table['box'][1, 0] += 1
-    with pytest.raises(RecordError, match="region table's box is not that of the pixels"):
+    with pytest.raises(RecordError, match="region table's box does not match the pixels"):
         Record(encode(LabelMap(good.labels, table), FINGERPRINT)).verify()
 
 

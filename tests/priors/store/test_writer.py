@@ -49,7 +49,7 @@ def test_other_settings_are_refused_by_name(store: Path) -> None:
     assert 'source: found nothing, expected "clean"' in str(caught.value)
     assert 'sides' not in str(caught.value)
     assert 'versions' not in str(caught.value)
-    with pytest.raises(SAPDError, match='expected what JSON can hold'):
+    with pytest.raises(SAPDError, match='expected JSON values'):
         MaskStoreWriter(store, {'path': store})
 
 
@@ -214,7 +214,7 @@ def test_a_kill_loses_nothing_that_was_written(tmp_path: Path) -> None:
 
 def test_a_file_that_may_not_grow_stops_the_run_cleanly(tmp_path: Path) -> None:
     store = tmp_path / 'store'
-    with small_files(600_000), pytest.raises(SAPDError, match='cannot be written.*make room.* to resume'):
+    with small_files(600_000), pytest.raises(SAPDError, match='cannot be written.*free space.* to resume'):
         write_100(store)
     masks = MaskStore(store)
     assert 5 < len(masks) < 100
@@ -236,7 +236,7 @@ def mounted(tmp_path: Path) -> Iterator[Path]:
 
 def test_a_full_disk_stops_the_run_cleanly_and_a_read_only_one_is_read(mounted: Path) -> None:
     store = mounted / 'store'
-    with pytest.raises(SAPDError, match='No space left on device.*make room'):
+    with pytest.raises(SAPDError, match='No space left on device.*free space'):
         write_100(store)
     masks = MaskStore(store)
     assert 5 < len(masks) < 100

@@ -1,1 +1,1 @@
-"""SAM's automatic masks with less work: the decoder shared over prompts, the stock generator on it, an adaptive one."""
+"""SAM's automatic masks with less work: a decoder that prompts share, and a stock and an adaptive generator."""

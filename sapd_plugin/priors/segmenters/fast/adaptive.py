@@ -1,4 +1,4 @@
-"""The fast generator, which prompts where nothing is covered yet, from a coarse grid to a fine one."""
+"""The fast generator, which prompts only uncovered pixels, from a coarse grid to a fine one."""
 
 from __future__ import annotations
 
@@ -12,23 +12,23 @@ from sapd_plugin.priors.segmenters.fast.geometry import Geometry
 from sapd_plugin.priors.segmenters.fast.masks import Masks, mask_nms, stability_score
 from sapd_plugin.priors.segmenters.fast.prompting import EncodedPhoto, Prompter
 
-# Points along the longer side, level by level.
+# Points along the longer side, per level.
 LEVELS = (8, 16, 24)
-# Share of the photo. A larger mask is kept, but what lies on it is still prompted.
+# Fraction of the photo. A larger mask is kept, but its pixels are still prompted.
 LARGEST_COVER = 0.5
 _GOLDEN = 0.618033988749895
-# Every second logit along a side is enough to compare masks.
+# Every second logit along each axis is enough to compare masks.
 _STRIDE = 2
-# Masks enlarged together; 30 MB at 1280x720.
+# Masks enlarged at once; 30 MB at 1280x720.
 _AT_ONCE = 8
 
 
 @dataclass
 class AdaptiveGenerator:
-    """Generate masks of a photo, prompting only where nothing is covered yet.
+    """Generate masks of a photo, prompting only pixels that are not covered yet.
 
-    Masks are filtered, compared and counted as cover at SAM's low resolution, a quarter of its input; only those that
-    stay are enlarged. One batch's prompts bound the memory.
+    Masks are filtered and compared at SAM's low resolution, a quarter of its input; only those that are kept are
+    enlarged. The number of prompts per batch bounds the memory.
     """
 
     prompter: Prompter
@@ -46,13 +46,13 @@ class AdaptiveGenerator:
             waiting = spread_grid(level, photo.geometry.size)
             while len(waiting := waiting[~accepted.covers(waiting)]):
                 batch, waiting = waiting[: self.points_per_batch], waiting[self.points_per_batch :]
-                # A batch is spread over all that is open. Where it covers nothing more, one huge mask fills it.
+                # A batch is spread over all that is uncovered. If it adds no cover, one huge mask fills that.
                 if not accepted.add(*self._prompt(photo, batch)):
                     break
         return accepted.enlarged()
 
     def _prompt(self, photo: EncodedPhoto, points: np.ndarray) -> tuple[Tensor, Tensor, Tensor]:
-        """Prompt and filter: (M,h,w) logits inside of the photo, (M,) predicted IoU, (M,) stability."""
+        """Prompt and filter: (M,h,w) logits inside the photo, (M,) predicted IoU, (M,) stability."""
         decoded = photo.decode(points)
         passed = decoded.iou > self.pred_iou_thresh
         prompts = passed.any(1).nonzero()[:, 0].tolist()
@@ -65,7 +65,7 @@ class AdaptiveGenerator:
 
 
 class AcceptedMasks:
-    """Masks at SAM's low resolution, of which no two are nearly the same, and the pixels that they cover.
+    """Masks at SAM's low resolution without near duplicates, and the pixels that they cover.
 
     Args:
         geometry: of the photo.
@@ -82,10 +82,10 @@ class AcceptedMasks:
         self._cover = np.zeros(geometry.inside(self._logits).shape[1:], dtype=bool)
 
     def add(self, logits: Tensor, iou: Tensor, stability: Tensor) -> bool:
-        """Add (M,h,w) logits and (M,) scores; of two masks that are nearly the same the better one stays.
+        """Add (M,h,w) logits and (M,) scores; of two near duplicates, the better one is kept.
 
         Returns:
-            True where the masks cover more than before.
+            True if the masks cover more than before.
         """
         before = int(self._cover.sum())
         logits = torch.cat([self._logits.to(logits), logits])
@@ -114,14 +114,14 @@ class AcceptedMasks:
 
 
 def spread_grid(points: int, size: tuple[int, int]) -> np.ndarray:
-    """Lay a grid of square cells over a photo (H,W), in an order in which every stretch is spread over the whole.
+    """Return a grid of points on a photo (H,W), ordered so that consecutive points are spread over the photo.
 
     Returns:
-        (P,2) float64 of x, y in pixels, the middles of the cells; ``points`` of them along the longer side.
+        (P,2) float64 of x, y in pixels, the centers of square cells; ``points`` of them along the longer side.
     """
     height, width = size
     rows, columns = (max(1, round(points * side / max(size))) for side in size)
     y, x = np.mgrid[:rows, :columns]
     grid = np.stack([(x + 0.5) * width / columns, (y + 0.5) * height / rows], axis=-1).reshape(-1, 2)
-    # Multiples of the golden ratio, modulo 1, fall evenly however many are taken.
+    # Multiples of the golden ratio, modulo 1, are spread evenly for any count.
     return grid[np.argsort(np.arange(len(grid)) * _GOLDEN % 1.0, kind='stable')]

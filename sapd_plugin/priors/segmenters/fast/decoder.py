@@ -1,4 +1,4 @@
-"""SAM's mask decoder for many single-point prompts on one image, equal to the stock one but for rounding.
+"""SAM's mask decoder for many single-point prompts on one image, equal to the stock one up to rounding.
 
 The stock decoder (segment_anything ``MaskDecoder`` over ``TwoWayTransformer``) repeats the image tokens for every
 prompt and projects the copies. Here no copy is made. With a[n,j] the attention of image token n to prompt token j
@@ -7,12 +7,12 @@ prompt and projects the copies. Here no copy is made. With a[n,j] the attention 
     layer 0:  y1[n] = LN(x[n] + sum_j a1[n,j] u1[j])          = r1[n] (x'[n] + sum_j a1[n,j] u1'[j]) + beta1
     layer 1:  y2[n] = LN(y1[n] + sum_j a2[n,j] u2[j])         = r2[n] (r1[n] x''[n] + c + sum_j b[n,j] f[j]) + beta2
 
-where ' means centred and scaled by the norm's weight, b = [r1 a1, a2], f = [u1'', u2'] and r is one number per token:
+where ' means centered and scaled by the norm's weight, b = [r1 a1, a2], f = [u1'', u2'] and r is one number per token:
 the inverse standard deviation, whose square is a quadratic form in b. Every projection of y1 or y2 is linear in these,
 so the shared part is taken from `ImageSide` and the rest costs tokens x 56, not tokens x 256 x 128.
 
-Arrays over prompts are laid out (heads, tokens of a prompt, prompts, image tokens), so that both a matrix per head (the
-shared image side) and a matrix per prompt (its own part) are strided views of it.
+Arrays over prompts have the layout (heads, tokens of a prompt, prompts, image tokens), so that a matrix per head (the
+shared image side) and a matrix per prompt (its own part) are both strided views.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ class Decoded:
         iou: (B,M) predicted IoU of each prompt's masks; M = 3 with SAM's multimask output.
         hyper: (B,M,C/8) weights of the masks over the upscaled image.
         mix: (2,H,T,B,N) attention of the image to the prompt's tokens, both layers; the first scaled by r1.
-        basis: (B,2*H*T,C) the vectors that ``mix`` weighs, centred.
+        basis: (B,2*H*T,C) the vectors that ``mix`` weights, centered.
         scale1, scale2: (B,N) r1 and r2.
     """
 
@@ -110,7 +110,7 @@ def decode(decoder: MaskDecoder, image: ImageSide, prompts: Tensor) -> Decoded:
     power += scale1 * (scale1 * image.power1 + 2 * image.dot1) + offset.square().sum()
     scale2 = torch.rsqrt(power / channels + second.norm4.eps)
 
-    # Final attention, for the tokens that give an output: predicted IoU and the masks but the single-mask one.
+    # Final attention, only for the tokens that give an output: predicted IoU, and all masks but the single one.
     kept = [0, *range(2, len(own))]
     queries, tokens = queries[:, kept], tokens[:, kept]
     attention = transformer.final_attn_token_to_image
@@ -140,27 +140,27 @@ def _head_width(attention: Attention) -> int:
 
 
 def _by_head(rows: Tensor, attention: Attention) -> Tensor:
-    """(B,T,H*D) -> (H,T,B,D), contiguous."""
+    """Rearrange (B,T,H*D) to (H,T,B,D), contiguous."""
     return rows.unflatten(-1, (attention.num_heads, -1)).permute(2, 1, 0, 3).contiguous()
 
 
 def _by_prompt(parts: Tensor) -> Tensor:
-    """(H,T,B,D) -> (B,T,H*D)."""
+    """Rearrange (H,T,B,D) to (B,T,H*D)."""
     return parts.permute(2, 1, 0, 3).flatten(2)
 
 
 def _prompt_view(mix: Tensor) -> Tensor:
-    """(..., B, N) -> (B, all before, N), a view."""
+    """View (..., B, N) as (B, all before, N)."""
     return mix.flatten(0, -3).transpose(0, 1)
 
 
 def _shared(asked: Tensor, image: Tensor) -> Tensor:
-    """Products of (H,T,B,D) with the shared (H,N,D): (H,T,B,N)."""
+    """Multiply (H,T,B,D) by the shared (H,N,D): (H,T,B,N)."""
     return torch.bmm(asked.flatten(1, 2), image.transpose(1, 2)).view(*asked.shape[:3], -1)
 
 
 def _add_shared(scores: Tensor, asked: Tensor, image: Tensor) -> None:
-    """``scores += _shared(asked, image)``."""
+    """Compute ``scores += _shared(asked, image)``."""
     scores.flatten(1, 2).baddbmm_(asked.flatten(1, 2), image.transpose(1, 2))
 
 
@@ -179,13 +179,13 @@ def _own_answer(seen: Tensor, mix: Tensor, rows: Tensor) -> Tensor:
 
 
 def _own_rows(value: Tensor, attention: Attention) -> Tensor:
-    """Values through the output projection, one row per head and token: (H,T,B,D) -> (B,H*T,C)."""
+    """Apply the output projection to values, one row per head and token: (H,T,B,D) -> (B,H*T,C)."""
     rows = torch.bmm(value.flatten(1, 2), out_by_head(attention))
     return rows.view(*value.shape[:3], -1).flatten(0, 1).transpose(0, 1)
 
 
 def _power(linear: Tensor, rows: Tensor, mix: Tensor) -> Tensor:
-    """sum_j mix[j] (2 linear[j] + sum_k rows[j].rows[k] mix[k]) -> (B,N); ``linear`` is overwritten."""
+    """Return sum_j mix[j] (2 linear[j] + sum_k rows[j].rows[k] mix[k]), (B,N); ``linear`` is overwritten."""
     gram = rows @ rows.transpose(1, 2)
     _prompt_view(linear).baddbmm_(gram, _prompt_view(mix), beta=2)
     return linear.mul_(mix).sum((0, 1))

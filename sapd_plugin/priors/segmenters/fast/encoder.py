@@ -14,7 +14,7 @@ from torch.nn.utils import fuse_conv_bn_eval
 from sapd_plugin.priors.segmenters.fast.geometry import INPUT_SIDE
 from sapd_plugin.priors.segmenters.tiny_vit import ConvNorm, TinyViT
 
-# Rows of queries at once: 134 MB of scores with ViT-H in float32, where the stock layer holds three times 1 GB.
+# Rows of queries at once: 134 MB of scores with ViT-H in float32; the stock layer holds three times 1 GB.
 _ROWS = 8
 
 
@@ -29,7 +29,7 @@ def fold_batch_norm(module: nn.Module) -> None:
 
 
 class Pointwise(nn.Module):
-    """A 1x1 convolution as the matrix product that it is where channels come last."""
+    """A 1x1 convolution, computed as a matrix product of channels-last images."""
 
     def __init__(self, convolution: nn.Conv2d) -> None:
         super().__init__()
@@ -70,7 +70,7 @@ class RowwiseAttention(nn.Module):
 
 
 class Encoder:
-    """Turn a photo into SAM's image embedding.
+    """Compute SAM's image embedding of a photo.
 
     Args:
         sam: in evaluation mode, on its device; its encoder is changed in place.
@@ -88,7 +88,7 @@ class Encoder:
             sam.image_encoder.to(memory_format=self._layout)
         else:
             for block in sam.image_encoder.blocks:
-                if block.window_size == 0:  # global; the windowed ones are small
+                if block.window_size == 0:  # global; windowed attention is small
                     block.attn = RowwiseAttention(block.attn)
         self._resize = ResizeLongestSide(INPUT_SIDE)
 

@@ -1,4 +1,4 @@
-"""From SAM's low-resolution logits to the photo's pixels, as the stock post-processing does it."""
+"""Convert SAM's low-resolution logits to the photo's pixels, as the stock post-processing does."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ from torch import Tensor
 from torch.nn import functional as F
 
 INPUT_SIDE = 1024
-# Pixels of the encoder's input along a side of one image token.
+# Side of an image token, in pixels of the encoder's input.
 TOKEN_SIDE = 16
 GRID_SIDE = INPUT_SIDE // TOKEN_SIDE
 _LOGITS_PER_TOKEN = 4
-# Output pixels at once: each depends on three logits along an axis, so a band needs a small part of a matrix.
+# Output pixels per band: each depends on three logits along an axis, so a band needs a small part of the matrix.
 _BAND = 64
 
 
 class Geometry:
-    """Sizes of one photo within SAM's square input, and the way back.
+    """Sizes of one photo within SAM's square input, and the conversion back.
 
     Attributes:
         size: (H,W) of the photo.
@@ -36,14 +36,14 @@ class Geometry:
         )
 
     def inside(self, logits: Tensor) -> Tensor:
-        """Leave the padding out: (M,4*rows,4*columns) -> (M,h,w), h and w a quarter of the input's, rounded up."""
+        """Crop the padding: (M,4*rows,4*columns) -> (M,h,w), h and w a quarter of the input's, rounded up."""
         height, width = (-(-side * _LOGITS_PER_TOKEN // TOKEN_SIDE) for side in self.input_size)
         return logits[:, :height, :width]
 
     def enlarge(self, logits: Tensor) -> Tensor:
-        """Interpolate (M, 4*rows, 4*columns) to (M,H,W): bilinearly to the input's size, and from there, in one step.
+        """Interpolate (M, 4*rows, 4*columns) to (M,H,W): bilinearly to the input's size and then to the photo's.
 
-        Bilinear interpolation is separable and linear, so both steps together are one banded matrix per axis.
+        Bilinear interpolation is separable and linear, so both steps are one banded matrix per axis.
         """
         wide = logits.new_empty(*logits.shape[:2], self.size[1])
         for output, taken, matrix in self._columns:
@@ -55,7 +55,7 @@ class Geometry:
 
 
 def _tokens(inside: int) -> int:
-    """Return how many tokens along an axis ``inside`` pixels depend on: bilinear taps reach beyond the last one."""
+    """Return the number of tokens that ``inside`` pixels of an axis depend on: bilinear taps reach past the last."""
     last = (inside - 1 + 0.5) * _LOGITS_PER_TOKEN / TOKEN_SIDE - 0.5
     return min(GRID_SIDE, (int(last) + 1) // _LOGITS_PER_TOKEN + 1)
 

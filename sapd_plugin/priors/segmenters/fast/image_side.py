@@ -1,9 +1,9 @@
-"""The part of SAM's mask decoder that depends on the image alone, computed once for all of its prompts.
+"""The part of SAM's mask decoder that depends only on the image, computed once for all of its prompts.
 
 Notation, as in `decoder`. The image tokens enter as rows x[n] (embedding + "no mask"), with positional encoding p[n].
-Every layer of the two-way transformer ends with a LayerNorm of the image tokens; what goes in is an affine function of
-shared rows and of a few prompt-dependent vectors, so each later projection splits into a shared part, here, and a small
-prompt-dependent one, there.
+Every layer of the two-way transformer ends with a LayerNorm of the image tokens; its input is an affine function of
+shared rows and of a few prompt-dependent vectors, so each later projection splits into a shared part (here) and a small
+prompt-dependent one (there).
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ class ImageSide:
         decoder: SAM's mask decoder.
         tokens: (N,C) image embedding plus the "no mask" embedding.
         positions: (N,C) positional encoding of the tokens.
-        grid: (rows, columns) of the tokens that lie on the image; they come first, in raster order.
+        grid: (rows, columns) of the tokens inside the image; they come first, in raster order.
         bias: (N,) added to the attention scores of tokens that stand for several, or None.
 
     Raises:
@@ -54,12 +54,12 @@ class ImageSide:
         self.key0 = heads(to_image0.k_proj(tokens + positions), to_image0)
         self.value0 = heads(to_image0.v_proj(tokens), to_image0)
         self.query0 = _scaled(to_tokens0.q_proj(tokens + positions), to_tokens0)
-        # The centred image rows before its last norm: (N,) squared length, product with the output projection.
+        # The centered image rows before its last norm: (N,) squared length, product with the output projection.
         rows = centre(tokens + to_tokens0.out_proj.bias)
         self.power0 = rows.square().sum(-1)
         self.out0 = heads(rows @ to_tokens0.out_proj.weight, to_tokens0)
 
-        # Layer 1, the same: what that norm's inverse deviation scales, and, with the positions, what it does not.
+        # Layer 1, likewise: the part that this norm's inverse deviation scales, and the rest, with the positions.
         rows = rows * first.norm4.weight
         positions1 = positions + first.norm4.bias
         self.key1 = heads(F.linear(rows, to_image1.k_proj.weight), to_image1)
@@ -98,10 +98,10 @@ def heads(rows: Tensor, attention: Attention) -> Tensor:
 
 
 def out_by_head(attention: Attention) -> Tensor:
-    """The output projection as one matrix per head: (H,D,C)."""
+    """Return the output projection as one matrix per head: (H,D,C)."""
     return attention.out_proj.weight.T.unflatten(0, (attention.num_heads, -1))
 
 
 def upscaling_matrix(decoder: MaskDecoder) -> Tensor:
-    """The first transposed convolution, whose 2x2 patches do not overlap, as a matrix: (C, 2*2*C/4)."""
+    """Return the first transposed convolution, whose 2x2 patches do not overlap, as a matrix: (C, 2*2*C/4)."""
     return decoder.output_upscaling[0].weight.permute(0, 2, 3, 1).flatten(1)

@@ -1,4 +1,4 @@
-"""Masks of a generator, and what is measured on them: stability, boxes and overlap."""
+"""Masks of a generator, and their stability, boxes and overlap."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-# Logits by which the threshold is moved up and down for the stability score, as in the stock generator.
+# Offset of the threshold, up and down, for the stability score, in logits; as in the stock generator.
 STABILITY_OFFSET = 1.0
 
 
@@ -21,9 +21,9 @@ class Masks(NamedTuple):
 
 
 def stability_score(logits: Tensor, threshold: float) -> Tensor:
-    """Return the IoU of masks at a higher and a lower threshold, (M,H,W) -> (M,); NaN where the lower is empty."""
+    """Return the IoU of masks at a higher and a lower threshold, (M,H,W) -> (M,); NaN if the lower is empty."""
     higher, lower = (
-        # Rows are counted in 16 bits: half the time of 64.
+        # Counting rows in 16 bits takes half the time of 64.
         (logits > threshold + offset).sum(-1, dtype=torch.int16).sum(-1, dtype=torch.int32)
         for offset in (STABILITY_OFFSET, -STABILITY_OFFSET)
     )
@@ -31,10 +31,10 @@ def stability_score(logits: Tensor, threshold: float) -> Tensor:
 
 
 def boxes_of(logits: Tensor, threshold: float) -> Tensor:
-    """Bound ``logits > threshold``: (M,H,W) -> (M,4) int64 of x0, y0, x1, y1, the last two inclusive; 0 if empty."""
+    """Return boxes of ``logits > threshold``: (M,H,W) -> (M,4) int64 x0, y0, x1, y1, last two inclusive; 0 if empty."""
     bounds = []
     for axis in (1, 2):
-        # A maximum over floats is quicker than any() over booleans.
+        # A maximum over floats is faster than any() over booleans.
         seen = (logits.amax(axis) > threshold).to(torch.uint8)
         bounds += [seen.argmax(1), seen.shape[1] - 1 - seen.flip(1).argmax(1)]
     left, right, top, bottom = bounds
@@ -43,15 +43,15 @@ def boxes_of(logits: Tensor, threshold: float) -> Tensor:
 
 
 def mask_nms(masks: Tensor, scores: Tensor, threshold: float) -> list[int]:
-    """Keep the best of masks that are nearly the same. Their boxes do not decide: a frame and what it frames share one.
+    """Keep the best of near duplicates, by the IoU of masks, not of boxes: a frame and its content have the same box.
 
     Args:
         masks: (M,P) bool, one mask per row.
         scores: (M,); of equal scores the earlier mask is preferred.
-        threshold: of two masks with a larger IoU the one with the lower score goes.
+        threshold: of two masks with a larger IoU, the one with the lower score is dropped.
 
     Returns:
-        Indices of the masks that stay, best first.
+        Indices of the masks that are kept, best first.
     """
     inside = masks.float()
     area = inside.sum(1)

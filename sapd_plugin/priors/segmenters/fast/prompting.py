@@ -14,17 +14,17 @@ from sapd_plugin.priors.segmenters.fast.geometry import GRID_SIDE, Geometry
 from sapd_plugin.priors.segmenters.fast.image_side import ImageSide
 from sapd_plugin.priors.segmenters.fast.upscale import Upscaler
 
-# Tokens of the padding along a side of a block that one pooled token stands for.
+# Side, in tokens, of a block of padding that one pooled token replaces.
 POOL = 4
 
 
 class Prompter:
-    """SAM with its weights prepared, for any number of photos.
+    """SAM with prepared weights, for any number of photos.
 
     Args:
         sam: in evaluation mode, on its device; its image encoder is changed in place.
         dtype: see `Encoder`.
-        pool: let tokens of the padding share their work, see `pool_padding`; masks change a little.
+        pool: average tokens of the padding, see `pool_padding`; masks change slightly.
     """
 
     def __init__(self, sam: Sam, dtype: str = 'float32', pool: bool = False) -> None:
@@ -53,13 +53,13 @@ class EncodedPhoto:
         if prompter.pool:
             tokens, positions, bias = pool_padding(tokens, positions, self.geometry.grid)
         elif columns < GRID_SIDE:
-            # The photo's tokens have to come first, and they do where the padding is below.
+            # The photo's tokens have to come first, which they do if the padding is below.
             order = torch.cat([order[:rows, :columns].reshape(-1), order[:rows, columns:].reshape(-1)])
             tokens, positions = tokens[order], positions[order]
         self._image = ImageSide(sam.mask_decoder, tokens, positions, self.geometry.grid, bias)
 
     def decode(self, points: np.ndarray) -> Decoded:
-        """Prompt with B points, (B,2) float64."""
+        """Decode prompts of B points, (B,2) float64."""
         sam = self._prompter.sam
         scale = np.divide(self.geometry.input_size, self.geometry.size)[::-1]
         coordinates = torch.as_tensor(points * scale, device=sam.device)[:, None]
@@ -73,10 +73,10 @@ class EncodedPhoto:
 
 
 def pool_padding(tokens: Tensor, positions: Tensor, grid: tuple[int, int]) -> tuple[Tensor, Tensor, Tensor]:
-    """Average the padding's tokens and their positions in blocks of 4x4, smaller at its ends.
+    """Average the padding's tokens and their positions in blocks of 4x4, smaller at the edges.
 
-    Dropping them would hurt: SAM was trained with them. A pooled token's attention score is raised by the logarithm of
-    how many it stands for, so that it draws as much attention as they did.
+    Dropping them would degrade masks: SAM was trained with them. A pooled token's attention score is raised by the
+    logarithm of the number of tokens it replaces, so that it gets as much attention as they did.
 
     Args:
         tokens: (4096,C), raster order.
@@ -84,7 +84,7 @@ def pool_padding(tokens: Tensor, positions: Tensor, grid: tuple[int, int]) -> tu
         grid: (rows, columns) of the photo's tokens, in the upper left corner.
 
     Returns:
-        (N,C) tokens with the photo's first, (N,C) positions, (N,) addends of the scores.
+        (N,C) tokens with the photo's first, (N,C) positions, (N,) bias of the scores.
     """
     rows, columns = grid
     both = torch.cat([tokens, positions], dim=1).T.reshape(1, -1, GRID_SIDE, GRID_SIDE)

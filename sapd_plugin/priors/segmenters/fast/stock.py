@@ -1,7 +1,7 @@
 """The stock generator's masks (segment_anything ``SamAutomaticMaskGenerator``) with less work.
 
-The same grid, filters and order. What is saved: the decoder's repeated work (`decoder`), masks of prompts that the
-predicted IoU rules out, both upsampling steps at once (`geometry`), and the way through run lengths.
+The grid, filters and order are the same. It avoids the decoder's repeated work (`decoder`), masks of prompts that the
+predicted IoU rules out, the second upsampling (`geometry`), and run-length encoding.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from sapd_plugin.priors.segmenters.fast.prompting import Prompter
 # As in the stock generator.
 CROP_NMS_THRESH = 0.7
 CROP_OVERLAP_RATIO = 512 / 1500
-# Masks enlarged together; 30 MB at 1280x720.
+# Masks enlarged at once; 30 MB at 1280x720.
 _MASKS_AT_ONCE = 8
 
 
@@ -75,7 +75,7 @@ class StockGenerator:
             decoded = photo.decode(points)
             passed = decoded.iou > self.pred_iou_thresh if self.pred_iou_thresh > 0 else decoded.iou.isfinite()
             prompts = passed.any(1).nonzero()[:, 0].tolist()
-            # Three masks a prompt at most.
+            # At most three masks per prompt.
             for (some,) in batch_iterator(_MASKS_AT_ONCE // 2, prompts):
                 logits = torch.cat([photo.logits(decoded, prompt)[passed[prompt]] for prompt in some])
                 logits, iou = photo.geometry.enlarge(logits), decoded.iou[some][passed[some]]
@@ -101,7 +101,7 @@ class StockGenerator:
         )
 
     def _clean(self, masks: Masks) -> Masks:
-        """Fill small holes, drop small islands, and drop what is a duplicate then; untouched masks come first."""
+        """Fill small holes, drop small islands, and drop the resulting duplicates; unchanged masks are preferred."""
         if not len(masks.masks):
             return masks
         cleaned, untouched = masks.masks.copy(), []
@@ -118,6 +118,6 @@ class StockGenerator:
 
 
 def _no_masks() -> MaskData:
-    """Begin a list of masks, kept as bits on the host: 1/8 byte per pixel and mask."""
+    """Return an empty list of masks, kept as bits on the host: 1/8 byte per pixel and mask."""
     numbers = {name: torch.zeros(0) for name in ('iou', 'stability', 'crop_area')}
     return MaskData(bits=[], boxes=torch.zeros(0, 4), **numbers)

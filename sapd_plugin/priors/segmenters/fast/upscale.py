@@ -10,16 +10,16 @@ from torch.nn import functional as F
 from sapd_plugin.priors.segmenters.fast.decoder import Decoded
 from sapd_plugin.priors.segmenters.fast.image_side import ImageSide, centre, upscaling_matrix
 
-# Mask logits along a side of one image token.
+# Side of an image token, in mask logits.
 FACTOR = 4
-# Token rows at once on a CPU: what is in work then fits into a core's second-level cache.
+# Token rows at once on a CPU: the working set then fits into a core's L2 cache.
 _ROWS = 8
 
 
 class Upscaler:
     """Compute masks at four times the token grid, with weights that are reshaped once.
 
-    The transposed convolutions do not overlap, so each position of the token grid is worked on alone, as a row of
+    The transposed convolutions do not overlap, so each position of the token grid is processed separately, as a row of
     channels.
     """
 
@@ -40,7 +40,7 @@ class Upscaler:
         rows, columns = image.grid
         basis = (decoded.basis[prompt] * self._scale) @ self._matrix
         hyper = decoded.hyper[prompt]
-        # (row, column) of the token, then of its two 2x2 patches: put in raster order at the end, in one go.
+        # (row, column) of the token, then of its two 2x2 patches: put in raster order at the end, in one step.
         nested = hyper.new_empty(len(hyper), rows * columns * FACTOR**2)
         step = _ROWS if hyper.device.type == 'cpu' else rows
         for top in range(0, rows, step):
