@@ -22,13 +22,11 @@ from pathlib import Path
 from sapd_plugin.cli.common import check_counts, run_command
 from sapd_plugin.errors import SAPDError, check_choice
 from sapd_plugin.experiments.catalogue import Catalogue, Cell, read_catalogue, select_cells
-from sapd_plugin.experiments.definitions import FRAMEWORKS, MASK_SOURCES, Table
-from sapd_plugin.experiments.plan import Resolver, load_framework, plan
-from sapd_plugin.experiments.preflight import check
+from sapd_plugin.experiments.definitions import FRAMEWORKS, MASK_SOURCES, Launch, Settings, Table
+from sapd_plugin.experiments.plan import Resolver, check, load_framework, plan
 from sapd_plugin.experiments.report import print_tables, write_reports
 from sapd_plugin.experiments.results import iter_results, read_finished
 from sapd_plugin.experiments.runner import run_chains, unique
-from sapd_plugin.experiments.settings import Launch, Settings
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -13,8 +13,7 @@ from typing import Any, ClassVar, Literal
 from sapd_plugin.errors import SAPDError
 from sapd_plugin.experiments.catalogue import Catalogue, Cell
 from sapd_plugin.experiments.config_changes import Place, get_key, move_data, set_keys, stretch
-from sapd_plugin.experiments.definitions import PRETRAINING, Table
-from sapd_plugin.experiments.settings import Settings
+from sapd_plugin.experiments.definitions import PRETRAINING, Settings, Table
 
 
 @dataclass(frozen=True)

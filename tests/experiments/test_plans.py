@@ -10,9 +10,8 @@ from mmengine.config import Config
 
 from sapd_plugin.experiments.catalogue import Cell, read_catalogue
 from sapd_plugin.experiments.config_changes import get_key
-from sapd_plugin.experiments.definitions import FRAMEWORKS, PRETRAINING
+from sapd_plugin.experiments.definitions import FRAMEWORKS, PRETRAINING, Launch, Settings
 from sapd_plugin.experiments.plan import Resolver, load_framework, plan
-from sapd_plugin.experiments.settings import Launch, Settings
 from tests.experiments.recipes import TABLE, catalogue
 from tests.photos import ROOT
 

@@ -13,7 +13,7 @@ from sapd_plugin.errors import SAPDError
 from sapd_plugin.evaluation.statistics import half_width
 from sapd_plugin.experiments import report
 from sapd_plugin.experiments.catalogue import Cell
-from sapd_plugin.experiments.plots import draw_cost, draw_curves
+from sapd_plugin.experiments.pictures import draw_cost, draw_curves
 from sapd_plugin.experiments.results import iter_results, load, read_finished
 from sapd_plugin.experiments.run import Log, Run
 from tests.experiments.recipes import catalogue, result

@@ -14,8 +14,7 @@ from sapd_plugin.cli import reproduce
 from sapd_plugin.errors import SAPDError
 from sapd_plugin.experiments import runner
 from sapd_plugin.experiments.catalogue import read_catalogue, select_cells
-from sapd_plugin.experiments.commands import execute
-from sapd_plugin.experiments.runner import locked, run_chains, unique
+from sapd_plugin.experiments.runner import execute, locked, run_chains, unique
 from tests.experiments.recipes import TABLE, Note, catalogue, definitions
 
 WORKER = """
@@ -35,7 +34,7 @@ runner.run_chains([[task('masks'), task(f'train {i}'), task(f'test {i}')] for i 
 ORPHAN = """
 import sys
 from pathlib import Path
-from sapd_plugin.experiments.commands import execute
+from sapd_plugin.experiments.runner import execute
 from sapd_plugin.experiments.runner import run_chains
 from tests.experiments.recipes import Note
 
