@@ -28,15 +28,7 @@ def draw_curves(
 ) -> Iterator[Path]:
     """Draw validation PSNR over iterations, one colour per arm, one line per seed, one picture per model and size.
 
-    Args:
-        base: path of the pictures, without the end of their names.
-        catalogue: for the arms' labels.
-        framework: whose logs are read.
-        cells: of one table and framework.
-        root: of results.
-
-    Yields:
-        The path of each picture.
+    The cells are of one table and framework. Yields the path of each picture: ``base``, with an end to its name.
     """
     for model, size in dict.fromkeys((cell.model, cell.size) for cell in cells):
         mine = [cell for cell in cells if (cell.model, cell.size) == (model, size)]
@@ -61,13 +53,7 @@ def draw_curves(
 def draw_cost(path: Path, table: Table, frame: pd.DataFrame) -> Path | None:
     """Draw PSNR against multiply-accumulates, one picture per test set, one colour per arm, whiskers for the interval.
 
-    Args:
-        path: of the PNG.
-        table: whose test sets are drawn.
-        frame: the table's summary; rows with a cost and a PSNR count.
-
-    Returns:
-        The path; None where no cost was measured.
+    ``frame`` is the table's summary. Returns the path; None where no cost was measured.
     """
     frame = frame[(frame['metric'] == 'psnr') & frame['macs'].notna()]
     if frame.empty:
@@ -102,14 +88,10 @@ def _panels(count: int, width: float) -> tuple[Any, Sequence[Any]]:
 
 
 def draw_picture(path: Path, stock: Run, sapd: Run, segmenter: Segmenter, photos: int = 3) -> None:
-    """Write a row per test photo: degraded, restored by both students, refined, ground truth, masks.
+    """Write a PNG with a row per photo: degraded, restored by both students, refined, ground truth, masks.
 
-    Args:
-        path: of the PNG.
-        stock: a finished BasicSR run of the stock student.
-        sapd: a finished run of the same network with SAM priors.
-        segmenter: extracts the masks of what the SAPD student restores.
-        photos: how many photos of the first test set are shown, by name.
+    Both runs are finished runs of BasicSR; ``segmenter`` gets what the SAPD student restores. The first ``photos`` of
+    the first test set are shown, by name.
     """
     spf, pairs = sapd.student.with_name('net_spf_latest.pth'), sapd.test_sets[0].folder
     teacher = Teacher(sapd.config, sapd.student, spf, stock.student)

@@ -36,13 +36,7 @@ def load_framework(name: str) -> type[Run]:
 
 
 class Resolver:
-    """Resolves the cells of tables in one framework, each once.
-
-    Args:
-        catalogue: of the cells' tables.
-        framework: whose trainings are run.
-        settings: of the command line.
-    """
+    """Resolves the cells of tables in one framework, each once."""
 
     def __init__(self, catalogue: Catalogue, framework: type[Run], settings: Settings) -> None:
         self.catalogue, self.framework, self.settings = catalogue, framework, settings

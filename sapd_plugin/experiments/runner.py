@@ -32,7 +32,7 @@ class Task(ABC):
 
     Args:
         title: what a user reads; unique in ``folder``.
-        folder: working folder; made when needed.
+        folder: working folder; made before ``work`` is called.
     """
 
     def __init__(self, title: str, folder: Path) -> None:
@@ -50,11 +50,7 @@ class Task(ABC):
 
     @abstractmethod
     def work(self) -> None:
-        """Do it.
-
-        Raises:
-            SAPDError: it failed, or its files cannot be written.
-        """
+        """Do it; its folder is there. It raises SAPDError where it fails."""
 
     def show(self) -> str:
         """Return the task as lines for a dry run."""
@@ -64,13 +60,6 @@ class Task(ABC):
         if command is None:
             return f'# {self.title}: no command'
         return f'# {self.title}\n(cd {shlex.quote(str(self.folder))} && {shlex.join(command)})'
-
-    def run(self) -> None:
-        """Do it, unless it is done."""
-        if not self.done():
-            self.folder.mkdir(parents=True, exist_ok=True)
-            self.work()
-        print(f'{self.title}: done', flush=True)
 
 
 def run_chains(chains: Iterable[Iterable[Task]]) -> None:
@@ -102,7 +91,9 @@ def _advance(chain: list[Task], done: set[Path]) -> None:
             with locked(task) as mine:
                 if not mine:
                     return
-                task.run()
+                if not task.done():
+                    task.work()
+                print(f'{task.title}: done', flush=True)
             done.add(task.lock)
         chain.pop(0)
 
@@ -129,11 +120,6 @@ def locked(task: Task) -> Iterator[bool]:
             yield True
         finally:
             fcntl.flock(file, fcntl.LOCK_UN)
-
-
-def unique(chains: Iterable[Iterable[Task]]) -> Iterable[Task]:
-    """Return the tasks of the chains, each once."""
-    return {task.lock: task for chain in chains for task in chain}.values()
 
 
 def execute(

@@ -96,11 +96,7 @@ class TrainTask(RunTask):
 
 
 class MaskTask(Task):
-    """Extract masks of a run's training images, or resume extracting them.
-
-    Args:
-        run: has a mask provider; runs of other seeds and arms share the store.
-    """
+    """Extract masks of a run's training images, or resume extracting them; other seeds and arms share the store."""
 
     def __init__(self, run: Run) -> None:
         assert run.store is not None
@@ -199,12 +195,7 @@ class TestTask(RunTask):
 
 
 class CostTask(RunTask):
-    """Measure what inference costs, beside the stock student where that is there.
-
-    Args:
-        run: the run.
-        stock: the stock run with the first seed; may be ``run`` itself.
-    """
+    """Measure what inference costs, beside the student of a stock run where that is there; it may be ``run`` itself."""
 
     verb = 'cost'
 

@@ -142,19 +142,9 @@ def test_finished_cells_are_read_from_a_csv(tmp_path, trial):
     assert [cell.seed for cell in cells] == [0, 10]
     assert all(found.holds('Rain100L', trial.tables['trial']) for found in cells.values())
     assert cells[Cell('basicsr', 'trial', 'RCAN', 'tiny', 'stock', 0)].tests['Rain100L']['psnr'] == values['psnr']
-    for text, message in (
-        (HEAD.replace('value', 'valeu'), 'found no column value'),
-        (
-            HEAD + LINE.format(seed=0, metric='psnr', value='high', finished=''),
-            "line 2, value: found 'high', expected a finite number",
-        ),
-        (HEAD + 'basicsr,trial\n', 'line 2'),
-    ):
-        path.write_text(text)
-        with pytest.raises(SAPDError, match=message):
-            read_finished(path)
-    with pytest.raises(SAPDError, match='found no file'):
-        read_finished(tmp_path / 'absent.csv')
+    path.write_text(HEAD + LINE.format(seed=0, metric='psnr', value='high', finished=''))
+    with pytest.raises(SAPDError, match=r"--done: .*cells.csv line 2, value: found 'high', expected a finite number"):
+        read_finished(path)
 
 
 def test_a_damaged_results_file_is_named(tmp_path, found):
