@@ -147,7 +147,7 @@ def test_masks_are_done_whichever_interpreter_has_extracted_them(tmp_path):
     cell = Cell('basicsr', 'trial', 'RCAN', 'tiny', 'spd', 0)
     masks = next(task for task in plan(pretrained('basicsr', tmp_path), cell) if isinstance(task, MaskTask))
     note = tmp_path / 'basicsr/trial/masks/RCAN-tiny.done'
-    note.parent.mkdir()
+    note.parent.mkdir(parents=True)
     for command, done in ((masks.command(), True), (masks.command()[1:], True), (masks.command()[:-1], False)):
         note.write_text(shlex.join(command))
         assert masks.done() == done
