@@ -15,7 +15,6 @@ from __future__ import annotations
 import argparse
 import importlib
 import os
-import sys
 from functools import partial
 from pathlib import Path
 
@@ -109,6 +108,3 @@ def run(options: argparse.Namespace) -> int:
 
 
 main = partial(run_command, 'extract-masks', __doc__, add_arguments, run)
-
-if __name__ == '__main__':
-    sys.exit(main())

@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import sys
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
@@ -98,6 +97,3 @@ def run(options: argparse.Namespace) -> None:
 
 
 main = partial(run_command, 'inference-cost', __doc__, add_arguments, run, interrupted='Interrupted.')
-
-if __name__ == '__main__':
-    sys.exit(main())

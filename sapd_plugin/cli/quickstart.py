@@ -33,13 +33,12 @@ def run(options: argparse.Namespace) -> None:
     from sapd_plugin.core import find_vgg
     from sapd_plugin.datasets.sample_photos import make_pairs
     from sapd_plugin.experiments.catalogue import Catalogue, Cell, read_catalogue
-    from sapd_plugin.experiments.picture import draw_picture
-    from sapd_plugin.experiments.plan import Resolver, load_framework, plan
-    from sapd_plugin.experiments.preflight import check
+    from sapd_plugin.experiments.definitions import Launch, Settings
+    from sapd_plugin.experiments.pictures import draw_picture
+    from sapd_plugin.experiments.plan import Resolver, check, load_framework, plan
     from sapd_plugin.experiments.report import markdown, summarise
     from sapd_plugin.experiments.results import load
     from sapd_plugin.experiments.runner import run_chains
-    from sapd_plugin.experiments.settings import Launch, Settings
     from sapd_plugin.priors.segmenters import build_segmenter, find_sam_checkpoint
 
     begun, output = time.perf_counter(), options.output.resolve()

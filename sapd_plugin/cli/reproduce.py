@@ -22,13 +22,11 @@ from pathlib import Path
 from sapd_plugin.cli.common import check_counts, run_command
 from sapd_plugin.errors import SAPDError, check_choice
 from sapd_plugin.experiments.catalogue import Catalogue, Cell, read_catalogue, select_cells
-from sapd_plugin.experiments.definitions import FRAMEWORKS, MASK_SOURCES, Table
-from sapd_plugin.experiments.plan import Resolver, load_framework, plan
-from sapd_plugin.experiments.preflight import check
+from sapd_plugin.experiments.definitions import FRAMEWORKS, MASK_SOURCES, Launch, Settings, Table
+from sapd_plugin.experiments.plan import Resolver, check, load_framework, plan
 from sapd_plugin.experiments.report import print_tables, write_reports
 from sapd_plugin.experiments.results import iter_results, read_finished
-from sapd_plugin.experiments.runner import run_chains, unique
-from sapd_plugin.experiments.settings import Launch, Settings
+from sapd_plugin.experiments.runner import run_chains
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -105,7 +103,8 @@ def run_cells(options: argparse.Namespace, catalogue: Catalogue) -> None:
         cells = _without_done(options.done, resolver, cells)
     chains = [plan(resolver, cell) for cell in cells]
     if options.dry_run:
-        print('\n'.join(task.show() for task in unique(chains)))
+        tasks = {task.lock: task for chain in chains for task in chain}
+        print('\n'.join(task.show() for task in tasks.values()))
         return
     for name in dict.fromkeys(cell.table for cell in cells):
         check([resolver.run(cell) for cell in cells if cell.table == name])

@@ -13,9 +13,8 @@ import yaml
 
 from sapd_plugin.evaluation.networks import read_basicsr_options
 from sapd_plugin.experiments.config_changes import Place
-from sapd_plugin.experiments.definitions import Table
+from sapd_plugin.experiments.definitions import Launch, Table
 from sapd_plugin.experiments.run import EvalSet, Log, Run
-from sapd_plugin.experiments.settings import Launch
 from sapd_plugin.metrics import canonical_color
 
 

@@ -91,10 +91,7 @@ class Catalogue:
 def select_cells(cells: Sequence[Cell], patterns: Sequence[str], grouped: bool = False) -> list[Cell]:
     """Keep the cells that match a pattern; each part of ``MODEL/SIZE/ARM/SEED`` may hold wildcards, or be left out.
 
-    Args:
-        cells: all that there are.
-        patterns: an empty sequence keeps all cells.
-        grouped: whether the cells are of several tables, and patterns begin with the table's name.
+    No patterns keep all cells. ``grouped`` says that cells are of several tables, and patterns begin with the table.
 
     Raises:
         SAPDError: a pattern matches no cell.

@@ -14,9 +14,8 @@ import torch
 from mmengine.config import Config
 
 from sapd_plugin.experiments.config_changes import Place
-from sapd_plugin.experiments.definitions import Table
+from sapd_plugin.experiments.definitions import Launch, Table
 from sapd_plugin.experiments.run import EvalSet, Log, Run
-from sapd_plugin.experiments.settings import Launch
 from sapd_plugin.metrics import canonical_color
 
 PLUGIN = 'sapd_plugin.mmagic'

@@ -1,20 +1,22 @@
-"""From a cell to its run, and from the run to its tasks."""
+"""From a cell to its run, from the run to its tasks, and what is checked before any of them begins."""
 
 from __future__ import annotations
 
 import importlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from pathlib import Path
 
 from sapd_plugin.compat import alias_functional_tensor
+from sapd_plugin.core import find_vgg
 from sapd_plugin.errors import SAPDError, check_choice
 from sapd_plugin.experiments.catalogue import Catalogue, Cell
-from sapd_plugin.experiments.definitions import PRETRAINING
-from sapd_plugin.experiments.measuring import CostTask, TestTask
+from sapd_plugin.experiments.definitions import PRETRAINING, Settings
 from sapd_plugin.experiments.run import Run
 from sapd_plugin.experiments.runner import Task
-from sapd_plugin.experiments.settings import Settings
-from sapd_plugin.experiments.tasks import MaskTask, PublishedTask, TrainTask
+from sapd_plugin.experiments.tasks import CostTask, MaskTask, PublishedTask, TestTask, TrainTask, read_published
+from sapd_plugin.priors.segmenters import find_sam_checkpoint
+from sapd_plugin.priors.store import MaskStore
 
 _SIDES = {'basicsr': 'BasicSRRun', 'mmagic': 'MMagicRun'}
 
@@ -34,13 +36,7 @@ def load_framework(name: str) -> type[Run]:
 
 
 class Resolver:
-    """Resolves the cells of tables in one framework, each once.
-
-    Args:
-        catalogue: of the cells' tables.
-        framework: whose trainings are run.
-        settings: of the command line.
-    """
+    """Resolves the cells of tables in one framework, each once."""
 
     def __init__(self, catalogue: Catalogue, framework: type[Run], settings: Settings) -> None:
         self.catalogue, self.framework, self.settings = catalogue, framework, settings
@@ -85,3 +81,61 @@ def plan(resolver: Resolver, cell: Cell) -> Iterator[Task]:
         yield TestTask(run, test_set)
     if run.arm.published or cell.seed == run.table.seeds[0]:
         yield CostTask(run, resolver.run(resolver.stock_cell(cell)))  # other seeds cost the same
+
+
+def check(runs: Sequence[Run]) -> None:
+    """Check that every input of the runs of one table exists, before any of them is started.
+
+    Raises:
+        SAPDError: a given store has other masks than an arm asks for; or images, weights of VGG-19 or SAM, or a
+            published checkpoint that the runs need are missing.
+    """
+    settings, table = runs[0].settings, runs[0].table
+    if settings.masks is not None:
+        _check_store(settings.masks, runs)
+    missing = _missing_images(runs)
+    if missing:
+        raise SAPDError(
+            f'--data: {table.name} needs images in {", ".join(map(str, missing))}, found none there. '
+            f'`{table.made_by}` makes these folders from the downloaded data sets.'
+        )
+    if any(run.arm.sgr is not None for run in runs) and find_vgg(settings.vgg) is None:
+        raise SAPDError(
+            '--vgg-checkpoint: SGR needs VGG-19 weights, found none, neither at $SAPD_VGG_CHECKPOINT nor in '
+            "torch hub's cache. `sapd weights` says where they come from."
+        )
+    named = dict(zip(settings.segmenter[::2], settings.segmenter[1::2])).get('--checkpoint')
+    uses_sam = any(run.mask_provider is not None and 'sam' in run.segmenter for run in runs)
+    if uses_sam and find_sam_checkpoint(named) is None:
+        raise SAPDError(
+            "--sam-checkpoint: found no SAM weights, neither at $SAPD_SAM_CHECKPOINT nor in torch hub's cache. "
+            '`sapd weights` says where they come from; --segmenter felzenszwalb needs none.'
+        )
+    for run in runs:
+        if run.published is not None:
+            read_published(run.published)
+
+
+def _check_store(path: Path, runs: Sequence[Run]) -> None:
+    found = MaskStore(path).settings
+    for run in runs:
+        for key, value in (('source', run.arm.masks.source), ('segmenter', run.arm.masks.segmenter)):
+            if value is not None and found.get(key) != value:
+                raise SAPDError(
+                    f'--masks: {run.cell.arm} needs masks with {key} {value}, found {found.get(key)} in {path}. '
+                    'Give theirs in a command of its own, or leave --masks out, and they are extracted.'
+                )
+
+
+def _missing_images(runs: Sequence[Run]) -> list[Path]:
+    """Return the folders of images that are absent or empty; an LMDB of BasicSR is a folder, too."""
+    sets = [*runs[0].test_sets, runs[0].validation]
+    folders = [test_set.folder / kind for test_set in sets for kind in test_set.kinds]
+    for run in runs:
+        if not run.arm.published:
+            folders += run.training_images.values()
+            if run.mask_provider is not None:
+                folders.append(run.mask_images)
+            if run.store is not None and run.arm.masks.store is not None:
+                folders.append(run.store)
+    return [folder for folder in dict.fromkeys(folders) if not folder.is_dir() or not any(folder.iterdir())]

@@ -15,13 +15,13 @@ from sapd_plugin.evaluation.statistics import half_width
 from sapd_plugin.experiments.catalogue import Catalogue
 from sapd_plugin.experiments.definitions import FRAMEWORKS, Table
 from sapd_plugin.experiments.plan import load_framework
-from sapd_plugin.experiments.results import Results
+from sapd_plugin.experiments.results import PROTOCOL, Results
 
 DIGITS = {'psnr': 2, 'ssim': 4}
 PLACE = ['model', 'size', 'arm']
 NUMBERS = ['mean', 'half_width_95', 'seeds', 'gain', 'gain_half_width_95', 'gain_seeds']
 COST = ['parameters', 'macs', 'milliseconds', 'memory', 'over_stock']
-HOW = ['masks', 'iterations', 'as_published', 'protocol', 'quantise', 'sigma', 'images']
+HOW = ['masks', 'iterations', 'as_published', *PROTOCOL, 'images']
 COLUMNS = ['table', 'framework', *PLACE, 'label', 'test', 'metric', *NUMBERS, *HOW, *COST]
 _INTEGERS = ['seeds', 'gain_seeds', 'iterations', 'parameters', 'macs', 'memory']
 
@@ -57,7 +57,7 @@ def summarise(catalogue: Catalogue, table: Table, framework: str, results: Itera
     frame = pd.concat([part.astype('object') for part in (quoted, measured)]).set_index(PLACE[:2], drop=False)
     frame = pd.concat([frame.loc[[place]] for place in places] or [frame.iloc[:0]], ignore_index=True)
     constants = {'table': table.name, 'framework': framework}
-    constants |= {key: getattr(table, key) for key in ('protocol', 'quantise', 'sigma')}
+    constants |= {key: getattr(table, key) for key in PROTOCOL}
     frame = frame.assign(**constants).reindex(columns=COLUMNS)
     return frame.astype(dict.fromkeys(_INTEGERS, 'Int64'))
 
@@ -229,7 +229,7 @@ def write_reports(catalogue: Catalogue, tables: Iterable[Table], results: Sequen
                 base.with_suffix(suffix).write_text(text, encoding='utf-8')
                 print(base.with_suffix(suffix))
             if drawn:
-                from sapd_plugin.experiments.plots import draw_cost, draw_curves
+                from sapd_plugin.experiments.pictures import draw_cost, draw_curves
 
                 cells = [r.cell for r in results if (r.cell.table, r.cell.framework) == (table.name, framework)]
                 cells.sort(key=lambda cell: (list(catalogue.arms).index(cell.arm), cell.seed))

@@ -10,11 +10,11 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
+from sapd_plugin.core.delta import LOSSES
 from sapd_plugin.errors import SAPDError
 from sapd_plugin.experiments.catalogue import Catalogue, Cell
 from sapd_plugin.experiments.config_changes import Place, get_key, move_data, set_keys, stretch
-from sapd_plugin.experiments.definitions import PRETRAINING, Table
-from sapd_plugin.experiments.settings import Settings
+from sapd_plugin.experiments.definitions import PRETRAINING, Settings, Table
 
 
 @dataclass(frozen=True)
@@ -159,10 +159,10 @@ class Run(ABC):
             return {}
         blocks: dict[str, dict[str, Any]] = {'spf': {'type': 'SPF', **(self.arm.spf or {})}}
         if self.arm.spd is not None:
-            blocks['spd'] = {'type': 'SPDLoss', 'loss_weight': 0.1, **self.arm.spd}
+            blocks['spd'] = {**LOSSES['spd'], **self.arm.spd}
         if self.arm.sgr is not None:
             weights = {'weights': str(self.settings.vgg)} if self.settings.vgg else {}
-            blocks['sgr'] = {'type': 'SGRLoss', 'loss_weight': 0.1, **weights, **self.arm.sgr}
+            blocks['sgr'] = {**LOSSES['sgr'], **weights, **self.arm.sgr}
         blocks['dataset'] = {'type': 'PairedImageMaskDataset', 'mask_store': str(self.store), **self.arm.dataset}
         return blocks
 

@@ -1,15 +1,21 @@
-"""Tasks, and the runner that shares them with other processes of the same command: a task is locked while it runs."""
+"""Tasks and their commands, shared with other processes that run the same tables: a task is locked while it runs."""
 
 from __future__ import annotations
 
 import os
 import re
 import shlex
+import subprocess
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+
+from tqdm import tqdm
+
+from sapd_plugin.errors import SAPDError
+from sapd_plugin.progress import VARIABLE, read_progress
 
 try:
     import fcntl
@@ -17,6 +23,8 @@ except ModuleNotFoundError:  # Windows: the work cannot be shared
     fcntl = None  # type: ignore[assignment]
 
 WAIT = 2.0  # seconds after which tasks that other processes work on are looked at again
+_INTERVAL = 0.5  # seconds between two looks at the progress
+_LINES = 25  # of the end of the output, in the message of a failure
 
 
 class Task(ABC):
@@ -24,7 +32,7 @@ class Task(ABC):
 
     Args:
         title: what a user reads; unique in ``folder``.
-        folder: working folder; made when needed.
+        folder: working folder; made before ``work`` is called.
     """
 
     def __init__(self, title: str, folder: Path) -> None:
@@ -42,11 +50,7 @@ class Task(ABC):
 
     @abstractmethod
     def work(self) -> None:
-        """Do it.
-
-        Raises:
-            SAPDError: it failed, or its files cannot be written.
-        """
+        """Do it; its folder is there. It raises SAPDError where it fails."""
 
     def show(self) -> str:
         """Return the task as lines for a dry run."""
@@ -56,13 +60,6 @@ class Task(ABC):
         if command is None:
             return f'# {self.title}: no command'
         return f'# {self.title}\n(cd {shlex.quote(str(self.folder))} && {shlex.join(command)})'
-
-    def run(self) -> None:
-        """Do it, unless it is done."""
-        if not self.done():
-            self.folder.mkdir(parents=True, exist_ok=True)
-            self.work()
-        print(f'{self.title}: done', flush=True)
 
 
 def run_chains(chains: Iterable[Iterable[Task]]) -> None:
@@ -94,7 +91,9 @@ def _advance(chain: list[Task], done: set[Path]) -> None:
             with locked(task) as mine:
                 if not mine:
                     return
-                task.run()
+                if not task.done():
+                    task.work()
+                print(f'{task.title}: done', flush=True)
             done.add(task.lock)
         chain.pop(0)
 
@@ -123,6 +122,61 @@ def locked(task: Task) -> Iterator[bool]:
             fcntl.flock(file, fcntl.LOCK_UN)
 
 
-def unique(chains: Iterable[Iterable[Task]]) -> Iterable[Task]:
-    """Return the tasks of the chains, each once."""
-    return {task.lock: task for chain in chains for task in chain}.values()
+def execute(
+    command: Sequence[str],
+    folder: Path,
+    log: Path,
+    title: str,
+    total: int | None = None,
+    unit: str = 'it',
+    progress: Callable[[], int | None] | None = None,
+) -> str:
+    """Run a command to its end.
+
+    Args:
+        command: program and arguments.
+        folder: working folder.
+        log: file that both streams of the output are appended to.
+        title: of the progress bar.
+        total: of what there is to do, for the bar; None: not known.
+        unit: of what is counted.
+        progress: returns how much is done; None: what the command writes to ``$SAPD_PROGRESS_FILE``.
+
+    Returns:
+        The output.
+
+    Raises:
+        SAPDError: the command failed; the end of its output is in the message.
+    """
+    file = log.with_name(f'.{log.name}.progress')
+    file.unlink(missing_ok=True)
+    with log.open('ab') as output, tqdm(total=total, unit=unit, desc=title, mininterval=1) as bar:
+        begin = output.tell()
+        process = subprocess.Popen(
+            command,
+            cwd=folder,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            env={**os.environ, VARIABLE: str(file)},
+            close_fds=False,  # what was made inheritable, a task's lock, is the command's as well
+        )
+        try:
+            while process.poll() is None:
+                try:
+                    process.wait(_INTERVAL)
+                except subprocess.TimeoutExpired:
+                    count = read_progress(file) if progress is None else progress()
+                    bar.update((count or bar.n) - bar.n)
+            if process.returncode == 0 and total is not None:
+                bar.update(total - bar.n)
+        except BaseException:
+            process.terminate()
+            raise
+        finally:
+            process.wait()
+            file.unlink(missing_ok=True)
+    text = log.read_bytes()[begin:].decode('utf-8', errors='backslashreplace')
+    if process.returncode:
+        end = '\n'.join(text.splitlines()[-_LINES:])
+        raise SAPDError(f'{shlex.join(command)} failed:\n{end}')
+    return text

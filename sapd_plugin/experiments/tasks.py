@@ -1,4 +1,4 @@
-"""Tasks that give a run its student: train, extract masks, convert a published checkpoint."""
+"""Tasks of a run: train, extract masks, convert a published checkpoint, test, measure what inference costs."""
 
 from __future__ import annotations
 
@@ -14,13 +14,17 @@ import torch
 
 from sapd_plugin.archs.weights import network_weights
 from sapd_plugin.errors import SAPDError
-from sapd_plugin.experiments import results
-from sapd_plugin.experiments.commands import execute
-from sapd_plugin.experiments.run import Run
-from sapd_plugin.experiments.runner import Task
+from sapd_plugin.evaluation.cost import compare
+from sapd_plugin.evaluation.networks import build_network_from, load_student
+from sapd_plugin.experiments.results import PROTOCOL, Results, load
+from sapd_plugin.experiments.run import EvalSet, Run
+from sapd_plugin.experiments.runner import Task, execute
 from sapd_plugin.files import digest
+from sapd_plugin.metrics import canonical_color
 from sapd_plugin.priors.extraction.sources import open_photos
 from sapd_plugin.priors.store import MaskStore
+
+COST_SIZE = (256, 256)  # height and width of the image that inference is measured on, as papers have it
 
 
 class RunTask(Task):
@@ -33,9 +37,9 @@ class RunTask(Task):
         self.of = run
 
     @property
-    def results(self) -> results.Results:
+    def results(self) -> Results:
         """What was measured of the run so far."""
-        return results.load(self.of.cell, self.of.settings.root)
+        return load(self.of.cell, self.of.settings.root)
 
 
 class TrainTask(RunTask):
@@ -92,11 +96,7 @@ class TrainTask(RunTask):
 
 
 class MaskTask(Task):
-    """Extract masks of a run's training images, or resume extracting them.
-
-    Args:
-        run: has a mask provider; runs of other seeds and arms share the store.
-    """
+    """Extract masks of a run's training images, or resume extracting them; other seeds and arms share the store."""
 
     def __init__(self, run: Run) -> None:
         assert run.store is not None
@@ -106,11 +106,15 @@ class MaskTask(Task):
         self._finished = self.store.with_name(f'{self.store.name}.done')
 
     def done(self) -> bool:
-        """Whether this command has finished."""
-        return _holds(self._finished, shlex.join(self.command()))
+        """Whether this extraction has finished, whichever interpreter it was started with."""
+        return self._finished.is_file() and self._finished.read_text('utf-8').endswith(shlex.join(self._arguments))
 
     def command(self) -> Sequence[str]:
         """Return the command that extracts."""
+        return [sys.executable, '-m', 'sapd_plugin', 'extract-masks', *self._arguments]
+
+    @property
+    def _arguments(self) -> list[str]:
         run, provider = self.of, self.of.mask_provider
         assert provider is not None
         arguments = ['--images', str(run.mask_images), '--output', str(self.store), *run.segmenter]
@@ -118,7 +122,7 @@ class MaskTask(Task):
             arguments += ['--restored-by', str(provider.config), str(provider.student)]
         else:
             arguments += ['--source', run.mask_source]
-        return [sys.executable, '-m', 'sapd_plugin.cli.extract_masks', *arguments]
+        return arguments
 
     def work(self) -> None:
         """Extract, and note the command that has finished."""
@@ -151,6 +155,79 @@ class PublishedTask(RunTask):
         self.of.save_student(read_published(source), self.of.student)
         found = self.results
         found.training = {'checkpoint': source.name, 'sha256': digest(source)}
+        found.save(self.folder)
+
+
+class TestTask(RunTask):
+    """Test a run's student on one set through the framework's own tool."""
+
+    __test__ = False  # pytest takes the name for a test's
+    verb = 'test'
+
+    def __init__(self, run: Run, test_set: EvalSet) -> None:
+        super().__init__(run, f' on {test_set.name}')
+        self.test_set = test_set
+        self._config = self.folder / f'test_{test_set.name}{run.suffix}'
+
+    def done(self) -> bool:
+        """Whether the set was measured by the table's protocol."""
+        return self.results.holds(self.test_set.name, self.of.table)
+
+    def command(self) -> Sequence[str]:
+        """Return the command that tests."""
+        return self.of.test_command(self._config, self.test_set)
+
+    def work(self) -> None:
+        """Test, and keep the metrics with the protocol that they are by."""
+        name, table = self.test_set.name, self.of.table
+        self._config.write_text(self.of.dump(self.of.test_options(self.test_set)), encoding='utf-8')
+        output = execute(self.command(), self.folder, self.folder / f'test_{name}.txt', title=self.title)
+        metrics = self.of.read_metrics(self.test_set, output)
+        if 'psnr' not in metrics:
+            raise SAPDError(f'{self._config}: the test printed no PSNR. Its output:\n{output[-2000:]}')
+        found = self.results
+        found.tests[name] = {
+            **metrics,
+            **{key: getattr(table, key) for key in PROTOCOL},
+            'images': len(list((self.test_set.folder / 'target').iterdir())),
+        }
+        found.save(self.folder)
+
+
+class CostTask(RunTask):
+    """Measure what inference costs, beside the student of a stock run where that is there; it may be ``run`` itself."""
+
+    verb = 'cost'
+
+    def __init__(self, run: Run, stock: Run) -> None:
+        super().__init__(run)
+        self.stock = stock
+        self._channels = 1 if canonical_color(run.table.protocol) == 'gray' else 3
+
+    def done(self) -> bool:
+        """Whether it was measured."""
+        return bool(self.results.cost)
+
+    @property
+    def _students(self) -> list[Path]:
+        own, stock = self.of.student, self.stock.student
+        return [stock, own] if stock != own and stock.is_file() else [own]
+
+    def command(self) -> Sequence[str]:
+        """Return the command that measures the same."""
+        options = ['--framework', self.of.cell.framework, '--size', *map(str, COST_SIZE)]
+        files = [self.of.config, *self._students]
+        channels = ['--channels', str(self._channels), '--json']
+        return [sys.executable, '-m', 'sapd_plugin', 'inference-cost', *map(str, files), *options, *channels]
+
+    def work(self) -> None:
+        """Measure in this process."""
+        framework, config = self.of.cell.framework, self.of.config
+        networks = {str(path): load_student(build_network_from(framework, config), path) for path in self._students}
+        costs = list(compare(networks, (1, self._channels, *COST_SIZE)).values())
+        over_stock = costs[-1].milliseconds / costs[0].milliseconds if costs[1:] else None
+        found = self.results
+        found.cost = {**costs[-1].as_dict(), 'over_stock': over_stock}
         found.save(self.folder)
 
 

@@ -16,9 +16,9 @@ from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
-import matplotlib as mpl
 import pandas as pd
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, TemplateError
+from matplotlib.figure import Figure
 from PIL import Image
 
 from sapd_plugin.cli.common import DONE, FINDING, exit_status
@@ -26,9 +26,6 @@ from sapd_plugin.errors import SAPDError
 from sapd_plugin.files import write_atomically
 from studies.sam_priors.data.sets import COUNT, VALIDATION
 from studies.sam_priors.measurements import Study
-
-mpl.use('Agg')
-from matplotlib import pyplot as plt
 
 FOLDER = Path(__file__).parent
 TASKS = {'mini_derain': 'Deraining', 'mini_denoise': 'Denoising', 'mini_deblur': 'Deblurring'}
@@ -95,11 +92,10 @@ def draw(path: Path, frame: pd.DataFrame) -> None:
     """Draw differences with their intervals: one panel per ``panel``, one colour per student."""
     panels, rows, models = (list(dict.fromkeys(frame[name])) for name in ('panel', 'row', 'model'))
     size = (2.4 + 2.6 * len(panels), 1.2 + 0.2 * len(rows) * len(models))
-    figure, grid = plt.subplots(
-        1, len(panels), figsize=size, sharex=True, sharey=True, layout='constrained', squeeze=False
-    )
+    figure = Figure(figsize=size, layout='constrained')
+    (axes_of_panels,) = figure.subplots(1, len(panels), sharex=True, sharey=True, squeeze=False)
     rows = sorted(rows) if 'arm' in frame else rows
-    for axes, panel in zip(grid[0], panels):
+    for axes, panel in zip(axes_of_panels, panels):
         axes.axvline(0, color='black', linewidth=0.8)
         for number, model in enumerate(models):
             own = frame[(frame['panel'] == panel) & (frame['model'] == model)]
@@ -110,11 +106,10 @@ def draw(path: Path, frame: pd.DataFrame) -> None:
         axes.set_xlabel('difference in PSNR (dB)', fontsize=8)
         axes.tick_params(labelsize=8)
         axes.grid(axis='x', alpha=0.3)
-    grid[0][0].set(yticks=range(len(rows)), yticklabels=rows, ylim=(len(rows) - 0.5, -0.5))
-    handles = {label: handle for axes in grid[0] for handle, label in zip(*axes.get_legend_handles_labels())}
+    axes_of_panels[0].set(yticks=range(len(rows)), yticklabels=rows, ylim=(len(rows) - 0.5, -0.5))
+    handles = {label: handle for axes in axes_of_panels for handle, label in zip(*axes.get_legend_handles_labels())}
     figure.legend(handles.values(), handles.keys(), fontsize=8, loc='outside lower center', ncols=len(models))
     figure.savefig(path, dpi=130, metadata={'Comment': digest(frame), 'Software': None})
-    plt.close(figure)
 
 
 def render(study: Study) -> str:
@@ -143,15 +138,7 @@ def render(study: Study) -> str:
 
 
 def build(results: Path, page: Path, check: bool) -> int:
-    """Write the page and its figures where they are not up to date.
-
-    Args:
-        results: folder of the CSVs, and of the figures.
-        page: Markdown file.
-        check: write nothing.
-
-    Returns:
-        The exit status.
+    """Write the page and its figures, or only ``check`` whether they would change, and return the exit status.
 
     Raises:
         SAPDError: a CSV or the template is broken; nothing was written.

@@ -63,11 +63,7 @@ def cell_rows(found: Results) -> Iterator[dict[str, Any]]:
 def image_rows(path: Path, cell: Cell, keys: Sequence[str], values: Sequence[str]) -> pd.DataFrame:
     """Return one cell's rows of a tool's CSV: the cell's columns, test set, ``keys``, ``values`` and commit.
 
-    Args:
-        path: of the file; a value's column may be missing, but not all of them.
-        cell: whose they are.
-        keys: columns that name a row.
-        values: columns to take.
+    A value's column may be missing, but not all of them.
 
     Raises:
         SAPDError: the file is not one of that tool.
@@ -82,18 +78,10 @@ def image_rows(path: Path, cell: Cell, keys: Sequence[str], values: Sequence[str
 
 
 def merge(path: Path, new: pd.DataFrame, by: Sequence[str], keys: Sequence[str]) -> int:
-    """Replace the rows of a CSV that have the same ``by`` as new ones, whole or not at all.
+    """Replace a CSV's measurements by new ones, whole, and return the number of those that were not there before.
 
-    Rows whose values are as before keep their commit.
-
-    Args:
-        path: of the CSV, sorted by ``keys`` afterwards.
-        new: rows as text.
-        by: columns that name a measurement.
-        keys: columns that name a row.
-
-    Returns:
-        The number of measurements that were not in the file before.
+    ``by`` names the columns of a measurement, ``keys`` those of a row, by which the file is sorted; ``new`` holds text.
+    A measurement whose values are as before keeps its commit.
 
     Raises:
         SAPDError: the file has different columns, or a row twice.

@@ -25,13 +25,9 @@ def summarise(values: pd.Series, by: Sequence[str]) -> pd.DataFrame:
 
 
 def text(row: Mapping[str, float], digits: int = 3, signed: bool = True, bold: bool = False) -> str:
-    """Write ``mean ± half``, or the mean alone where there is no interval.
+    """Write ``mean ± half`` of a row of `summarise`, or the mean alone where there is no interval.
 
-    Args:
-        row: one of `summarise`.
-        digits: after the point.
-        signed: write a plus sign.
-        bold: set in bold where the interval excludes zero.
+    ``bold`` sets it in bold where the interval excludes zero.
     """
     mean = round(row['mean'], digits) + 0.0  # no -0.000
     words = f'{mean:{"+" if signed and mean else ""}.{digits}f}'

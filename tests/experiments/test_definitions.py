@@ -44,6 +44,15 @@ def test_a_shipped_table_has_all_it_needs(name):
         ({'models': {'RCAM': {}}}, r"trial.yml models: found 'RCAM'.*Did you mean 'RCAN'"),
         ({'models': {'RCAN': {'basicsr': 'derain/absent.yml'}}}, r'models.RCAN.basicsr: no file .*absent.yml'),
         ({'models': {'RCAN': {'basicrs': 'x'}}}, r"models.RCAN: unknown key 'basicrs'.*Did you mean 'basicsr'"),
+        (
+            {'models': {'RCAN': {'arms': ['spdd']}}},
+            r"trial.yml models.RCAN.arms: found 'spdd', expected one of .*'spd'",
+        ),
+        (
+            {'mask_provider': 'RCAM', 'models': {'RCAN': TABLE['models']['RCAN']}},
+            "mask_provider: .*Did you mean 'RCAN'",
+        ),
+        ({'mask_provider': 'RCAN'}, "mask_provider: found 'RCAN'"),  # which has no config of MMagic, as others have
         ({'yardsticks': [{'model': 'RCAN', 'test': 'Rain100L', 'psnr': 1}]}, r'yardsticks\[0\].*source'),
         ({'yardsticks': [{'model': 'RCAN', 'test': 'Rain100', 'psnr': 1, 'source': 'x'}]}, r'yardsticks\[0\].test'),
     ],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 
 import pytest
@@ -10,9 +11,9 @@ from mmengine.config import Config
 
 from sapd_plugin.experiments.catalogue import Cell, read_catalogue
 from sapd_plugin.experiments.config_changes import get_key
-from sapd_plugin.experiments.definitions import FRAMEWORKS, PRETRAINING
+from sapd_plugin.experiments.definitions import FRAMEWORKS, PRETRAINING, Launch, Settings
 from sapd_plugin.experiments.plan import Resolver, load_framework, plan
-from sapd_plugin.experiments.settings import Launch, Settings
+from sapd_plugin.experiments.tasks import MaskTask
 from tests.experiments.recipes import TABLE, catalogue
 from tests.photos import ROOT
 
@@ -140,6 +141,16 @@ def test_all_arms_start_from_one_pretrained_student(tmp_path):
     assert command[command.index('--restored-by') + 1] == str(
         tmp_path / 'basicsr/trial/RCAN/full/pretraining/0/train.yml'
     )
+
+
+def test_masks_are_done_whichever_interpreter_has_extracted_them(tmp_path):
+    cell = Cell('basicsr', 'trial', 'RCAN', 'tiny', 'spd', 0)
+    masks = next(task for task in plan(pretrained('basicsr', tmp_path), cell) if isinstance(task, MaskTask))
+    note = tmp_path / 'basicsr/trial/masks/RCAN-tiny.done'
+    note.parent.mkdir(parents=True)
+    for command, done in ((masks.command(), True), (masks.command()[1:], True), (masks.command()[:-1], False)):
+        note.write_text(shlex.join(command))
+        assert masks.done() == done
 
 
 def test_an_arm_is_trained_longer_by_the_entrys_time_factor(tmp_path):

@@ -13,7 +13,7 @@ from sapd_plugin.errors import SAPDError
 from sapd_plugin.evaluation.statistics import half_width
 from sapd_plugin.experiments import report
 from sapd_plugin.experiments.catalogue import Cell
-from sapd_plugin.experiments.plots import draw_cost, draw_curves
+from sapd_plugin.experiments.pictures import draw_cost, draw_curves
 from sapd_plugin.experiments.results import iter_results, load, read_finished
 from sapd_plugin.experiments.run import Log, Run
 from tests.experiments.recipes import catalogue, result
@@ -142,19 +142,9 @@ def test_finished_cells_are_read_from_a_csv(tmp_path, trial):
     assert [cell.seed for cell in cells] == [0, 10]
     assert all(found.holds('Rain100L', trial.tables['trial']) for found in cells.values())
     assert cells[Cell('basicsr', 'trial', 'RCAN', 'tiny', 'stock', 0)].tests['Rain100L']['psnr'] == values['psnr']
-    for text, message in (
-        (HEAD.replace('value', 'valeu'), 'found no column value'),
-        (
-            HEAD + LINE.format(seed=0, metric='psnr', value='high', finished=''),
-            "line 2, value: found 'high', expected a finite number",
-        ),
-        (HEAD + 'basicsr,trial\n', 'line 2'),
-    ):
-        path.write_text(text)
-        with pytest.raises(SAPDError, match=message):
-            read_finished(path)
-    with pytest.raises(SAPDError, match='found no file'):
-        read_finished(tmp_path / 'absent.csv')
+    path.write_text(HEAD + LINE.format(seed=0, metric='psnr', value='high', finished=''))
+    with pytest.raises(SAPDError, match=r"--done: .*cells.csv line 2, value: found 'high', expected a finite number"):
+        read_finished(path)
 
 
 def test_a_damaged_results_file_is_named(tmp_path, found):

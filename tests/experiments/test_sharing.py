@@ -14,9 +14,8 @@ from sapd_plugin.cli import reproduce
 from sapd_plugin.errors import SAPDError
 from sapd_plugin.experiments import runner
 from sapd_plugin.experiments.catalogue import read_catalogue, select_cells
-from sapd_plugin.experiments.commands import execute
-from sapd_plugin.experiments.runner import locked, run_chains, unique
-from tests.experiments.recipes import TABLE, Note, catalogue, definitions
+from sapd_plugin.experiments.runner import execute, locked, run_chains
+from tests.experiments.recipes import TABLE, Note, definitions
 
 WORKER = """
 import sys
@@ -35,8 +34,7 @@ runner.run_chains([[task('masks'), task(f'train {i}'), task(f'test {i}')] for i 
 ORPHAN = """
 import sys
 from pathlib import Path
-from sapd_plugin.experiments.commands import execute
-from sapd_plugin.experiments.runner import run_chains
+from sapd_plugin.experiments.runner import execute, run_chains
 from tests.experiments.recipes import Note
 
 class Waiting(Note):
@@ -99,7 +97,6 @@ def test_equal_titles_in_two_folders_are_two_tasks(tmp_path):
     tasks = [Note('train', tmp_path / name, tmp_path / f'{name}.log') for name in ('one', 'two')]
     run_chains([[tasks[0]], [tasks[1], tasks[0]]])
     assert [(tmp_path / f'{name}.log').read_text() for name in ('one', 'two')] == ['train\n', 'train\n']
-    assert list(unique([tasks, tasks])) == tasks
 
 
 def test_the_bar_shows_what_the_command_reports(tmp_path, capsys):
@@ -215,15 +212,3 @@ def test_arms_of_a_model_and_extra_arms(tmp_path):
     found = read_catalogue(folder)
     cells = [str(cell) for cell in found.cells(found.tables['trial'], 'basicsr')]
     assert cells == ['RCAN/full/stock/0', 'RCAN/full/odd/0', 'RCAN/tiny/stock/0', 'RCAN/tiny/odd/0']
-    (folder / 'trial.yml').write_text(yaml.safe_dump({**TABLE, 'models': models}))
-    with pytest.raises(SAPDError, match=r"trial.yml models.RCAN.arms: found 'odd', expected one of .*even"):
-        read_catalogue(folder)
-
-
-def test_a_mask_provider_has_to_be_in_the_table_for_all_its_frameworks(tmp_path):
-    alone = {'models': {'RCAN': TABLE['models']['RCAN']}}
-    assert catalogue(tmp_path, mask_provider='RCAN', **alone).tables['trial'].mask_provider == 'RCAN'
-    with pytest.raises(SAPDError, match="mask_provider: found 'RCAM'.*Did you mean 'RCAN'"):
-        catalogue(tmp_path, mask_provider='RCAM', **alone)
-    with pytest.raises(SAPDError, match="mask_provider: found 'RCAN'"):
-        catalogue(tmp_path, mask_provider='RCAN')

@@ -12,6 +12,7 @@ import pytest
 from scipy.io import savemat
 from skimage import data
 
+from sapd_plugin.basicsr.dataset import PairedImageMaskDataset
 from sapd_plugin.datasets.synthetic.blur import read_kernels
 from sapd_plugin.datasets.synthetic.job import render
 from sapd_plugin.errors import SAPDError
@@ -190,6 +191,18 @@ def test_masks_are_the_segmentation_that_agrees_most(made):
     chosen = drawn[1]
     assert segmentation_covering(labels, chosen) == segmentation_covering(chosen, labels) == 1
     assert (labels > 0).all()
+
+
+def test_basicsr_trains_on_the_pairs_and_masks(made):
+    folder, store = made / 'MiniHuman/train', made / 'masks/MiniHuman_people'
+    options = {'phase': 'train', 'io_backend': {'type': 'disk'}, 'scale': 1, 'use_hflip': True, 'use_rot': True}
+    options |= {'dataroot_gt': str(folder / 'target'), 'dataroot_lq': str(folder / 'input'), 'gt_size': 64}
+    dataset = PairedImageMaskDataset({**options, 'mask_store': str(store)})
+    sample = dataset[0]
+    assert len(dataset) == 3
+    assert sample['mask'].shape == (1, 64, 64)
+    assert sample['mask'].min() >= 1
+    assert (sample['lq'] >= sample['gt']).all()  # rain adds light
 
 
 def test_mistakes_are_named_before_anything_is_made(sources, tmp_path, capsys):

@@ -40,10 +40,8 @@ class Segmented(NamedTuple):
 def segmented_photos(segmentations: Path, sets: Mapping[str, Photos], any_count: bool) -> dict[str, Segmented]:
     """Find one photo for each BSDS number that annotators segmented.
 
-    Args:
-        segmentations: folder of ``ID.mat`` and an index.csv of ``set``, ``image`` and ``bsds_id``.
-        sets: the photos of ``rain100l`` and ``cbsd68``, by name. The first photo in the index counts.
-        any_count: leave out what has no photo.
+    ``segmentations`` holds ``ID.mat`` and an index.csv of ``set``, ``image`` and ``bsds_id``; the first photo in it
+    counts. ``sets`` are ``rain100l`` and ``cbsd68``. ``any_count`` leaves out what has no photo.
 
     Raises:
         SAPDError: there is no such index, or it names a different set or an unknown photo.

@@ -82,12 +82,7 @@ def study_kernels(folder: Path, shakes: Mapping[str, Shake]) -> dict[str, np.nda
     Centred kernels blur without displacing, as random trajectories do: a student need not know a kernel to know where
     things are.
 
-    Args:
-        folder: with ``kernels``.
-        shakes: the photos; a kernel without a photo keeps its rotation.
-
-    Returns:
-        (size,size) float64 each, of sum 1 and odd size.
+    A kernel without a photo keeps its rotation. Each is (size,size) float64, of sum 1 and odd size.
     """
     kernels = {}
     for name, stored in read_kernels(folder / 'kernels').items():
@@ -145,10 +140,7 @@ def overlap(shake: Shake, shift: tuple[int, int]) -> tuple[np.ndarray, np.ndarra
 
 
 def write_kernels(folder: Path, kernels: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """Write kernels as 8-bit images, from which images can be made again with their recorded parameters.
-
-    Returns:
-        The kernels as `read_kernels` reads them from these images.
+    """Write kernels as 8-bit images, and return them as they are read from these, to make images again as recorded.
 
     Raises:
         SAPDError: the folder holds other files or kernels.
@@ -168,11 +160,6 @@ def write_kernels(folder: Path, kernels: Mapping[str, np.ndarray]) -> dict[str, 
 
 def make_levin_set(folder: Path, shakes: Mapping[str, Shake], kernels: Mapping[str, np.ndarray]) -> None:
     """Write ``folder/{input,target}/NAME.png``, and parameters.json with each photo's alignment.
-
-    Args:
-        folder: of the split.
-        shakes: the photos by name.
-        kernels: rotated and centred, by name.
 
     Raises:
         SAPDError: images do not fit, or the folder holds something else.

@@ -26,12 +26,7 @@ Photos = dict[str, Path]
 
 
 def list_photos(option: str, folder: Path, count: int | None) -> Photos:
-    """List a folder of images, sorted by name.
-
-    Args:
-        option: of the command line, for messages.
-        folder: searched with its sub-folders.
-        count: number of images that there have to be; None: any.
+    """List the images of a folder and its sub-folders, sorted by name; ``option`` is for messages.
 
     Raises:
         SAPDError: there is no such folder, a different number of images, or two images of one name.
@@ -79,14 +74,7 @@ def study_blur(kernels: Mapping[str, np.ndarray]) -> blur.Blur:
 def synthetic_sets(
     split: Mapping[str, Photos], cbsd68: Photos, segmented: Photos, kernels: Mapping[str, np.ndarray]
 ) -> list[SyntheticSet]:
-    """List the sets.
-
-    Args:
-        split: ``train`` and ``val`` of the training photos.
-        cbsd68: the test photos.
-        segmented: the photos that annotators segmented; there may be none.
-        kernels: real ones by name, see `levin.study_kernels`.
-    """
+    """List the sets; ``kernels`` are those of `levin.study_kernels`, and there may be no ``segmented`` photos."""
     light_rain = rain.Rain(rain.PRESETS['light'])  # about as strong as Rain100L's
     degradations: dict[str, Degradation] = {
         'MiniRain': light_rain,
