@@ -20,7 +20,7 @@ from basicsr.utils import logger as basicsr_logger
 from basicsr.utils.lmdb_util import make_lmdb_from_imgs
 
 from sapd_plugin.basicsr.options import parse_yaml
-from tests.photos import ROOT, succeed
+from tests.photos import ROOT
 from tests.recipes import update
 
 # The quickstart's, smaller still.
@@ -121,11 +121,3 @@ def run_here(main: Callable[[], None], opt: dict[str, Any], root: Path, *extra: 
             log.handlers[:] = handlers
     newest = max(root.glob(f'*/{opt["name"]}/*.log'), key=lambda path: path.stat().st_mtime_ns)
     return newest.read_text(encoding='utf-8')
-
-
-def run_train(opt_file: Path, cwd: Path, *extra: str) -> str:
-    return succeed([str(ROOT / 'tools/basicsr_train.py'), '-opt', str(opt_file), *extra], cwd)
-
-
-def run_test(opt_file: Path, cwd: Path) -> str:
-    return succeed([str(ROOT / 'tools/basicsr_test.py'), '-opt', str(opt_file)], cwd)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import shutil
 from pathlib import Path
+from typing import Any
 
 import basicsr
 import pytest
@@ -12,7 +13,7 @@ import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from sapd_plugin.basicsr import train
-from tests.adapters_basicsr.recipes import run_here, run_test, run_train, sapd_options, stock_options, write_yaml
+from tests.adapters_basicsr.recipes import run_here, sapd_options, stock_options, write_yaml
 from tests.networks import assert_equal_states
 from tests.photos import ROOT, make_pairs, make_store, run, segmented, succeed
 
@@ -42,6 +43,10 @@ def weights(folder: Path, name: str) -> dict[str, dict[str, torch.Tensor]]:
     return torch.load(folder / 'models' / name, weights_only=True)
 
 
+def tool(name: str, opt: dict[str, Any], cwd: Path) -> str:
+    return succeed([str(ROOT / f'tools/basicsr_{name}.py'), '-opt', str(write_yaml(opt, cwd / 'opt.yml'))], cwd)
+
+
 def psnr(log: str) -> str:
     return re.findall(r'# psnr: ([\d.]+)', log)[-1]
 
@@ -55,7 +60,7 @@ def test_train_test_and_strict_load_in_stock(pairs, store, vgg_weights, tmp_path
         'datasets:train:dataset_enlarge_ratio': 4,
     }
     sapd = sapd_options(pairs, store, vgg_weights, **changes)
-    log = run_train(write_yaml(sapd, tmp_path / 'sapd.yml'), tmp_path)
+    log = tool('train', sapd, tmp_path)
     assert 'L(student) = L(base) + 0.5*L_SPD + 0.5*L_SGR' in log
     for name in ('l_pix', 'l_spf', 'l_spd', 'l_sgr', 'psnr_restored', 'psnr_refined'):
         assert f'{name}: ' in log
@@ -71,7 +76,7 @@ def test_train_test_and_strict_load_in_stock(pairs, store, vgg_weights, tmp_path
     without = stock_options(pairs, **model)
     for opt in (with_plugin, without):
         opt['datasets'] = {'test': opt['datasets']['val']}
-    ours = psnr(run_test(write_yaml(with_plugin, tmp_path / 'test_sapd.yml'), tmp_path))
+    ours = psnr(tool('test', with_plugin, tmp_path))
     stock = succeed(['-c', STOCK_TEST, '-opt', str(write_yaml(without, tmp_path / 'test_stock.yml'))], tmp_path)
     assert psnr(stock) == ours == psnr(log)
 

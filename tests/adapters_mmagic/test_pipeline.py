@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import pytest
 import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from tests.adapters_mmagic.recipes import run_test, run_train, sapd_config, stock_config, write_config
+from tests.adapters_mmagic.recipes import sapd_config, stock_config, write_config
 from tests.photos import ROOT, run, succeed
 
 pytestmark = pytest.mark.slow
@@ -29,11 +28,16 @@ def student(folder: Path) -> dict[str, torch.Tensor]:
     return torch.load(folder / 'iter_4.pth', weights_only=False)['state_dict']
 
 
+def tool(name: str, config: Path, *more: str) -> str:
+    return succeed([str(ROOT / f'tools/mmagic_{name}.py'), str(config), *more], config.parent)
+
+
 def test_train_test_and_strict_load_in_stock(pairs, store, vgg_weights, tmp_path):
     backends = [{'type': 'LocalVisBackend'}, {'type': 'TensorboardVisBackend'}]
     changes = {'visualizer:vis_backends': backends, 'train_dataloader:num_workers': 2}
     sapd = sapd_config(pairs, store, vgg_weights, **changes)
-    log = run_train(write_config(sapd, tmp_path / 'sapd.py'), tmp_path / 'work')
+    config = write_config(sapd, tmp_path / 'sapd.py')
+    log = tool('train', config, '--work-dir', str(tmp_path / 'work'))
     assert 'L(student) = L(base) + 0.5*L_SPD + 0.5*L_SGR' in log
     for name in ('loss', 'loss_spf', 'loss_spd', 'loss_sgr', 'psnr_restored', 'psnr_refined'):
         assert f'{name}: ' in log
@@ -45,13 +49,13 @@ def test_train_test_and_strict_load_in_stock(pairs, store, vgg_weights, tmp_path
     assert all(key.startswith('generator.') for key in student(tmp_path / 'work'))
 
     # Tested with the plugin and its config, and with the stock config where the plugin cannot be imported.
-    ours = run_test(tmp_path / 'sapd.py', checkpoint, tmp_path)
+    tool('test', config, str(checkpoint), '--work-dir', str(tmp_path), '--out', str(tmp_path / 'sapd.json'))
     stock = write_config(stock_config(pairs), tmp_path / 'stock.py')
     command = [str(stock), str(checkpoint), '--work-dir', str(tmp_path), '--out', str(tmp_path / 'stock.json')]
     log = succeed(['-c', STOCK_TOOL.format(name='test'), *command], tmp_path, **TRUST)
     assert 'unexpected key' not in log
     assert 'missing keys' not in log
-    assert json.loads((tmp_path / 'stock.json').read_text()) == ours
+    assert (tmp_path / 'stock.json').read_text() == (tmp_path / 'sapd.json').read_text()
 
 
 def test_the_stock_tool_loads_the_plugin_from_the_config(pairs, store, tmp_path):
