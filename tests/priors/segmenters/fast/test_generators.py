@@ -52,6 +52,7 @@ def test_stock_equals_upstream(mobile_sam: Sam, street: np.ndarray) -> None:
     assert_same(*both(mobile_sam, street, points_per_side=3, stability_score_thresh=0.85, **STOCK))
 
 
+@pytest.mark.slow
 def test_stock_equals_upstream_on_a_portrait_with_crops_and_cleaning(quick_sam: Sam, street: np.ndarray) -> None:
     portrait = np.ascontiguousarray(street.transpose(1, 0, 2))
     settings = {**STOCK, 'crop_n_layers': 1, 'min_mask_region_area': 100}
