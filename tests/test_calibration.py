@@ -7,8 +7,6 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import cv2
@@ -47,12 +45,21 @@ def images(calibration_data: Path, tmp_path_factory: pytest.TempPathFactory) -> 
     return root
 
 
+@pytest.fixture(scope='module')
+def weights(calibration_data: Path) -> Path:
+    return calibration_data / 'weights'
+
+
+def load(weights: Path, name: str) -> published.State:
+    return torch.load(weights / CONFIGS[name][1], map_location='cpu', weights_only=True)
+
+
 def means(rows: list[dict[str, float]]) -> dict[str, float]:
     return {key: float(np.mean([row[key] for row in rows])) for key in rows[0]}
 
 
-def prenet(state: published.State, data: Path) -> dict[str, float]:
-    rows = []
+def prenet(images: Path, weights: Path) -> dict[str, float]:
+    state, data, rows = load(weights, 'prenet'), images / 'datasets', []
     for path in sorted((data / 'Rain100L/test/input').iterdir()):
         clean = published.read(data / 'Rain100L/test/target' / path.name)
         exact = published.restored(published.prenet, state, published.read(path) / 255)
@@ -70,10 +77,12 @@ def prenet(state: published.State, data: Path) -> dict[str, float]:
     return means(rows)
 
 
-def denoised(network: Callable, convert: Callable, state: published.State, data: Path) -> dict[str, float]:
-    rows = []
-    for path in sorted((data / 'CBSD68/test/target').iterdir()):
-        clean = convert(published.read(path))
+def denoised(name: str, images: Path, weights: Path) -> dict[str, float]:
+    network = {'dncnn': published.dncnn, 'ffdnet': published.ffdnet}[name]
+    state, rows = load(weights, name), []
+    for path in sorted((images / 'datasets/CBSD68/test/target').iterdir()):
+        clean = published.read(path)
+        clean = published.grey(clean) if name == 'dncnn' else clean
         exact = published.restored(network, state, published.noisy(clean))
         rounded = np.round(exact)
         channels = [published.ssim(rounded[..., c : c + 1], clean[..., c : c + 1]) for c in range(clean.shape[2])]
@@ -85,20 +94,6 @@ def denoised(network: Callable, convert: Callable, state: published.State, data:
             }
         )
     return means(rows)
-
-
-@pytest.fixture(scope='module')
-def expected(images: Path, calibration_data: Path) -> dict[str, dict[str, float]]:
-    states = {
-        name: torch.load(calibration_data / 'weights' / file, map_location='cpu', weights_only=True)
-        for name, (_, file) in CONFIGS.items()
-    }
-    data = images / 'datasets'
-    return {
-        'prenet': prenet(states['prenet'], data),
-        'dncnn': denoised(published.dncnn, published.grey, states['dncnn'], data),
-        'ffdnet': denoised(published.ffdnet, lambda rgb: rgb, states['ffdnet'], data),
-    }
 
 
 def basicsr(name: str, images: Path, weights: Path) -> dict[str, float]:
@@ -117,16 +112,6 @@ def mmagic(name: str, images: Path, weights: Path) -> dict[str, float]:
     return json.loads(out.read_text())
 
 
-@pytest.fixture(scope='module')
-def measured(images: Path, calibration_data: Path) -> dict[tuple[str, str], dict[str, float]]:
-    """What the test tools print, two processes at a time."""
-    weights = calibration_data / 'weights'
-    with ThreadPoolExecutor(2) as pool:
-        jobs = {(tool.__name__, name): pool.submit(tool, name, images, weights) for name in CONFIGS for tool in TOOLS}
-    return {key: job.result() for key, job in jobs.items()}
-
-
-TOOLS = basicsr, mmagic
 PSNR, SSIM = {'abs': 1e-3}, {'abs': 1e-4}  # BasicSR prints four digits
 
 
@@ -134,21 +119,23 @@ def check(found, expected, tolerance):
     assert {key: found[key] for key in expected} == pytest.approx(expected, **tolerance)
 
 
-def test_prenet(measured, expected):
-    known = expected['prenet']
+def test_prenet(images, weights):
+    known, found = prenet(images, weights), basicsr('prenet', images, weights)
     names = {'psnr': 'y', 'psnr_y_rounded': 'y_rounded', 'psnr_rgb': 'rgb'}
-    check(measured['basicsr', 'prenet'], {name: known[key] for name, key in names.items()}, PSNR)
-    check(measured['basicsr', 'prenet'], {'ssim': known['ssim y']}, SSIM)
+    check(found, {name: known[key] for name, key in names.items()}, PSNR)
+    check(found, {'ssim': known['ssim y']}, SSIM)
+    found = mmagic('prenet', images, weights)
     names = {'y/floor': 'y', 'y_rounded/floor': 'y_rounded', 'rgb/floor': 'rgb', 'y/round': 'y/round'}
-    check(measured['mmagic', 'prenet'], {f'{name}/PSNR': known[key] for name, key in names.items()}, PSNR)
-    check(measured['mmagic', 'prenet'], {'y/floor/SSIM': known['ssim y']}, SSIM)
+    check(found, {f'{name}/PSNR': known[key] for name, key in names.items()}, PSNR)
+    check(found, {'y/floor/SSIM': known['ssim y']}, SSIM)
     assert abs(known['y/round'] - known['y']) > 10 * PSNR['abs']
 
 
 @pytest.mark.parametrize(('name', 'protocol'), [('dncnn', 'gray'), ('ffdnet', 'rgb')])
-def test_denoisers(measured, expected, name, protocol):
-    known = expected[name]
-    check(measured['basicsr', name], {'psnr': known['round']}, PSNR)
-    check(measured['basicsr', name], {'ssim': known['ssim']}, SSIM)
-    check(measured['mmagic', name], {f'{protocol}/{q}/PSNR': known[q] for q in ('round', 'none')}, PSNR)
-    check(measured['mmagic', name], {f'{protocol}/round/SSIM': known['ssim']}, SSIM)
+def test_denoisers(images, weights, name, protocol):
+    known, found = denoised(name, images, weights), basicsr(name, images, weights)
+    check(found, {'psnr': known['round']}, PSNR)
+    check(found, {'ssim': known['ssim']}, SSIM)
+    found = mmagic(name, images, weights)
+    check(found, {f'{protocol}/{q}/PSNR': known[q] for q in ('round', 'none')}, PSNR)
+    check(found, {f'{protocol}/round/SSIM': known['ssim']}, SSIM)

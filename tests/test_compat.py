@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import os
 import subprocess
 import sys
@@ -125,17 +124,3 @@ def test_unknown_action_and_unwritable_environment(scratch):
     assert refused.returncode == 2
     assert 'error: cannot enable' in refused.stderr
     assert 'Traceback' not in refused.stderr
-
-
-@pytest.mark.slow
-@pytest.mark.skipif(not importlib.util.find_spec('basicsr'), reason='BasicSR is not installed')
-def test_stock_basicsr_command(scratch):
-    """BasicSR's own entry starts where the step is enabled; if torchvision has dropped the module, only there."""
-    command = ['-m', 'basicsr.train', '--help']
-    plain = run(scratch, *command)
-    run(scratch, '-m', 'sapd_plugin.compat', 'enable')
-    enabled = run(scratch, *command)
-    assert enabled.returncode == 0, enabled.stderr
-    assert '-opt' in enabled.stdout
-    if not importlib.util.find_spec(OLD):
-        assert OLD in plain.stderr

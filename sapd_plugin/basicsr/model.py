@@ -155,7 +155,7 @@ class SAPDMixin(Base):
             save_branch_state(self.opt, current_iter)
 
     def resume_training(self, resume_state: dict[str, Any]) -> None:
-        """Resume optimizers, schedulers and random streams.
+        """Resume optimizers, schedulers and random-number-generator states.
 
         Raises:
             SAPDError: the state comes from a stock run, or its masks have a different fingerprint.

@@ -1,4 +1,4 @@
-"""The state of a SAPD run besides BasicSR's training state: random streams and the masks' fingerprint."""
+"""The state of a SAPD run besides BasicSR's training state: random-number-generator states and the masks' fingerprint."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def _fingerprint(opt: dict[str, Any]) -> str | None:
 
 
 def save_branch_state(opt: dict[str, Any], iteration: int) -> None:
-    """Save this rank's random streams and the masks' fingerprint next to BasicSR's training state."""
+    """Save this rank's random-number-generator states and the masks' fingerprint next to BasicSR's training state."""
     numpy_state: Any = np.random.get_state()
     algorithm, keys, *rest = numpy_state
     state = {
@@ -39,14 +39,14 @@ def save_branch_state(opt: dict[str, Any], iteration: int) -> None:
 
 
 def load_branch_state(opt: dict[str, Any], iteration: int) -> None:
-    """Resume the random streams that :func:`save_branch_state` saved.
+    """Resume the random-number-generator states that :func:`save_branch_state` saved.
 
     Raises:
         SAPDError: the masks' fingerprint differs from that at the start of the run.
     """
     path = _path(opt, iteration, Path(opt['path']['resume_state']).parent)
     if not path.is_file():
-        get_root_logger().warning(f'{path} does not exist: training resumes with new random streams.')
+        get_root_logger().warning(f'{path} does not exist: training resumes with new random-number-generator states.')
         return
     state = torch.load(path, map_location='cpu', weights_only=True)
     saved, found = state['mask_fingerprint'], _fingerprint(opt)

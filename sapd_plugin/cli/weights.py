@@ -28,10 +28,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     """Print the published files, the places searched, and the files found."""
     places = [Path(torch.hub.get_dir()) / 'checkpoints', *options.folders]
-    print(f'{"for":10}  {"file":21}  {"published at":34}  hash begins with')
+    print(f'{"for":10}  hash begins with  published at')
     for item in PUBLISHED:
         known = f'{item.algorithm} {item.prefix}' if item.prefix else 'unknown'
-        print(f'{item.use:10}  {item.file:21}  {item.repository:34}  {known}')
+        print(f'{item.use:10}  {known:16}  {item.folder}{item.file}')
     print('\nsearched: --checkpoint or the key `weights`, then')
     for variable in VARIABLES:
         print(f'  ${variable}: {os.environ.get(variable) or "not set"}')

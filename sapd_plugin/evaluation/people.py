@@ -37,7 +37,10 @@ class People:
                 raise SAPDError(f'--human-set: found {subset} but no {index}, expected an index that names sets.')
             self._files = {path.stem: path for path in sorted(folder.glob('*.mat'))}
         else:
-            rows = pd.read_csv(index, dtype=str, keep_default_na=False).to_dict('records')
+            try:  # by name, also where lines have more values than the header
+                rows = pd.read_csv(index, dtype=str, keep_default_na=False, index_col=False).to_dict('records')
+            except ValueError as error:
+                raise SAPDError(f'--human: {index} cannot be read ({error}).') from error
             if not rows or not {'image', 'bsds_id'} <= rows[0].keys():
                 raise SAPDError(f'--human: found no columns image and bsds_id in {index}, expected both.')
             sets = sorted({row.get('set', '') for row in rows})

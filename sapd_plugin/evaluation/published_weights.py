@@ -15,18 +15,20 @@ class Published(NamedTuple):
 
     use: str  # the segmenter or loss that reads it
     file: str  # the name that its authors gave it
-    repository: str  # public repository whose README links to it
+    folder: str  # URL of the folder that it is in
     algorithm: str = ''  # of the hash that the name contains
     prefix: str = ''  # the first digits of that hash; empty if the name contains none
 
 
-_SAM = 'facebookresearch/segment-anything'
+_SAM = 'https://dl.fbaipublicfiles.com/segment_anything/'
+_MOBILE_SAM = 'https://github.com/ChaoningZhang/MobileSAM/raw/master/weights/'
+_VGG = 'https://download.pytorch.org/models/'
 PUBLISHED = (
     Published('sam_vit_h', OFFICIAL_FILES['sam_vit_h'], _SAM, 'md5', '4b8939'),
     Published('sam_vit_l', OFFICIAL_FILES['sam_vit_l'], _SAM, 'md5', '0b3195'),
     Published('sam_vit_b', OFFICIAL_FILES['sam_vit_b'], _SAM, 'md5', '01ec64'),
-    Published('mobile_sam', OFFICIAL_FILES['mobile_sam'], 'ChaoningZhang/MobileSAM'),
-    Published('SGRLoss', TORCHVISION_FILE, 'pytorch/vision', 'sha256', 'dcbb9e9d'),
+    Published('mobile_sam', OFFICIAL_FILES['mobile_sam'], _MOBILE_SAM),
+    Published('SGRLoss', TORCHVISION_FILE, _VGG, 'sha256', 'dcbb9e9d'),
 )
 VARIABLES = (ENVIRONMENT_VARIABLE, 'SAPD_VGG_CHECKPOINT')
 

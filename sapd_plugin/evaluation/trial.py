@@ -53,7 +53,7 @@ class Trial(ABC):
 
     @abstractmethod
     def folders(self) -> dict[str, Path]:
-        """Return the folders of the training images, by config key."""
+        """Return the local folders of the training and validation images, by config key."""
 
     @abstractmethod
     def load_data(self) -> tuple[int, Any]:
@@ -126,13 +126,17 @@ def check_training(config: Path, repeats: int, batch: int | None = None) -> Iter
             hint = f"'sapd add {config} --masks STORE' writes a config that does."
             yield Finding('error', 'wiring', f'a stock config, which trains without SAM priors. {hint}')
             return
-        ready = True
-        checks = {'wiring': _wiring, 'masks': _masks, 'VGG-19 weights': _vgg, 'SAM weights': _sam}
+        checks = {'wiring': _wiring, 'images': _images, 'masks': _masks, 'VGG-19 weights': _vgg, 'SAM weights': _sam}
+        failed: set[str] = set()
         for subject, check in checks.items():
+            if subject == 'masks' and 'images' in failed:
+                yield Finding('skipped', subject, 'needs the images.')
+                continue
             level, text = _attempt(check, trial)
-            ready = ready and level != 'error'
+            if level == 'error':
+                failed.add(subject)
             yield Finding(level, subject, text)
-        if not ready:
+        if failed:
             yield Finding('skipped', 'step', 'needs all of the above.')
             return
         costs: list[StepCost] = []
@@ -154,14 +158,14 @@ def _wiring(trial: Trial) -> tuple[str, str]:
     return 'ok', trial.check_wiring()
 
 
+def _images(trial: Trial) -> tuple[str, str]:
+    folders = trial.folders()
+    absent = [f'{key}: found no folder {path}' for key, path in folders.items() if not path.is_dir()]
+    return ('error', f'{"; ".join(absent)}.') if absent else ('ok', f'{len(folders)} folders found.')
+
+
 def _masks(trial: Trial) -> tuple[str, str]:
-    try:
-        images, store = trial.load_data()
-    except Exception as error:
-        absent = [f'{key}: found no folder {path}' for key, path in trial.folders().items() if not path.is_dir()]
-        if not absent or isinstance(error, SAPDError):
-            raise
-        raise SAPDError(f'{"; ".join(absent)}, expected the training images.') from error
+    images, store = trial.load_data()
     if store is None:
         return 'ok', f'{images} training images; their masks are made in the training loop.'
     return 'ok', f'{images} training images, each with a mask of its size; fingerprint {store.fingerprint}.'

@@ -54,8 +54,12 @@ class BasicSRTrial(Trial):
 
     def folders(self) -> dict[str, Path]:
         """Return the folders of the ``dataroot_*`` keys."""
-        roots = {key: value for key, value in self._dataset.items() if key.startswith('dataroot') and value}
-        return {f'datasets.train.{key}': Path(value) for key, value in roots.items()}
+        return {
+            f'datasets.{phase}.{key}': Path(value).expanduser()
+            for phase, dataset in self._options['datasets'].items()
+            for key, value in dataset.items()
+            if key.startswith('dataroot') and isinstance(value, str) and '://' not in value
+        }
 
     def load_data(self) -> tuple[int, Any]:
         """Build the training set and load one batch."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -47,12 +49,20 @@ class MMagicTrial(Trial):
         return f'{base} with {self._config.model.generator.type}'
 
     def folders(self) -> dict[str, Path]:
-        """Return each ``data_prefix`` below its ``data_root``."""
-        where, dataset = 'train_dataloader.dataset', self._config.train_dataloader.dataset
-        while 'dataset' in dataset:
-            where, dataset = f'{where}.dataset', dataset['dataset']
-        root, prefixes = Path(dataset.get('data_root') or ''), dataset.get('data_prefix') or {}
-        return {f'{where}.data_prefix.{key}': root / prefix for key, prefix in prefixes.items()}
+        """Return each ``data_prefix`` of training and validation below its ``data_root``."""
+        found: dict[str, Path] = {}
+        for phase in ('train_dataloader', 'val_dataloader'):
+            loaders = self._config.get(phase) or []
+            for loader in [loaders] if isinstance(loaders, Mapping) else loaders:
+                where, dataset = phase, loader
+                while 'dataset' in dataset:
+                    where, dataset = f'{where}.dataset', dataset['dataset']
+                prefixes = dataset.get('data_prefix')
+                for key, prefix in (prefixes if isinstance(prefixes, Mapping) else {}).items():
+                    path = os.path.join(dataset.get('data_root') or '', prefix or '')
+                    if '://' not in path:
+                        found[f'{where}.data_prefix.{key}'] = Path(path)
+        return found
 
     def load_data(self) -> tuple[int, Any]:
         """Build the training set and load one batch."""

@@ -117,7 +117,8 @@ def text_frame(table: Table, frame: pd.DataFrame) -> pd.DataFrame:
     for place, part in frame.groupby([*PLACE, 'label', 'iterations'], sort=False, dropna=False):
         model, size, _, label, iterations = place
         first = part.iloc[0]
-        over_stock = _number(first['over_stock'], '.2f', ' ({} x stock)')
+        # An arm's time was measured side by side with stock's; of two cells only the ratios can be compared.
+        time = _number(first['over_stock'], '.2f', '{} x stock') or _number(first['milliseconds'], '.1f', '{} ms')
         shortened = '' if pd.isna(iterations) or first['as_published'] else ' (shortened)'
         numbers = {(row.test, row.metric): _value(row) for row in part.itertuples()}
         rows.append(
@@ -133,7 +134,7 @@ def text_frame(table: Table, frame: pd.DataFrame) -> pd.DataFrame:
                 },
                 'parameters': _number(first['parameters'], ',d'),
                 'GMACs': _number(first['macs'] * 1e-9, '.3g'),
-                'time (ms)': _number(first['milliseconds'], '.1f') + over_stock,
+                'time': time,
                 'memory (MB)': _number(first['memory'] * 2**-20, '.0f'),
             }
         )

@@ -94,7 +94,7 @@ def read_finished(path: Path) -> dict[Cell, Results]:
     results: dict[Cell, Results] = {}
     texts = ('protocol', 'quantise', 'finished')
     try:
-        frame = read_csv(path, [*PLACE, 'test', 'metric'], ['seed', 'value', 'images'], ['sigma'], texts)
+        frame = read_csv(path, [*PLACE, 'test', 'metric'], ['value'], ['sigma'], texts, ['seed', 'images'])
     except SAPDError as error:
         raise SAPDError(f'--done: {error}') from error
     for row in frame.itertuples():
@@ -121,7 +121,12 @@ def made_with() -> dict[str, str]:
 
 
 def read_csv(
-    path: Path, keys: Sequence[str], numbers: Sequence[str], optional: Sequence[str] = (), texts: Sequence[str] = ()
+    path: Path,
+    keys: Sequence[str],
+    numbers: Sequence[str],
+    optional: Sequence[str] = (),
+    texts: Sequence[str] = (),
+    integers: Sequence[str] = (),
 ) -> pd.DataFrame:
     """Read a CSV.
 
@@ -131,6 +136,7 @@ def read_csv(
         numbers: columns of finite numbers.
         optional: columns of finite numbers that may be empty or ``nan``.
         texts: further columns that have to be there.
+        integers: columns of integers.
 
     Raises:
         SAPDError: no such file, or a file that is not as described; the message names file, line and column.
@@ -138,24 +144,32 @@ def read_csv(
     if not path.is_file():
         raise SAPDError(f'found no file {path}.')
     with path.open(encoding='utf-8', newline='') as file:
-        lengths = [len(row) for row in csv.reader(file)]
-    if not any(lengths):
+        lengths = {line: len(row) for line, row in enumerate(csv.reader(file), start=1) if row}
+    if not lengths:
         raise SAPDError(f'{path}: found no line, expected one of column names.')
-    for line, length in enumerate(lengths, start=1):
-        if length != lengths[0]:
-            raise SAPDError(f'{path} line {line}: found {length} values, expected {lengths[0]}.')
+    (_, expected), *_ = lengths.items()
+    for line, length in lengths.items():
+        if length != expected:
+            raise SAPDError(f'{path} line {line}: found {length} values, expected {expected}.')
     frame = pd.read_csv(path, dtype=str, keep_default_na=False)
-    if missing := [name for name in (*keys, *numbers, *optional, *texts) if name not in frame]:
+    if missing := [name for name in (*keys, *numbers, *optional, *texts, *integers) if name not in frame]:
         raise SAPDError(f'{path}: found no column {", ".join(missing)}; its columns are {", ".join(frame)}.')
+    lines = list(lengths)[1:]
     if (twice := frame.duplicated(list(keys))).any():
         row = frame.loc[twice.idxmax(), list(keys)]
-        raise SAPDError(f'{path} line {twice.idxmax() + 2}: found {", ".join(row)} again, expected it once.')
+        raise SAPDError(f'{path} line {lines[twice.idxmax()]}: found {", ".join(row)} again, expected it once.')
+    for name in integers:
+        wrong = ~frame[name].str.fullmatch(r'[+-]?[0-9]{1,18}')
+        if wrong.any():
+            found = frame[name][wrong.idxmax()]
+            raise SAPDError(f"{path} line {lines[wrong.idxmax()]}, {name}: found '{found}', expected an integer.")
+        frame[name] = frame[name].astype(int)
     for name in (*numbers, *optional):
         column = pd.to_numeric(frame[name], errors='coerce')
         wrong = ~np.isfinite(column) & ~(frame[name].isin(['', 'nan']) & (name in optional))
         if wrong.any():
             found = frame[name][wrong.idxmax()]
-            raise SAPDError(f"{path} line {wrong.idxmax() + 2}, {name}: found '{found}', expected a finite number.")
+            raise SAPDError(f"{path} line {lines[wrong.idxmax()]}, {name}: found '{found}', expected a finite number.")
         if column.dtype == float:
             column = frame[name].replace('', 'nan').astype(float)  # exactly; to_numeric is off by a last digit
         frame[name] = column

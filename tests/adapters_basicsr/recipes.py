@@ -1,20 +1,26 @@
-"""Option trees that the BasicSR tests share, and BasicSR's tools as a user runs them."""
+"""Option trees that the BasicSR tests share, and the train and test tools."""
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import json
+import logging
 import random
+import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import torch
 import yaml
 from basicsr.data import build_dataset
+from basicsr.utils import logger as basicsr_logger
 from basicsr.utils.lmdb_util import make_lmdb_from_imgs
 
 from sapd_plugin.basicsr.options import parse_yaml
-from tests.photos import ROOT, succeed
+from tests.photos import ROOT
 from tests.recipes import update
 
 # The quickstart's, smaller still.
@@ -75,7 +81,7 @@ def training_set(opt: dict[str, Any], root: Path, phase: str = 'train') -> Any:
 
 
 def seeded(dataset: Any, index: int, seed: int) -> dict[str, Any]:
-    """A sample from these random streams: of the stock dataset and ours it is the same patch."""
+    """A sample from these random-number-generator states: of the stock dataset and ours it is the same patch."""
     random.seed(seed)
     torch.manual_seed(seed)
     return dataset[index]
@@ -100,9 +106,18 @@ def write_yaml(opt: dict[str, Any], path: Path, tagged: bool = False) -> Path:
     return path
 
 
-def run_train(opt_file: Path, cwd: Path, *extra: str) -> str:
-    return succeed([str(ROOT / 'tools/basicsr_train.py'), '-opt', str(opt_file), *extra], cwd)
-
-
-def run_test(opt_file: Path, cwd: Path) -> str:
-    return succeed([str(ROOT / 'tools/basicsr_test.py'), '-opt', str(opt_file)], cwd)
+def run_here(main: Callable[[], None], opt: dict[str, Any], root: Path, *extra: str) -> str:
+    """Run the train or the test tool below ``root`` without the seconds that a process takes to start; returns the log."""
+    log = logging.getLogger('basicsr')
+    handlers = list(log.handlers)
+    with (
+        contextlib.chdir(root),
+        mock.patch.object(sys, 'argv', ['basicsr', '-opt', str(write_yaml(opt, root / 'opt.yml')), *extra]),
+        mock.patch.dict(basicsr_logger.initialized_logger, clear=True),  # else the log stays in the first run's folder
+    ):
+        try:
+            main()
+        finally:
+            log.handlers[:] = handlers
+    newest = max(root.glob(f'*/{opt["name"]}/*.log'), key=lambda path: path.stat().st_mtime_ns)
+    return newest.read_text(encoding='utf-8')

@@ -1,12 +1,9 @@
-"""Every shipped BasicSR config is run: stock, with SAM priors, and CPU-sized; by BasicSR's own train_pipeline."""
+"""Every shipped BasicSR config is run: stock, with SAM priors, and CPU-sized; by the train tool."""
 
 from __future__ import annotations
 
 import json
-import logging
 import re
-import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -14,13 +11,11 @@ import pytest
 import torch
 from basicsr.archs import build_network
 from basicsr.data import build_dataset
-from basicsr.test import test_pipeline
-from basicsr.train import train_pipeline
-from basicsr.utils import logger as basicsr_logger
 
+from sapd_plugin.basicsr import test, train
 from sapd_plugin.basicsr.delta import add_delta
 from sapd_plugin.basicsr.options import check_options, parse_yaml
-from tests.adapters_basicsr.recipes import write_yaml
+from tests.adapters_basicsr.recipes import run_here
 from tests.config_stand_ins import MODELS, check_sizes, parameters, tiny, write_pictures
 from tests.photos import ROOT, make_store
 
@@ -104,21 +99,6 @@ def cut_down(opt: dict[str, Any], brother: dict[str, Any] | None) -> None:
     opt['logger'].update(print_freq=1, use_tb_logger=False)
 
 
-def run_pipeline(pipeline: Callable[[str], None], opt: dict[str, Any], root: Path, monkeypatch: Any) -> str:
-    """Train or test as ``python -m basicsr.train`` does, without its start-up; returns the log."""
-    monkeypatch.setattr(sys, 'argv', ['basicsr', '-opt', str(write_yaml(opt, root / 'opt.yml'))])
-    monkeypatch.setattr(basicsr_logger, 'initialized_logger', {})  # else the log stays in the first run's folder
-    log = logging.getLogger('basicsr')
-    before = list(log.handlers)
-    try:
-        pipeline(str(root))
-    finally:
-        log.handlers[:] = before
-    (path,) = root.glob(f'*/{opt["name"]}/*.log')
-    return path.read_text(encoding='utf-8')
-
-
-test_pipeline.__test__ = False  # pytest: not a test
 RUNS = [(name, 'stock') for name in STOCK] + [(name, 'sapd') for name in SAPD] + [(name, 'sapd_cpu') for name in CPU]
 RUNS += [(name, 'delta') for name in STOCK if name not in SAPD]
 
@@ -140,7 +120,7 @@ def test_config_trains_and_validates(name, kind, vgg_weights, tmp_path, monkeypa
     priors = opt['model_type'] == 'SAPDModel'
     assert ('mask' in sample) == priors
     cut_down(opt, load(name, 'sapd_cpu') if name in CPU else None)
-    log = run_pipeline(train_pipeline, opt, tmp_path, monkeypatch)
+    log = run_here(train.main, opt, tmp_path)
     for loss in ('l_pix', *(('l_spf', 'l_spd', 'l_sgr') if priors else ())):
         assert f'{loss}: ' in log
     assert '# psnr: ' in log
@@ -150,8 +130,8 @@ def test_config_trains_and_validates(name, kind, vgg_weights, tmp_path, monkeypa
     assert saved.keys() == ({'params', 'params_ema'} if opt['train'].get('ema_decay') else {'params'})
     assert all(torch.isfinite(value).all() for value in saved['params'].values())
     if kind == 'sapd_cpu':
-        test = load(name, 'test')
-        test.update(network_g=opt['network_g'], num_gpu=0)
-        test['path']['pretrain_network_g'] = f'experiments/{opt["name"]}/models/net_g_latest.pth'
-        tested = run_pipeline(test_pipeline, test, tmp_path, monkeypatch)
+        stock_test = load(name, 'test')
+        stock_test.update(network_g=opt['network_g'], num_gpu=0)
+        stock_test['path']['pretrain_network_g'] = f'experiments/{opt["name"]}/models/net_g_latest.pth'
+        tested = run_here(test.main, stock_test, tmp_path)
         assert re.findall(r'# psnr: [\d.]+', tested) == re.findall(r'# psnr: [\d.]+', log)[-1:]

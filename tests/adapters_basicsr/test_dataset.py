@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 import pytest
 import torch
-from basicsr.data import build_dataloader, build_dataset
+from basicsr.data import build_dataset
 
 from sapd_plugin.priors.extraction.job import extract_masks
 from sapd_plugin.priors.segmenters import build_segmenter
@@ -67,15 +67,6 @@ def test_mask_is_cut_at_the_ground_truth_scale(pairs, grey_store, tmp_path):
         assert sample['mask'].shape == (1, 48, 48)
         assert torch.equal(sample['gt'], expected['gt'])
         assert is_aligned(sample)
-
-
-@pytest.mark.parametrize('workers', [0, 2])
-def test_loader_gives_batches(pairs, store, workers):
-    opt = parsed(sapd_options(pairs, store, **{'datasets:train:num_worker_per_gpu': workers}), pairs.parent)
-    dataset_opt = opt['datasets']['train']
-    batches = list(build_dataloader(build_dataset(dataset_opt), dataset_opt, num_gpu=0, seed=0))
-    assert [tuple(b['mask'].shape) for b in batches] == [(2, 1, 48, 48)] * 2
-    assert max(int(b['mask'].max()) for b in batches) > 1
 
 
 def test_names_by_template_and_grey_and_normalised_images(pairs, tmp_path):

@@ -13,16 +13,6 @@ from tests.adapters_basicsr.test_model import PROTOCOL, SCALES, session
 from tests.networks import assert_equal_states
 
 
-def test_a_stock_model_trains_on_all_outputs_and_tests_on_one(pairs, tmp_path):
-    model = session(stock_options(pairs, **SCALES), tmp_path, 2)
-    model.optimizer_g.zero_grad()
-    model.cri_pix(model.net_g(model.lq), model.gt).backward()
-    for head in (model.net_g.coarse, model.net_g.fine):
-        assert all(p.grad.abs().sum() > 0 for p in head.parameters())
-    model.test()
-    assert model.output.shape == model.lq.shape
-
-
 @pytest.mark.parametrize('name', losses.LOSSES)
 def test_losses_are_registered(name):
     block = {'type': name, 'loss_weight': 0.5}
@@ -103,10 +93,3 @@ def test_an_optimizer_block_names_torch_s_own(pairs, tmp_path):
 def test_mistakes_in_an_optimizer_block_are_named(pairs, tmp_path, block, message):
     with pytest.raises(SAPDError, match=message):
         session(stock_options(pairs, **{'train:optim_g': block}), tmp_path, 0)
-
-
-def test_the_second_loss_can_be_another(pairs, store, tmp_path):
-    other = {'train:spf_opt': {'type': 'PSNRLoss', 'reduction': 'mean'}, 'train:pixel_opt:loss_weight': 0.5}
-    model = session(sapd_options(pairs, store, **PROTOCOL, **other), tmp_path, 1)
-    assert isinstance(model.distiller.reconstruction, losses.PSNRLoss)
-    assert model.cri_pix.loss_weight == 0.5

@@ -12,20 +12,19 @@ import torch
 from basicsr.archs import build_network
 
 from sapd_plugin.basicsr.restorer import build_restorer
+from sapd_plugin.basicsr.test import main as run_stock_test
 from sapd_plugin.cli import extract_masks
 from sapd_plugin.errors import SAPDError
 from sapd_plugin.priors.extraction.images import read_image
 from sapd_plugin.priors.segmenters import build_segmenter
 from sapd_plugin.priors.store import MaskStore
-from tests.adapters_basicsr.recipes import run_test, stock_options, write_yaml
+from tests.adapters_basicsr.recipes import run_here, stock_options, write_yaml
 from tests.adapters_basicsr.test_model import SWINIR as TRAINED
-from tests.photos import ROOT, succeed
 
 # Its windows do not divide 96x112 less a few pixels, so the model's own padding matters.
 SWINIR = {**TRAINED, 'upscale': 2, 'img_size': 32, 'upsampler': 'pixelshuffledirect'}
 
 
-@pytest.mark.slow
 def test_masks_are_those_of_the_images_that_the_test_tool_saves(pairs, tmp_path):
     """Of a small SwinIR with normalised input, by its EMA weights."""
     degraded, checkpoint = tmp_path / 'degraded', tmp_path / 'net_g.pth'
@@ -42,12 +41,12 @@ def test_masks_are_those_of_the_images_that_the_test_tool_saves(pairs, tmp_path)
     torch.manual_seed(0)
     torch.save({key: build_network(dict(SWINIR)).state_dict() for key in ('params', 'params_ema')}, checkpoint)
     config = write_yaml(opt, tmp_path / 'swin.yml')
-    run_test(config, tmp_path)
+    run_here(run_stock_test, opt, tmp_path)
     saved = tmp_path / 'results' / 'swin' / 'visualization' / 'rain'
     restorer = build_restorer(config, checkpoint, 'cpu')
     arguments = ['--images', str(degraded), '--output', str(tmp_path / 'store'), '--segmenter', 'felzenszwalb']
     arguments += ['--set', 'min_size=20', '--restored-by', str(config), str(checkpoint), '--overlays', '1']
-    succeed([str(ROOT / 'tools/extract_masks.py'), *arguments], tmp_path)
+    assert extract_masks.main(arguments) == 0
     store, segmenter = MaskStore(tmp_path / 'store'), build_segmenter('felzenszwalb', min_size=20)
     assert store.settings['source'] == 'restored'
     assert store.settings['restored_by'] == restorer.settings

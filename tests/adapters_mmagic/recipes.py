@@ -1,4 +1,4 @@
-"""Configs that the MMagic tests share, and MMagic's tools as a user runs them."""
+"""Configs that the MMagic tests share."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 from mmengine.config import Config
 
 import sapd_plugin.mmagic  # noqa: F401
-from tests.photos import ROOT, succeed
+from tests.photos import ROOT
 from tests.recipes import DELETE, update
 
 SMALL = {
@@ -79,16 +79,3 @@ def sapd_config(pairs: Path, store: Path, vgg: Path | None = None, **changes: An
 def write_config(config: dict[str, Any], path: Path) -> Path:
     Config(config).dump(path)
     return path
-
-
-def run_train(config: Path, work_dir: Path, *extra: str) -> str:
-    command = [str(ROOT / 'tools/mmagic_train.py'), str(config), '--work-dir', str(work_dir), *extra]
-    return succeed(command, config.parent)
-
-
-def run_test(config: Path, checkpoint: Path, work_dir: Path) -> dict[str, float]:
-    """Test with the plugin's tool; returns the metrics, at full precision."""
-    out = work_dir / 'metrics.json'
-    command = [str(ROOT / 'tools/mmagic_test.py'), str(config), str(checkpoint), '--work-dir', str(work_dir)]
-    succeed([*command, '--out', str(out)], config.parent)
-    return json.loads(out.read_text())

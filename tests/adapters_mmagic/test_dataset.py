@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import pickle
 import random
 import shutil
 from pathlib import Path
@@ -202,12 +201,11 @@ def in_lmdb(dataset: dict[str, Any], pairs: Path, folder: Path) -> dict[str, Any
 
 def test_lmdb_and_worker_processes(pairs, grey_store, tmp_path):
     dataset = DATASETS.build(in_lmdb(config_of(pairs, grey_store, [*FLIPS, CROP]), pairs, tmp_path))
-    for context in ('fork', 'spawn'):
-        loader = DataLoader(dataset, 2, num_workers=2, multiprocessing_context=context, collate_fn=pseudo_collate)
+    for context, workers in (('fork', 2), ('spawn', 1)):
+        loader = DataLoader(dataset, 2, num_workers=workers, multiprocessing_context=context, collate_fn=pseudo_collate)
         seen = [data for batch in loader for data in batch['data_samples']]
         assert len(seen) == 4
         assert all(is_aligned(data) for data in seen)
-    assert len(pickle.loads(pickle.dumps(dataset))) == 4
 
 
 def test_validation_loads_no_masks(pairs, tmp_path):

@@ -1,4 +1,4 @@
-"""Which of MMagic's metrics equals which protocol, on real photos, through its preprocessor."""
+"""Which of MMagic's metrics equals which protocol, on real photos, through its preprocessor; our losses beside its own."""
 
 from __future__ import annotations
 
@@ -6,10 +6,12 @@ import cv2
 import numpy as np
 import pytest
 import torch
+from mmagic.models.losses import PSNRLoss
 from mmagic.registry import DATASETS, METRICS, MODELS
 from mmengine.dataset import pseudo_collate
 from torch import nn
 
+from sapd_plugin import losses
 from sapd_plugin.errors import SAPDError
 from sapd_plugin.metrics import protocol_psnr, protocol_ssim
 from tests.adapters_mmagic.recipes import stock_config
@@ -85,3 +87,19 @@ def test_mistakes_are_named():
         METRICS.build({'type': 'ProtocolPSNR', 'protocol': 'y_round'})
     with pytest.raises(SAPDError, match="ProtocolSSIM.quantise: found 'int'"):
         METRICS.build({'type': 'ProtocolSSIM', 'protocol': 'y', 'quantise': 'int'})
+
+
+@pytest.mark.parametrize('name', losses.LOSSES)
+def test_losses_are_registered_where_the_name_is_free(name):
+    assert MODELS.get(name) is (PSNRLoss if name == 'PSNRLoss' else losses.LOSSES[name])
+
+
+def test_our_psnr_loss_is_mmagic_s():
+    a, b = torch.rand(2, 2, 3, 16, 16)
+    assert losses.PSNRLoss(0.5)(a, b).item() == pytest.approx(PSNRLoss(0.5)(a, b).item(), rel=1e-6)
+
+
+def test_nested_criteria_are_checked():
+    block = {'type': 'MultiOutputLoss', 'criteria': [{'type': 'EdgeLoss', 'weight': 1}]}
+    with pytest.raises(SAPDError, match=r"MultiOutputLoss.criteria\[0\]: unknown key 'weight'"):
+        MODELS.build(block)

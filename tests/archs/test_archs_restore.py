@@ -43,15 +43,6 @@ def test_published_derainers(calibration_data, name):
         assert psnr(network(rainy), clean) - psnr(rainy, clean) > 5
 
 
-def test_published_dncnn(calibration_data):
-    network = DnCNN(act_mode='R').eval()
-    network.load_state_dict(published(calibration_data, 'dncnn_gray_sigma25.pth'), strict=True)
-    clean = photo(sorted((calibration_data / 'cbsd68').glob('*.png'))[0], cv2.IMREAD_GRAYSCALE)
-    noisy = clean + 25 / 255 * torch.randn(clean.shape, generator=torch.Generator().manual_seed(0))
-    with torch.no_grad():
-        assert psnr(network(noisy), clean) - psnr(noisy, clean) > 5
-
-
 def test_published_ffdnet_and_its_noise_level(calibration_data):
     settings = {'in_nc': 3, 'out_nc': 3, 'nc': 96, 'nb': 12}
     weights = published(calibration_data, 'ffdnet_color.pth')

@@ -56,7 +56,7 @@ def test_a_config_that_can_train_is_measured_and_nothing_is_written(
     before = sorted(tmp_path.rglob('*'))
     assert check.main([str(path), '--steps', '2', '--batch', '2']) == 0
     found = findings(capsys.readouterr().out)
-    assert [level for level, _ in found.values()] == ['ok'] * 8
+    assert [level for level, _ in found.values()] == ['ok'] * 9
     assert found['masks'][1].startswith('4 training images, each with a mask')
     assert str(vgg_weights) in found['VGG-19 weights'][1]
     student, spf = (int(n.replace(',', '')) for n in re.findall(r'(?:student|SPF) ([\d,]+)', found['parameters'][1]))
@@ -70,7 +70,7 @@ def test_a_config_that_can_train_is_measured_and_nothing_is_written(
 
 
 @FRAMEWORKS
-@pytest.mark.parametrize('mistake', ['no masks', 'wrong size', 'no store', 'no VGG-19', 'no folder'])
+@pytest.mark.parametrize('mistake', ['no masks', 'wrong size', 'no store', 'no VGG-19', 'no folder', 'no validation'])
 def test_what_training_would_stop_at_is_an_error(
     config: Config, mistake: str, pairs: Path, vgg_weights: Path, tmp_path: Path, capsys
 ) -> None:
@@ -82,12 +82,14 @@ def test_what_training_would_stop_at_is_an_error(
         cv2.imwrite(str(images / '001.png'), cv2.imread(str(images / '001.png'))[:90])
     store = tmp_path / 'gone' if mistake == 'no store' else make_store(tmp_path / 'store', images)
     vgg = None if mistake == 'no VGG-19' else vgg_weights
-    sgr, folder = ('train:sgr_opt', 'datasets:train:dataroot_lq')
+    sgr, folder, validation = 'train:sgr_opt', 'datasets:train:dataroot_lq', 'datasets:val:dataroot_gt'
     if config is mmagic_config:
         sgr, folder = 'model:sgr_loss', 'train_dataloader:dataset:data_prefix:img'
+        validation = folder.replace('train', 'val')
     changes = {
         'no VGG-19': {sgr: {'type': 'SGRLoss', 'loss_weight': 0.1}},
         'no folder': {folder: str(tmp_path / 'absent')},
+        'no validation': {validation: str(tmp_path / 'absent')},
     }.get(mistake, {})
     assert check.main([str(config(tmp_path, pairs, store, vgg, **changes)), '--no-timing']) == 1
     found = findings(capsys.readouterr().out)
@@ -96,10 +98,8 @@ def test_what_training_would_stop_at_is_an_error(
         'wrong size': ('masks', 'is 90x112'),
         'no store': ('masks', 'gone'),
         'no VGG-19': ('VGG-19 weights', 'sapd weights'),
-        'no folder': (
-            'masks',
-            f'{folder.replace(":", ".")}: found no folder {tmp_path / "absent"}, expected the training',
-        ),
+        'no folder': ('images', f'{folder.replace(":", ".")}: found no folder {tmp_path / "absent"}'),
+        'no validation': ('images', f'{validation.replace(":", ".")}: found no folder {tmp_path / "absent"}'),
     }[mistake]
     level, text = found[subject]
     assert (level, message in text) == ('error', True), text

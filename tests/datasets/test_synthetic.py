@@ -17,6 +17,7 @@ from sapd_plugin.datasets.synthetic.job import render, streams
 from sapd_plugin.datasets.synthetic.noise import Noise, NoiseSettings
 from sapd_plugin.datasets.synthetic.rain import PRESETS as RAIN
 from sapd_plugin.datasets.synthetic.rain import Rain, RainSettings
+from sapd_plugin.metrics import protocol_psnr
 from sapd_plugin.priors.extraction.images import read_image
 from tests.photos import photographs
 
@@ -123,13 +124,6 @@ def test_the_noise_has_its_sigma() -> None:
     assert noisy.std() == pytest.approx(25, abs=3 * 25 / np.sqrt(240_000))
 
 
-def luma_psnr(degraded: np.ndarray, clean: np.ndarray) -> float:
-    """PSNR of (H,W,3) RGB images on Y."""
-    weights = np.array([65.481, 128.553, 24.966]) / 255
-    difference = (degraded.astype(float) - clean) @ weights
-    return 10 * np.log10(255**2 / np.mean(difference**2))
-
-
 @pytest.mark.parametrize(
     ('preset', 'mean', 'spread', 'count'), [('light', 26.90, 3.86, 30), ('heavy', 13.56, None, 12)]
 )
@@ -143,7 +137,7 @@ def test_rain_is_as_strong_as_rain100s(
         clean = read_image(path)
         rainy = render(rain, clean, {**rain.draw(random), 'pixel_seed': seed})
         assert (rainy >= clean).all()
-        values.append(luma_psnr(rainy, clean))
+        values.append(protocol_psnr(rainy, clean, 'y'))
     assert np.mean(values) == pytest.approx(mean, abs=3 * np.std(values) / np.sqrt(count))
     if spread is not None:
         assert np.std(values) == pytest.approx(spread, abs=3 * spread / np.sqrt(2 * count))

@@ -11,13 +11,6 @@ from sapd_plugin.evaluation.agreement import against_clean, against_people, mean
 from sapd_plugin.evaluation.people import People
 
 
-def random_maps(count):
-    rng = np.random.default_rng(0)
-    for _ in range(count):
-        blocks = rng.integers(0, 5, (2, 6, 7))
-        yield tuple(np.kron(block, np.ones((3, 2), int)) for block in blocks)
-
-
 def test_equal_masks_agree_wholly():
     labels = np.array([[1, 1, 2], [0, 3, 3]])
     other_names = np.array([[9, 9, 4], [0, 7, 7]])
@@ -45,7 +38,9 @@ def test_many_masks_over_one_do_not_pass_for_agreement():
 
 
 def test_mean_best_iou_is_what_loops_over_masks_find():
-    for labels, clean in random_maps(20):
+    rng = np.random.default_rng(0)
+    for _ in range(20):
+        labels, clean = (np.kron(block, np.ones((3, 2), int)) for block in rng.integers(0, 5, (2, 6, 7)))
         best = [
             max(
                 ((labels == b) & (clean == a)).sum() / ((labels == b) | (clean == a)).sum()
@@ -86,16 +81,11 @@ def test_people_of_bsds(calibration_data):
     assert all(a.shape == (481, 321) or a.shape == (321, 481) for a in drawn)
 
 
-def save_drawing(path, labels):
-    path.parent.mkdir(exist_ok=True)
-    truth = np.empty((1, 1), object)
-    truth[0, 0] = {'Segmentation': labels.astype(np.uint16)}
-    savemat(path, {'groundTruth': truth})
-
-
 def test_people_by_the_name_of_the_image(tmp_path):
     labels = np.array([[1, 2], [2, 2]])
-    save_drawing(tmp_path / 'a.mat', labels)
+    truth = np.empty((1, 1), object)
+    truth[0, 0] = {'Segmentation': labels.astype(np.uint16)}
+    savemat(tmp_path / 'a.mat', {'groundTruth': truth})
     (drawn,) = People(tmp_path).annotators('x/a')
     assert np.array_equal(drawn, labels)
     with pytest.raises(SAPDError, match=r"no segmentation of 1 images .* the first is 'b'"):

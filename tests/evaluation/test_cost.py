@@ -1,4 +1,4 @@
-"""Cost of inference: counts against published figures and by hand; a SAPD student beside the stock one."""
+"""Cost of inference: counts by hand (of published networks: tests/archs), and a SAPD student beside the stock one."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ import pytest
 import torch
 from torch import nn
 
-from sapd_plugin.archs import Restormer
 from sapd_plugin.cli import inference_cost
 from sapd_plugin.errors import SAPDError
 from sapd_plugin.evaluation.cost import compare, count_macs
@@ -55,44 +54,12 @@ def measure(network, shape, **settings):
     return compare({'network': network}, shape, **settings)['network']
 
 
-def on_meta(build):
-    """A network without numbers, so that counting computes nothing."""
-    with torch.device('meta'):
-        return build().eval()
-
-
-@pytest.mark.parametrize(
-    ('width', 'encoders', 'middle', 'decoders', 'published'),
-    [
-        # "Simple Baselines for Image Restoration", arXiv 2204.04676: 16 GMACs for width 32, 65 for width 64; rounded,
-        # and some element-wise work is in them.
-        (32, [2, 2, 4, 8], 12, [2, 2, 2, 2], 16.0),
-        (32, [1, 1, 1, 28], 1, [1, 1, 1, 1], 16.0),
-        (64, [1, 1, 1, 28], 1, [1, 1, 1, 1], 65.0),
-    ],
-)
-def test_nafnet_has_the_published_macs(width, encoders, middle, decoders, published):
-    editors = pytest.importorskip('mmagic.models.editors.nafnet')
-    network = on_meta(lambda: editors.NAFNet(3, width, middle, encoders, decoders))
-    assert count_macs(network, (1, 3, 256, 256)) / 1e9 == pytest.approx(published, rel=0.035)
-
-
 def test_edsr_has_the_published_macs_and_parameters():
     # 1.52 million and 114.0 G "Mult-Adds" for a 1280x720 result: as listed for EDSR-baseline x4 in the tables of papers
     # on light networks (CARN, ECCV 2018, and later).
     network = build_network_from('basicsr', EDSR)
     assert sum(p.numel() for p in network.parameters()) == 1_517_571
     assert count_macs(network, (1, 3, 18, 32)) * 100 / 1e9 == pytest.approx(114.0, rel=0.005)
-
-
-def test_restormer_has_the_published_macs_and_those_of_its_attention():
-    # Papers list 140.99 G for 256x256 (26.13 million parameters), counted without the two matrix products of each
-    # block's attention over channels.
-    network = on_meta(Restormer)
-    blocks = [(4, 48, 1, 256), (6, 96, 2, 128), (6, 192, 4, 64), (8, 384, 8, 32), (6, 192, 4, 64), (6, 96, 2, 128)]
-    blocks += [(4, 96, 1, 256), (4, 96, 1, 256)]
-    products = sum(2 * count * side**2 * width**2 // heads for count, width, heads, side in blocks)
-    assert (count_macs(network, (1, 3, 256, 256)) - products) / 1e9 == pytest.approx(140.99, abs=0.01)
 
 
 def test_convolutions_and_linear_layers_are_counted_by_hand():
@@ -140,11 +107,6 @@ def test_memory_is_that_of_the_inference_alone():
     # 64 planes of 512x512 floats are 64 MiB.
     cost = measure(nn.Conv2d(3, 64, 1, bias=False).cuda(), (1, 3, 512, 512), repeats=1)
     assert 64 * 2**20 <= cost.memory < 150 * 2**20
-
-
-def test_an_image_that_the_network_does_not_take():
-    with pytest.raises(SAPDError, match=r'Conv2d: found an image \(1, 4, 8, 8\), expected one that the network takes'):
-        measure(nn.Conv2d(3, 3, 3), (1, 4, 8, 8))
 
 
 def test_a_sapd_student_costs_what_the_stock_one_costs(tmp_path, capsys):

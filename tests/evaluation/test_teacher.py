@@ -9,18 +9,18 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from basicsr.archs import build_network
 
+from sapd_plugin.basicsr import train
 from sapd_plugin.cli import evaluate_teacher
 from sapd_plugin.evaluation.teacher import Teacher, find_run
 from sapd_plugin.evaluation.teacher_picture import CROP, Extremes
 from sapd_plugin.evaluation.teacher_scores import KINDS, WHOLE, psnr, region_kinds, score, table
 from sapd_plugin.priors.extraction.images import read_image
 from sapd_plugin.priors.store import MaskStore
-from tests.adapters_basicsr.recipes import STOCK, run_train, sapd_options, write_yaml
+from tests.adapters_basicsr.recipes import STOCK, run_here, sapd_options
 from tests.photos import ROOT, make_pairs, make_store, run, segmented
 from tests.recipes import DELETE
-
-pytest.importorskip('basicsr')
 
 NETWORK, BRANCH = STOCK['network_g'], {'type': 'SPF', 'planes': 4}
 
@@ -36,7 +36,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     changes = {'dataroot_gt': f'{pairs}/target', 'dataroot_lq': f'{pairs}/input', 'gt_size': 32}
     changes = {f'datasets:train:{key}': value for key, value in {**changes, 'dataset_enlarge_ratio': 8}.items()}
     changes |= {'datasets:val': DELETE, 'train:total_iter': 12, 'train:ema_decay': 0.5, 'network_spf': BRANCH}
-    run_train(write_yaml(sapd_options(pairs, folder / 'masks', **changes), folder / 'sapd.yml'), folder)
+    run_here(train.main, sapd_options(pairs, folder / 'masks', **changes), folder)
     return folder
 
 
@@ -69,10 +69,7 @@ def test_a_training_as_a_user_looks_at_it(trained: Path, tmp_path: Path) -> None
     assert read_image(tmp_path / 'picture.png').shape[1] == 6 * 2 * CROP
 
 
-@pytest.mark.slow
 def test_y_is_the_ema_student_and_z_is_spf_of_it(trained: Path) -> None:
-    from basicsr.archs import build_network
-
     config, student, spf = find_run(trained / 'experiments/sapd', None)
     image, labels = read_image(trained / 'pairs/input/002.png'), MaskStore(trained / 'masks').record('002').labels()
     found = Teacher(config, student, spf).restore(image, {'z': labels})
@@ -90,7 +87,6 @@ def test_y_is_the_ema_student_and_z_is_spf_of_it(trained: Path) -> None:
     assert not np.allclose(found['y'], found['z'], atol=1e-4)
 
 
-@pytest.mark.slow
 def test_tiles_are_restored_each_by_itself(trained: Path, tmp_path: Path) -> None:
     assert evaluate(trained, tmp_path, '--patch', '48', '--limit', '2') == 0
     rows = pd.read_csv(tmp_path / 'teacher.csv', dtype={'image': str})
@@ -161,7 +157,6 @@ def test_the_picture_shows_where_z_gains_and_loses_most() -> None:
     assert (extremes.worst.images['z'] == 255).sum() == 3
 
 
-@pytest.mark.slow
 def test_mistakes_are_named(trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     stock = tmp_path / 'stock.yml'
     stock.write_text('network_g: {type: SRVGGNetCompact}\n')

@@ -80,7 +80,7 @@ def test_a_report_shows_nothing_but_what_was_measured_or_quoted(trial, found):
     assert '| RCAN tiny | masks, SPD | sam fast, restored | 300,000 | 30.40 ± 0.25 (+0.30 ± 0.25) | 0.3040' in text
     assert '| RCAN tiny | shuffled masks, SPD + SGR | | | | | | | | |' in text
     assert 'quoted: A paper & its table_1' in text
-    assert '| 1,234 | 5.5 | 250.0 | 3 |' in text
+    assert '| 1,234 | 5.5 | 250.0 ms | 3 |' in text
     assert 'Test images: Rain100L 3.' in text
     assert set(re.findall(r'\b[1-9]\d\.\d\d\b', text)) == {'36.00', '30.10', '30.40'}
     tex = report.latex(table, summary(trial, found))

@@ -34,16 +34,12 @@ def photos() -> tuple[torch.Tensor, torch.Tensor]:
     return stacks[0], stacks[1]
 
 
-def test_psnr_is_minus_the_mean_psnr_of_the_images(photos):
+def test_psnr_is_minus_the_mean_psnr_of_the_images_or_of_their_luma(photos):
     rainy, clean = photos
     psnrs = [cv2.PSNR(a.numpy(), b.numpy(), 1.0) for a, b in zip(rainy, clean)]
     assert PSNRLoss()(rainy, clean).item() == pytest.approx(-np.mean(psnrs), abs=1e-3)
     assert PSNRLoss(loss_weight=0.5)(rainy, clean).item() == pytest.approx(-np.mean(psnrs) / 2, abs=1e-3)
     assert PSNRLoss()(clean, clean).item() == pytest.approx(-80)
-
-
-def test_psnr_of_the_luma(photos):
-    rainy, clean = photos
     weights = np.array([65.481, 128.553, 24.966])
     luma = [(16 + np.moveaxis(image.numpy(), 1, -1) @ weights) / 255 for image in photos]
     psnrs = [cv2.PSNR(a, b, 1.0) for a, b in zip(*luma)]

@@ -37,39 +37,11 @@ def test_grey_is_the_exact_one(photos_pair):
         assert gray(np.uint8([[[red, green, blue]]]))[0, 0] == math.floor(exact + Fraction(1, 2))
 
 
-def test_grey_is_not_opencvs(photos_pair):
-    import cv2
-
-    difference = np.abs(gray(photos_pair[0]) - cv2.cvtColor(photos_pair[0], cv2.COLOR_RGB2GRAY))
-    assert 0 < difference.max() <= 1
-
-
 def test_ssim_equals_basicsrs(photos_pair):
     first, second = (luma(photo) for photo in photos_pair)
     assert ssim(first[..., None], second[..., None]) == pytest.approx(_ssim(first, second), abs=1e-10)
     channels = [_ssim(*(photo[..., c].astype(np.float64) for photo in photos_pair)) for c in range(3)]
     assert protocol_ssim(*photos_pair, 'rgb') == pytest.approx(np.mean(channels), abs=1e-10)
-
-
-def test_ssim_equals_the_sum_over_windows(photos_pair):
-    """The definition, written as a sum over each window that lies inside."""
-    first, second = (luma(photo[100:120, 200:224]) for photo in photos_pair)
-    ys, xs = np.mgrid[-5:6, -5:6]
-    window = np.exp(-(ys**2 + xs**2) / (2 * 1.5**2))
-    window /= window.sum()
-    values = []
-    for top in range(first.shape[0] - 10):
-        for left in range(first.shape[1] - 10):
-            a, b = (image[top : top + 11, left : left + 11] for image in (first, second))
-            mean_a, mean_b = (window * a).sum(), (window * b).sum()
-            var_a, var_b = (window * (a - mean_a) ** 2).sum(), (window * (b - mean_b) ** 2).sum()
-            both = (window * (a - mean_a) * (b - mean_b)).sum()
-            values.append(
-                (2 * mean_a * mean_b + 2.55**2)
-                * (2 * both + 7.65**2)
-                / ((mean_a**2 + mean_b**2 + 2.55**2) * (var_a + var_b + 7.65**2))
-            )
-    assert ssim(first[..., None], second[..., None]) == pytest.approx(np.mean(values), abs=1e-10)
 
 
 @pytest.mark.parametrize('protocol', PROTOCOLS)
@@ -89,13 +61,6 @@ def test_each_protocol_by_hand(photos_pair, protocol):
         a, b = (np.round(image @ [0.2989, 0.587, 0.114]) for image in (a, b))
     expected = 10 * math.log10(255**2 / ((a - b) ** 2).mean())
     assert protocol_psnr(restored, clean, protocol, crop_border=7) == pytest.approx(expected, abs=1e-9)
-
-
-def test_protocols_differ(photos_pair):
-    degraded, clean = photos_pair
-    values = {name: protocol_psnr(degraded + np.float32(0.37), clean, name) for name in PROTOCOLS}
-    assert len({round(value, 4) for value in values.values()}) == len(PROTOCOLS)
-    assert values['y'] > values['rgb'] + 0.5  # Y spans 219 steps and averages the channels
 
 
 def test_quantisation():

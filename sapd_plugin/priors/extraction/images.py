@@ -77,20 +77,18 @@ def list_images(images: Path, root: Path | None = None) -> tuple[list[Path], Pat
         try:
             lines = images.read_text(encoding='utf-8').split('\n')
         except UnicodeDecodeError as error:
-            raise SAPDError(
-                f'--images: {images} is not UTF-8 text, expected a folder, or one path per line.'
-            ) from error
+            raise SAPDError(f'images: {images} is not UTF-8 text, expected a folder, or one path per line.') from error
         files = sorted({root / line.strip() for line in lines if line.strip()})
     else:
-        raise SAPDError(f'--images: found no {images}, expected a folder of images or a text file that lists them.')
+        raise SAPDError(f'images: found no {images}, expected a folder of images or a text file that lists them.')
     if not files:
-        raise SAPDError(f'--images: found no file in {images}, expected at least one image.')
+        raise SAPDError(f'images: found no file in {images}, expected at least one image.')
     return files, root
 
 
 def _walk(folder: Path) -> Iterator[Path]:
     def refuse(error: OSError) -> None:
-        raise SAPDError(f'--images: the folder {error.filename} cannot be listed ({error.strerror}).') from error
+        raise SAPDError(f'images: the folder {error.filename} cannot be listed ({error.strerror}).') from error
 
     seen = set()
     for place, folders, names in os.walk(folder, followlinks=True, onerror=refuse):

@@ -83,7 +83,7 @@ class _LMDB:
         try:
             self._env = lmdb.open(str(folder), readonly=True, create=False, lock=False, readahead=False)
         except lmdb.Error as error:
-            raise SAPDError(f'--images: the LMDB {folder} cannot be opened ({error}).') from error
+            raise SAPDError(f'images: the LMDB {folder} cannot be opened ({error}).') from error
 
     def names(self) -> list[str]:
         meta = self._folder / META_INFO
@@ -94,7 +94,7 @@ class _LMDB:
             with self._env.begin() as transaction:
                 names = [bytes(key).decode('utf-8', 'surrogateescape') for key, _ in transaction.cursor()]
         if not names:
-            raise SAPDError(f'--images: found no image in the LMDB {self._folder}, expected at least one.')
+            raise SAPDError(f'images: found no image in the LMDB {self._folder}, expected at least one.')
         return names
 
     def read(self, name: str) -> np.ndarray:

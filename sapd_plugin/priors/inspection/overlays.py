@@ -46,7 +46,7 @@ def draw(store: MaskStore, key: str, photos: Photos | None = None) -> np.ndarray
         return region_colours(labels)
     name = photos.names.get(key)
     if name is None:
-        raise SAPDError(f"--images: found no photo for '{key}' in {photos.place}, expected the images of the store.")
+        raise SAPDError(f"images: found no photo for '{key}' in {photos.place}, expected the images of the store.")
     photo = photos.read(name)
     if photo.shape[:2] != labels.shape:
         photo = cv2.resize(photo, labels.shape[::-1], interpolation=cv2.INTER_CUBIC)

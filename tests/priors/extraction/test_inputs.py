@@ -198,7 +198,7 @@ def test_an_lmdb_without_meta_info_gives_all_its_keys(tmp_path: Path) -> None:
 
 def test_broken_lmdbs_are_named(tmp_path: Path) -> None:
     (tmp_path / 'data.mdb').write_bytes(b'x' * 9000)
-    with pytest.raises(SAPDError, match='--images: the LMDB .* cannot be opened'):
+    with pytest.raises(SAPDError, match='images: the LMDB .* cannot be opened'):
         open_photos(tmp_path)
     empty = make_lmdb(tmp_path / 'empty.lmdb', {}, None)
     with pytest.raises(SAPDError, match='found no image in the LMDB'):

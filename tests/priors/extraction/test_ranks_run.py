@@ -53,11 +53,9 @@ def test_ranks_by_environment_share_the_images(photos: Path, tmp_path: Path) -> 
         assert f'rank {i}/3: 100%' in err
         assert 'image/s' in err
     check_complete(store, [4, 4, 4])
-    refused = begin([*command(photos, store), '--shard', '0/3'], RANK='0', WORLD_SIZE='3')
-    assert "found '0/3' with torchrun's RANK 0 of WORLD_SIZE 3" in refused.communicate(timeout=120)[1]
-    assert refused.returncode == 2
     drawing = begin([*command(photos, store), '--overlays', '1'], RANK='0', WORLD_SIZE='3')
     assert '--overlays: found with rank 0/3' in drawing.communicate(timeout=120)[1]
+    assert drawing.returncode == 2
 
 
 @pytest.mark.slow
@@ -96,8 +94,7 @@ def test_an_interrupted_run_is_resumed_by_two_ranks(photos: Path, tmp_path: Path
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize('ranks', [[2], [1, 3, 2]])
-def test_kills_lose_nothing_and_double_nothing(ranks: list[int], tmp_path: Path) -> None:
+def test_kills_lose_nothing_and_double_nothing(tmp_path: Path) -> None:
     """The stress tool, at a size for every day."""
-    assert kill_extraction.run(tmp_path, kills=9, images=40, ranks=ranks, seed=0) == []
+    assert kill_extraction.run(tmp_path, kills=9, images=40, ranks=[1, 3, 2], seed=0) == []
     assert 'Traceback' not in (tmp_path / 'output.txt').read_text()

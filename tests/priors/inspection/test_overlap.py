@@ -30,13 +30,6 @@ def test_a_region_of_the_truth_may_be_named_0() -> None:
     assert segmentation_covering(TRUTH, TRUTH - 1) == 1.0
 
 
-def test_the_best_annotator_and_the_mean() -> None:
-    ours = np.array([[1, 1, 2, 2], [1, 1, 2, 2]])
-    scores = covering(ours, [TRUTH, ours])
-    assert scores.best == 1.0
-    assert scores.mean == pytest.approx((1 + 5 / 8) / 2)
-
-
 def test_what_is_no_pair_of_label_images_is_refused() -> None:
     with pytest.raises(SAPDError, match=r'found labels \(2, 4\) and truth \(4, 2\)'):
         segmentation_covering(TRUTH, TRUTH.T)

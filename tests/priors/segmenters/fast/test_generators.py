@@ -3,12 +3,14 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import pytest
 import torch
 from segment_anything import SamAutomaticMaskGenerator
-from segment_anything.modeling import Sam
+from segment_anything.modeling import ImageEncoderViT, Sam
 
+from benchmarks.extract import segment
 from sapd_plugin.priors.extraction.images import read_image
 from sapd_plugin.priors.inspection.overlap import segmentation_covering
 from sapd_plugin.priors.labels import LabelMap
@@ -23,9 +25,12 @@ STOCK = {'box_nms_thresh': 0.7, 'crop_n_layers': 0, 'min_mask_region_area': 0, '
 
 
 @pytest.fixture
-def built(mobile_sam: Sam, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Building SAM takes seconds: `build_segmenter` is handed the one that is there."""
+def quick_sam(mobile_sam: Sam, monkeypatch: pytest.MonkeyPatch) -> Sam:
+    """MobileSAM behind a ViT of one layer, which encodes a photo quickly; `build_segmenter` is handed this one."""
+    torch.manual_seed(0)
+    mobile_sam.image_encoder = ImageEncoderViT(depth=1, embed_dim=48, num_heads=2, window_size=14).eval()
     monkeypatch.setattr('sapd_plugin.priors.segmenters.sam.build_sam', lambda state, where: mobile_sam)
+    return mobile_sam
 
 
 def both(sam: Sam, image: np.ndarray, **settings: Any) -> tuple[list[dict[str, Any]], Masks]:
@@ -48,10 +53,10 @@ def test_stock_equals_upstream(mobile_sam: Sam, street: np.ndarray) -> None:
 
 
 @pytest.mark.slow
-def test_stock_equals_upstream_on_a_portrait_with_crops_and_cleaning(mobile_sam: Sam, street: np.ndarray) -> None:
+def test_stock_equals_upstream_on_a_portrait_with_crops_and_cleaning(quick_sam: Sam, street: np.ndarray) -> None:
     portrait = np.ascontiguousarray(street.transpose(1, 0, 2))
     settings = {**STOCK, 'crop_n_layers': 1, 'min_mask_region_area': 100}
-    assert_same(*both(mobile_sam, portrait, points_per_side=3, stability_score_thresh=0.85, **settings))
+    assert_same(*both(quick_sam, portrait, points_per_side=3, stability_score_thresh=0.85, **settings))
 
 
 def test_stock_equals_upstream_with_a_vit(small_vit: Sam, street: np.ndarray) -> None:
@@ -108,16 +113,16 @@ def test_fast_finds_what_stock_finds(fast: SamSegmenter, published_checkpoint: P
 
 
 @pytest.mark.parametrize('size', [(481, 321), (1, 60), (3, 2)])
-def test_odd_sizes(checkpoint: Path, mobile_sam: Sam, street: np.ndarray, size: tuple[int, int]) -> None:
+def test_odd_sizes(checkpoint: Path, quick_sam: Sam, street: np.ndarray, size: tuple[int, int]) -> None:
     image = np.ascontiguousarray(np.resize(street.transpose(1, 0, 2), (*size, 3)))
     assert build_segmenter('mobile_sam', checkpoint=checkpoint)(image).shape == size
-    stock = StockGenerator(Prompter(mobile_sam), 2, 0.8, 0.85, 0.7, 0, 0, 4)
+    stock = StockGenerator(Prompter(quick_sam), 2, 0.8, 0.85, 0.7, 0, 0, 4)
     assert stock(image).masks.shape[1:] == size
 
 
 @pytest.mark.parametrize(('preset', 'settings'), [('fast', {}), ('stock', {'points_per_side': 2})])
 def test_no_mask_is_a_map_without_regions(
-    built: None, checkpoint: Path, bird: np.ndarray, preset: str, settings: dict[str, Any]
+    quick_sam: Sam, checkpoint: Path, bird: np.ndarray, preset: str, settings: dict[str, Any]
 ) -> None:
     segmenter = build_segmenter(
         'mobile_sam', checkpoint=checkpoint, preset=preset, stability_score_thresh=1.0, **settings
@@ -138,7 +143,7 @@ def test_half_precision_gives_much_the_same_map(
     assert segmentation_covering(half.labels, street_map.labels) > 0.8
 
 
-def test_what_changes_the_masks_changes_the_fingerprint(built: None, checkpoint: Path) -> None:
+def test_what_changes_the_masks_changes_the_fingerprint(quick_sam: Sam, checkpoint: Path) -> None:
     def made_with(**settings: Any) -> bytes:
         return fingerprint(build_segmenter('mobile_sam', checkpoint=checkpoint, **settings).settings)
 
@@ -152,3 +157,17 @@ def test_what_changes_the_masks_changes_the_fingerprint(built: None, checkpoint:
     ]
     assert len(set(prints)) == len(prints)
     assert made_with(preset='stock', points_per_batch=64) == made_with(preset='stock')
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize('preset', ['fast', 'stock'])
+def test_memory_is_bounded_at_720p(checkpoint: Path, street: np.ndarray, tmp_path: Path, preset: str) -> None:
+    large = cv2.resize(street, (1280, 720), interpolation=cv2.INTER_CUBIC)
+    photo = tmp_path / 'large.png'
+    cv2.imwrite(str(photo), large[..., ::-1])
+    points = 6
+    [found], megabytes = segment(preset, checkpoint, points, [photo], {'OMP_NUM_THREADS': '1'})
+    assert found.masks.shape[1:] == (720, 1280)
+    # The stock grid of 32 points would hold more candidates, as bits.
+    more = 3 * (32**2 - points**2) * 720 * 1280 / 8 / 2**20 if preset == 'stock' else 0
+    assert megabytes + more < 1500
