@@ -20,7 +20,7 @@ TOOLS_IMPORT = 'mmagic.models, mmagic.datasets, mmagic.evaluation'
     ],
 )
 def test_importing_it_imports_no_other_package(before, name, packages):
-    code = f'import sys, {before}; old = {{*sys.modules}}; import {name}; print("new:", *{{*sys.modules}} - old)'
-    printed = succeed(['-c', code], ROOT).split('new: ')[1].splitlines()[0]
-    new = {module.partition('.')[0] for module in printed.split()}
+    loaded = "{module.partition('.')[0] for module in sys.modules}"
+    code = f'import sys, {before}; old = {loaded}; import {name}; print("new:", *{loaded} - old)'
+    new = {*succeed(['-c', code], ROOT).split('new:')[1].splitlines()[0].split()}
     assert new - sys.stdlib_module_names <= packages
