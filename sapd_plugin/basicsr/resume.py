@@ -1,4 +1,4 @@
-"""The state of a SAPD run besides BasicSR's training state: random-number-generator states and the masks' fingerprint."""
+"""The state of a SAPD run besides BasicSR's training state: random number generators and the masks' fingerprint."""
 
 from __future__ import annotations
 
