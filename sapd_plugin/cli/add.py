@@ -72,7 +72,10 @@ def run(options: argparse.Namespace) -> None:
             difflib.unified_diff(before.splitlines(), text.splitlines(), str(source), str(output), lineterm='')
         )
     write_atomically(output, text)
-    print(*shown, '', f'written: {output}', f'next: sapd check {output}', sep='\n')
+    print(*shown, '', f'written: {output}', sep='\n')
+    if not Path(options.masks).expanduser().is_dir():
+        print(f'no mask store at {options.masks} yet: sapd extract-masks makes it')
+    print(f'next: sapd check {output}')
 
 
 main = partial(run_command, 'add', __doc__, add_arguments, run, interrupted='Interrupted.')

@@ -150,7 +150,8 @@ def execute(
     """
     file = log.with_name(f'.{log.name}.progress')
     file.unlink(missing_ok=True)
-    with log.open('ab') as output, tqdm(total=total, unit=unit, desc=title, mininterval=1) as bar:
+    form = None if total is not None else '{desc}: {elapsed}'
+    with log.open('ab') as output, tqdm(total=total, unit=unit, desc=title, mininterval=1, bar_format=form) as bar:
         begin = output.tell()
         process = subprocess.Popen(
             command,

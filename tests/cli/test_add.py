@@ -66,6 +66,7 @@ def test_every_other_line_of_a_yaml_stays(tmp_path: Path, capsys: pytest.Capture
     shown = capsys.readouterr().out
     assert '-    type: PairedImageDataset  # pairs' in shown
     assert '+    type: PairedImageMaskDataset  # pairs' in shown
+    assert 'no mask store at masks/own yet' in shown
     assert 'sapd check' in shown
     options = parse_yaml(text)
     assert options['model_type'] == 'SAPDModel'
