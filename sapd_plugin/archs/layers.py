@@ -1,4 +1,4 @@
-"""What several networks share: the check of their arguments, padding, and layers."""
+"""Parts that several networks share: the check of their arguments, padding, and layers."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def check_counts(network: str, least: int = 1, /, **counts: object) -> None:
     Args:
         network: the network's name, for messages.
         least: the smallest valid number.
-        **counts: arguments by name; of a list or tuple, each element is checked.
+        **counts: arguments by name; each element of a list or tuple is checked.
 
     Raises:
         SAPDError: naming the network, the argument and what was found.
@@ -33,8 +33,8 @@ def pad_to_multiple(image: Tensor, multiple: int, mode: str = 'reflect') -> Tens
     Args:
         image: (N,C,H,W).
         multiple: both sides become multiples of this.
-        mode: of ``torch.nn.functional.pad``: 'reflect', 'replicate' or 'constant' (zeros). An image that is too small
-            for 'reflect' is padded with 'replicate'.
+        mode: as in ``torch.nn.functional.pad``: 'reflect', 'replicate' or 'constant' (zeros). An image that is too
+            small for 'reflect' is padded with 'replicate'.
 
     Returns:
         The padded image, or ``image`` itself if nothing has to be padded.
@@ -66,7 +66,7 @@ class Residual(nn.Module):
         self.body = nn.Sequential(*layers)
 
     def forward(self, features: Tensor) -> Tensor:
-        """Return ``features`` plus what the layers make of them."""
+        """Return ``features`` plus the output of the layers."""
         return features + self.body(features)
 
 

@@ -135,7 +135,7 @@ def _residuals(channels: int, count: int) -> nn.Sequential:
 
 
 def _fusion(inputs: int, outputs: int) -> nn.Sequential:
-    """Asymmetric feature fusion, AFF (paper, section 3.3)."""
+    """Return the layers of asymmetric feature fusion, AFF (paper, section 3.3)."""
     return named(conv=nn.Sequential(_conv(inputs, outputs, 1), _conv(outputs, outputs, 3, relu=False)))
 
 
@@ -145,6 +145,6 @@ def _conv(inputs: int, outputs: int, kernel_size: int, stride: int = 1, relu: bo
 
 
 def _double(inputs: int, outputs: int) -> nn.Sequential:
-    """Upsample by 2."""
+    """Return layers that upsample by 2."""
     convolution = nn.ConvTranspose2d(inputs, outputs, 4, stride=2, padding=1)
     return named(main=nn.Sequential(convolution, nn.ReLU(inplace=True)))

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from sapd_plugin.archs.layers import ChannelAttention, Residual, check_counts, padded_conv
 from sapd_plugin.errors import SAPDError
 
-RGB_MEAN = (0.4488, 0.4371, 0.4040)  # of DIV2K
+RGB_MEAN = (0.4488, 0.4371, 0.4040)  # mean of DIV2K
 SCALES = (1, 2, 3, 4, 8)
 
 
@@ -57,12 +57,12 @@ class RCAN(nn.Module):
 
 
 def _group(channels: int, blocks: int, reduction: int) -> Residual:
-    """Residual group, RG (paper, section 3.2)."""
+    """Return a residual group, RG (paper, section 3.2)."""
     return Residual(*[_block(channels, reduction) for _ in range(blocks)], padded_conv(channels, channels))
 
 
 def _block(channels: int, reduction: int) -> Residual:
-    """Residual channel attention block, RCAB (paper, section 3.4)."""
+    """Return a residual channel attention block, RCAB (paper, section 3.4)."""
     return Residual(
         padded_conv(channels, channels),
         nn.ReLU(inplace=True),

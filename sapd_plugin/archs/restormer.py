@@ -166,10 +166,10 @@ class _GatedFeedForward(nn.Module):
 
 
 def _down(channels: int) -> nn.Sequential:
-    """Downsample by 2, and double the channels."""
+    """Return layers that downsample by 2 and double the channels."""
     return named(body=nn.Sequential(padded_conv(channels, channels // 2, bias=False), nn.PixelUnshuffle(2)))
 
 
 def _up(channels: int) -> nn.Sequential:
-    """Upsample by 2, and halve the channels."""
+    """Return layers that upsample by 2 and halve the channels."""
     return named(body=nn.Sequential(padded_conv(channels, 2 * channels, bias=False), nn.PixelShuffle(2)))

@@ -1,4 +1,4 @@
-"""The state dict of a network in a checkpoint of its authors, BasicSR or MMagic."""
+"""The state dict of a network in a checkpoint from its authors, BasicSR or MMagic."""
 
 from __future__ import annotations
 

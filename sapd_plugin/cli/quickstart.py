@@ -1,4 +1,4 @@
-"""The main job in a few minutes on a CPU: a stock student and one with SAM priors, from real photographs to a table.
+"""Train a stock student and one with SAM priors on real photos, and compare them, in a few minutes on a CPU.
 
 sapd quickstart [--data DIR] [--sam-checkpoint FILE] [--vgg-checkpoint FILE] [--iterations N] [--output DIR]
 
@@ -21,13 +21,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('--data', type=Path, help='folder with degraded/ and clean/ (or input/ and target/, ...)')
     parser.add_argument('--sam-checkpoint', type=Path, help='any SAM or MobileSAM checkpoint')
     parser.add_argument('--vgg-checkpoint', type=Path, help='VGG-19 weights, for SGR')
-    parser.add_argument('--iterations', type=int, default=300, help='of each training (default: %(default)s)')
-    parser.add_argument('--seed', type=int, default=0, help='of both trainings (default: %(default)s)')
-    parser.add_argument('--output', type=Path, default=Path('runs/quickstart'), help='(default: %(default)s)')
+    parser.add_argument('--iterations', type=int, default=300, help='length of each training (default: %(default)s)')
+    parser.add_argument('--seed', type=int, default=0, help='seed of both training runs (default: %(default)s)')
+    parser.add_argument('--output', type=Path, default=Path('runs/quickstart'), help='results (default: %(default)s)')
 
 
 def run(options: argparse.Namespace) -> None:
-    """Make the pairs, run the table's cells, write the table and the picture."""
+    """Make the pairs, run the table's cells, and write the table and the picture."""
     from msgspec.structs import replace
 
     from sapd_plugin.core import find_vgg

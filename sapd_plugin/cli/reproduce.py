@@ -1,14 +1,14 @@
-"""The tables of papers: show them, run or resume their cells through the frameworks' own tools, report.
+"""Reproduce the tables of papers: list them, run or resume their cells with the frameworks' own tools, and report.
 
 sapd reproduce list [TABLE ...]
 sapd reproduce run TABLE [CELL ...] --framework basicsr|mmagic [--dry-run] [--gpus 8 [--slurm '-p gpu ...']]
 sapd reproduce report [TABLE ...]
 
-A CELL is MODEL/SIZE/ARM/SEED, parts with wildcards or left out: 'Restormer/small', '*/full/stock', 'NAFNet/tiny/spd*'.
-TABLE may be a group of tables; then a CELL begins with its table, and cells are run seed by seed. The same command in
-several terminals shares the work.
-Data lie below --data as the command that a table names (made_by) makes them. A run can be interrupted at any time;
-rerun the same command to resume.
+A CELL is MODEL/SIZE/ARM/SEED with wildcards or omitted parts: 'Restormer/small', '*/full/stock', 'NAFNet/tiny/spd*'.
+TABLE may be a group of tables; then a CELL begins with its table, and cells are run seed by seed. Several terminals
+that run the same command share the work.
+The command that a table names (made_by) makes the data below --data. A run can be interrupted at any time; rerun the
+same command to resume.
 Exit status: 0 done, 2 a mistake in the command, the data or a config, 130 interrupted.
 """
 
@@ -32,33 +32,33 @@ from sapd_plugin.experiments.runner import run_chains
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments of the three commands."""
     commands = parser.add_subparsers(dest='command', required=True)
-    show = commands.add_parser('list', help='the tables, their yardsticks, and what has been measured so far')
+    show = commands.add_parser('list', help='show the tables, their yardsticks, and the results so far')
     run = commands.add_parser('run', help='run or resume cells', allow_abbrev=False)
-    report = commands.add_parser('report', help='Markdown, CSV, LaTeX and pictures')
+    report = commands.add_parser('report', help='write Markdown, CSV, LaTeX and pictures')
     for command in (show, report):
         command.add_argument('tables', nargs='*', metavar='TABLE', help='tables or groups (default: all)')
     for command in (show, run, report):
         command.add_argument('--output', type=Path, default=Path('runs/tables'), help='results (default: %(default)s)')
         command.add_argument(
-            '--definitions', type=Path, help='folder with tables, models and arms of your own, beside the shipped ones'
+            '--definitions', type=Path, help='folder with your own tables, models and arms, besides the shipped ones'
         )
     run.add_argument('table', metavar='TABLE')
-    run.add_argument('cells', nargs='*', metavar='CELL', help='default: all of the table')
+    run.add_argument('cells', nargs='*', metavar='CELL', help='cells to run (default: all of the table)')
     run.add_argument('--framework', required=True, help=' or '.join(FRAMEWORKS))
-    run.add_argument('--done', type=Path, metavar='CSV', help='leave out cells whose collected results it holds')
-    run.add_argument('--dry-run', action='store_true', help='print the commands and run none')
-    run.add_argument('--gpus', type=int, default=1, help='processes of a training, a GPU each; the batch is shared')
-    run.add_argument('--slurm', metavar='ARGUMENTS', help='start trainings with srun and these arguments of it')
-    run.add_argument('--data', type=Path, default=Path('datasets'), help='(default: %(default)s)')
+    run.add_argument('--done', type=Path, metavar='CSV', help='collected results; cells that it holds are skipped')
+    run.add_argument('--dry-run', action='store_true', help='print the commands without running them')
+    run.add_argument('--gpus', type=int, default=1, help='training processes, one GPU each; they share the batch')
+    run.add_argument('--slurm', metavar='ARGUMENTS', help='start training with srun and these arguments')
+    run.add_argument('--data', type=Path, default=Path('datasets'), help='data sets (default: %(default)s)')
     run.add_argument('--checkpoints', type=Path, default=Path('checkpoints'), help="authors' (default: %(default)s)")
-    run.add_argument('--tests', nargs='+', default=[], metavar='SET', help='test on these only')
-    run.add_argument('--iterations', type=int, help='of the training, its schedule stretched; default: as published')
-    run.add_argument('--batch', type=int, help='of all processes together; default: as published')
-    run.add_argument('--masks', type=Path, help='a finished mask store; default: masks are extracted')
+    run.add_argument('--tests', nargs='+', default=[], metavar='SET', help='test on these sets only')
+    run.add_argument('--iterations', type=int, help='length of training; scales the schedule (default: as published)')
+    run.add_argument('--batch', type=int, help='images per step over all processes (default: as published)')
+    run.add_argument('--masks', type=Path, help='a finished mask store (default: masks are extracted)')
     run.add_argument(
         '--masks-of',
         default='restored',
-        help='images that masks are extracted from: restored by the stock student (default), target, input',
+        help='images that masks are extracted from: restored (by the stock student; default), target or input',
     )
     run.add_argument('--segmenter', default='sam')
     run.add_argument('--sam-checkpoint', type=Path, help='any SAM or MobileSAM checkpoint')
@@ -74,13 +74,13 @@ def run(options: argparse.Namespace) -> None:
 
 
 def list_tables(options: argparse.Namespace, catalogue: Catalogue) -> None:
-    """Print the tables that are named, or all."""
+    """Print the named tables, or all."""
     tables = [table for name in options.tables or catalogue.tables for table in catalogue.select(name)]
     print_tables(catalogue, tables, list(iter_results(options.output.resolve())))
 
 
 def report_tables(options: argparse.Namespace, catalogue: Catalogue) -> None:
-    """Write the reports of the tables that are named, or of those that have results."""
+    """Write the reports of the named tables, or of all that have results."""
     root = options.output.resolve()
     results = list(iter_results(root))
     measured = dict.fromkeys(r.cell.table for r in results if r.cell.table in catalogue.tables)
@@ -112,7 +112,7 @@ def run_cells(options: argparse.Namespace, catalogue: Catalogue) -> None:
 
 
 def _without_done(done: Path, resolver: Resolver, cells: Sequence[Cell]) -> list[Cell]:
-    """Drop cells that a CSV has with all their tests."""
+    """Return the cells that a CSV does not hold with all their tests."""
     measured, left = read_finished(done), []
     for cell in cells:
         run, results = resolver.run(cell), measured.get(cell)

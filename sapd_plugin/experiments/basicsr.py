@@ -1,4 +1,4 @@
-"""A table's cells in BasicSR: its options made from the stock YAML, its own tools, what they print."""
+"""Cells of tables in BasicSR: options made from the stock YAML file, BasicSR's own tools, and their output."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from sapd_plugin.metrics import canonical_color
 
 
 class BasicSRRun(Run):
-    """A cell in BasicSR, which works below the folder that it is started in."""
+    """A cell in BasicSR, which writes below its working directory."""
 
     framework, suffix = 'basicsr', '.yml'
     checkpoints = 'experiments/{name}/models/net_g_latest.pth'
@@ -29,19 +29,19 @@ class BasicSRRun(Run):
     @staticmethod
     @cache
     def read_config(path: Path) -> dict[str, Any]:
-        """Read options with BasicSR's loader: its configs may call a function."""
+        """Read options with BasicSR's loader, because its configs may call a function."""
         return read_basicsr_options(path, ['network_g'])
 
     @staticmethod
     def schedule(options: dict[str, Any]) -> tuple[list[Place], list[Place]]:
-        """Return the places of iterations and of intervals."""
+        """Return the places of iterations and intervals."""
         train, log = options['train'], options.get('logger', {})
         points = [(train, 'total_iter'), (train, 'warmup_iter')]
         points += [(train['scheduler'], key) for key in ('periods', 'milestones')]
         return points, [(options.get('val', {}), 'val_freq'), (log, 'save_checkpoint_freq'), (log, 'print_freq')]
 
     def adapt(self, options: dict[str, Any]) -> None:
-        """Change name, seed, noise, validation, priors and start."""
+        """Set the name, seed, noise, validation, priors and initial weights."""
         gpus = self.settings.launch.gpus if self.settings.cuda else 0
         options.update(name=self.cell.name, manual_seed=self.cell.seed, num_gpu=gpus)
         train = options['datasets']['train']
@@ -63,18 +63,18 @@ class BasicSRRun(Run):
 
     @property
     def training_images(self) -> dict[str, Path]:
-        """``dataroot_lq`` (where noise is added, ``dataroot_gt``) and ``dataroot_gt``."""
+        """The folders ``dataroot_lq`` (``dataroot_gt`` if training adds the noise) and ``dataroot_gt``."""
         dataset = self.options['datasets']['train']
         target = dataset['dataroot_gt']
         return {'input': Path(dataset.get('dataroot_lq') or target), 'target': Path(target)}
 
     def train_command(self, resume: bool) -> list[str]:
-        """Return the command that trains, or resumes."""
+        """Return the command that starts or resumes training."""
         options = ['-opt', str(self.config), *(['--auto_resume'] if resume else [])]
         return self.settings.launch.command('sapd_plugin.basicsr.train', *options)
 
     def test_options(self, test_set: EvalSet) -> dict[str, Any]:
-        """Return the options of a test of the student."""
+        """Return the options for testing the student."""
         opt = self.options
         model = opt.get('base_model_type', 'SRModel') if opt['model_type'] == 'SAPDModel' else opt['model_type']
         return {
@@ -94,21 +94,21 @@ class BasicSRRun(Run):
         }
 
     def test_command(self, config: Path, test_set: EvalSet) -> list[str]:
-        """Return the command that tests."""
+        """Return the command that runs the test."""
         return Launch().command('sapd_plugin.basicsr.test', '-opt', str(config))
 
     def read_metrics(self, test_set: EvalSet, output: str) -> dict[str, float]:
-        """Read what BasicSR printed after the test, four decimals."""
+        """Read the metrics that BasicSR printed after the test, with four decimals."""
         return {name: float(value) for name, value in re.findall(r'^\s+# (\w+): (-?[\d.]+)', output, re.MULTILINE)}
 
     @staticmethod
     def save_student(state: Mapping[str, Any], path: Path) -> None:
-        """Write it under both names that BasicSR uses, for a config with an EMA and one without."""
+        """Write the weights under both of BasicSR's keys, for configs with and without an EMA."""
         torch.save({'params': dict(state), 'params_ema': dict(state)}, path)
 
     @staticmethod
     def read_log(folder: Path, name: str) -> Log:
-        """Read the log files of BasicSR."""
+        """Read BasicSR's log files."""
         log = Log()
         for path in sorted((folder / 'experiments' / name).glob('train_*.log')):
             iteration = 0
@@ -124,7 +124,7 @@ class BasicSRRun(Run):
 
 
 def _add_priors(opt: dict[str, Any], blocks: Mapping[str, Mapping[str, Any]]) -> None:
-    """Add the delta of the README to stock options, from blocks as `Run.blocks` returns them."""
+    """Add SAPD to stock options, as the README shows, from the blocks of `Run.blocks`."""
     if opt['model_type'] != 'SRModel':
         opt['base_model_type'] = opt['model_type']
     opt['model_type'] = 'SAPDModel'

@@ -1,6 +1,6 @@
-"""Tables of papers as data: the shipped YAML files of ``configs/tables``, and a folder of the user's on top of them.
+"""Definitions of tables: the shipped YAML files in ``configs/tables``, extended by those in a user's folder.
 
-``models.yml`` holds the networks with their sizes, ``arms.yml`` what is compared; every other file is a table.
+``models.yml`` defines the networks and their sizes, ``arms.yml`` the arms to compare. Every other file is a table.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ T = TypeVar('T', Arm, Model)
 
 @dataclass(frozen=True)
 class Cell:
-    """One run: a model of one size, in one arm, with one seed. Its text is ``MODEL/SIZE/ARM/SEED``."""
+    """One run: a model of one size, in one arm, with one seed. As a string, it is ``MODEL/SIZE/ARM/SEED``."""
 
     framework: str
     table: str
@@ -43,13 +43,13 @@ class Cell:
         return f'{self.table}_{self.model}_{self.size}_{self.arm}_{self.seed}'
 
     def folder(self, root: Path) -> Path:
-        """Return the folder of everything that belongs to the cell."""
+        """Return the folder that holds all files of the cell."""
         return root / self.framework / self.table / self.model / self.size / self.arm / str(self.seed)
 
 
 @dataclass(frozen=True)
 class Catalogue:
-    """Tables, models and arms, each by its name."""
+    """Tables, models and arms by name."""
 
     tables: Mapping[str, Table]
     models: Mapping[str, Model]
@@ -60,10 +60,10 @@ class Catalogue:
         return self.tables[cell.table], self.arms[cell.arm], self.models[cell.model]
 
     def select(self, name: str) -> list[Table]:
-        """Return the tables of a group, or the one table of that name.
+        """Return the tables of a group, or the table with this name.
 
         Raises:
-            SAPDError: there is neither.
+            SAPDError: no group or table has this name.
         """
         found = [table for table in self.tables.values() if table.group == name]
         if not found:
@@ -72,9 +72,9 @@ class Catalogue:
         return found or [self.tables[name]]
 
     def cells(self, table: Table, framework: str) -> Iterator[Cell]:
-        """Yield a table's cells in an order in which they can be run: stock comes before what is built on it.
+        """Yield a table's cells in an order in which they can be run: stock before the arms that build on it.
 
-        A published checkpoint is one cell, at full size, where the table names one.
+        A published checkpoint, if the table names one, is a single cell of full size.
         """
         for model, entry in table.entries.items():
             if framework not in entry.configs:
@@ -89,9 +89,9 @@ class Catalogue:
 
 
 def select_cells(cells: Sequence[Cell], patterns: Sequence[str], grouped: bool = False) -> list[Cell]:
-    """Keep the cells that match a pattern; each part of ``MODEL/SIZE/ARM/SEED`` may hold wildcards, or be left out.
+    """Return the cells that match a pattern. Parts of ``MODEL/SIZE/ARM/SEED`` may hold wildcards or be omitted.
 
-    No patterns keep all cells. ``grouped`` says that cells are of several tables, and patterns begin with the table.
+    Without patterns, all cells match. If ``grouped``, cells belong to several tables and patterns begin with the table.
 
     Raises:
         SAPDError: a pattern matches no cell.
@@ -110,24 +110,24 @@ def select_cells(cells: Sequence[Cell], patterns: Sequence[str], grouped: bool =
         if not found:
             form = 'TABLE/MODEL/SIZE/ARM/SEED' if grouped else 'MODEL/SIZE/ARM/SEED'
             raise SAPDError(
-                f"CELL: '{pattern}' fits none of {len(names)} cells, expected {form}, with wildcards "
-                f'or left out, for instance {", ".join(list(names.values())[:1])}.{nearest(pattern, names.values())}'
+                f"CELL: '{pattern}' matches none of {len(names)} cells, expected {form} with wildcards or "
+                f'omitted parts, for instance {", ".join(list(names.values())[:1])}.{nearest(pattern, names.values())}'
             )
         chosen.update(found)
     return [cell for cell in cells if cell in chosen]
 
 
 def read_catalogue(definitions: Path | None = None) -> Catalogue:
-    """Read and check the shipped tables, and those of a folder on top of them.
+    """Read and check the shipped definitions, extended by those in a folder.
 
     Args:
-        definitions: a folder of the user's. Its ``models.yml`` and ``arms.yml``, where there are such, extend the
-            shipped ones; every other ``*.yml`` is a table. A stock config of such a table is looked up in
-            ``DEFINITIONS/configs/FRAMEWORK`` first, then among the shipped configs. An entry with a shipped name takes
-            the place of the shipped one.
+        definitions: the user's folder. Its ``models.yml`` and ``arms.yml``, both optional, extend the shipped ones;
+            every other ``*.yml`` is a table. The stock configs of these tables are looked up first in
+            ``DEFINITIONS/configs/FRAMEWORK``, then among the shipped configs. A definition replaces a shipped one of
+            the same name.
 
     Raises:
-        SAPDError: naming the file and the key that is wrong.
+        SAPDError: naming the file and the invalid key.
     """
     catalogue = _overlay(Catalogue({}, {}, {}), configs() / 'tables', [configs()])
     if definitions is None:
@@ -138,7 +138,7 @@ def read_catalogue(definitions: Path | None = None) -> Catalogue:
 
 
 def _overlay(base: Catalogue, folder: Path, stock: Sequence[Path]) -> Catalogue:
-    """Extend a catalogue by a folder of definitions, whose stock configs lie below the folders ``stock``."""
+    """Extend a catalogue with a folder of definitions, whose stock configs are looked up in the folders ``stock``."""
     models = {**base.models, **_read_blocks(folder / 'models.yml', Model)}
     arms = {**base.arms, **_read_blocks(folder / 'arms.yml', Arm)}
     paths = sorted(path for path in folder.glob('*.yml') if path.name not in _NOT_TABLES)
@@ -147,7 +147,7 @@ def _overlay(base: Catalogue, folder: Path, stock: Sequence[Path]) -> Catalogue:
 
 
 def _read_blocks(path: Path, kind: type[T]) -> dict[str, T]:
-    """Read the named blocks of ``models.yml`` or ``arms.yml``; a folder need not have such a file."""
+    """Read the named blocks of ``models.yml`` or ``arms.yml``; return no blocks if the file does not exist."""
     blocks = read_yaml(path) if path.is_file() else {}
     return {
         name: convert({'name': name, **block} if isinstance(block, dict) else block, kind, f'{path.name} {name}')

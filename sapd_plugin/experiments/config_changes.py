@@ -1,4 +1,4 @@
-"""Changes of a framework's nested config: keys, data folders, and the length of its schedule."""
+"""Changes to a framework's nested config: keys, data folders, and the length of its schedule."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 
 from sapd_plugin.errors import SAPDError, nearest
 
-DATA = 'datasets/'  # what paths of data begin with in the configs
+DATA = 'datasets/'  # the configs' data paths begin with this
 Place = tuple[dict[str, Any], str]  # a block of a config, and one of its keys
 
 
@@ -20,10 +20,10 @@ def get_key(config: Any, path: str) -> Any:
 
 
 def set_keys(config: Any, changes: Mapping[str, Any], where: str) -> None:
-    """Set dotted keys of a nested config that are there.
+    """Set existing dotted keys of a nested config.
 
     Raises:
-        SAPDError: a key that the config does not have.
+        SAPDError: the config lacks a key.
     """
     for path, value in changes.items():
         node, keys = config, path.split('.')
@@ -41,7 +41,7 @@ def set_keys(config: Any, changes: Mapping[str, Any], where: str) -> None:
 
 
 def move_data(config: Any, data: Path) -> Any:
-    """Return a config in which every path that begins with ``datasets/`` leads into ``data``."""
+    """Return a copy of a config in which ``data`` replaces ``datasets/`` at the beginning of each path."""
     if isinstance(config, Mapping):
         return {key: move_data(value, data) for key, value in config.items()}
     if isinstance(config, (list, tuple)):
@@ -55,10 +55,10 @@ def stretch(factor: float, iterations: int, points: Iterable[Place], intervals: 
     """Make a schedule shorter or longer.
 
     Args:
-        factor: of its length.
-        iterations: of the training then.
-        points: hold an iteration, or a list of them; none becomes less than 1, and one that is not positive stays.
-        intervals: how often the training validates, saves or prints: in proportion, ten times at most if it is short.
+        factor: new length divided by the old one.
+        iterations: new number of iterations.
+        points: places of an iteration or a list of them; scaled, at least 1; a number that is not positive stays.
+        intervals: places of intervals (validation, saving, logging); scaled, within 10 to 100 % of ``iterations``.
     """
     for block, key in points:
         value = block.get(key)

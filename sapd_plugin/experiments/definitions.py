@@ -1,4 +1,4 @@
-"""What is asked for: arms, models and tables as their YAML files define them, and the options of the command line."""
+"""Arms, models and tables as the YAML files define them, and the settings of the command line."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ from sapd_plugin.structs import Record
 
 FRAMEWORKS = ('basicsr', 'mmagic')
 MASK_SOURCES = ('restored', 'target', 'input')
-PRETRAINING = 'pretraining'  # the arm whose student the others start from, where an entry says how it is trained
+PRETRAINING = 'pretraining'  # the arm whose student the others start from, if an entry defines it
 PerFramework = Mapping[Literal['basicsr', 'mmagic'], Any]
 
 
 class Masks(Record, frozen=True):
-    """Where an arm's masks come from; what is None is said by the command line.
+    """The origin of an arm's masks; None leaves a choice to the command line.
 
     Attributes:
         source: the images that masks are extracted from.
-        segmenter: its name.
-        store: a finished store, below the data folder.
+        segmenter: name of the segmenter.
+        store: path of a finished store below the data folder.
     """
 
     source: Literal['restored', 'target', 'input'] | None = None
@@ -34,18 +34,18 @@ class Masks(Record, frozen=True):
 
 
 class Arm(Record, frozen=True):
-    """What is added to a stock config.
+    """A variant to compare: additions to a stock config.
 
     Attributes:
-        name: in cells.
-        label: in reports.
-        published: whether the authors' weights are tested, and nothing is trained.
-        extra: whether only tables that name the arm have it.
-        once: whether it is trained with the first seed alone.
-        longer: whether it is trained for the wall time of SAPD, by the entry's ``time_factor``.
-        masks: where its masks come from.
-        spf, spd, sgr: blocks of the losses and the second network; None: without it.
-        dataset: keys of the training dataset.
+        name: name in cells.
+        label: name in reports.
+        published: whether the authors' weights are tested, without training.
+        extra: whether only tables that name the arm include it.
+        once: whether it is trained with the first seed only.
+        longer: whether training is extended to SAPD's wall time, by the entry's ``time_factor``.
+        masks: origin of its masks.
+        spf, spd, sgr: blocks of the second network and the losses; None leaves one out.
+        dataset: keys for the block of the training dataset.
     """
 
     name: str
@@ -62,7 +62,7 @@ class Arm(Record, frozen=True):
 
     @property
     def has_priors(self) -> bool:
-        """Whether SAPD takes part."""
+        """True if the arm uses SAPD."""
         return self.spf is not None
 
 
@@ -70,11 +70,11 @@ class Model(Record, frozen=True):
     """A network.
 
     Attributes:
-        name: in cells.
-        paper, page: where it was published.
-        types: for each framework the names under which stock configs may build it (YAML key ``type``).
-        sizes: for each size and framework what overrides the network's block of the full-size config.
-        checkpoints: the authors', by training set: a path below the folder of checkpoints.
+        name: name in cells.
+        paper, page: the paper and the authors' web page.
+        types: for each framework, the names that stock configs may build it by (YAML key ``type``).
+        sizes: for each size and framework, overrides of the network's block in the full-size config.
+        checkpoints: the authors' checkpoints by training set, as paths below the folder of checkpoints.
     """
 
     name: str
@@ -93,13 +93,13 @@ class Entry(Record, frozen=True):
     """A model's place in a table.
 
     Attributes:
-        basicsr, mmagic: its stock config below ``configs/FRAMEWORK``; once read, the path of the file.
-        gpus: number of GPUs that the configs' batch was published for.
-        published: the authors' checkpoint where it is not the model's for the table's training set.
-        changes: for each framework dotted config keys and their values (YAML key ``set``).
-        pretraining: more of them, for the arm of that name, whose student all other trainings of the model start from;
-            empty: they start from scratch.
-        arms: those of the table that the model gets; None: all.
+        basicsr, mmagic: path of the stock config below ``configs/FRAMEWORK``; once read, the file's full path.
+        gpus: number of GPUs that the configs' batch size was published for.
+        published: the authors' checkpoint, if it differs from the model's for the table's training set.
+        changes: for each framework, dotted config keys and their values (YAML key ``set``).
+        pretraining: further changes, for the arm ``pretraining``. All other runs of the model start from its student;
+            if empty, they start from scratch.
+        arms: the table's arms that the model is run with; None means all.
         time_factor: number of stock iterations that take as long as one with SAPD, for arms that are trained longer.
     """
 
@@ -119,7 +119,7 @@ class Entry(Record, frozen=True):
 
 
 class Yardstick(Record, frozen=True):
-    """A number that somebody else published, with its source."""
+    """A result that other authors published, with its source."""
 
     model: str
     test: str
@@ -134,25 +134,25 @@ class Table(Record, frozen=True):
     """A table of a paper.
 
     Attributes:
-        name: of its file.
-        title, note: for readers.
+        name: name of its file without the suffix.
+        title, note: texts for readers.
         task: denoise, derain, deblur, ...
         train: the training set.
         tests: test sets, each with its folder below the data folder.
-        protocol, quantise: of the metrics.
+        protocol, quantise: how the metrics are computed.
         entries: its models (YAML key ``models``).
-        validation: folder that training curves are measured on; None: the first test set.
-        sigma: of the noise that is added to the images of test sets.
-        mask_images: folder below the data folder that masks are extracted from where the training makes its degraded
-            images itself.
-        mask_provider: the model whose stock student restores the images that masks are extracted from; None: each
-            model its own.
-        group: name of several tables that are run and reported together.
-        made_by: the command that makes its folders of images.
-        resume: whether an interrupted training is resumed. Not where seeds are paired and trainings are short: a
-            resumed BasicSR training sees other patches than one that was not interrupted.
-        arms, sizes, seeds: what is run; arms by default all that are not ``extra``.
-        yardsticks: numbers of others.
+        validation: folder of the images for training curves; None means the first test set.
+        sigma: standard deviation of the noise that is added to test images, on the 0-255 scale; None means no noise.
+        mask_images: folder, below the data folder, of the images that masks are extracted from, if training makes its
+            degraded images itself.
+        mask_provider: the model whose stock student restores the images that masks are extracted from; None means
+            each model itself.
+        group: name shared by tables that are run and reported together.
+        made_by: command that makes its image folders.
+        resume: whether interrupted training resumes. False for short training runs with paired seeds: a resumed BasicSR
+            run sees different patches from an uninterrupted one.
+        arms, sizes, seeds: what is run; by default, all arms that are not ``extra``.
+        yardsticks: results that other authors published.
     """
 
     name: str
@@ -177,19 +177,19 @@ class Table(Record, frozen=True):
     note: str = ''
 
     def published(self, model: Model) -> str | None:
-        """Return the authors' checkpoint of a model for this table, if there is one."""
+        """Return the authors' checkpoint of a model for this table, or None."""
         return self.entries[model.name].published or model.checkpoints.get(self.train)
 
 
 @dataclass(frozen=True)
 class Launch:
-    """How training is started: alone, on several GPUs by torchrun, or by Slurm's srun with the given arguments."""
+    """How training is started: in one process, by torchrun on several GPUs, or by Slurm's srun with its arguments."""
 
     gpus: int = 1
     slurm: str | None = None
 
     def command(self, module: str, *arguments: str) -> list[str]:
-        """Return the command that starts a training module of an adapter, which knows ``--launcher``."""
+        """Return the command that starts an adapter's training module, which accepts ``--launcher``."""
         if self.slurm is not None:
             srun = ['srun', *shlex.split(self.slurm), f'--ntasks={self.gpus}', '--kill-on-bad-exit=1']
             return [*srun, sys.executable, '-m', module, *arguments, '--launcher', 'slurm']
@@ -201,22 +201,22 @@ class Launch:
 
 @dataclass(frozen=True)
 class Settings:
-    """What the command line says about all cells.
+    """Settings of the command line for all cells.
 
     Attributes:
-        root: folder of results.
-        data: the folder that ``datasets/`` stands for.
+        root: folder of the results.
+        data: folder that replaces ``datasets/`` in the configs.
         checkpoints: folder of the authors' checkpoints.
-        launch: how training is started; its processes share the batch.
-        cuda: whether there is a GPU to train on.
-        iterations: of a shorter or longer training, whose schedule is stretched; None: as published.
-        batch: images per step in all processes; None: as published.
-        tests: test sets to restrict tests to; empty: all of the table.
-        masks: a mask store to use; None: masks are extracted.
-        mask_source: the images that masks are extracted from: 'restored' by the stock student, 'target', 'input'.
-        segmenter: arguments of ``sapd extract-masks`` that name the segmenter.
-        vgg: VGG-19's weights; None: SGRLoss looks for them.
-        save_images: keep the restored images.
+        launch: how training is started; the processes share the batch.
+        cuda: whether a GPU is available for training.
+        iterations: length of training, which the schedule is scaled to; None means as published.
+        batch: images per step over all processes; None means as published.
+        tests: names of the test sets to use; empty means all of the table.
+        masks: path of the mask store to use; None means that masks are extracted.
+        mask_source: images that masks are extracted from: 'restored' (by the stock student), 'target' or 'input'.
+        segmenter: arguments of ``sapd extract-masks`` that select the segmenter.
+        vgg: path of the VGG-19 weights; None means that SGRLoss looks for them.
+        save_images: whether to keep the restored images.
     """
 
     root: Path

@@ -1,4 +1,4 @@
-"""A table's cells in MMagic: its configs made from the stock config, its own tools, what they write."""
+"""Cells of tables in MMagic: configs made from the stock config, MMagic's own tools, and their output."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ warnings.filterwarnings('ignore', message='pkg_resources is deprecated')  # MMEn
 
 
 class MMagicRun(Run):
-    """A cell in MMagic, which works in ``work`` below the folder."""
+    """A cell in MMagic, which writes to ``work`` in the cell's folder."""
 
     framework, suffix, checkpoints, states = 'mmagic', '.py', 'work/iter_{iterations}.pth', 'work/last_checkpoint'
     network_key, iterations_key, batch_key = 'model.generator', 'train_cfg.max_iters', 'train_dataloader.batch_size'
@@ -32,12 +32,12 @@ class MMagicRun(Run):
     @staticmethod
     @cache
     def read_config(path: Path) -> dict[str, Any]:
-        """Read a config, with all bases merged into it."""
+        """Read a config and merge its base configs into it."""
         return Config.fromfile(path).to_dict()
 
     @staticmethod
     def schedule(options: dict[str, Any]) -> tuple[list[Place], list[Place]]:
-        """Return the places of iterations and of intervals."""
+        """Return the places of iterations and intervals."""
         loop, hooks, schedulers = options['train_cfg'], options['default_hooks'], options.get('param_scheduler') or []
         points = [(loop, 'max_iters')]
         for scheduler in schedulers if isinstance(schedulers, list) else [schedulers]:
@@ -46,7 +46,7 @@ class MMagicRun(Run):
         return points, [(loop, 'val_interval'), *own]
 
     def adapt(self, options: dict[str, Any]) -> None:
-        """Change name, seed, noise, validation, priors and start."""
+        """Set the name, seed, noise, validation, priors and initial weights."""
         imports = dict(options.get('custom_imports') or {'imports': []})
         if PLUGIN not in imports['imports']:
             imports['imports'] = [*imports['imports'], PLUGIN]
@@ -55,7 +55,7 @@ class MMagicRun(Run):
         hooks = options['default_hooks']
         for key in ('out_dir', 'save_best'):  # checkpoints go to work_dir, and the last iteration is tested
             hooks.get('checkpoint', {}).pop(key, None)
-        # Or all validations are logged under epoch 0.
+        # Otherwise all validations are logged under epoch 0.
         hooks['logger'] = {'type': 'LoggerHook', **hooks.get('logger', {}), 'log_metric_by_epoch': False}
         for transform in options['train_dataloader']['dataset']['pipeline']:
             if self.table.sigma is not None and isinstance(transform.get('sigma'), (int, float)):
@@ -77,25 +77,25 @@ class MMagicRun(Run):
 
     @staticmethod
     def dump(options: Mapping[str, Any]) -> str:
-        """Return a config as Python. MMEngine's own writer formats with yapf, which takes seconds."""
+        """Return a config as Python code. MMEngine's own writer uses yapf, which takes seconds."""
         lines = [f'{key} = {pformat(value, width=110, sort_dicts=False)}' for key, value in options.items()]
         return '\n'.join(lines) + '\n'
 
     @property
     def training_images(self) -> dict[str, Path]:
-        """``data_prefix.img`` (where there is none, ``data_prefix.gt``) and ``data_prefix.gt`` below ``data_root``."""
+        """The folders ``data_prefix.img`` (or else ``data_prefix.gt``) and ``data_prefix.gt`` below ``data_root``."""
         dataset = self.options['train_dataloader']['dataset']
         root, prefix = Path(dataset.get('data_root') or ''), dataset['data_prefix']
         target = prefix.get('gt') or ''
         return {'input': root / (prefix.get('img') or target), 'target': root / target}
 
     def train_command(self, resume: bool) -> list[str]:
-        """Return the command that trains, or resumes."""
+        """Return the command that starts or resumes training."""
         options = ['--work-dir', str(self.folder / 'work'), *(['--resume'] if resume else [])]
         return self.settings.launch.command('sapd_plugin.mmagic.train', str(self.config), *options)
 
     def test_options(self, test_set: EvalSet) -> dict[str, Any]:
-        """Return the config of a test of the student."""
+        """Return the config for testing the student."""
         model = dict(self.options['model'])
         if model['type'] == 'SAPDModel':
             stock = ('generator', 'pixel_loss', 'data_preprocessor', 'train_cfg', 'test_cfg')
@@ -122,25 +122,25 @@ class MMagicRun(Run):
         return test
 
     def test_command(self, config: Path, test_set: EvalSet) -> list[str]:
-        """Return the command that tests."""
+        """Return the command that runs the test."""
         work = self.folder / f'test_{test_set.name}'
         options = ['--work-dir', str(work), '--out', str(work / 'metrics.json')]
         return Launch().command('sapd_plugin.mmagic.test', str(config), str(self.student), *options)
 
     def read_metrics(self, test_set: EvalSet, output: str) -> dict[str, float]:
-        """Read what MMagic wrote, at full precision."""
+        """Read the metrics that MMagic wrote, at full precision."""
         path = self.folder / f'test_{test_set.name}' / 'metrics.json'
         metrics = json.loads(path.read_text(encoding='utf-8'))
         return {key.rsplit('/')[-1].lower().removeprefix('protocol'): float(value) for key, value in metrics.items()}
 
     @staticmethod
     def save_student(state: Mapping[str, Any], path: Path) -> None:
-        """Write it as BaseEditModel's state dict."""
+        """Write the weights as a state dict of BaseEditModel."""
         torch.save({'meta': {}, 'state_dict': {f'generator.{key}': value for key, value in state.items()}}, path)
 
     @staticmethod
     def read_log(folder: Path, name: str) -> Log:
-        """Read MMEngine's scalars. ``loss`` is the sum of losses, unless a model gives its own loss that name."""
+        """Read MMEngine's scalars. ``loss`` is the sum of the losses, unless a model has a loss of that name."""
         log = Log()
         for path in sorted((folder / 'work').glob('*/vis_data/scalars.json')):
             for scalars in map(json.loads, path.read_text(encoding='utf-8').splitlines()):
@@ -161,7 +161,7 @@ def _losses(scalars: Mapping[str, Any]) -> dict[str, float]:
 
 
 def _add_priors(config: dict[str, Any], blocks: Mapping[str, Mapping[str, Any]]) -> None:
-    """Add the delta of the README to a stock config, from blocks as `Run.blocks` returns them."""
+    """Add SAPD to a stock config, as the README shows, from the blocks of `Run.blocks`."""
     model, dataset = config['model'], config['train_dataloader']['dataset']
     if model['type'] != 'BaseEditModel':
         model['base_model_type'] = model['type']

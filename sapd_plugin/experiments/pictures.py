@@ -1,4 +1,4 @@
-"""Pictures: validation curves and quality against inference cost of a table, and photos that two students restore."""
+"""Pictures of a table's validation curves and quality over inference cost, and of photos that two students restore."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ from sapd_plugin.priors.inspection.overlays import arrange, write_png
 from sapd_plugin.priors.inspection.pictures import overlay
 from sapd_plugin.priors.segmenters import Segmenter
 
-TILE = 224  # side of what is shown of a photo, in pixels
-_STEP = 32  # of the grid that the tile is looked for on
+TILE = 224  # side of the part of a photo that is shown, in pixels
+_STEP = 32  # step of the search for the tile, in pixels
 
 
 def draw_curves(
@@ -28,7 +28,7 @@ def draw_curves(
 ) -> Iterator[Path]:
     """Draw validation PSNR over iterations, one colour per arm, one line per seed, one picture per model and size.
 
-    The cells are of one table and framework. Yields the path of each picture: ``base``, with an end to its name.
+    The cells belong to one table and framework. Yields each picture's path: ``base`` with an addition to its name.
     """
     for model, size in dict.fromkeys((cell.model, cell.size) for cell in cells):
         mine = [cell for cell in cells if (cell.model, cell.size) == (model, size)]
@@ -51,9 +51,9 @@ def draw_curves(
 
 
 def draw_cost(path: Path, table: Table, frame: pd.DataFrame) -> Path | None:
-    """Draw PSNR against multiply-accumulates, one picture per test set, one colour per arm, whiskers for the interval.
+    """Draw PSNR over multiply-accumulates: one panel per test set, one colour per arm, error bars for the intervals.
 
-    ``frame`` is the table's summary. Returns the path; None where no cost was measured.
+    ``frame`` is the table's summary. Returns the path, or None if no cost was measured.
     """
     frame = frame[(frame['metric'] == 'psnr') & frame['macs'].notna()]
     if frame.empty:
@@ -68,7 +68,7 @@ def draw_cost(path: Path, table: Table, frame: pd.DataFrame) -> Path | None:
             if row.arm in ('stock', 'published'):
                 name = row.model if row.size == 'full' else f'{row.model} {row.size}'
                 axes.annotate(name, (macs, row.mean), textcoords='offset points', xytext=(6, -10), fontsize=8)
-        axes.set(xscale='log', xlabel='GMACs of one image', ylabel='PSNR (dB)', title=test)
+        axes.set(xscale='log', xlabel='GMACs per image', ylabel='PSNR (dB)', title=test)
         handles = dict(zip(*reversed(axes.get_legend_handles_labels())))
         if handles:
             axes.legend(handles.values(), handles.keys(), fontsize=8)
@@ -77,8 +77,8 @@ def draw_cost(path: Path, table: Table, frame: pd.DataFrame) -> Path | None:
 
 
 def _panels(count: int, width: float) -> tuple[Any, Sequence[Any]]:
-    """Return a figure of matplotlib and its panels, side by side, ``width`` inches each."""
-    from matplotlib.figure import Figure  # here, since `draw_picture` does without
+    """Return a matplotlib figure and its panels, side by side, each ``width`` inches wide."""
+    from matplotlib.figure import Figure  # here, because `draw_picture` does not need it
 
     figure = Figure(figsize=(width * count, 4.5), layout='constrained')
     (panels,) = figure.subplots(1, count, squeeze=False)
@@ -88,10 +88,10 @@ def _panels(count: int, width: float) -> tuple[Any, Sequence[Any]]:
 
 
 def draw_picture(path: Path, stock: Run, sapd: Run, segmenter: Segmenter, photos: int = 3) -> None:
-    """Write a PNG with a row per photo: degraded, restored by both students, refined, ground truth, masks.
+    """Write a PNG with one row per photo: degraded, restored by both students, refined, ground truth, masks.
 
-    Both runs are finished runs of BasicSR; ``segmenter`` gets what the SAPD student restores. The first ``photos`` of
-    the first test set are shown, by name.
+    ``stock`` and ``sapd`` are finished BasicSR runs; ``segmenter`` segments the images that ``sapd`` restores. The
+    first ``photos`` images of the first test set are shown, in the order of their names.
     """
     spf, pairs = sapd.student.with_name('net_spf_latest.pth'), sapd.test_sets[0].folder
     teacher = Teacher(sapd.config, sapd.student, spf, stock.student)
@@ -114,7 +114,7 @@ def _to_bytes(image: np.ndarray) -> np.ndarray:
 
 
 def _most_detailed(labels: np.ndarray) -> tuple[slice, slice]:
-    """Return the tile that holds the most regions, on a coarse grid."""
+    """Return the tile with the most regions, searched on a coarse grid."""
     tops, lefts = (range(0, max(1, side - TILE + 1), _STEP) for side in labels.shape)
     tiles = [(slice(top, top + TILE), slice(left, left + TILE)) for top in tops for left in lefts]
     return max(tiles, key=lambda tile: len(np.unique(labels[tile])))

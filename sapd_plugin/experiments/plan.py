@@ -1,4 +1,4 @@
-"""From a cell to its run, from the run to its tasks, and what is checked before any of them begins."""
+"""The run of a cell, the tasks of a run, and the checks before the first task."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ _SIDES = {'basicsr': 'BasicSRRun', 'mmagic': 'MMagicRun'}
 
 
 def load_framework(name: str) -> type[Run]:
-    """Import a framework's side of the tables.
+    """Import a framework's subclass of `Run`.
 
     Raises:
-        SAPDError: no such framework, or one that is not installed.
+        SAPDError: the framework is unknown or not installed.
     """
     check_choice('--framework', name, _SIDES)
     alias_functional_tensor()
@@ -36,14 +36,14 @@ def load_framework(name: str) -> type[Run]:
 
 
 class Resolver:
-    """Resolves the cells of tables in one framework, each once."""
+    """Resolve cells to runs of one framework, each cell once."""
 
     def __init__(self, catalogue: Catalogue, framework: type[Run], settings: Settings) -> None:
         self.catalogue, self.framework, self.settings = catalogue, framework, settings
         self._runs: dict[Cell, Run] = {}
 
     def run(self, cell: Cell) -> Run:
-        """Resolve a cell."""
+        """Return the run of a cell."""
         if cell not in self._runs:
             table, arm, _ = self.catalogue.of(cell)
             provider = None
@@ -54,7 +54,7 @@ class Resolver:
         return self._runs[cell]
 
     def stock_cell(self, cell: Cell, model: str | None = None) -> Cell:
-        """Return the stock cell with the first seed, of the same model or another one."""
+        """Return the stock cell with the first seed, for the same or a different model."""
         return replace(cell, model=model or cell.model, arm='stock', seed=self.catalogue.tables[cell.table].seeds[0])
 
     def _start(self, cell: Cell) -> Run | None:
@@ -65,7 +65,7 @@ class Resolver:
 
 
 def plan(resolver: Resolver, cell: Cell) -> Iterator[Task]:
-    """Yield what has to be done for one cell, each task after those that it needs."""
+    """Yield the tasks of a cell, each after those that it depends on."""
     run = resolver.run(cell)
     if run.arm.published:
         yield PublishedTask(run)
@@ -84,11 +84,11 @@ def plan(resolver: Resolver, cell: Cell) -> Iterator[Task]:
 
 
 def check(runs: Sequence[Run]) -> None:
-    """Check that every input of the runs of one table exists, before any of them is started.
+    """Check that all inputs of one table's runs exist, before the first run starts.
 
     Raises:
-        SAPDError: a given store has other masks than an arm asks for; or images, weights of VGG-19 or SAM, or a
-            published checkpoint that the runs need are missing.
+        SAPDError: the given store does not hold the masks that an arm needs; or images, VGG-19 or SAM weights, or a
+            published checkpoint is missing.
     """
     settings, table = runs[0].settings, runs[0].table
     if settings.masks is not None:
@@ -101,14 +101,14 @@ def check(runs: Sequence[Run]) -> None:
         )
     if any(run.arm.sgr is not None for run in runs) and find_vgg(settings.vgg) is None:
         raise SAPDError(
-            '--vgg-checkpoint: SGR needs VGG-19 weights, found none, neither at $SAPD_VGG_CHECKPOINT nor in '
+            '--vgg-checkpoint: SGR needs VGG-19 weights, found none at $SAPD_VGG_CHECKPOINT or in '
             "torch hub's cache. `sapd weights` says where they come from."
         )
     named = dict(zip(settings.segmenter[::2], settings.segmenter[1::2])).get('--checkpoint')
     uses_sam = any(run.mask_provider is not None and 'sam' in run.segmenter for run in runs)
     if uses_sam and find_sam_checkpoint(named) is None:
         raise SAPDError(
-            "--sam-checkpoint: found no SAM weights, neither at $SAPD_SAM_CHECKPOINT nor in torch hub's cache. "
+            "--sam-checkpoint: found no SAM weights at $SAPD_SAM_CHECKPOINT or in torch hub's cache. "
             '`sapd weights` says where they come from; --segmenter felzenszwalb needs none.'
         )
     for run in runs:
@@ -123,12 +123,12 @@ def _check_store(path: Path, runs: Sequence[Run]) -> None:
             if value is not None and found.get(key) != value:
                 raise SAPDError(
                     f'--masks: {run.cell.arm} needs masks with {key} {value}, found {found.get(key)} in {path}. '
-                    'Give theirs in a command of its own, or leave --masks out, and they are extracted.'
+                    'Run this arm in a separate command with its own store, or leave out --masks to extract them.'
                 )
 
 
 def _missing_images(runs: Sequence[Run]) -> list[Path]:
-    """Return the folders of images that are absent or empty; an LMDB of BasicSR is a folder, too."""
+    """Return the image folders that are missing or empty; a BasicSR LMDB is a folder, too."""
     sets = [*runs[0].test_sets, runs[0].validation]
     folders = [test_set.folder / kind for test_set in sets for kind in test_set.kinds]
     for run in runs:

@@ -1,4 +1,4 @@
-"""A table on the terminal and as Markdown, LaTeX and CSV: what was measured, and what is quoted with its source."""
+"""Reports of a table on the terminal and as Markdown, LaTeX and CSV: measured numbers, and quoted ones with sources."""
 
 from __future__ import annotations
 
@@ -27,13 +27,13 @@ _INTEGERS = ['seeds', 'gain_seeds', 'iterations', 'parameters', 'macs', 'memory'
 
 
 def summarise(catalogue: Catalogue, table: Table, framework: str, results: Iterable[Results]) -> pd.DataFrame:
-    """Bring the results of a table together over seeds.
+    """Summarise the results of a table over seeds.
 
-    Only results by the table's protocol count, and runs of different lengths are kept apart.
+    Only results with the table's protocol count. Runs of different lengths are not combined.
 
     Returns:
-        A row per arm, length of training, test set and metric, yardsticks (arm 'quoted') first; an arm without results
-        has one row, whose ``test`` is missing. Gains are over the stock arm of the same length, paired by seed.
+        One row per arm, length of training, test set and metric, yardsticks (arm 'quoted') first. An arm without
+        results has one row, whose ``test`` is missing. Gains are over stock of the same length, paired by seed.
     """
     cells = list(catalogue.cells(table, framework))
     arms = pd.DataFrame(list(dict.fromkeys((c.model, c.size, c.arm) for c in cells)), columns=PLACE, dtype='object')
@@ -63,7 +63,7 @@ def summarise(catalogue: Catalogue, table: Table, framework: str, results: Itera
 
 
 def _values(table: Table, framework: str, results: Iterable[Results]) -> pd.DataFrame:
-    """Return a row per cell, test set and metric."""
+    """Return one row per cell, test set and metric."""
     rows = [
         {
             **{key: getattr(r.cell, key) for key in (*PLACE, 'seed')},
@@ -112,12 +112,12 @@ def _means(values: pd.DataFrame) -> pd.DataFrame:
 
 
 def text_frame(table: Table, frame: pd.DataFrame) -> pd.DataFrame:
-    """Return the rows of a summary as a reader sees them, a row per arm."""
+    """Return a summary as text for readers, one row per arm and length of training."""
     rows = []
     for place, part in frame.groupby([*PLACE, 'label', 'iterations'], sort=False, dropna=False):
         model, size, _, label, iterations = place
         first = part.iloc[0]
-        # An arm's time was measured side by side with stock's; of two cells only the ratios can be compared.
+        # An arm's time was measured side by side with stock's. Between cells, only these ratios can be compared.
         time = _number(first['over_stock'], '.2f', '{} x stock') or _number(first['milliseconds'], '.1f', '{} ms')
         shortened = '' if pd.isna(iterations) or first['as_published'] else ' (shortened)'
         numbers = {(row.test, row.metric): _value(row) for row in part.itertuples()}
@@ -142,13 +142,13 @@ def text_frame(table: Table, frame: pd.DataFrame) -> pd.DataFrame:
 
 
 def markdown(table: Table, frame: pd.DataFrame) -> str:
-    """Return the table with a line that says how it was measured."""
+    """Return the table as Markdown, with a line that says how it was measured."""
     text = text_frame(table, frame).to_markdown(index=False, disable_numparse=True)
     return f'## {table.title}\n\n{_caption(table, frame)}\n\n{text}\n'
 
 
 def latex(table: Table, frame: pd.DataFrame) -> str:
-    """Return a table environment with a caption; it needs the package booktabs."""
+    """Return the table as a LaTeX table environment with a caption; it needs the package booktabs."""
     text = text_frame(table, frame)
     caption = re.sub('([&%_#])', r'\\\1', f'{table.title}. {_caption(table, frame)}')
     columns = 'l' * 4 + 'r' * (len(text.columns) - 4)
@@ -157,7 +157,7 @@ def latex(table: Table, frame: pd.DataFrame) -> str:
 
 
 def csv_text(frame: pd.DataFrame) -> str:
-    """Return a line per row of the summary with a test set, at full precision."""
+    """Return the rows of a summary that have a test set as CSV, at full precision."""
     return frame.dropna(subset='test').to_csv(index=False, lineterminator='\n')
 
 
@@ -187,7 +187,7 @@ def _number(value: Any, form: str, frame: str = '{}') -> str:
 
 
 def print_tables(catalogue: Catalogue, tables: Iterable[Table], results: Sequence[Results]) -> None:
-    """Print what is in tables, and what was measured of them."""
+    """Print the definitions of tables and their results so far."""
     for table in tables:
         noise = '' if table.sigma is None else f', noise of sigma {table.sigma:g}'
         print(f'{table.name}: {table.title}')

@@ -1,4 +1,4 @@
-"""What was measured of a cell: ``results.json`` in its folder. No number of a report comes from elsewhere."""
+"""The results of a cell: ``results.json`` in its folder. All measured numbers of a report come from these files."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from sapd_plugin.files import write_atomically
 
 FILE = 'results.json'
 PLACE = [field.name for field in fields(Cell)]
-PROTOCOL = ('protocol', 'quantise', 'sigma')  # what numbers have to share to be compared
+PROTOCOL = ('protocol', 'quantise', 'sigma')  # numbers can be compared only if these are equal
 _PACKAGES = ('torch', 'basicsr', 'mmagic', 'mmengine', 'mmcv')
 
 
@@ -31,9 +31,9 @@ class Results:
     """Measurements of one cell.
 
     Attributes:
-        cell: what was run.
-        training: iterations, whether they are the published number, and seconds of wall time; empty: not trained.
-        tests: by test set: psnr, ssim, and the protocol, quantisation, sigma and number of images they hold for.
+        cell: the cell that was run.
+        training: iterations, whether that is the published number, and wall time in seconds; empty if not trained.
+        tests: for each test set, psnr and ssim, and their protocol, quantisation, sigma and number of images.
         cost: parameters, MACs, time and memory of the student.
         made_with: commit of the project and versions of the packages.
     """
@@ -45,7 +45,7 @@ class Results:
     made_with: dict[str, str] = field(default_factory=dict)
 
     def holds(self, test: str, table: Table) -> bool:
-        """Whether a test set was measured by the table's protocol."""
+        """Return whether a test set was measured with the table's protocol."""
         found = self.tests.get(test, {})
         return all(found.get(key, ...) == getattr(table, key) for key in PROTOCOL)
 
@@ -53,8 +53,8 @@ class Results:
         """Write the file atomically.
 
         Args:
-            folder: of the cell.
-            measured: whether it was measured just now, by the code as it is; otherwise ``made_with`` stays.
+            folder: the cell's folder.
+            measured: whether the current code made the measurements; if not, ``made_with`` stays as it is.
         """
         folder.mkdir(parents=True, exist_ok=True)
         if measured:
@@ -63,7 +63,7 @@ class Results:
 
 
 def load(cell: Cell, root: Path) -> Results:
-    """Read a cell's results; empty ones where nothing was measured yet.
+    """Read a cell's results; they are empty if nothing was measured yet.
 
     Raises:
         SAPDError: the file is not a results file.
@@ -86,10 +86,10 @@ def iter_results(root: Path) -> Iterator[Results]:
 
 
 def read_finished(path: Path) -> dict[Cell, Results]:
-    """Read the finished cells of a CSV of collected results, which has a row per cell, test set and metric.
+    """Read the finished cells of a CSV of collected results, which has one row per cell, test set and metric.
 
     Raises:
-        SAPDError: as `read_csv` raises it.
+        SAPDError: as `read_csv`.
     """
     results: dict[Cell, Results] = {}
     texts = ('protocol', 'quantise', 'finished')
@@ -98,7 +98,7 @@ def read_finished(path: Path) -> dict[Cell, Results]:
     except SAPDError as error:
         raise SAPDError(f'--done: {error}') from error
     for row in frame.itertuples():
-        if row.finished != 'False':  # a published checkpoint was not trained, and has no entry there
+        if row.finished != 'False':  # empty for a published checkpoint, which was not trained
             cell = Cell(row.framework, row.table, row.model, row.size, row.arm, int(row.seed))
             sigma = None if pd.isna(row.sigma) else row.sigma
             about = {'protocol': row.protocol, 'quantise': row.quantise, 'sigma': sigma, 'images': int(row.images)}
@@ -107,7 +107,7 @@ def read_finished(path: Path) -> dict[Cell, Results]:
 
 
 def made_with() -> dict[str, str]:
-    """Return the project's commit (with '+' where files differ from it) and the packages' versions."""
+    """Return the project's commit (followed by '+' if files differ from it) and the packages' versions."""
     found = {}
     for package in _PACKAGES:
         with contextlib.suppress(PackageNotFoundError):
@@ -131,22 +131,22 @@ def read_csv(
     """Read a CSV.
 
     Args:
-        path: of the file.
-        keys: columns that name a row; no two rows share them.
+        path: the CSV file.
+        keys: columns that identify a row; no two rows have the same values.
         numbers: columns of finite numbers.
         optional: columns of finite numbers that may be empty or ``nan``.
-        texts: further columns that have to be there.
+        texts: further required columns.
         integers: columns of integers.
 
     Raises:
-        SAPDError: no such file, or a file that is not as described; the message names file, line and column.
+        SAPDError: the file does not exist or is not as described; the message names file, line and column.
     """
     if not path.is_file():
         raise SAPDError(f'found no file {path}.')
     with path.open(encoding='utf-8', newline='') as file:
         lengths = {line: len(row) for line, row in enumerate(csv.reader(file), start=1) if row}
     if not lengths:
-        raise SAPDError(f'{path}: found no line, expected one of column names.')
+        raise SAPDError(f'{path}: found no lines, expected one with column names.')
     (_, expected), *_ = lengths.items()
     for line, length in lengths.items():
         if length != expected:
@@ -171,6 +171,6 @@ def read_csv(
             found = frame[name][wrong.idxmax()]
             raise SAPDError(f"{path} line {lines[wrong.idxmax()]}, {name}: found '{found}', expected a finite number.")
         if column.dtype == float:
-            column = frame[name].replace('', 'nan').astype(float)  # exactly; to_numeric is off by a last digit
+            column = frame[name].replace('', 'nan').astype(float)  # exact; to_numeric may be off in the last digit
         frame[name] = column
     return frame

@@ -1,4 +1,4 @@
-"""One run: a cell with all that it depends on, its training config, its commands, and the files that they leave."""
+"""One run: a cell with everything that it depends on, its training config, its commands, and their output files."""
 
 from __future__ import annotations
 
@@ -27,17 +27,17 @@ class EvalSet:
 
     @property
     def kinds(self) -> tuple[str, ...]:
-        """The sub-folders of images."""
+        """The names of the image sub-folders."""
         return ('target',) if self.table.sigma is not None else ('input', 'target')
 
 
 @dataclass(frozen=True)
 class Log:
-    """What a training logged, by iteration.
+    """The logged values of a training run, by iteration.
 
     Attributes:
         curve: validation PSNR.
-        losses: losses by the names ``l_NAME``, and ``psnr_restored`` and ``psnr_refined``.
+        losses: losses with the names ``l_NAME``, and ``psnr_restored`` and ``psnr_refined``.
     """
 
     curve: dict[int, float] = field(default_factory=dict)
@@ -48,21 +48,21 @@ class Run(ABC):
     """A cell in a framework, resolved from the tables and the command line.
 
     Args:
-        cell: which.
-        catalogue: of the cell's table.
-        settings: of the command line.
-        start: the run whose student this one starts from; None: it starts from scratch.
-        mask_provider: the run whose student restores the images that masks are extracted from, one for all seeds and
-            arms; None: the run needs no masks extracted.
+        cell: the cell to run.
+        catalogue: holds the cell's table, arm and model.
+        settings: settings of the command line.
+        start: the run whose student this one starts from; None means from scratch.
+        mask_provider: the run whose student restores the images that masks are extracted from, the same for all seeds
+            and arms; None means that no masks have to be extracted.
 
     Attributes:
-        folder: of everything that belongs to the cell; the framework works in it.
-        config: the file of the training config.
+        folder: holds all files of the cell; the framework works in it.
+        config: path of the training config.
     """
 
     framework: ClassVar[Literal['basicsr', 'mmagic']]
-    suffix: ClassVar[str]  # of configs
-    # Below ``folder``: the student after the last iteration, and the files that a training can be resumed from.
+    suffix: ClassVar[str]  # of config files
+    # Below ``folder``: the student after the last iteration, and the states that training can resume from.
     checkpoints: ClassVar[str]
     states: ClassVar[str]
     network_key: ClassVar[str]
@@ -85,52 +85,52 @@ class Run(ABC):
 
     @property
     def name(self) -> str:
-        """The cell as its pattern on the command line."""
+        """The pattern that selects the cell on the command line."""
         return f'{self.cell.table}/{self.cell}' if self.table.group else str(self.cell)
 
     @property
     def published(self) -> Path | None:
-        """The authors' checkpoint, where the arm tests that."""
+        """The path of the authors' checkpoint; None if the arm does not test it."""
         checkpoint = self.table.published(self.model) if self.arm.published else None
         return self.settings.checkpoints / checkpoint if checkpoint else None
 
     @property
     def checkpoint(self) -> Path:
-        """The student after the last iteration; the file is there once the training is finished."""
+        """The path of the student after the last iteration; the file exists once training has finished."""
         return self.folder / self.checkpoints.format(name=self.cell.name, iterations=self.iterations)
 
     @property
     def student(self) -> Path:
-        """The weights that are tested: the checkpoint, or the authors' in the framework's form."""
+        """The path of the weights to test: the checkpoint, or the authors' weights in the framework's format."""
         return self.folder / 'student.pth' if self.arm.published else self.checkpoint
 
     @property
     def test_sets(self) -> list[EvalSet]:
-        """The table's test sets, without those that the command line leaves out."""
+        """The table's test sets, or those of them that the command line names."""
         names = self.settings.tests or self.table.tests
         return [EvalSet(name, self.settings.data / self.table.tests[name], self.table) for name in names]
 
     @property
     def validation(self) -> EvalSet:
-        """What the curve is measured on. Nothing is chosen by it: the last iteration is tested."""
+        """The images of the validation curve. No checkpoint is selected by it: the last iteration is tested."""
         if self.table.validation is None:
             return self.test_sets[0]
         return EvalSet('val', self.settings.data / self.table.validation, self.table)
 
     @property
     def mask_source(self) -> str:
-        """The images that masks are extracted from: what the arm says, or the command line."""
+        """The images that masks are extracted from; the arm takes precedence over the command line."""
         return self.arm.masks.source or self.settings.mask_source
 
     @property
     def segmenter(self) -> tuple[str, ...]:
-        """Arguments of ``sapd extract-masks``: what the arm says, or the command line."""
+        """The segmenter's arguments of ``sapd extract-masks``; the arm takes precedence over the command line."""
         own = self.arm.masks.segmenter
         return ('--segmenter', own) if own is not None else self.settings.segmenter
 
     @property
     def store(self) -> Path | None:
-        """The mask store, where the arm has priors."""
+        """The path of the mask store; None if the arm has no priors."""
         masks, settings = self.arm.masks, self.settings
         if not self.arm.has_priors:
             return None
@@ -147,14 +147,14 @@ class Run(ABC):
     def mask_images(self) -> Path:
         """The folder of the images that masks are extracted from."""
         assert self.mask_provider is not None
-        own = self.table.mask_images  # where the training makes its degraded images itself
+        own = self.table.mask_images  # if training makes its degraded images itself
         if own is not None and self.mask_source != 'target':
             return self.settings.data / own
         return self.mask_provider.training_images['target' if self.mask_source == 'target' else 'input']
 
     @property
     def blocks(self) -> dict[str, dict[str, Any]]:
-        """The arm's typed blocks by the names ``spf``, ``spd``, ``sgr``, ``dataset``; none for a stock run."""
+        """The arm's config blocks by the names ``spf``, ``spd``, ``sgr`` and ``dataset``; empty for a stock run."""
         if not self.arm.has_priors:
             return {}
         blocks: dict[str, dict[str, Any]] = {'spf': {'type': 'SPF', **(self.arm.spf or {})}}
@@ -168,22 +168,22 @@ class Run(ABC):
 
     @property
     def published_iterations(self) -> int:
-        """Iterations of the stock config."""
+        """The number of iterations of the stock config."""
         return int(get_key(self.stock, self.iterations_key))
 
     @property
     def iterations(self) -> int:
-        """Iterations of this training."""
+        """The number of iterations of this training run."""
         return int(get_key(self.options, self.iterations_key))
 
     @property
     def batch(self) -> int:
-        """Images per step in all processes."""
+        """The number of images per step over all processes."""
         return self.settings.batch or int(get_key(self.stock, self.batch_key)) * self.entry.gpus
 
     @cached_property
     def options(self) -> dict[str, Any]:
-        """The training config: the stock config with what the tables and the command line change.
+        """The training config: the stock config with the changes of the tables and the command line.
 
         Raises:
             SAPDError: the table sets a key that the stock config does not have, or the batch cannot be shared evenly.
@@ -212,32 +212,32 @@ class Run(ABC):
 
     @property
     def text(self) -> str:
-        """The training config as a file."""
+        """The text of the training config file."""
         return self.dump(self.options)
 
     @property
     def resumable(self) -> bool:
-        """Whether a state was saved that the training can be resumed from."""
+        """True if there is a saved state that training can resume from."""
         return any(self.folder.glob(self.states.format(name=self.cell.name)))
 
     @property
     def stock(self) -> dict[str, Any]:
-        """The stock config; not to be changed."""
+        """The stock config; do not modify it."""
         return self.read_config(self.entry.configs[self.framework])
 
     @staticmethod
     @abstractmethod
     def read_config(path: Path) -> dict[str, Any]:
-        """Read a config as plain dicts, which are not to be changed."""
+        """Read a config as plain dicts; the caller must not modify them."""
 
     @staticmethod
     @abstractmethod
     def schedule(options: dict[str, Any]) -> tuple[Iterable[Place], Iterable[Place]]:
-        """Return where a config has iterations of its schedule, and intervals; not all of the keys have to be there."""
+        """Return the places of a config's iterations and of its intervals; some of the keys may be missing."""
 
     @abstractmethod
     def adapt(self, options: dict[str, Any]) -> None:
-        """Change what has another form in each framework: name, seed, noise, validation, priors, start."""
+        """Set what differs between the frameworks: name, seed, noise, validation, priors and initial weights."""
 
     @staticmethod
     @abstractmethod
@@ -247,23 +247,23 @@ class Run(ABC):
     @property
     @abstractmethod
     def training_images(self) -> dict[str, Path]:
-        """The folders of training images, ``input`` and ``target``; where noise is added, both are the clean ones."""
+        """The folders of training images, ``input`` and ``target``; if training adds noise, both are the clean ones."""
 
     @abstractmethod
     def train_command(self, resume: bool) -> list[str]:
-        """Return the command that trains, or resumes."""
+        """Return the command that starts or resumes training."""
 
     @abstractmethod
     def test_options(self, test_set: EvalSet) -> dict[str, Any]:
-        """Return the config of a test of the student: stock but for the metrics' protocol."""
+        """Return the config for testing the student: stock except for the protocol of the metrics."""
 
     @abstractmethod
     def test_command(self, config: Path, test_set: EvalSet) -> list[str]:
-        """Return the command that tests, with results below the folder."""
+        """Return the command that runs the test and writes its results below the folder."""
 
     @abstractmethod
     def read_metrics(self, test_set: EvalSet, output: str) -> dict[str, float]:
-        """Read PSNR and SSIM of a finished test, whose printed text is ``output``."""
+        """Return PSNR and SSIM of a finished test, given its printed ``output``."""
 
     @staticmethod
     @abstractmethod
@@ -273,4 +273,4 @@ class Run(ABC):
     @staticmethod
     @abstractmethod
     def read_log(folder: Path, name: str) -> Log:
-        """Read the logs of the training called ``name`` in a cell's folder; a resumed training has several."""
+        """Read the logs of the training run ``name`` in a cell's folder; a resumed run has several."""

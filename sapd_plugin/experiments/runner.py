@@ -22,38 +22,38 @@ try:
 except ModuleNotFoundError:  # Windows: the work cannot be shared
     fcntl = None  # type: ignore[assignment]
 
-WAIT = 2.0  # seconds after which tasks that other processes work on are looked at again
-_INTERVAL = 0.5  # seconds between two looks at the progress
-_LINES = 25  # of the end of the output, in the message of a failure
+WAIT = 2.0  # seconds between checks of tasks that other processes run
+_INTERVAL = 0.5  # seconds between checks of the progress
+_LINES = 25  # last lines of the output, shown in the message of a failure
 
 
 class Task(ABC):
-    """Something to do once.
+    """A task that is run once.
 
     Args:
-        title: what a user reads; unique in ``folder``.
-        folder: working folder; made before ``work`` is called.
+        title: text for users; unique in ``folder``.
+        folder: working folder; it is made before ``work`` is called.
     """
 
     def __init__(self, title: str, folder: Path) -> None:
         self.title, self.folder = title, folder
         name = re.sub(r'[^\w.-]+', '_', title)
-        self.lock = folder / f'.{name}.lock'  # the file that is locked; no other task has the same
+        self.lock = folder / f'.{name}.lock'  # the file that is locked; unique to the task
 
     @abstractmethod
     def done(self) -> bool:
-        """Whether nothing is left to do."""
+        """Return whether nothing is left to do."""
 
     def command(self) -> Sequence[str] | None:
-        """Return the command that does it, as a user would run it; None where there is none."""
+        """Return the task's command as a user would run it, or None if it has no command."""
         return None
 
     @abstractmethod
     def work(self) -> None:
-        """Do it; its folder is there. It raises SAPDError where it fails."""
+        """Run the task in its existing folder; raise SAPDError if it fails."""
 
     def show(self) -> str:
-        """Return the task as lines for a dry run."""
+        """Return the lines that a dry run prints for the task."""
         if self.done():
             return f'# {self.title}: done'
         command = self.command()
@@ -66,7 +66,7 @@ def run_chains(chains: Iterable[Iterable[Task]]) -> None:
     """Run every task once, here or in another process that works below the same folder.
 
     Args:
-        chains: for each cell its tasks, each after those that it needs; a task may be in several chains.
+        chains: for each cell, its tasks, each after those that it depends on; a task may be in several chains.
 
     Raises:
         SAPDError: a task failed.
@@ -84,7 +84,7 @@ def run_chains(chains: Iterable[Iterable[Task]]) -> None:
 
 
 def _advance(chain: list[Task], done: set[Path]) -> None:
-    """Run a chain's tasks up to the first one that another process works on; those that are done leave the chain."""
+    """Run a chain's tasks up to the first one that another process runs; remove finished tasks from the chain."""
     while chain:
         task = chain[0]
         if task.lock not in done:
@@ -102,8 +102,8 @@ def _advance(chain: list[Task], done: set[Path]) -> None:
 def locked(task: Task) -> Iterator[bool]:
     """Yield whether this process has locked the task.
 
-    The lock ends with the process and with the command that it has started: where the process is killed and its command
-    keeps running, nobody else begins the same task.
+    The command that this process starts shares the lock: if this process is killed and its command keeps running, no
+    other process starts the same task.
     """
     task.folder.mkdir(parents=True, exist_ok=True)
     if fcntl is None:
@@ -131,16 +131,16 @@ def execute(
     unit: str = 'it',
     progress: Callable[[], int | None] | None = None,
 ) -> str:
-    """Run a command to its end.
+    """Run a command and wait until it ends.
 
     Args:
         command: program and arguments.
         folder: working folder.
         log: file that both streams of the output are appended to.
-        title: of the progress bar.
-        total: of what there is to do, for the bar; None: not known.
-        unit: of what is counted.
-        progress: returns how much is done; None: what the command writes to ``$SAPD_PROGRESS_FILE``.
+        title: title of the progress bar.
+        total: total count, for the bar; None means unknown.
+        unit: unit of the count.
+        progress: returns the current count; None means that the command writes it to ``$SAPD_PROGRESS_FILE``.
 
     Returns:
         The output.
@@ -159,7 +159,7 @@ def execute(
             stdout=output,
             stderr=subprocess.STDOUT,
             env={**os.environ, VARIABLE: str(file)},
-            close_fds=False,  # what was made inheritable, a task's lock, is the command's as well
+            close_fds=False,  # the command inherits the task's lock
         )
         try:
             while process.poll() is None:

@@ -1,4 +1,4 @@
-"""Tasks of a run: train, extract masks, convert a published checkpoint, test, measure what inference costs."""
+"""Tasks of a run: train, extract masks, convert a published checkpoint, test, and measure the inference cost."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ from sapd_plugin.metrics import canonical_color
 from sapd_plugin.priors.extraction.sources import open_photos
 from sapd_plugin.priors.store import MaskStore
 
-COST_SIZE = (256, 256)  # height and width of the image that inference is measured on, as papers have it
+COST_SIZE = (256, 256)  # height and width of the image that inference is measured on, as in papers
 
 
 class RunTask(Task):
-    """A task of one run, in its folder; its title is the verb, the run's name and ``what``."""
+    """A task of one run, in the run's folder; its title consists of the verb, the run's name and ``what``."""
 
     verb: ClassVar[str]
 
@@ -38,29 +38,29 @@ class RunTask(Task):
 
     @property
     def results(self) -> Results:
-        """What was measured of the run so far."""
+        """The results of the run so far."""
         return load(self.of.cell, self.of.settings.root)
 
 
 class TrainTask(RunTask):
-    """Train through the framework's own tool, or resume where the table lets it; then keep the means of the log."""
+    """Train with the framework's own tool, or resume if the table allows it; then store the means of the log."""
 
     verb = 'train'
 
     def done(self) -> bool:
-        """Whether the training is finished with this config, and its log is kept."""
+        """Return whether training has finished with this config and the means of its log are stored."""
         return self._trained() and (not self.of.arm.has_priors or 'logged' in self.results.training)
 
     def _trained(self) -> bool:
         return self.of.checkpoint.is_file() and _holds(self.of.config, self.of.text)
 
     def command(self) -> Sequence[str]:
-        """Return the command that trains, or resumes what was begun."""
+        """Return the command that starts or resumes training."""
         resume = self.of.table.resume and self.of.config.is_file() and self.of.resumable
         return self.of.train_command(resume)
 
     def work(self) -> None:
-        """Train, and keep how long it took, also where it fails or is interrupted."""
+        """Train, and store how long it took, even if it fails or is interrupted."""
         if not self._trained():
             write_once(self.of.config, self.of.text)
             begun = time.monotonic()
@@ -86,7 +86,7 @@ class TrainTask(RunTask):
         found.save(self.folder)
 
     def _keep_log(self) -> None:
-        """Keep means over the second half of the training, when z has had time to get ahead of y."""
+        """Store means over the second half of training, when z has had time to get ahead of y."""
         logged = sorted(self.of.read_log(self.folder, self.of.cell.name).losses.items())
         late = [values for _, values in logged[len(logged) // 2 :]]
         means = {key: fmean(values[key] for values in late) for key in (late[0] if late else ())}
@@ -96,7 +96,7 @@ class TrainTask(RunTask):
 
 
 class MaskTask(Task):
-    """Extract masks of a run's training images, or resume extracting them; other seeds and arms share the store."""
+    """Extract masks from a run's training images, or resume the extraction; other seeds and arms share the store."""
 
     def __init__(self, run: Run) -> None:
         assert run.store is not None
@@ -106,11 +106,11 @@ class MaskTask(Task):
         self._finished = self.store.with_name(f'{self.store.name}.done')
 
     def done(self) -> bool:
-        """Whether this extraction has finished, whichever interpreter it was started with."""
+        """Return whether this extraction has finished, with any Python interpreter."""
         return self._finished.is_file() and self._finished.read_text('utf-8').endswith(shlex.join(self._arguments))
 
     def command(self) -> Sequence[str]:
-        """Return the command that extracts."""
+        """Return the command that extracts the masks."""
         return [sys.executable, '-m', 'sapd_plugin', 'extract-masks', *self._arguments]
 
     @property
@@ -125,7 +125,7 @@ class MaskTask(Task):
         return arguments
 
     def work(self) -> None:
-        """Extract, and note the command that has finished."""
+        """Extract the masks, and record the finished command."""
         total = len(open_photos(self.of.mask_images).named)
         log = self.store.with_name(f'{self.store.name}.txt')
         execute(
@@ -134,21 +134,21 @@ class MaskTask(Task):
         self._finished.write_text(shlex.join(self.command()), encoding='utf-8')
 
     def _count_masks(self) -> int:
-        """Count the masks of all shards; each has a line a mask."""
+        """Count the masks of all shards, whose meta_info.txt has one line per mask."""
         return sum(path.read_bytes().count(b'\n') for path in self.store.glob('*/meta_info.txt'))
 
 
 class PublishedTask(RunTask):
-    """Convert the authors' checkpoint to the framework's form."""
+    """Convert the authors' checkpoint to the framework's format."""
 
     verb = 'checkpoint'
 
     def done(self) -> bool:
-        """Whether the student is there."""
+        """Return whether the converted checkpoint exists."""
         return self.of.student.is_file()
 
     def work(self) -> None:
-        """Convert it, and keep its digest."""
+        """Convert the checkpoint, and store its digest."""
         source = self.of.published
         assert source is not None
         write_once(self.of.config, self.of.text)
@@ -159,9 +159,9 @@ class PublishedTask(RunTask):
 
 
 class TestTask(RunTask):
-    """Test a run's student on one set through the framework's own tool."""
+    """Test a run's student on one set with the framework's own tool."""
 
-    __test__ = False  # pytest takes the name for a test's
+    __test__ = False  # or pytest collects the class, because of its name
     verb = 'test'
 
     def __init__(self, run: Run, test_set: EvalSet) -> None:
@@ -170,15 +170,15 @@ class TestTask(RunTask):
         self._config = self.folder / f'test_{test_set.name}{run.suffix}'
 
     def done(self) -> bool:
-        """Whether the set was measured by the table's protocol."""
+        """Return whether the set was measured with the table's protocol."""
         return self.results.holds(self.test_set.name, self.of.table)
 
     def command(self) -> Sequence[str]:
-        """Return the command that tests."""
+        """Return the command that runs the test."""
         return self.of.test_command(self._config, self.test_set)
 
     def work(self) -> None:
-        """Test, and keep the metrics with the protocol that they are by."""
+        """Test, and store the metrics with their protocol."""
         name, table = self.test_set.name, self.of.table
         self._config.write_text(self.of.dump(self.of.test_options(self.test_set)), encoding='utf-8')
         output = execute(self.command(), self.folder, self.folder / f'test_{name}.txt', title=self.title)
@@ -195,7 +195,7 @@ class TestTask(RunTask):
 
 
 class CostTask(RunTask):
-    """Measure what inference costs, beside the student of a stock run where that is there; it may be ``run`` itself."""
+    """Measure the inference cost, side by side with the student of ``stock`` (which may be ``run``) if it exists."""
 
     verb = 'cost'
 
@@ -205,7 +205,7 @@ class CostTask(RunTask):
         self._channels = 1 if canonical_color(run.table.protocol) == 'gray' else 3
 
     def done(self) -> bool:
-        """Whether it was measured."""
+        """Return whether the cost was measured."""
         return bool(self.results.cost)
 
     @property
@@ -214,14 +214,14 @@ class CostTask(RunTask):
         return [stock, own] if stock != own and stock.is_file() else [own]
 
     def command(self) -> Sequence[str]:
-        """Return the command that measures the same."""
+        """Return a command that makes the same measurement."""
         options = ['--framework', self.of.cell.framework, '--size', *map(str, COST_SIZE)]
         files = [self.of.config, *self._students]
         channels = ['--channels', str(self._channels), '--json']
         return [sys.executable, '-m', 'sapd_plugin', 'inference-cost', *map(str, files), *options, *channels]
 
     def work(self) -> None:
-        """Measure in this process."""
+        """Measure the cost in this process."""
         framework, config = self.of.cell.framework, self.of.config
         networks = {str(path): load_student(build_network_from(framework, config), path) for path in self._students}
         costs = list(compare(networks, (1, self._channels, *COST_SIZE)).values())
@@ -232,13 +232,13 @@ class CostTask(RunTask):
 
 
 def read_published(path: Path) -> dict[str, torch.Tensor]:
-    """Read the weights of a network from a file as its authors publish it.
+    """Read the weights of a network from the file that its authors publish.
 
     Returns:
         The state dict, on the CPU.
 
     Raises:
-        SAPDError: no such file, or no weights in it.
+        SAPDError: the file does not exist or holds no weights.
     """
     if not path.is_file():
         raise SAPDError(f'--checkpoints: no file {path}, expected the checkpoint that the authors publish.')
@@ -252,15 +252,15 @@ def read_published(path: Path) -> dict[str, torch.Tensor]:
 
 
 def write_once(path: Path, text: str) -> None:
-    """Write a file, unless it is there with this text.
+    """Write a file, unless it exists with this text.
 
     Raises:
-        SAPDError: it is there with another text.
+        SAPDError: the file exists with a different text.
     """
     if path.is_file() and not _holds(path, text):
         raise SAPDError(
-            f'--output: {path.parent} holds a run of other settings ({path.name} differs from what this command would '
-            'write). Name another folder, or delete it.'
+            f'--output: {path.parent} holds a run with different settings ({path.name} is not what this command would '
+            'write). Name a different folder, or delete it.'
         )
     path.write_text(text, encoding='utf-8')
 
@@ -270,7 +270,7 @@ def _holds(path: Path, text: str) -> bool:
 
 
 def _describe_masks(store: Path) -> str:
-    """Name segmenter and source of a store's masks for a reader."""
+    """Describe the segmenter and the source of a store's masks for reports."""
     settings = MaskStore(store).settings
     preset = f' {settings["preset"]}' if 'preset' in settings else ''
     return f'{settings["segmenter"]}{preset}, {settings.get("source", "unknown source")}'

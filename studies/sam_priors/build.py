@@ -1,9 +1,9 @@
 """Write the study's page and figures from the CSVs in results/.
 
 python -m studies.sam_priors.build            # README.md from report.md.j2, and results/*.png
-python -m studies.sam_priors.build --check    # write nothing; exit with 1 where a file would change
+python -m studies.sam_priors.build --check    # write nothing; exit with 1 if a file would change
 
-No number is typed: the template prints what `measurements.Study` returns. A figure carries a digest of the numbers that
+No number is typed: the template prints what `measurements.Study` returns. A figure stores a digest of the numbers that
 it shows. Exit status: 0 done, 1 --check found a file that would change, 2 a CSV or the template is broken.
 """
 
@@ -43,13 +43,13 @@ METHOD = 'spd_sgr'
 
 
 def primary(study: Study) -> pd.DataFrame:
-    """Return PSNR of SAPD's students less that of `BASES`: base, table, model, test, mean, half, count, certain."""
+    """Return SAPD's PSNR minus that of `BASES`: columns base, table, model, test, mean, half, count, certain."""
     frame = pd.concat({base: study.difference(METHOD, base) for base in BASES}, names=['base']).reset_index()
     return _in_order(frame[frame['table'].isin(list(TASKS))])
 
 
 def gains(study: Study, table: str) -> pd.DataFrame:
-    """Return PSNR less stock's of arms that were trained as long: arm, model, test, mean, half, count, certain."""
+    """Return PSNR minus stock's, of arms trained for as long: columns arm, model, test, mean, half, count, certain."""
     arms = study.arms(table)
     arms = arms.loc[arms['comparable'], ['model', 'arm']]
     frame = pd.concat({arm: study.difference(arm, 'stock') for arm in arms['arm']}, names=['arm'])
@@ -64,7 +64,7 @@ def _in_order(frame: pd.DataFrame) -> pd.DataFrame:
 
 
 def figures(study: Study) -> dict[str, pd.DataFrame]:
-    """Return the numbers of each figure by its file's name, with the columns panel, row and model."""
+    """Return the numbers of each figure by file name, with the columns panel, row and model."""
     shown = primary(study)
     names = {'panel': shown['base'].map(lambda base: f'over {BASES[base]}'), 'row': shown['test'].map(TESTS)}
     drawn = {'answer.png': shown.assign(**names)}
@@ -75,7 +75,7 @@ def figures(study: Study) -> dict[str, pd.DataFrame]:
 
 
 def digest(frame: pd.DataFrame) -> str:
-    """Return a fingerprint of the numbers that a figure shows; pictures differ between versions of matplotlib."""
+    """Return a fingerprint of the numbers that a figure shows; image files differ between versions of matplotlib."""
     numbers = frame[['mean', 'half']].round(6) + 0.0  # no -0.0
     return hashlib.sha256(frame[['panel', 'row', 'model']].join(numbers).to_csv(index=False).encode()).hexdigest()
 
@@ -116,7 +116,7 @@ def render(study: Study) -> str:
     """Return the page.
 
     Raises:
-        SAPDError: the template names what does not exist or was not measured.
+        SAPDError: the template names something that does not exist or was not measured.
     """
     environment = Environment(
         loader=FileSystemLoader(FOLDER), undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True,
@@ -134,11 +134,11 @@ def render(study: Study) -> str:
     try:
         return environment.get_template('report.md.j2').render(**names, photos=photos)
     except (TemplateError, KeyError) as error:
-        raise SAPDError(f'report.md.j2: {error} is not known, or not measured.') from error
+        raise SAPDError(f'report.md.j2: {error} is unknown or was not measured.') from error
 
 
 def build(results: Path, page: Path, check: bool) -> int:
-    """Write the page and its figures, or only ``check`` whether they would change, and return the exit status.
+    """Write the page and its figures, or only ``check`` whether they would change; return the exit status.
 
     Raises:
         SAPDError: a CSV or the template is broken; nothing was written.
@@ -161,7 +161,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
     )
-    parser.add_argument('--check', action='store_true', help='write nothing; exit with 1 where a file would change')
+    parser.add_argument('--check', action='store_true', help='write nothing; exit with 1 if a file would change')
     parser.add_argument('--results', type=Path, default=FOLDER / 'results', help='folder of the CSVs')
     parser.add_argument('--page', type=Path, default=FOLDER / 'README.md', help='page to write')
     options = parser.parse_args(arguments)

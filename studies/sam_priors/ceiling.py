@@ -1,13 +1,13 @@
-"""How much could any refined image teach a student? A ceiling for SPD, with a teacher that needs no masks.
+"""Measure a ceiling for SPD: how much a student learns from a much better teacher, which needs no masks.
 
 D=datasets/MiniNoise; python -m studies.sam_priors.ceiling --photos $D/train/target --validation $D/val/target \
     --teacher ffdnet_color.pth --start STUDENT.pth
 
-The student, NAFNet of width 8, starts as all of mini_denoise do and learns to remove Gaussian noise of sigma 25: L1 to
-the clean image and, times a weight, SPD's L1 to what a published network of ten times its size restores. Weight 0 is
-stock; 'alone' leaves the clean image out. All weights see the same patches and the same noise. Unlike any SPF, this
-teacher is far ahead of the student from the first step to the last: what SPD cannot take over from it, SPD cannot take
-over from SPF. Each row of the CSV is one run; runs that it holds are skipped.
+The student, a NAFNet of width 8, starts like all students of mini_denoise and learns to remove Gaussian noise of sigma
+25. Its loss is L1 to the clean image plus a weight times SPD's L1 to the output of a published network ten times its
+size. Weight 0 is stock; 'alone' leaves out the first term. All weights use the same patches and noise. Unlike any SPF,
+this teacher is far ahead of the student from the first step to the last: what SPD cannot transfer from it, SPD cannot
+transfer from SPF. Each row of the CSV is one run; runs that it holds are skipped.
 Exit status: 0 done, 2 a mistake, 130 interrupted.
 """
 
@@ -47,7 +47,7 @@ def read_photos(folder: Path) -> list[np.ndarray]:
     """Read all photos, (H,W,3) uint8.
 
     Raises:
-        SAPDError: there is no photo, or one that is smaller than a patch.
+        SAPDError: there are no photos, or one is smaller than a patch.
     """
     photos = [read_image(path) for path in list_images(folder)[0]]
     if any(min(photo.shape[:2]) < PATCH for photo in photos):
@@ -56,7 +56,7 @@ def read_photos(folder: Path) -> list[np.ndarray]:
 
 
 def patches(photos: Sequence[np.ndarray], seed: int) -> Iterator[tuple[Tensor, Tensor]]:
-    """Yield batches of noisy and clean patches without end, (N,3,P,P) in [0, 1]; the noise is not clipped."""
+    """Yield endless batches of noisy and clean patches, (N,3,P,P) in [0, 1]; the noise is not clipped."""
     random, noise = np.random.default_rng(seed), torch.Generator().manual_seed(seed)
     while True:
         cut = []
@@ -102,7 +102,7 @@ def train(
 
 @torch.no_grad()
 def psnr(network: nn.Module, photos: Sequence[np.ndarray]) -> float:
-    """Return the mean PSNR in dB over whole photos, RGB, 8 bits, each with noise of its own seed."""
+    """Return the mean PSNR in dB over whole photos, RGB, 8 bits; each photo's noise has its own seed."""
     values = []
     for number, photo in enumerate(photos):
         clean = as_tensor(photo[None])
@@ -113,7 +113,7 @@ def psnr(network: nn.Module, photos: Sequence[np.ndarray]) -> float:
 
 
 def run(options: argparse.Namespace) -> None:
-    """Run what the CSV does not hold yet."""
+    """Run the weights and seeds that the CSV does not hold yet."""
     for weight in options.weights:
         if weight not in WEIGHTS and not weight.replace('.', '', 1).isdigit():
             raise SAPDError(f"--weights: found '{weight}', expected numbers, or 'alone'.")

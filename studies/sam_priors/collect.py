@@ -1,11 +1,11 @@
-"""Bring results/*.csv up to date with what was measured below a folder of results.
+"""Update results/*.csv with the measurements below a folder of results.
 
 python -m studies.sam_priors.collect [--output runs/tables] [--tables 'mini*']
 
-cells.csv takes every finished cell's results.json: one row per cell, test set and metric, at full precision.
-teacher.csv takes what `sapd evaluate-teacher` wrote into CELL/teacher, and segmentation.csv what
-`sapd evaluate-segmentation` wrote into CELL/segmentation/TEST: one row per image. A cell that was measured again
-replaces its old rows; the rows of other cells stay. Exit status: 0 done, 2 a mistake in the command, a result or a CSV.
+cells.csv gets every finished cell's results.json: one row per cell, test set and metric, at full precision.
+teacher.csv gets what `sapd evaluate-teacher` wrote to CELL/teacher, and segmentation.csv what
+`sapd evaluate-segmentation` wrote to CELL/segmentation/TEST: one row per image. New measurements of a cell replace its
+old rows; the rows of other cells stay. Exit status: 0 done, 2 a mistake in the command, a result or a CSV.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ TEACHER = ['psnr_stock', 'psnr_y', 'psnr_z', 'psnr_z_shuffled', 'psnr_z_empty', 
 
 
 def cell_rows(found: Results) -> Iterator[dict[str, Any]]:
-    """Yield the rows of a cell's results; none where the training has not finished."""
+    """Yield the rows of a cell's results; none if training has not finished."""
     if not found.training.get('finished', True):
         return
     parts = {part: dict(getattr(found, part)) for part in PARTS}
@@ -63,12 +63,12 @@ def cell_rows(found: Results) -> Iterator[dict[str, Any]]:
 def image_rows(path: Path, cell: Cell, keys: Sequence[str], values: Sequence[str]) -> pd.DataFrame:
     """Return one cell's rows of a tool's CSV: the cell's columns, test set, ``keys``, ``values`` and commit.
 
-    A value's column may be missing, but not all of them.
+    Some columns of ``values`` may be missing, but not all.
 
     Raises:
-        SAPDError: the file is not one of that tool.
+        SAPDError: the file was not written by that tool.
     """
-    names = {'photos': 'arm'}  # what the segmentation tool calls an arm is a column of the cell here
+    names = {'photos': 'arm'}  # here, 'arm' is a column of the cell
     frame = read_csv(path, [names.get(key, key) for key in keys], [])
     if not frame.columns.intersection(list(values)).size:
         raise SAPDError(f'{path}: found the columns {", ".join(frame)}, expected {", ".join(values)} among them.')
@@ -78,13 +78,13 @@ def image_rows(path: Path, cell: Cell, keys: Sequence[str], values: Sequence[str
 
 
 def merge(path: Path, new: pd.DataFrame, by: Sequence[str], keys: Sequence[str]) -> int:
-    """Replace a CSV's measurements by new ones, whole, and return the number of those that were not there before.
+    """Replace whole measurements in a CSV with new ones, and return how many were not there before.
 
-    ``by`` names the columns of a measurement, ``keys`` those of a row, by which the file is sorted; ``new`` holds text.
-    A measurement whose values are as before keeps its commit.
+    ``by`` names the columns that identify a measurement, ``keys`` those that identify a row; the file is sorted by
+    ``keys``. ``new`` holds text. A measurement whose values have not changed keeps its commit.
 
     Raises:
-        SAPDError: the file has different columns, or a row twice.
+        SAPDError: the file has different columns or a duplicate row.
     """
     old = read_csv(path, keys, []) if path.is_file() else new.iloc[:0]
     if list(old) != list(new):
@@ -101,10 +101,10 @@ def merge(path: Path, new: pd.DataFrame, by: Sequence[str], keys: Sequence[str])
 
 
 def collect(root: Path, tables: str, results: Path) -> None:
-    """Merge what was measured below ``root`` in tables of a name pattern.
+    """Merge the measurements below ``root`` of the tables whose names match a pattern.
 
     Raises:
-        SAPDError: there is nothing, or a file is not what it should be.
+        SAPDError: there are no measurements, or a file is invalid.
     """
     found = [one for one in iter_results(root) if fnmatchcase(one.cell.table, tables)]
     if not found:

@@ -20,14 +20,14 @@ AGREEMENT = ['mIoU', 'covering', 'covered', 'matched IoU', 'human best', 'human 
 
 
 def summarise(values: pd.Series, by: Sequence[str]) -> pd.DataFrame:
-    """Return mean, half width of the 95 % confidence interval (Student's t; NaN for one value) and count by levels."""
+    """Return mean, half width of the 95 % confidence interval (Student's t; NaN for one value) and count per level."""
     return values.dropna().groupby(level=list(by)).agg(mean='mean', half=half_width, count='count')
 
 
 def text(row: Mapping[str, float], digits: int = 3, signed: bool = True, bold: bool = False) -> str:
-    """Write ``mean ± half`` of a row of `summarise`, or the mean alone where there is no interval.
+    """Return ``mean ± half`` of a row of `summarise` as text, or only the mean if there is no interval.
 
-    ``bold`` sets it in bold where the interval excludes zero.
+    With ``bold``, it is set in bold if the interval excludes zero.
     """
     mean = round(row['mean'], digits) + 0.0  # no -0.000
     words = f'{mean:{"+" if signed and mean else ""}.{digits}f}'
@@ -37,17 +37,17 @@ def text(row: Mapping[str, float], digits: int = 3, signed: bool = True, bold: b
 
 
 class Study:
-    """What was measured.
+    """The measurements of the study.
 
     Attributes:
-        cells: cells.csv, a row per trained student, test set and metric.
-        setting: setting.csv, a row per setting that was tried for stock students.
-        ideas: ideas.csv, a row per idea.
-        ceilings: ceiling.csv, a row per weight of SPD and seed.
-        segments: segmentation.csv, a row per image and what was done to it.
+        cells: cells.csv, one row per trained student, test set and metric.
+        setting: setting.csv, one row per setting that was tried for stock students.
+        ideas: ideas.csv, one row per idea.
+        ceilings: ceiling.csv, one row per weight of SPD and seed.
+        segments: segmentation.csv, one row per image and version of it (degraded, restored or clean).
 
     Args:
-        folder: of the CSVs.
+        folder: folder of the CSVs.
 
     Raises:
         SAPDError: a CSV is broken, or holds numbers that cannot be compared with each other.
@@ -93,7 +93,7 @@ class Study:
         self._differences: dict[tuple[str, str, str], pd.DataFrame] = {}
 
     def difference(self, arm: str, base: str, metric: str = 'psnr') -> pd.DataFrame:
-        """Return ``arm`` less ``base``, paired by seed, by table, model and test set, see `summarise`."""
+        """Return ``arm`` minus ``base``, paired by seed, per table, model and test set (see `summarise`)."""
         key = arm, base, metric
         if key not in self._differences:
             gaps = (self._values[arm] - self._values[base]).xs(metric, level='metric')
@@ -101,13 +101,13 @@ class Study:
         return self._differences[key]
 
     def over(self, table: str, model: str, test: str, arm: str, base: str, metric: str = 'psnr') -> str:
-        """Write the difference of two arms on one test set, in bold where it is certain; nothing if not measured."""
+        """Return the difference of two arms on a test set as text, bold if it is certain; '' if it was not measured."""
         found = self.difference(arm, base, metric)
         place = (table, model, test)
         return text(found.loc[place], DIGITS[metric], bold=True) if place in found.index else ''
 
     def gain(self, table: str, model: str, test: str, base: str = 'stock', arm: str = 'spd_sgr') -> str:
-        """Write a difference of PSNR in a sentence.
+        """Return a difference in PSNR as text for a sentence.
 
         Raises:
             SAPDError: it was not measured.
@@ -118,7 +118,7 @@ class Study:
         return f'{words} dB'
 
     def mean(self, table: str, model: str, test: str, arm: str, metric: str = 'psnr') -> str:
-        """Write an arm's mean over seeds."""
+        """Return an arm's mean over seeds as text."""
         return f'{self._values.loc[(table, model, test, metric), arm].mean():.{DIGITS[metric]}f}'
 
     def arms(self, table: str) -> pd.DataFrame:
@@ -133,7 +133,7 @@ class Study:
         return frame.sort_values('model', ascending=False, kind='stable')
 
     def teacher(self, *detailed: str) -> pd.DataFrame:
-        """Return how far z is ahead of `REFERENCES`, over whole tiles, and by kind of region for some tables."""
+        """Return how far z is ahead of `REFERENCES`, over whole tiles, and by region kind for ``detailed`` tables."""
         frame = self._teacher[(self._teacher['kind'] == 'whole') | self._teacher['table'].isin(detailed)]
         by = ['table', 'arm', 'kind']
         shown = frame.groupby(by).agg(images=('image', 'nunique'), seeds=('seed', 'nunique'))
@@ -143,12 +143,12 @@ class Study:
         return shown.reset_index()
 
     def losses(self, arm: str) -> pd.DataFrame:
-        """Return SPD's and SGR's share of the student's loss, and how far z is ahead of y in dB, as training logged."""
+        """Return SPD's and SGR's share of the student's loss, and how far z is ahead of y in dB, as logged."""
         frame = self.cells[self.cells['arm'] == arm].drop_duplicates(PLACE).set_index(['table', 'model', 'seed'])
         logs = pd.DataFrame(
             [json.loads(more or '{}').get('training.logged', {}) for more in frame['more']], frame.index
         )
-        # SPF's loss trains the second network alone.
+        # SPF's loss trains only the second network.
         total = logs.filter(regex='^l_').drop(columns='l_spf').sum(axis=1)
         ahead = logs['psnr_refined'] - logs['psnr_restored']
         shown = pd.DataFrame({'spd': logs['l_spd'] / total, 'sgr': logs['l_sgr'] / total, 'ahead': ahead})
@@ -166,7 +166,7 @@ class Study:
         return shown.rename_axis('weight').reset_index()
 
     def segmentation(self) -> pd.DataFrame:
-        """Return agreement by what was segmented; SAPD's less stock's with an interval over seeds, or images of one."""
+        """Return the agreement per version; SAPD's minus stock's has an interval over seeds, or images of one seed."""
         frame = self.segments.assign(all=0).set_index(['all', 'photos', 'seed', 'image'])[AGREEMENT]
         means = frame.groupby(level=['photos', 'seed']).mean().groupby(level='photos').mean()
         gaps = frame.xs('sapd', level='photos') - frame.xs('stock', level='photos')
@@ -180,7 +180,7 @@ class Study:
         return shown.rename_axis('photos').reset_index()
 
     def cost(self) -> pd.DataFrame:
-        """Return what a student costs: size, and medians of time and memory."""
+        """Return the cost of a student: size, and medians of time and memory."""
         frame = self.cells.drop_duplicates(PLACE).dropna(subset='milliseconds')
         frame = frame.assign(training=np.where(frame['masks'] == '', 'stock', 'SAPD'))
         return frame.groupby(['model', 'training'], as_index=False)[COST].median()

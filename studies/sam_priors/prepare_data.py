@@ -3,20 +3,20 @@
 python -m studies.sam_priors.prepare_data --photos train_photos --rain100l rain100l --cbsd68 cbsd68 \
     --levin levin_deblur --segmentations segmentation_gt
 
---photos: 365 photos of BSDS500 that are in none of the test sets. Of the sorted ones every 9th from the 5th on, the
-first 40 of these, validate (val); the rest train (train). Below --output (datasets), each as {input,target}:
+--photos holds 365 photos of BSDS500 that are in none of the test sets. Every 9th of the sorted photos from the 5th on,
+at most 40, is for validation (val), the others for training (train). Below --output (datasets), with {input,target}:
 
     MiniRain/{train,val}     synthetic rain, preset light
     MiniNoise/{train,val}    noise of sigma 15 to 55, one per image, in 8-bit files
     MiniBlur/{train,val}     camera shake: half with the kernels of Levin et al., half with random trajectories of 9 to
                              25 pixels; noise of 1 %
     MiniHuman/train          synthetic rain on the photos of the test sets that annotators segmented, each photo once
-                             (only for comparing masks: never train on it what is tested on these sets)
+                             (only to compare masks: never train on it a network that is tested on these sets)
     Rain100L/test            links to the real pairs
     CBSD68_sigma25/test, CBSD68_sigma50/test, CBSD68_blur/test, CBSD68_rain/test
-    Levin/test               32 real camera shakes and their sharp images, cropped to what they share
-    kernels/Levin            the kernels as they are used: rotated as the real photos require, and centred by mass
-    masks/MiniHuman_people   mask store: of a photo's annotators, the one who covers the others best
+    Levin/test               32 real camera shakes and their sharp images, cropped to the area they share
+    kernels/Levin            the kernels in use: rotated as the real photos require, and centred by mass
+    masks/MiniHuman_people   mask store: for each photo, the annotator who covers the others best
 
 Every parameter is in NAME/SPLIT/parameters.json. Interrupt it at any time; rerun the same command to resume. Exit
 status: 0 done, 2 a mistake in the command or the data, 130 interrupted.
@@ -41,7 +41,7 @@ from studies.sam_priors.data.sets import COUNT, list_photos, split_photos, synth
 
 
 def run(options: argparse.Namespace) -> None:
-    """Check everything that is given, then make what is missing."""
+    """Check all inputs, then make what is missing."""
     check_count('--workers', options.workers)
     counts = (None, None, None) if options.any_count else (COUNT, 100, 68)
     photos = list_photos('--photos', options.photos, counts[0])
@@ -65,7 +65,7 @@ def run(options: argparse.Namespace) -> None:
     )  # fmt: skip
     kernels = write_kernels(options.output / 'kernels/Levin', study_kernels(options.levin, shakes))
     for one in synthetic_sets(split, cbsd68, {key: one.photo for key, one in segmented.items()}, kernels):
-        # A small student would spend half of a step on decoding PNG.
+        # With PNG, a small student would spend half of each step on decoding.
         suffix = '.bmp' if one.place.endswith('/train') else '.png'
         make_pairs(one.degradation, one.photos, options.output / one.place, one.seed, 1, finish, False, suffix)
     make_levin_set(options.output / 'Levin/test', shakes, kernels)
@@ -85,9 +85,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument('--cbsd68', type=Path, required=True, help='folder of the 68 photos')
     parser.add_argument('--levin', type=Path, required=True, help='folder with blurred/, sharp/ and kernels/')
     parser.add_argument(
-        '--segmentations', type=Path, help="annotators': .mat files and index.csv; without, no MiniHuman"
+        '--segmentations', type=Path, help="annotators' .mat files and index.csv; if omitted, no MiniHuman"
     )
-    parser.add_argument('--output', type=Path, default=Path('datasets'), help='folder of all datasets (datasets)')
+    parser.add_argument('--output', type=Path, default=Path('datasets'), help='folder of all data sets (datasets)')
     parser.add_argument('--any-count', action='store_true', help='accept any number of photos (for trials)')
     parser.add_argument('--workers', type=int, default=os.cpu_count() or 1, metavar='N', help='threads')
     options = parser.parse_args(arguments)

@@ -1,4 +1,4 @@
-"""The quickstart: a table of experiments, with its picture, resumed and kept apart from runs of other settings."""
+"""The quickstart: a table of experiments and its picture, resumed, and kept apart from runs with different settings."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def test_it_ends_with_a_table_and_a_picture_and_is_done_once(photos, without_wei
     assert 'it/s' not in again.err
 
     assert quickstart.main([word if word != '4' else '5' for word in command]) == 2
-    assert 'holds a run of other settings' in capsys.readouterr().err
+    assert 'holds a run with different settings' in capsys.readouterr().err
     assert quickstart.main([word if word != '7' else '8' for word in command]) == 2
     assert 'holds pairs with seed = 7, expected 8' in capsys.readouterr().err
 

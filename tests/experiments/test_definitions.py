@@ -124,5 +124,5 @@ def test_patterns_select_cells(tmp_path, patterns, expected):
 @pytest.mark.parametrize('pattern', ['RCAM', 'RCAN/tiny/spd/0/1', 'RCAN/tiny/sdp'])
 def test_a_pattern_that_fits_nothing_is_named(tmp_path, pattern):
     found = catalogue(tmp_path)
-    with pytest.raises(SAPDError, match=f"CELL: '{pattern}' fits none of 30 cells"):
+    with pytest.raises(SAPDError, match=f"CELL: '{pattern}' matches none of 30 cells"):
         select_cells(list(found.cells(found.tables['trial'], 'basicsr')), [pattern])

@@ -93,7 +93,7 @@ def test_cells_run_once_and_are_reported(framework, arms, masks, data, vgg_weigh
 
     status, printed = call(capsys, *[word if word != '4' else '5' for word in command])
     assert status == 2
-    assert 'holds a run of other settings' in printed
+    assert 'holds a run with different settings' in printed
 
     status, printed = call(capsys, 'report', 'trial', *arguments(data, tmp_path)[:4])
     assert status == 0, printed

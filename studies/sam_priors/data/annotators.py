@@ -1,6 +1,6 @@
-"""Annotators' masks of the photos of MiniHuman: of all segmentations of a photo, the one that covers the others best.
+"""Annotators' masks of the photos of MiniHuman: for each photo, the segmentation that covers the others best.
 
-They are a yardstick for a segmenter's masks: priors cannot be much better than what annotators see.
+They are a yardstick for a segmenter's masks: priors cannot be much better than the masks of annotators.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from sapd_plugin.priors.labels import LabelMap
 from sapd_plugin.priors.store import MaskStoreWriter
 from studies.sam_priors.data.sets import Photos
 
-# What the store's manifest says of its masks; part of its fingerprint.
+# The settings in the store's manifest, which its fingerprint is made from.
 SETTINGS = {
     'segmenter': 'people',
     'source': "BSDS, people's segmentations",
@@ -30,7 +30,7 @@ SETTINGS = {
 
 
 class Segmented(NamedTuple):
-    """A photo, and its set (``rain100l`` or ``cbsd68``) and name there, by which its segmentations are found."""
+    """A photo, and the set (``rain100l`` or ``cbsd68``) and name by which its segmentations are found."""
 
     photo: Path
     subset: str
@@ -40,11 +40,11 @@ class Segmented(NamedTuple):
 def segmented_photos(segmentations: Path, sets: Mapping[str, Photos], any_count: bool) -> dict[str, Segmented]:
     """Find one photo for each BSDS number that annotators segmented.
 
-    ``segmentations`` holds ``ID.mat`` and an index.csv of ``set``, ``image`` and ``bsds_id``; the first photo in it
-    counts. ``sets`` are ``rain100l`` and ``cbsd68``. ``any_count`` leaves out what has no photo.
+    ``segmentations`` holds ``ID.mat`` files and an index.csv with ``set``, ``image`` and ``bsds_id``; a number's first
+    photo is used. ``sets`` are ``rain100l`` and ``cbsd68``. With ``any_count``, rows without a photo are skipped.
 
     Raises:
-        SAPDError: there is no such index, or it names a different set or an unknown photo.
+        SAPDError: the index does not exist, or it names an unknown set or photo.
     """
     index = segmentations / INDEX
     photos: dict[str, Segmented] = {}
@@ -69,7 +69,7 @@ def write_masks(store: Path, segmentations: Path, photos: Mapping[str, Segmented
 
     Raises:
         SAPDError: a file is not a BSDS file, a segmentation and its photo have different sizes, or the store holds
-            other masks.
+            different masks.
     """
     readers = {subset: People(segmentations, subset) for subset in {one.subset for one in photos.values()}}
     for one in photos.values():
@@ -81,17 +81,17 @@ def write_masks(store: Path, segmentations: Path, photos: Mapping[str, Segmented
             drawn = readers[photos[key].subset].annotators(photos[key].name)
             size = image_size(photos[key].photo)
             if wrong := [one.shape for one in drawn if one.shape != size]:
-                raise SAPDError(f'--segmentations: {key}.mat is of {wrong[0]}, its photo of {size}.')
+                raise SAPDError(f'--segmentations: {key}.mat has size {wrong[0]}, its photo {size}.')
             chosen = drawn[most_agreed(drawn)]
-            # Each value is a segment, 0 as well; in a label map 0 means no mask.
+            # Each value is a segment, including 0; in a label map, 0 means no mask.
             writer.put(key, LabelMap.from_labels(chosen - chosen.min() + 1))
 
 
 def most_agreed(drawn: Sequence[np.ndarray]) -> int:
-    """Return whose segmentation covers those of the others best, on average; the first of equals.
+    """Return the index of the segmentation that covers the others best on average; if several do, the first one.
 
     Args:
-        drawn: (H,W) integers each, at least one.
+        drawn: segmentations, (H,W) integer each; at least one.
 
     >>> halves, thirds = np.array([[1, 1, 1, 2, 2, 2]]), np.array([[1, 1, 2, 2, 3, 3]])
     >>> most_agreed([thirds, halves, halves])

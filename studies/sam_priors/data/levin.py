@@ -2,14 +2,14 @@
 
 Comparing ``blur(sharp, kernel)`` with the real photos (correlation 0.9958 to 0.9998 at the best shift) shows:
 
-- Kernel images may be stored rotated by 180 degrees against what blurred the photos: in the KAIR collection six of the
-  eight are, all but 4 and 8. `study_kernels` rotates each as its photos require.
-- A photo is displaced against its sharp image, differently for each kernel and image: by up to 5 pixels (2 downwards)
-  once the kernel is centred by mass. Both are cropped to what they share.
-- The rest of the displacement, up to half a pixel, is left: resampling would change the ground truth. A perfect
-  restoration half a pixel off has 31 dB or more.
-- The blur looks beyond each crop's border, as in every training patch. Cropping the borders of both images would only
-  move that border, so it is not done; a metric may leave a border out.
+- Kernel images may be stored rotated by 180 degrees relative to the real blur. In the KAIR collection, six of the eight
+  are (all but 4 and 8). `study_kernels` rotates each as its photos require.
+- A photo is displaced relative to its sharp image, differently for each kernel and image: by up to 5 pixels (2
+  downwards) once the kernel is centred by mass. Both are cropped to the area that they share.
+- The remaining displacement, up to half a pixel, is not corrected: resampling would change the ground truth. A perfect
+  restoration that is half a pixel off has 31 dB or more.
+- Pixels near a crop's border depend on pixels outside it, as in every training patch. Cropping both images further
+  would only move that border, so it is not done; a metric may exclude a border.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ REACH = 15
 
 
 class Shake(NamedTuple):
-    """One real photo: its files, and its kernel's name."""
+    """One real photo: its files and the name of its kernel."""
 
     photo: Path
     sharp: Path
@@ -45,12 +45,12 @@ class Shake(NamedTuple):
 
 
 class Alignment(NamedTuple):
-    """How a photo lies on its sharp image.
+    """The alignment of a photo with its sharp image.
 
     Attributes:
         shift: (down, right), whole pixels by which the sharp image has to be moved.
-        rest: what is left of the displacement, about -0.5..0.5 pixels.
-        correlation: of the blurred sharp image with the photo at ``shift``, -1..1.
+        rest: the remaining displacement, about -0.5..0.5 pixels.
+        correlation: correlation of the blurred sharp image with the photo at ``shift``, -1..1.
     """
 
     shift: tuple[int, int]
@@ -77,12 +77,12 @@ def find_shakes(folder: Path, any_count: bool) -> dict[str, Shake]:
 
 
 def study_kernels(folder: Path, shakes: Mapping[str, Shake]) -> dict[str, np.ndarray]:
-    """Read the kernels, rotate each by 180 degrees where that is how its photos were blurred, and centre it by mass.
+    """Read the kernels, rotate each by 180 degrees if its photos were blurred that way, and centre it by mass.
 
-    Centred kernels blur without displacing, as random trajectories do: a student need not know a kernel to know where
-    things are.
+    Centred kernels blur an image without displacing it, as random trajectories do, so a student need not know the
+    kernel to restore the position.
 
-    A kernel without a photo keeps its rotation. Each is (size,size) float64, of sum 1 and odd size.
+    A kernel without a photo is not rotated. Each is (size,size) float64, with sum 1 and odd size.
     """
     kernels = {}
     for name, stored in read_kernels(folder / 'kernels').items():
@@ -101,7 +101,7 @@ def centred(kernel: np.ndarray) -> np.ndarray:
 
 
 def align(shake: Shake, kernel: np.ndarray) -> Alignment:
-    """Correlate the blurred sharp image with the photo over shifts.
+    """Return the alignment at which the blurred sharp image and the photo correlate best.
 
     Raises:
         SAPDError: the images have different sizes, or are too small.
@@ -130,7 +130,7 @@ def _vertex(line: np.ndarray, at: int) -> float:
 
 
 def overlap(shake: Shake, shift: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
-    """Crop photo and sharp image to what they share: both (H,W,3) uint8, grey in three channels."""
+    """Crop a photo and its sharp image to the area that they share; both are (H,W,3) uint8, grey in three channels."""
     images = read_image(shake.photo), read_image(shake.sharp)
     windows = [
         tuple(slice(max(0, d), size + min(0, d)) for d, size in zip(moved, images[0].shape))
@@ -140,16 +140,16 @@ def overlap(shake: Shake, shift: tuple[int, int]) -> tuple[np.ndarray, np.ndarra
 
 
 def write_kernels(folder: Path, kernels: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """Write kernels as 8-bit images, and return them as they are read from these, to make images again as recorded.
+    """Write kernels as 8-bit images, and return them as read back from the files, so that sets can be made again.
 
     Raises:
-        SAPDError: the folder holds other files or kernels.
+        SAPDError: the folder holds different files or kernels.
     """
     images = {folder / f'{name}.png': np.rint(255 * k / k.max()).astype(np.uint8) for name, k in kernels.items()}
     refuse_foreign_files(set(images))
     for path, image in images.items():
         if path.exists() and not np.array_equal(read_image(path)[..., 0], image):
-            raise SAPDError(f'{path}: found another kernel, expected that of --levin; remove it or change --output.')
+            raise SAPDError(f'{path}: found a different kernel, expected that of --levin. Remove it or set --output.')
     missing = [path for path in images if not path.exists()]
     with open_workshop(folder) as workshop:
         say(f'{folder.parent.name}/{folder.name}: {len(kernels)} kernels', len(missing), workshop)
@@ -162,7 +162,7 @@ def make_levin_set(folder: Path, shakes: Mapping[str, Shake], kernels: Mapping[s
     """Write ``folder/{input,target}/NAME.png``, and parameters.json with each photo's alignment.
 
     Raises:
-        SAPDError: images do not fit, or the folder holds something else.
+        SAPDError: images cannot be aligned, or the folder holds different data.
     """
     alignments = {name: align(shake, kernels[shake.kernel]) for name, shake in shakes.items()}
     paths = {name: [folder / side / f'{name}.png' for side in ('input', 'target')] for name in shakes}

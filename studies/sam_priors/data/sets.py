@@ -1,4 +1,4 @@
-"""The photos of the study, which of them validate, and the synthetic sets that are made of them."""
+"""The photos of the study, their split, and the synthetic sets that are made from them."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from sapd_plugin.errors import SAPDError
 from sapd_plugin.priors.extraction.images import list_images
 
 COUNT = 365
-# Of the sorted photos every 9th from the 5th on, the first 40 of these, validate.
+# The validation set: every 9th of the sorted photos from the 5th on, at most 40.
 EVERY, FIRST, VALIDATION = 9, 4, 40
 
 # Share of the photos of a blurred set that take a kernel of Levin et al.; the others take random trajectories.
@@ -29,7 +29,7 @@ def list_photos(option: str, folder: Path, count: int | None) -> Photos:
     """List the images of a folder and its sub-folders, sorted by name; ``option`` is for messages.
 
     Raises:
-        SAPDError: there is no such folder, a different number of images, or two images of one name.
+        SAPDError: there is no such folder, a different number of images, or two images with the same name.
     """
     if not folder.is_dir():
         raise SAPDError(f'{option}: found no folder {folder}, expected one of images.')
@@ -38,7 +38,7 @@ def list_photos(option: str, folder: Path, count: int | None) -> Photos:
         if photos.setdefault(path.stem, path) != path:
             raise SAPDError(f'{option}: found {photos[path.stem]} and {path}, expected one image of that name.')
     if count is not None and len(photos) != count:
-        raise SAPDError(f'{option}: found {len(photos)} images in {folder}, expected {count}; --any-count takes them.')
+        raise SAPDError(f'{option}: found {len(photos)} images in {folder}, expected {count}; see --any-count.')
     return dict(sorted(photos.items()))
 
 
@@ -57,7 +57,7 @@ def split_photos(photos: Photos) -> dict[str, Photos]:
 
 
 class SyntheticSet(NamedTuple):
-    """One split: its place ``NAME/SPLIT``, how its clean photos are degraded, and the seed of all that is drawn."""
+    """One split: its place ``NAME/SPLIT``, how its clean photos are degraded, and the seed of the random numbers."""
 
     place: str
     degradation: Degradation
@@ -66,7 +66,7 @@ class SyntheticSet(NamedTuple):
 
 
 def study_blur(kernels: Mapping[str, np.ndarray]) -> blur.Blur:
-    """Return half real kernels, half trajectories of 9 to 25 pixels, and noise of 1 %."""
+    """Return the blur: half real kernels, half random trajectories of 9 to 25 pixels, and noise of 1 %."""
     settings = replace(blur.PRESETS['shake'], size=(9, 25), sigma=(2.55, 2.55))
     return blur.Blur(settings, dict(kernels), KERNEL_SHARE)
 
@@ -74,7 +74,7 @@ def study_blur(kernels: Mapping[str, np.ndarray]) -> blur.Blur:
 def synthetic_sets(
     split: Mapping[str, Photos], cbsd68: Photos, segmented: Photos, kernels: Mapping[str, np.ndarray]
 ) -> list[SyntheticSet]:
-    """List the sets; ``kernels`` are those of `levin.study_kernels`, and there may be no ``segmented`` photos."""
+    """Return the sets; ``kernels`` are those of `levin.study_kernels`, and ``segmented`` may be empty."""
     light_rain = rain.Rain(rain.PRESETS['light'])  # about as strong as Rain100L's
     degradations: dict[str, Degradation] = {
         'MiniRain': light_rain,
@@ -84,7 +84,7 @@ def synthetic_sets(
     sets = [
         SyntheticSet(f'{name}/{part}', degradations[name], split[part], 0) for name in degradations for part in split
     ]
-    # Each test set has a seed of its own, so that no two share their noise.
+    # Each test set has its own seed, so that no two have the same noise.
     sets += [
         SyntheticSet('CBSD68_sigma25/test', noise.Noise(noise.PRESETS['sigma25']), cbsd68, 1),
         SyntheticSet('CBSD68_sigma50/test', noise.Noise(noise.PRESETS['sigma50']), cbsd68, 2),
