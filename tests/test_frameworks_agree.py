@@ -35,7 +35,7 @@ class AgreeingNet(nn.Module):
 def set_weights(network: nn.Module, seed: int) -> None:
     generator = torch.Generator().manual_seed(seed)
     for parameter in network.parameters():
-        nn.init.normal_(parameter, std=0.1, generator=generator)
+        parameter.data.normal_(std=0.1, generator=generator)
 
 
 def basicsr(batch: Tensors, vgg: Path, root: Path, rank: int = 0, world: int = 1) -> tuple[Tensors, dict[str, Any]]:

@@ -99,7 +99,7 @@ class WindowAttention(nn.Module):
         qkv = self.qkv(self.norm(x)).view(count, tokens, self.heads, 3, width // self.heads)
         q, k, v = qkv.permute(3, 0, 2, 1, 4)
         # PyTorch's fused kernel takes only four dimensions; its fallback is three times as slow.
-        bias = self.attention_biases[:, self.distance][None]
+        bias = self.attention_biases[:, self.distance][None].to(q.dtype)  # torch 2.1 does not autocast the mask
         out = F.scaled_dot_product_attention(q, k, v, attn_mask=bias)
         return self.proj(out.transpose(1, 2).reshape(count, tokens, width))
 

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.utils import fuse_conv_bn_eval
 
+from sapd_plugin.errors import SAPDError
 from sapd_plugin.priors.segmenters.fast.geometry import INPUT_SIDE
 from sapd_plugin.priors.segmenters.tiny_vit import ConvNorm, TinyViT
 
@@ -76,11 +77,19 @@ class Encoder:
         sam: in evaluation mode, on its device; its encoder is changed in place.
         dtype: 'float32', or the half precision that the encoder is autocast to. The decoder stays float32: it is a
             small share of the work, and its variances are differences of sums that half precision would spoil.
+
+    Raises:
+        SAPDError: this torch cannot autocast to ``dtype`` on the device.
     """
 
     def __init__(self, sam: Sam, dtype: str = 'float32') -> None:
         self._sam = sam
         self._dtype = getattr(torch, dtype)
+        if self._dtype != torch.float32:
+            try:
+                torch.autocast(sam.device.type, self._dtype)
+            except RuntimeError as error:  # torch 2.1 on a CPU: bfloat16 only
+                raise SAPDError(f'dtype: found {dtype} on {sam.device}, which this torch cannot autocast to.') from error
         self._layout = torch.contiguous_format
         if isinstance(sam.image_encoder, TinyViT):
             self._layout = torch.channels_last
@@ -96,6 +105,7 @@ class Encoder:
         """Encode an RGB uint8 (H,W,3) photo to (256,64,64) float32."""
         pixels = torch.from_numpy(self._resize.apply_image(image)).to(self._sam.device)
         batch = self._sam.preprocess(pixels.permute(2, 0, 1)[None]).contiguous(memory_format=self._layout)
-        half = self._dtype != torch.float32
-        with torch.autocast(self._sam.device.type, self._dtype, enabled=half):
+        if self._dtype == torch.float32:  # torch 2.1 takes no autocast to float32 on a CPU, not even a disabled one
+            return self._sam.image_encoder(batch)[0].float()
+        with torch.autocast(self._sam.device.type, self._dtype):
             return self._sam.image_encoder(batch)[0].float()
