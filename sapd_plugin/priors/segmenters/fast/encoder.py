@@ -87,9 +87,10 @@ class Encoder:
         self._dtype = getattr(torch, dtype)
         if self._dtype != torch.float32:
             try:
-                torch.autocast(sam.device.type, self._dtype)
+                with torch.autocast(sam.device.type, self._dtype):
+                    pass
             except RuntimeError as error:  # torch 2.1 on a CPU: bfloat16 only
-                raise SAPDError(f'dtype: found {dtype} on {sam.device}, which this torch cannot autocast to.') from error
+                raise SAPDError(f'dtype: found {dtype}, which this torch cannot use on {sam.device}.') from error
         self._layout = torch.contiguous_format
         if isinstance(sam.image_encoder, TinyViT):
             self._layout = torch.channels_last
