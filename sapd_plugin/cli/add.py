@@ -51,6 +51,8 @@ def run(options: argparse.Namespace) -> None:
             f'--output: found {output}, expected a name that ends with {source.suffix}, in a folder that exists.'
         )
     spf = read_settings('--spf', options.spf)
+    # Experiments of one name share a folder, and a variant would resume the training of another.
+    name = output.stem if options.output else ''
     for module in ['sapd_plugin.mmagic' if source.suffix == '.py' else 'sapd_plugin.basicsr', *options.imports]:
         importlib.import_module(module)
     if source.suffix == '.py':
@@ -59,14 +61,12 @@ def run(options: argparse.Namespace) -> None:
         if not shipped and output.resolve() == source.resolve():
             raise SAPDError(f'--output: found {output}, expected another file: it has CONFIG as its base.')
         base = options.config if shipped else Path(os.path.relpath(source, output.parent)).as_posix()
-        text = delta_of(read_config(options.config), base, options.masks, options.losses, spf, options.base)
+        text = delta_of(read_config(options.config), base, options.masks, options.losses, spf, options.base, name)
         shown = text.splitlines()
     else:
         from sapd_plugin.basicsr.delta import add_delta
 
         before = source.read_text(encoding='utf-8')
-        # Experiments of one name share a folder, and a variant would resume the training of another.
-        name = output.stem if options.output else ''
         text = add_delta(before, options.masks, options.losses, spf, options.base, name)
         shown = list(
             difflib.unified_diff(before.splitlines(), text.splitlines(), str(source), str(output), lineterm='')

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import posixpath
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -63,6 +64,7 @@ def delta_of(
     losses: Sequence[str] = tuple(LOSSES),
     spf: Mapping[str, Any] | None = None,
     base_model: str = '',
+    name: str = '',
 ) -> str:
     """Return the text of a config that adds SAM priors to another.
 
@@ -73,6 +75,7 @@ def delta_of(
         losses: 'spd', 'sgr' or both.
         spf: keys of ``network_spf``; dotted ones belong to its ``network``.
         base_model: the model to wrap; by default the one of the config.
+        name: the experiment's new name, and that of its working folder; by default the config's with ``_sapd``.
 
     Raises:
         SAPDError: the config is not one of a stock training, or its model cannot be wrapped.
@@ -97,9 +100,10 @@ def delta_of(
     imports['imports'] = [*modules, *([] if PLUGIN in modules else [PLUGIN])]
     blocks: dict[str, Any] = {'custom_imports': imports}
     if config.get('experiment_name'):
-        blocks['experiment_name'] = f'{config.experiment_name}_sapd'
+        blocks['experiment_name'] = name or f'{config.experiment_name}_sapd'
     if config.get('work_dir'):
-        blocks['work_dir'] = f'{config.work_dir.rstrip("/")}_sapd'
+        parent, stock = posixpath.split(config.work_dir.rstrip('/'))
+        blocks['work_dir'] = posixpath.join(parent, name or f'{stock}_sapd')
     blocks['model'] = model
     blocks['train_dataloader'] = {'dataset': _masked(config.train_dataloader.dataset, masks)}
     blocks['default_hooks'] = {'sapd': {'type': 'SAPDHook'}}

@@ -195,7 +195,7 @@ def test_an_mmagic_config_becomes_the_base(pairs: Path, tmp_path: Path, capsys: 
     assert "_base_ = '../own.py'" in output.read_text()
     made = Config.fromfile(output)
     assert made.custom_imports == {'imports': ['math', 'sapd_plugin.mmagic'], 'allow_failed_imports': True}
-    assert (made.experiment_name, made.work_dir) == ('own_sapd', './work_dirs/own_sapd')
+    assert (made.experiment_name, made.work_dir) == ('new', './work_dirs/new')
     assert made.model.network_spf == {'type': 'SPF', 'planes': 4}
     assert stock_mmagic_model(made.model) == Config(stock).model
     dataset = made.train_dataloader.dataset
