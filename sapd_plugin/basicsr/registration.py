@@ -47,7 +47,7 @@ def register_all() -> None:
 def build_spf_network(network: dict[str, Any] | None = None, **settings: Any) -> SPF:
     """Build :class:`sapd_plugin.core.SPF` with ``settings`` around the network at scale 1 of a config block.
 
-    SAPDModel fills in the block of ``network_g`` if there is none.
+    Without a block of its own, SAPDModel uses that of ``network_g``.
 
     Raises:
         SAPDError: no network, or an unknown or invalid setting.

@@ -38,7 +38,7 @@ def register_all() -> None:
 def build_spf_network(network: dict[str, Any] | None = None, **settings: Any) -> SPF:
     """Build :class:`sapd_plugin.core.SPF` with ``settings`` around the network at scale 1 of a config.
 
-    SAPDModel fills in the config of ``generator`` if there is none.
+    Without a config of its own, SAPDModel uses that of ``generator``.
 
     Raises:
         SAPDError: no network, or an unknown or invalid setting.

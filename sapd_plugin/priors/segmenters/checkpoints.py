@@ -20,7 +20,7 @@ ENVIRONMENT_VARIABLE = 'SAPD_SAM_CHECKPOINT'
 
 
 def find_sam_checkpoint(explicit: str | os.PathLike[str] | None = None, variant: str | None = None) -> Path | None:
-    """Return ``explicit``, SAPD_SAM_CHECKPOINT, or a SAM checkpoint in the torch hub cache; None if there is none.
+    """Return ``explicit``, SAPD_SAM_CHECKPOINT, a SAM checkpoint in the torch hub cache, or None.
 
     In the cache, ``variant`` ('sam_vit_h', ...) is looked for; without it, the best variant there.
 
