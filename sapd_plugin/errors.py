@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import math
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
@@ -51,6 +52,35 @@ def check_count(key: str, value: object, at_least: int = 1) -> None:
     """
     if isinstance(value, bool) or not isinstance(value, int) or value < at_least:
         raise SAPDError(f'{key}: found {value!r}, expected an integer >= {at_least}.')
+
+
+def check_number(key: str, value: object, at_least: float = -math.inf, at_most: float = math.inf) -> None:
+    """Refuse a ``value`` of config key ``key`` that is not a finite number in a range; a bool is not a number here.
+
+    Raises:
+        SAPDError: naming the key, the value and what is expected.
+
+    >>> check_number('mix', '1e-1', at_least=0, at_most=1)
+    Traceback (most recent call last):
+    sapd_plugin.errors.SAPDError: mix: found '1e-1', expected a number in [0, 1].
+    """
+    number = isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+    if not number or not at_least <= value <= at_most:  # type: ignore[operator]
+        if at_most < math.inf:
+            expected = f'a number in [{at_least:g}, {at_most:g}]'
+        else:
+            expected = 'a number' if at_least == -math.inf else f'a number >= {at_least:g}'
+        raise SAPDError(f'{key}: found {value!r}, expected {expected}.')
+
+
+def check_flag(key: str, value: object) -> None:
+    """Refuse a ``value`` of config key ``key`` that is neither True nor False.
+
+    Raises:
+        SAPDError: naming the key and the value.
+    """
+    if not isinstance(value, bool):
+        raise SAPDError(f'{key}: found {value!r}, expected true or false.')
 
 
 @contextmanager

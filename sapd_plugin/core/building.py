@@ -85,11 +85,12 @@ def build_typed_loss(
         build: builds a loss from its block.
 
     Raises:
-        SAPDError: the block names a different loss.
+        SAPDError: the block names a different loss, or has an invalid value.
     """
     if not block:
         return None
-    loss = build(block)
+    with within(key):
+        loss = build(block)
     if not isinstance(loss, kind):
         raise SAPDError(f"{key}.type: found '{block['type']}', expected {kind.__name__} or a subclass of it.")
     return loss

@@ -82,11 +82,13 @@ class Distiller(nn.Module):
         y, refined = to_single(restored), z.detach()
         losses = {'l_spf': self.reconstruction(z, gt)}
         if self.spd is not None:
-            factor = _factor(self.spd, iteration)
-            losses['l_spd'] = factor * self.spd(y, refined, gt) if factor else y.new_zeros(())
+            factor = self.spd.factor(iteration)
+            losses['l_spd'] = factor * self.spd(y, refined, gt, mask) if factor else y.new_zeros(())
         if self.sgr is not None:
-            factor = _factor(self.sgr, iteration)
-            losses['l_sgr'] = factor * self.sgr(to_rgb(y), to_rgb(refined), mask) if factor else y.new_zeros(())
+            factor = self.sgr.factor(iteration)
+            losses['l_sgr'] = y.new_zeros(())
+            if factor:
+                losses['l_sgr'] = factor * self.sgr(to_rgb(y), to_rgb(refined), mask, to_rgb(gt))
         return StepRecord(losses, y.detach(), refined, gt, mask, to_rgb)
 
     def formula(self) -> str:
@@ -110,8 +112,3 @@ def check_finite(losses: Mapping[str, Tensor], iteration: int) -> None:
     if not finite.all():
         first = int(finite.int().argmin())
         raise FloatingPointError(f'{list(losses)[first]} is {values[first].item()} at iteration {iteration}.')
-
-
-def _factor(loss: SPDLoss | SGRLoss, iteration: int) -> float:
-    """Return the schedule's factor, or 0 for a loss without weight, so that the loss is not computed."""
-    return loss.schedule.factor(iteration) if loss.loss_weight else 0.0

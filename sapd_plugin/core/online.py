@@ -35,9 +35,13 @@ class OnlineMasks:
 
     @torch.no_grad()
     def __call__(self, rgb: Tensor) -> Tensor:
-        """Segment RGB images (N,3,H,W), nominally in [0, 1]; return (N,1,H,W) int32 on the same device."""
+        """Segment RGB images (N,3,H,W), nominally in [0, 1]; return (N,1,H,W) int32 on the same device.
+
+        The segmenter has a precision of its own, so it does not see the training's autocast.
+        """
         images = (rgb.detach().float().clamp(0, 1) * 255).round().byte().permute(0, 2, 3, 1).cpu().numpy()
-        labels = np.stack([self.segment(image).astype(np.int32) for image in images])
+        with torch.autocast(rgb.device.type, enabled=False):
+            labels = np.stack([self.segment(image).astype(np.int32) for image in images])
         return torch.from_numpy(labels).unsqueeze(1).to(rgb.device)
 
 

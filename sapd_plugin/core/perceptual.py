@@ -19,6 +19,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from sapd_plugin.core.color import to_single
 from sapd_plugin.errors import SAPDError, check_choice
 
 _CONVS_PER_BLOCK = (2, 2, 4, 4, 4)
@@ -42,6 +43,20 @@ def find_vgg(weights: str | os.PathLike[str] | None = None) -> Path | None:
             return Path(named).expanduser()
     cached = Path(torch.hub.get_dir()) / 'checkpoints' / TORCHVISION_FILE
     return cached if cached.is_file() else None
+
+
+class _ReflectConv(nn.Conv2d):
+    """A 3x3 convolution with reflection padding that is deterministic on CUDA, too, if the user asks for it."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map (N,C,H,W) to (N,C',H,W)."""
+        if torch.are_deterministic_algorithms_enabled():
+            # On CUDA, PyTorch's reflection has no deterministic backward pass. This one is slower.
+            x = torch.cat([x[..., 1:2], x, x[..., -2:-1]], dim=3)
+            x = torch.cat([x[..., 1:2, :], x, x[..., -2:-1, :]], dim=2)
+        else:
+            x = F.pad(x, (1, 1, 1, 1), mode='reflect')
+        return F.conv2d(x, self.weight, self.bias)
 
 
 class VGG19Features(nn.Module):
@@ -90,7 +105,8 @@ class VGG19Features(nn.Module):
                     f'weights: {path} is not a VGG-19: expected weights of shape {(width, channels, 3, 3)} before '
                     f'{layer}, found {found}.'
                 )
-            conv = nn.Conv2d(channels, width, 3, padding=1, padding_mode='reflect' if self.normalised else 'zeros')
+            kind = _ReflectConv if self.normalised else nn.Conv2d
+            conv = kind(channels, width, 3, padding=1)
             conv.load_state_dict(dict(zip(('weight', 'bias'), convolutions[number])))
             self.convs[layer], channels = conv, width
         self.requires_grad_(False)
@@ -105,15 +121,19 @@ class VGG19Features(nn.Module):
         return int(2 ** (int(layer[4]) - 1))
 
     def forward(self, image: Tensor) -> dict[str, Tensor]:
-        """Map RGB (N,3,H,W) in [0, 1] to {layer: (N,C,H/stride,W/stride)}."""
+        """Map RGB (N,3,H,W) in [0, 1] to {layer: (N,C,H/stride,W/stride)}, in float32 at least, autocast or not.
+
+        In half precision, rounding errors of features exceed the differences between those of two restored images.
+        """
         features = {}
-        x = self.preprocess(image)
-        for layer, conv in self.convs.items():
-            if layer.endswith('_1') and layer != 'relu1_1':
-                x = F.max_pool2d(x, 2, ceil_mode=self.normalised)
-            x = F.relu(conv(x))
-            if layer in self.layers:
-                features[layer] = x
+        with torch.autocast(image.device.type, enabled=False):
+            x = self.preprocess(to_single(image))
+            for layer, conv in self.convs.items():
+                if layer.endswith('_1') and layer != 'relu1_1':
+                    x = F.max_pool2d(x, 2, ceil_mode=self.normalised)
+                x = F.relu(conv(x))
+                if layer in self.layers:
+                    features[layer] = x
         return features
 
 

@@ -4,44 +4,91 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from sapd_plugin.errors import SAPDError, check_choice
+from torch import nn
+
+from sapd_plugin.errors import SAPDError, check_choice, check_count, check_number
 
 STAGES = ('joint', 'two_stage')
+BALANCES = ('none', 'gradient')
 
 
 @dataclass(frozen=True)
 class Schedule:
-    """Factor of a loss over iterations: 0 before ``start``, a linear ramp to 1, and 0 from ``stop`` on.
+    """Factor of a loss over iterations: 0 before ``start``, a ramp up to 1, a fall, and 0 from ``stop`` on.
 
     Args:
         start: first iteration at which the loss acts, counted from 1; 0 = from the beginning.
-        ramp: number of iterations over which the factor rises to 1; 0 = at once.
+        ramp: number of iterations over which the factor rises linearly to 1; 0 = at once.
         stop: first iteration at which the loss no longer acts; None = never.
+        fall: number of iterations before ``stop`` over which the factor falls linearly to 0; 0 = at once.
 
     Raises:
-        SAPDError: a negative number, or ``stop`` is not after ``start``.
+        SAPDError: not an integer, a negative number, ``stop`` is not after ``start``, or ``fall`` without ``stop``.
 
     >>> [Schedule(start=10, ramp=4, stop=20).factor(i) for i in (9, 10, 12, 14, 20)]
     [0.0, 0.25, 0.75, 1.0, 0.0]
+    >>> [Schedule(stop=20, fall=4).factor(i) for i in (16, 17, 18, 19, 20)]
+    [1.0, 0.75, 0.5, 0.25, 0.0]
     """
 
     start: int = 0
     ramp: int = 0
     stop: int | None = None
+    fall: int = 0
 
     def __post_init__(self) -> None:
-        if self.start < 0 or self.ramp < 0:
-            raise SAPDError(f'start and ramp: found {self.start} and {self.ramp}, expected iterations >= 0.')
-        if self.stop is not None and self.stop <= self.start:
-            raise SAPDError(f'stop: found {self.stop}, expected an iteration after start ({self.start}).')
+        for key in ('start', 'ramp', 'fall'):
+            check_count(key, getattr(self, key), at_least=0)
+        if self.stop is not None:
+            check_count('stop', self.stop)
+            if self.stop <= self.start:
+                raise SAPDError(f'stop: found {self.stop}, expected an iteration after start ({self.start}).')
+        elif self.fall:
+            raise SAPDError(f'fall: found {self.fall} without stop, the iteration at which the factor is 0: add stop.')
 
     def factor(self, iteration: int) -> float:
         """Return the factor in [0, 1] at ``iteration``."""
         if iteration < self.start or (self.stop is not None and iteration >= self.stop):
             return 0.0
-        if self.ramp == 0:
-            return 1.0
-        return min(1.0, (iteration - max(self.start, 1) + 1) / self.ramp)
+        rise = (iteration - max(self.start, 1) + 1) / self.ramp if self.ramp else 1.0
+        fall = (self.stop - iteration) / self.fall if self.stop is not None and self.fall else 1.0
+        return min(1.0, rise, fall)
+
+
+class DistillationLoss(nn.Module):
+    """What SPD and SGR have in common: a weight, how it is balanced, and a schedule.
+
+    Args:
+        loss_weight: weight, >= 0; a loss of weight 0 is not computed.
+        balance: 'none': the weight multiplies the loss; 'gradient': the weight is the norm of the loss's gradient at
+            the restored image over the norm of the base's own gradient there.
+        start: see :class:`Schedule`.
+        ramp: see :class:`Schedule`.
+        stop: see :class:`Schedule`.
+        fall: see :class:`Schedule`.
+
+    Raises:
+        SAPDError: a negative weight, an unknown balance, or an invalid schedule.
+    """
+
+    def __init__(
+        self,
+        loss_weight: float,
+        balance: str = 'none',
+        start: int = 0,
+        ramp: int = 0,
+        stop: int | None = None,
+        fall: int = 0,
+    ) -> None:
+        super().__init__()
+        check_number('loss_weight', loss_weight, at_least=0)
+        check_choice('balance', balance, BALANCES)
+        self.loss_weight, self.balance = loss_weight, balance
+        self.schedule = Schedule(start, ramp, stop, fall)
+
+    def factor(self, iteration: int) -> float:
+        """Return the factor of the loss at ``iteration``; 0 means that the loss need not be computed."""
+        return self.schedule.factor(iteration) if self.loss_weight else 0.0
 
 
 def check_stage(stage: str, key: str, pretrained_key: str, pretrained: object) -> None:

@@ -11,60 +11,63 @@ import os
 from collections.abc import Sequence
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F
 
 from sapd_plugin.core.color import to_single
 from sapd_plugin.core.perceptual import VGG19Features
 from sapd_plugin.core.regions import majority_downsample, region_means, region_order
-from sapd_plugin.core.schedule import Schedule
-from sapd_plugin.errors import SAPDError
+from sapd_plugin.core.schedule import DistillationLoss
+from sapd_plugin.errors import SAPDError, check_choice, check_count, check_flag, check_number
+
+TARGETS = ('refined', 'gt', 'gated')
+_SCALES = (1.0, 0.5, 0.25)
 
 
-def edge_term(nodes: Tensor, target: Tensor, present: Tensor) -> Tensor:
-    """Return the mean over pairs i != j of regions of ``(R_ij(y) - R_ij(z))^2``, ``R_ij = cos(v_i, v_j)``.
-
-    Args:
-        nodes: v(y), (N,R,C), the region means of the restored image.
-        target: v(z), (N,R,C), the region means of the refined image.
-        present: (N,R) bool, which regions the image has.
-
-    Returns:
-        (N,); 0 for an image with fewer than two regions.
-    """
-    nodes, target = F.normalize(nodes, dim=2), F.normalize(target, dim=2)
-    difference = nodes @ nodes.transpose(1, 2) - target @ target.transpose(1, 2)
-    same = torch.eye(present.shape[1], dtype=torch.bool, device=present.device)
-    pairs = present.unsqueeze(2) & present.unsqueeze(1) & ~same
-    return _masked_mean(difference.square(), pairs)
+def edges(nodes: Tensor) -> Tensor:
+    """Return ``R_ij = cos(v_i, v_j)`` of region means v, (N,R,C), as (N,R,R,1)."""
+    nodes = F.normalize(nodes, dim=2)
+    return (nodes @ nodes.transpose(1, 2)).unsqueeze(3)
 
 
-def node_term(nodes: Tensor, target: Tensor, present: Tensor) -> Tensor:
-    """Return the mean over regions k and channels of ``(v_k(y) - v_k(z))^2``; arguments as for :func:`edge_term`."""
-    return _masked_mean((nodes - target).square().mean(dim=2), present)
-
-
-def pixel_term(features: Tensor, target: Tensor, nodes: Tensor, target_nodes: Tensor, order: Tensor) -> Tensor:
-    """Return the mean over labelled pixels p, with label k, of ``(cos(F_p, v_k)(y) - cos(F_p, v_k)(z))^2``.
+def pixel_cosines(features: Tensor, nodes: Tensor, order: Tensor) -> Tensor:
+    """Return ``cos(F_p, v_k)`` of each pixel p with the mean of its region k.
 
     Args:
-        features: F(y), (N,C,h,w).
-        target: F(z), (N,C,h,w).
-        nodes: v(y), (N,R,C), the region means of ``features``.
-        target_nodes: v(z), (N,R,C), the region means of ``target``.
-        order: (N,1,h,w) integer, 0..R.
+        features: F, (N,C,h,w).
+        nodes: v, (N,R,C), the region means of ``features``.
+        order: (N,1,h,w) integer, 0..R; the value of a pixel in no region means nothing.
 
     Returns:
-        (N,); 0 for an image without labelled pixels.
+        (N,h*w,1).
     """
-    index, labelled = (order.flatten(1) - 1).clamp(min=0), order.flatten(1) > 0
+    index = (order.flatten(1) - 1).clamp(min=0).unsqueeze(1)
+    # The cosines with all regions (N,R,P) take less memory than the mean of each pixel's region (N,C,P).
+    every = F.normalize(nodes, dim=2) @ F.normalize(features.flatten(2), dim=1)
+    return every.gather(1, index).transpose(1, 2)
 
-    def cosine(pixels: Tensor, means: Tensor) -> Tensor:
-        # The cosines with all regions (N,R,P) take less memory than the mean of each pixel's region (N,C,P).
-        every = F.normalize(means, dim=2) @ F.normalize(pixels.flatten(2), dim=1)
-        return every.gather(1, index.unsqueeze(1)).squeeze(1)
 
-    return _masked_mean((cosine(features, nodes) - cosine(target, target_nodes)).square(), labelled)
+def squared_error(where: Tensor, own: Tensor, target: Tensor, truth: Tensor | None = None) -> Tensor:
+    """Return each image's mean of ``(own - target)^2`` over the relations that it has.
+
+    Args:
+        where: (N,...) bool, which relations the image has.
+        own: relations of the restored image, (N,...,D): numbers or, with D > 1, vectors.
+        target: those of the refined image, same shape.
+        truth: those of the ground truth, same shape. What ``target`` holds no nearer to it than ``own`` counts as 0.
+            None: everything counts.
+
+    Returns:
+        (N,); 0 for an image without relations.
+    """
+    error = (own - target).square().mean(dim=-1)
+    if truth is not None:
+        with torch.no_grad():
+            error_of_target, error_of_own = ((each - truth).square().mean(dim=-1) for each in (target, own))
+            nearer = error_of_target < error_of_own
+        error = error * nearer
+    error, where = error.flatten(1), where.flatten(1)
+    return (error * where).sum(dim=1) / where.sum(dim=1).clamp(min=1)
 
 
 def sgr_loss(
@@ -76,51 +79,57 @@ def sgr_loss(
     pixel_weight: float = 0.0,
     min_region: int = 4,
     max_regions: int = 128,
+    centre: bool = False,
+    truth: Tensor | None = None,
 ) -> Tensor:
     """Return ``edge_weight * edge + node_weight * node + pixel_weight * pixel``, averaged over images.
+
+    The three are :func:`squared_error` of :func:`edges` over pairs of different regions, of the region means, and of
+    :func:`pixel_cosines` over pixels in a region.
 
     Args:
         features: F(y), (N,C,h,w) floating.
         target: F(z), (N,C,h,w); gets no gradient.
         labels: (N,1,h,w) integer, 0 = no mask.
-        edge_weight: weight of :func:`edge_term`.
-        node_weight: weight of :func:`node_term`.
-        pixel_weight: weight of :func:`pixel_term`.
+        edge_weight: weight of the edge term.
+        node_weight: weight of the node term.
+        pixel_weight: weight of the pixel term.
         min_region: leave out regions with fewer feature cells.
         max_regions: use this many of the largest regions per image.
+        centre: subtract the features' mean over the image, channel by channel, before anything else.
+        truth: F(gt), (N,C,h,w). Relations that z holds no nearer to it than y count as 0. None: all relations count.
 
     Returns:
         Scalar. An image without relations counts as 0, so that the mean of two half batches is the value of the whole
         batch. Computed in float32 at least, also inside autocast, because rounding errors of cosines in half precision
         exceed the differences between relations.
     """
-    features, target = to_single(features), to_single(target.detach())
+    maps = [to_single(features), *(to_single(each.detach()) for each in (target, truth) if each is not None)]
     with torch.autocast(features.device.type, enabled=False):
         order, sizes = region_order(labels, max_regions, min_region)
         if sizes.shape[1] == 0:
-            return (features * 0).sum()
+            return (maps[0] * 0).sum()
+        if centre:
+            maps = [each - each.mean(dim=(2, 3), keepdim=True) for each in maps]
+        nodes = [region_means(each, order, sizes) for each in maps]
         present = sizes > 0
-        nodes, target_nodes = region_means(features, order, sizes), region_means(target, order, sizes)
-        loss = features.new_zeros(features.shape[0])
+        loss = maps[0].new_zeros(features.shape[0])
         if edge_weight:
-            loss = loss + edge_weight * edge_term(nodes, target_nodes, present)
+            same = torch.eye(present.shape[1], dtype=torch.bool, device=present.device)
+            pairs = present.unsqueeze(2) & present.unsqueeze(1) & ~same
+            loss = loss + edge_weight * squared_error(pairs, *(edges(each) for each in nodes))
         if node_weight:
-            loss = loss + node_weight * node_term(nodes, target_nodes, present)
+            loss = loss + node_weight * squared_error(present, *nodes)
         if pixel_weight:
-            loss = loss + pixel_weight * pixel_term(features, target, nodes, target_nodes, order)
+            cosines = (pixel_cosines(each, means, order) for each, means in zip(maps, nodes))
+            loss = loss + pixel_weight * squared_error(order.flatten(1) > 0, *cosines)
         return loss.mean()
 
 
-def _masked_mean(values: Tensor, where: Tensor) -> Tensor:
-    """Return the mean of each image's ``values`` (N,...) where ``where`` is true, 0 if it never is."""
-    values, where = values.flatten(1), where.flatten(1)
-    return (values * where).sum(dim=1) / where.sum(dim=1).clamp(min=1)
-
-
-class SGRLoss(nn.Module):
+class SGRLoss(DistillationLoss):
     """Compute lambda2 L_SGR, :func:`sgr_loss` of VGG-19 features, summed over layers.
 
-    ``start``, ``ramp`` and ``stop`` are those of :class:`Schedule`.
+    ``balance``, ``start``, ``ramp``, ``stop`` and ``fall`` are those of :class:`DistillationLoss`.
 
     Args:
         loss_weight: lambda2. The paper's value is not public; 0.1 is that of arXiv 2401.06370.
@@ -131,9 +140,21 @@ class SGRLoss(nn.Module):
         pixel_weight: weight of the pixel term.
         min_region: leave out regions with fewer feature cells.
         max_regions: use this many of the largest regions per patch.
+        centre: subtract the features' mean over the image. Features of VGG-19 are non-negative and have a large common
+            part, which makes all regions look alike.
+        target: what the relations are pulled towards. 'refined': those of z; 'gt': those of the ground truth; 'gated':
+            those of z that are nearer to the ground truth's than y's are.
+        every: compute the loss at iterations that are multiples of this number; at others it is 0.
+        image_scale: side of the images that VGG-19 sees, relative to the patch: 1, 0.5 or 0.25.
+        balance: see :class:`DistillationLoss`.
+        start: see :class:`Schedule`.
+        ramp: see :class:`Schedule`.
+        stop: see :class:`Schedule`.
+        fall: see :class:`Schedule`.
 
     Raises:
-        SAPDError: all terms have weight 0, VGG-19 weights are missing, a layer is unknown, or an invalid schedule.
+        SAPDError: all terms have weight 0, VGG-19 weights are missing, a layer, target or balance is unknown, a number
+            is out of range, or an invalid schedule.
     """
 
     def __init__(
@@ -146,37 +167,78 @@ class SGRLoss(nn.Module):
         pixel_weight: float = 0.0,
         min_region: int = 4,
         max_regions: int = 128,
+        centre: bool = True,
+        target: str = 'refined',
+        every: int = 4,
+        image_scale: float = 1.0,
+        balance: str = 'none',
         start: int = 0,
         ramp: int = 0,
         stop: int | None = None,
+        fall: int = 0,
     ) -> None:
-        super().__init__()
-        if not (edge_weight or node_weight or pixel_weight):
-            raise SAPDError('SGRLoss: edge_weight, node_weight and pixel_weight are all 0; give one a weight.')
-        self.loss_weight = loss_weight
-        self.terms = {
-            'edge_weight': edge_weight,
-            'node_weight': node_weight,
-            'pixel_weight': pixel_weight,
-            'min_region': min_region,
-            'max_regions': max_regions,
-        }
-        self.schedule = Schedule(start, ramp, stop)
+        super().__init__(loss_weight, balance, start, ramp, stop, fall)
+        terms = {'edge_weight': edge_weight, 'node_weight': node_weight, 'pixel_weight': pixel_weight}
+        for key, weight in terms.items():
+            check_number(key, weight, at_least=0)
+        if not any(terms.values()):
+            raise SAPDError('edge_weight, node_weight and pixel_weight: are all 0, expected a number > 0 for one.')
+        for key, count in (('min_region', min_region), ('max_regions', max_regions), ('every', every)):
+            check_count(key, count)
+        check_flag('centre', centre)
+        check_choice('target', target, TARGETS)
+        if isinstance(image_scale, bool) or image_scale not in _SCALES:
+            raise SAPDError(f'image_scale: found {image_scale!r}, expected 1, 0.5 or 0.25.')
+        self.edge_weight, self.node_weight, self.pixel_weight = edge_weight, node_weight, pixel_weight
+        self.min_region, self.max_regions, self.centre = min_region, max_regions, centre
+        self.target, self.every, self.shrink = target, every, round(1 / image_scale)
         self.analyser = VGG19Features(layers, weights)
 
-    def forward(self, restored: Tensor, refined: Tensor, mask: Tensor) -> Tensor:
+    def due(self, iteration: int) -> bool:
+        """Return whether the loss is computed at ``iteration``, counted from 1."""
+        return iteration % self.every == 0
+
+    def factor(self, iteration: int) -> float:
+        """Return the factor of the loss at ``iteration``: the schedule's, or 0 between multiples of ``every``."""
+        return super().factor(iteration) if self.due(iteration) else 0.0
+
+    def forward(self, restored: Tensor, refined: Tensor, mask: Tensor, gt: Tensor | None = None) -> Tensor:
         """Return the weighted loss, a scalar, without the schedule's factor.
 
         Args:
             restored: y, (N,3,H,W) RGB in [0, 1].
             refined: z, same shape; gets no gradient.
             mask: M, (N,1,H,W) integer, 0 = no mask.
+            gt: ground truth, as ``restored``; only the targets 'gt' and 'gated' need it.
+
+        Raises:
+            SAPDError: a target that needs the ground truth, and there is none.
         """
-        features = self.analyser(restored)
+        if gt is None and self.target != 'refined':
+            raise SAPDError(f"target: '{self.target}' needs the ground truth, found None.")
+        features = self._analyse(restored)
         with torch.no_grad():
-            target = self.analyser(refined)
-        total = restored.new_zeros(())
+            target = self._analyse(gt if self.target == 'gt' else refined)  # type: ignore[arg-type]
+            truth = self._analyse(gt) if self.target == 'gated' else {}  # type: ignore[arg-type]
+        total = restored.new_zeros((), dtype=torch.float32)
         for layer, feature in features.items():
-            labels = majority_downsample(mask, self.analyser.stride(layer), feature.shape[-2:])
-            total = total + sgr_loss(feature, target[layer], labels, **self.terms)  # type: ignore[arg-type]
+            height, width = feature.shape[-2:]
+            labels = majority_downsample(mask, self.analyser.stride(layer) * self.shrink, (height, width))
+            total = total + sgr_loss(
+                feature,
+                target[layer],
+                labels,
+                self.edge_weight,
+                self.node_weight,
+                self.pixel_weight,
+                self.min_region,
+                self.max_regions,
+                self.centre,
+                truth.get(layer),
+            )
         return self.loss_weight * total
+
+    def _analyse(self, image: Tensor) -> dict[str, Tensor]:
+        """Return the features of the analyser at ``image_scale``."""
+        # The mean over squares, because interpolation has no deterministic backward pass on CUDA.
+        return self.analyser(F.avg_pool2d(to_single(image), self.shrink) if self.shrink > 1 else image)

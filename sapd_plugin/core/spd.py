@@ -3,16 +3,27 @@
 from __future__ import annotations
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from sapd_plugin.core.schedule import Schedule
-from sapd_plugin.errors import check_choice
+from sapd_plugin.core.color import to_single
+from sapd_plugin.core.regions import region_means, region_order
+from sapd_plugin.core.schedule import DistillationLoss
+from sapd_plugin.errors import SAPDError, check_choice, check_number
 
 CRITERIA = ('l1', 'charbonnier', 'l2')
-GATES = ('none', 'pixel', 'advantage')
+GATES = ('none', 'pixel', 'advantage', 'region')
+TARGETS = ('refined', 'mix')
+_MAX_REGIONS = 64  # per patch; the pixels of all others are one region
 
 
-def spd_loss(restored: Tensor, refined: Tensor, gt: Tensor, criterion: str = 'l1', gate: str = 'none') -> Tensor:
+def spd_loss(
+    restored: Tensor,
+    refined: Tensor,
+    gt: Tensor,
+    criterion: str = 'l1',
+    gate: str = 'none',
+    mask: Tensor | None = None,
+) -> Tensor:
     """Return ``mean(w * |y - sg(z)|)``, the distance between the restored and the refined image.
 
     Args:
@@ -20,20 +31,24 @@ def spd_loss(restored: Tensor, refined: Tensor, gt: Tensor, criterion: str = 'l1
         refined: z, (N,C,H,W); gets no gradient.
         gt: ground truth, (N,C,H,W); used by the gates.
         criterion: 'l1' (our reading of the paper), 'charbonnier' (eps 1e-3) or 'l2'.
-        gate: the weight w. 'none': 1; 'pixel': 1 at pixels where z is closer to gt than y is (absolute error summed
-            over channels), else 0; 'advantage': per image, ``max(0, 1 - MSE(z, gt) / MSE(y, gt))``, the share of the
-            student's error that the teacher removes.
+        gate: the weight w, which gets no gradient. 'none': 1; 'pixel': 1 at pixels where z is closer to gt than y is
+            (absolute error summed over channels), else 0; 'advantage': per image,
+            ``max(0, 1 - MSE(z, gt) / MSE(y, gt))``, the share of the student's error that the teacher removes;
+            'region': per region, :func:`region_step`.
+        mask: M, (N,1,H,W) integer, 0 = no mask; only the gate 'region' needs it.
 
     Returns:
         Scalar, the mean over all pixels and channels, so that the mean of two half batches is the value of the whole
-        batch.
+        batch. Computed in float32 at least.
 
     >>> y, z = torch.zeros(1, 1, 1, 2), torch.ones(1, 1, 1, 2)
     >>> gt = torch.tensor([[[[1.0, 0.0]]]])
     >>> spd_loss(y, z, gt).item(), spd_loss(y, z, gt, gate='pixel').item()
     (1.0, 0.5)
+    >>> spd_loss(y, z, gt, gate='region', mask=torch.tensor([[[[1, 1]]]])).item()
+    0.5
     """
-    refined = refined.detach()
+    restored, refined, gt = to_single(restored), to_single(refined.detach()), to_single(gt)
     difference = restored - refined
     if criterion == 'l1':
         error = difference.abs()
@@ -41,31 +56,68 @@ def spd_loss(restored: Tensor, refined: Tensor, gt: Tensor, criterion: str = 'l1
         error = (difference.square() + 1e-6).sqrt()
     else:
         error = difference.square()
-    if gate == 'pixel':
-        with torch.no_grad():
-            better = (refined - gt).abs().sum(1, keepdim=True) < (restored - gt).abs().sum(1, keepdim=True)
-        error = error * better
-    elif gate == 'advantage':
-        with torch.no_grad():
-            student, teacher = ((image - gt).square().mean((1, 2, 3)) for image in (restored, refined))
-            advantage = (1 - teacher / student.clamp(min=1e-12)).clamp(min=0)
-        error = error * advantage.view(-1, 1, 1, 1)
+    if gate != 'none':
+        error = error * _gate_weight(restored, refined, gt, mask, gate)
     return error.mean()
 
 
-class SPDLoss(nn.Module):
+@torch.no_grad()
+def _gate_weight(restored: Tensor, refined: Tensor, gt: Tensor, mask: Tensor | None, gate: str) -> Tensor:
+    """Return w of :func:`spd_loss`, (N,1,H,W) or (N,1,1,1)."""
+    if gate == 'pixel':
+        return (refined - gt).abs().sum(1, keepdim=True) < (restored - gt).abs().sum(1, keepdim=True)
+    if gate == 'advantage':
+        student, teacher = ((image - gt).square().mean((1, 2, 3)) for image in (restored, refined))
+        return (1 - teacher / student.clamp(min=1e-12)).clamp(min=0).view(-1, 1, 1, 1)
+    if mask is None:
+        raise SAPDError("gate: 'region' needs the masks of the batch, found None.")
+    return region_step(restored, refined, gt, mask)
+
+
+@torch.no_grad()
+def region_step(restored: Tensor, refined: Tensor, gt: Tensor, mask: Tensor) -> Tensor:
+    """Return how far y should go towards z in each region (our reading).
+
+    In region r this is the least-squares step ``s_r = sum_r (gt - y)(z - y) / sum_r (z - y)^2``, at least 0 and at most
+    1. It is 1 where z is the ground truth, and small where most of z - y does not point there.
+
+    Args:
+        restored: y, (N,C,H,W) floating.
+        refined: z, (N,C,H,W).
+        gt: ground truth, (N,C,H,W).
+        mask: M, (N,1,H,W) integer; pixels without a mask are a region of their own.
+
+    Returns:
+        (N,1,H,W); the value of each pixel's region.
+    """
+    step = refined - restored
+    products = torch.cat([((gt - restored) * step).sum(1, keepdim=True), step.square().sum(1, keepdim=True)], dim=1)
+    order, sizes = region_order(mask, _MAX_REGIONS)
+    rest = order[0].numel() - sizes.sum(dim=1, keepdim=True)
+    explained, length = region_means(products, order + 1, torch.cat([rest, sizes], dim=1)).unbind(dim=2)
+    steps = (explained / length.clamp(min=1e-12)).clamp(0, 1)
+    return steps.gather(1, order.flatten(1)).view(order.shape)
+
+
+class SPDLoss(DistillationLoss):
     """Compute lambda1 L_SPD, :func:`spd_loss` with a weight and a schedule.
 
-    ``start``, ``ramp`` and ``stop`` are those of :class:`Schedule`.
+    ``balance``, ``start``, ``ramp``, ``stop`` and ``fall`` are those of :class:`DistillationLoss`.
 
     Args:
         loss_weight: lambda1. The paper's value is not public; 0.1 is that of arXiv 2401.06370.
         criterion: 'l1', 'charbonnier' or 'l2'.
-        gate: 'none', 'pixel' or 'advantage'. The default is ours: early in training z is close to y, and L1's gradient
-            has constant magnitude, so an ungated SPD would pin the student to its initial output for hundreds of steps.
+        gate: 'none', 'pixel', 'advantage' or 'region'. The default is ours: early in training z is close to y, and L1's
+            gradient has constant magnitude, so an ungated SPD would pin the student to its initial output for hundreds
+            of steps.
+        target: 'refined': this loss pulls y towards z; 'mix': the base's own losses do, because they see
+            :meth:`mixed_target` instead of the ground truth, and this loss is 0.
+        mix: a, the share of z in the mixed target, in [0, 1].
+        feature_weight: weight of :func:`~sapd_plugin.core.hints.affinity_loss`, >= 0.
+        feature_layer: name of the layer whose features it compares; None means that one is found.
 
     Raises:
-        SAPDError: an unknown criterion or gate, or an invalid schedule.
+        SAPDError: an unknown criterion, gate, target or balance, a number out of range, or an invalid schedule.
     """
 
     def __init__(
@@ -73,16 +125,36 @@ class SPDLoss(nn.Module):
         loss_weight: float = 0.1,
         criterion: str = 'l1',
         gate: str = 'advantage',
+        balance: str = 'none',
+        target: str = 'refined',
+        mix: float = 0.8,
+        feature_weight: float = 0.0,
+        feature_layer: str | None = None,
         start: int = 0,
         ramp: int = 0,
         stop: int | None = None,
+        fall: int = 0,
     ) -> None:
-        super().__init__()
-        check_choice('SPDLoss criterion', criterion, CRITERIA)
-        check_choice('SPDLoss gate', gate, GATES)
-        self.loss_weight, self.criterion, self.gate = loss_weight, criterion, gate
-        self.schedule = Schedule(start, ramp, stop)
+        super().__init__(loss_weight, balance, start, ramp, stop, fall)
+        check_choice('criterion', criterion, CRITERIA)
+        check_choice('gate', gate, GATES)
+        check_choice('target', target, TARGETS)
+        check_number('mix', mix, at_least=0, at_most=1)
+        check_number('feature_weight', feature_weight, at_least=0)
+        if not isinstance(feature_layer, (str, type(None))):
+            raise SAPDError(f'feature_layer: found {feature_layer!r}, expected the name of a layer.')
+        self.criterion, self.gate, self.target, self.mix = criterion, gate, target, mix
+        self.feature_weight, self.feature_layer = feature_weight, feature_layer
 
-    def forward(self, restored: Tensor, refined: Tensor, gt: Tensor) -> Tensor:
+    def factor(self, iteration: int) -> float:
+        """Return the factor of the loss at ``iteration``: the schedule's, or 0 with the target 'mix'."""
+        return 0.0 if self.target == 'mix' else super().factor(iteration)
+
+    def mixed_target(self, refined: Tensor, gt: Tensor, iteration: int) -> Tensor:
+        """Return ``a z + (1 - a) gt``, where a is ``mix`` times the schedule's factor; z gets no gradient."""
+        share = self.mix * self.schedule.factor(iteration)
+        return gt + share * (refined.detach() - gt) if share else gt
+
+    def forward(self, restored: Tensor, refined: Tensor, gt: Tensor, mask: Tensor | None = None) -> Tensor:
         """Return the weighted loss, a scalar, without the schedule's factor; arguments as for :func:`spd_loss`."""
-        return self.loss_weight * spd_loss(restored, refined, gt, self.criterion, self.gate)
+        return self.loss_weight * spd_loss(restored, refined, gt, self.criterion, self.gate, mask)

@@ -106,7 +106,7 @@ def open_trial(config: Path, folder: Path, batch: int | None) -> Trial:
 
 def from_the_start(block: Block | None) -> dict[str, Any] | None:
     """Return a loss block without its schedule, so that the first step costs as much as later ones."""
-    return block and {key: value for key, value in block.items() if key not in ('start', 'ramp', 'stop')}
+    return block and {key: value for key, value in block.items() if key not in ('start', 'ramp', 'stop', 'fall')}
 
 
 def check_training(config: Path, repeats: int, batch: int | None = None) -> Iterator[Finding]:

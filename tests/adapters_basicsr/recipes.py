@@ -59,7 +59,7 @@ def sapd_options(pairs: Path, store: Path, vgg: Path | None = None, **changes: A
     opt['datasets']['train'].update(type='PairedImageMaskDataset', mask_store=str(store))
     opt['train']['spd_opt'] = {'type': 'SPDLoss', 'loss_weight': 0.5, 'gate': 'none'}  # acts from the first step
     if vgg is not None:
-        opt['train']['sgr_opt'] = {'type': 'SGRLoss', 'loss_weight': 0.5, 'weights': str(vgg)}
+        opt['train']['sgr_opt'] = {'type': 'SGRLoss', 'loss_weight': 0.5, 'weights': str(vgg), 'every': 1}
     return update(opt, changes)
 
 

@@ -221,7 +221,7 @@ def test_switches_reach_the_method(pairs, store, vgg_weights, tmp_path):
     assert isinstance(model.net_spf.network, DropoutNet)
     assert model.optimizer_spf.param_groups[0]['initial_lr'] == 0.5
     assert type(model.distiller.reconstruction).__name__ == 'MSELoss'
-    assert model.distiller.sgr.terms['node_weight'] == 1.0
+    assert model.distiller.sgr.node_weight == 1.0
 
 
 def test_a_stock_run_is_the_start_of_a_second_stage_and_cannot_be_resumed(pairs, store, tmp_path):

@@ -70,7 +70,7 @@ def sapd_config(pairs: Path, store: Path, vgg: Path | None = None, **changes: An
         spd_loss={'type': 'SPDLoss', 'loss_weight': 0.5, 'gate': 'none'},  # acts from the first step
     )
     if vgg is not None:
-        config['model']['sgr_loss'] = {'type': 'SGRLoss', 'loss_weight': 0.5, 'weights': str(vgg)}
+        config['model']['sgr_loss'] = {'type': 'SGRLoss', 'loss_weight': 0.5, 'weights': str(vgg), 'every': 1}
     config['train_dataloader']['dataset'].update(type='PairedImageMaskDataset', mask_store=str(store))
     config['default_hooks']['sapd'] = {'type': 'SAPDHook'}
     return update(config, changes)

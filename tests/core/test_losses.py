@@ -58,7 +58,7 @@ def test_schedule():
     assert Schedule().factor(1) == 1
     with pytest.raises(SAPDError, match='stop: found 5'):
         Schedule(start=5, stop=5)
-    with pytest.raises(SAPDError, match='start and ramp: found 0 and -1'):
+    with pytest.raises(SAPDError, match='ramp: found -1, expected an integer >= 0'):
         SPDLoss(ramp=-1)
     with pytest.raises(SAPDError, match=r"criterion: found 'l3', expected one of l1"):
         SPDLoss(criterion='l3')
