@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from typing import Any
 
@@ -14,12 +15,15 @@ from mmengine.runner import Runner
 
 from sapd_plugin.core import start_from
 from sapd_plugin.errors import SAPDError
-from sapd_plugin.mmagic.optim import clip_apart
+from sapd_plugin.mmagic.log import StepLog
+from sapd_plugin.mmagic.optim import clip_apart, guard, scales_losses
 from sapd_plugin.priors.inspection.pictures import strip
 
 PREFIX = 'spf.'
 ENTRY = 'sapd'
 STUDENT = 'generator.'
+# A loss scaler halves its scale at each overflow; 100 in a row mean that the network itself is broken.
+OVERFLOWS = 100
 
 
 @HOOKS.register_module()
@@ -42,6 +46,7 @@ class SAPDHook(Hook):
     def __init__(self, picture_interval: int = 0) -> None:
         self.picture_interval = picture_interval
         self._random_state: torch.Tensor | None = None
+        self._overflows = 0
 
     def before_train(self, runner: Runner) -> None:
         """Build what training needs, before the first step.
@@ -58,6 +63,8 @@ class SAPDHook(Hook):
             )
         model.prepare_training(runner._load_from, next(model.generator.parameters()).device)
         clip_apart(runner.optim_wrapper, model.spf.parameters())
+        if scales_losses(runner.optim_wrapper):
+            guard(model.spf.parameters())
 
     def before_train_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None) -> None:
         """Tell the model the iteration, counted from 1, for the schedules."""
@@ -68,7 +75,14 @@ class SAPDHook(Hook):
             self._random_state = None
 
     def after_train_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None, outputs: Any = None) -> None:
-        """Show the latest patch every ``picture_interval`` iterations."""
+        """Check the losses, and show the latest patch every ``picture_interval`` iterations.
+
+        Raises:
+            FloatingPointError: a loss is NaN or infinite, and no loss scaler skips such steps, or it has skipped
+                100 in a row. All processes raise it in the same iteration.
+        """
+        if isinstance(outputs, StepLog):
+            self._check(runner, outputs)
         if self.picture_interval and (runner.iter + 1) % self.picture_interval == 0:
             self._show(runner, runner.iter + 1)
 
@@ -113,6 +127,16 @@ class SAPDHook(Hook):
             runner.logger.info(start_from(_model(runner).spf, weights, 'generator'))
         spf = entry['spf'] if entry else _model(runner).spf.state_dict()
         checkpoint['state_dict'].update({PREFIX + key: value for key, value in spf.items()})
+
+    def _check(self, runner: Runner, log: StepLog) -> None:
+        broken = log.first_broken
+        self._overflows = 0 if broken is None else self._overflows + 1
+        limit = OVERFLOWS if scales_losses(runner.optim_wrapper) else 1
+        if broken is not None and self._overflows >= limit:
+            value = log[broken].item()
+            found = f'{value}' if not math.isfinite(value) else 'NaN or infinite in another process'
+            times = f', as were losses of the {limit - 1} iterations before' if limit > 1 else ''
+            raise FloatingPointError(f'{broken} is {found} at iteration {runner.iter + 1}{times}.')
 
     def _show(self, runner: Runner, iteration: int) -> None:
         training = _model(runner).in_training

@@ -29,11 +29,11 @@ from sapd_plugin.core import (
     build_online,
     build_typed_loss,
     captured_output,
-    check_finite,
     check_stage,
     needs_stored_masks,
 )
 from sapd_plugin.errors import SAPDError
+from sapd_plugin.mmagic.log import StepLog
 from sapd_plugin.mmagic.options import base_model_class, check_config
 from sapd_plugin.priors.segmenters import build_online_segmenter
 
@@ -155,7 +155,6 @@ class SAPDMixin(Base):
 
         Raises:
             SAPDError: the batch holds no masks, or the hook is missing.
-            FloatingPointError: a loss is NaN or infinite; the message names it.
         """
         if mode != 'loss':
             return super().forward(inputs, data_samples, mode, **kwargs)
@@ -167,10 +166,14 @@ class SAPDMixin(Base):
             losses = dict(super().forward(inputs, data_samples, mode, **kwargs))
         order = _channel_order(data_samples)
         record = training.distiller(recorder.value, gt, mask, training.iteration, order)
-        check_finite({**_named_losses(losses), **record.losses}, training.iteration)
         degraded = inputs['img'] if isinstance(inputs, dict) else inputs
         training.latest = degraded[:1].clone(), record.first()
         return {**losses, **{f'loss_{name[2:]}': loss for name, loss in record.losses.items()}, **record.psnrs()}
+
+    def parse_losses(self, losses: dict[str, Any]) -> tuple[Tensor, StepLog]:
+        """Return the base's sum, and what it logs as a :class:`StepLog`, which SAPDHook checks after the step."""
+        loss, values = super().parse_losses(losses)
+        return loss, StepLog(values, [name for name in losses if 'loss' in name])
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Any:
         """Copy only the student: a moving average is for testing, which does not use SPF."""
@@ -200,16 +203,6 @@ def _channel_order(data_samples: Any) -> str:
     order = data_samples.metainfo.get('gt_img_output_channel_order', 'BGR')
     order = order[0] if isinstance(order, list) else order
     return 'bgr' if order.lower() == 'bgr' else 'rgb'
-
-
-def _named_losses(losses: Mapping[str, Any]) -> dict[str, Tensor]:
-    """Return what MMEngine adds up: each tensor, or sum of a list of tensors, whose name contains 'loss'."""
-    parts = {name: value if isinstance(value, (list, tuple)) else [value] for name, value in losses.items()}
-    return {
-        name: torch.stack([value.mean() for value in values]).sum()
-        for name, values in parts.items()
-        if 'loss' in name and values and all(isinstance(value, Tensor) for value in values)
-    }
 
 
 def _image_channels(generator: nn.Module) -> int:

@@ -103,3 +103,18 @@ def clip_apart(wrapper: OptimWrapper, branch: Iterable[nn.Parameter]) -> None:
         return clip([p for p in parameters if id(p) not in of_branch], **kwargs)
 
     wrapper.clip_func = clip_both
+
+
+def scales_losses(wrapper: OptimWrapper) -> bool:
+    """Return whether ``wrapper`` scales losses, and so skips a step whose gradients overflow, as MMEngine's AMP does."""
+    scaler = getattr(wrapper, 'loss_scaler', None)
+    return scaler is not None and scaler.is_enabled()
+
+
+def guard(branch: Iterable[nn.Parameter]) -> None:
+    """Replace gradients of the branch that overflow by 0, before a loss scaler sees them.
+
+    One scaler serves both networks. It would skip the student's step and halve the scale because of SPF alone.
+    """
+    for parameter in branch:
+        parameter.register_hook(lambda gradient: gradient.nan_to_num(nan=0.0, posinf=0.0, neginf=0.0))

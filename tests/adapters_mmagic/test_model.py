@@ -292,13 +292,17 @@ def test_mixed_precision_of_the_wrapper_reaches_both_networks(pairs, store, vgg_
         assert torch.allclose(one, scaled, rtol=1e-2, atol=1e-6)
 
 
-def test_nan_is_named(pairs, store):
-    model, data = prepared(sapd_config(pairs, store))
-    model.in_training.iteration = 7
-    with torch.no_grad():
-        next(model.generator.parameters()).fill_(float('inf'))
-    with pytest.raises(FloatingPointError, match='^loss is (nan|inf) at iteration 7'):
-        model(data['inputs'], data['data_samples'], mode='loss')
+def test_nan_is_named_before_it_is_saved(pairs, store, tmp_path):
+    runner = runner_of(sapd_config(pairs, store), tmp_path)
+
+    def break_down(generator, args):
+        if runner.iter == 1:
+            generator.ending.bias.data.fill_(float('inf'))
+
+    runner.model.generator.register_forward_pre_hook(break_down)
+    with pytest.raises(FloatingPointError, match='^loss is (nan|inf) at iteration 2'):
+        runner.train()
+    assert not list(tmp_path.glob('iter_*.pth'))
 
 
 def test_schedule_counts_the_runners_iterations(pairs, store, tmp_path):
