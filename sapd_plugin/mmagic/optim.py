@@ -106,7 +106,7 @@ def clip_apart(wrapper: OptimWrapper, branch: Iterable[nn.Parameter]) -> None:
 
 
 def scales_losses(wrapper: OptimWrapper) -> bool:
-    """Return whether ``wrapper`` scales losses, and so skips a step whose gradients overflow, as MMEngine's AMP does."""
+    """Return whether ``wrapper`` scales losses, and so skips steps whose gradients overflow, as MMEngine's AMP does."""
     scaler = getattr(wrapper, 'loss_scaler', None)
     return scaler is not None and scaler.is_enabled()
 

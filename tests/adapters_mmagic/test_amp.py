@@ -86,7 +86,10 @@ def work(folder: Path, rank: int) -> None:
     """One of two processes; the loss of the second is infinite."""
     torch.distributed.init_process_group('gloo', init_method=f'file://{folder}/meet', rank=rank, world_size=2)
     one, two = torch.tensor(1.0), torch.tensor([2.0, torch.inf][rank])
-    logs = [StepLog({'loss': one, 'psnr': one}, ['loss']), StepLog({'loss': one, 'loss_spd': two}, ['loss', 'loss_spd'])]
+    logs = [
+        StepLog({'loss': one, 'psnr': one}, ['loss']),
+        StepLog({'loss': one, 'loss_spd': two}, ['loss', 'loss_spd']),
+    ]
     torch.save([(dict(log), log.first_broken) for log in logs], folder / f'{rank}.pth')
     torch.distributed.destroy_process_group()
 
