@@ -5,8 +5,9 @@ from __future__ import annotations
 import pytest
 import torch
 
-from sapd_plugin.core import BranchRNG, Schedule, SPDLoss, ToRGB, check_stage, spd_loss
-from sapd_plugin.errors import SAPDError
+from sapd_plugin.core import BranchRNG, Schedule, SPDLoss, ToRGB, build_typed_loss, check_stage, spd_loss
+from sapd_plugin.core.spd import region_step
+from sapd_plugin.errors import SAPDError, check_flag, check_number
 
 
 @pytest.mark.parametrize('criterion', ['l1', 'charbonnier', 'l2'])
@@ -43,12 +44,72 @@ def test_spd_advantage_is_the_share_of_the_error_that_the_teacher_removed():
     assert spd_loss(restored, gt + 0.1, gt, gate='advantage').item() == 0  # a perfect student has nothing to learn
 
 
-@pytest.mark.parametrize('gate', ['none', 'pixel', 'advantage'])
+def test_spd_region_gate_is_the_least_squares_step_of_each_region():
+    y = torch.zeros(1, 1, 1, 6, requires_grad=True)
+    z = torch.tensor([[[[1.0, 1.0, 1.0, 1.0, 1.0, -1.0]]]])
+    gt = torch.tensor([[[[1.0, 1.0, 1.0, -0.5, -1.0, 1.0]]]])
+    mask = torch.tensor([[[[7, 7, 300, 300, 0, 0]]]])  # steps: 2/2, 0.5/2, max(0, -2/2)
+    steps = torch.tensor([[[[1, 1, 0.25, 0.25, 0, 0]]]])
+    assert torch.equal(region_step(y, z, gt, mask), steps)
+    loss = spd_loss(y, z, gt, gate='region', mask=mask)
+    loss.backward()
+    assert loss.item() == pytest.approx(2.5 / 6)
+    torch.testing.assert_close(y.grad, -(steps * z).abs().mul(z.sign()) / 6)
+    assert spd_loss(y, y, gt, gate='region', mask=mask).item() == 0
+    with pytest.raises(SAPDError, match="gate: 'region' needs the masks"):
+        SPDLoss(gate='region')(y, z, gt)
+
+
+def test_spd_region_gate_does_not_depend_on_the_labels_and_has_a_limit_of_regions():
+    torch.manual_seed(0)
+    y, z, gt = (torch.randn(2, 3, 12, 12) for _ in range(3))
+    mask = torch.randint(0, 5, (2, 1, 12, 12))
+    renamed = torch.tensor([0, 90, 4, 1000, 2])[mask]
+    torch.testing.assert_close(region_step(y, z, gt, renamed), region_step(y, z, gt, mask))
+    every = torch.arange(1, 145).view(1, 1, 12, 12).expand(2, -1, -1, -1)  # 144 regions of one pixel
+    steps = region_step(y, z, gt, every).flatten(1)
+    assert steps[:, :64].unique().numel() > 20
+    assert (steps[:, 64:] == steps[:, 64:65]).all()
+
+
+@pytest.mark.parametrize('gate', ['none', 'pixel', 'advantage', 'region'])
 def test_spd_mean_of_half_batches_is_the_whole(gate):
     torch.manual_seed(0)
     y, z, gt = (torch.randn(4, 3, 6, 6, dtype=torch.float64) for _ in range(3))
+    mask = torch.randint(0, 4, (4, 1, 6, 6))
     loss = SPDLoss(0.3, gate=gate)
-    assert loss(y, z, gt).item() == pytest.approx((loss(y[:2], z[:2], gt[:2]) + loss(y[2:], z[2:], gt[2:])).item() / 2)
+    halves = [loss(*(each[part] for each in (y, z, gt, mask))) for part in (slice(2), slice(2, 4))]
+    assert loss(y, z, gt, mask).item() == pytest.approx(sum(halves).item() / 2)
+
+
+@pytest.mark.parametrize('gate', ['none', 'pixel', 'advantage', 'region'])
+@pytest.mark.parametrize('dtype', [torch.float16, torch.bfloat16])
+def test_spd_of_half_precision_is_computed_in_float32(gate, dtype):
+    torch.manual_seed(0)
+    y, z, gt = (torch.rand(2, 3, 64, 64).to(dtype) for _ in range(3))
+    mask = torch.randint(0, 3, (2, 1, 64, 64))
+    half = y.requires_grad_()
+    with torch.autocast('cpu', dtype=torch.bfloat16):
+        loss = SPDLoss(1.0, gate=gate)(half, z, gt, mask)
+    expected = SPDLoss(1.0, gate=gate)(y.float(), z.float(), gt.float(), mask)
+    assert loss.dtype == torch.float32
+    assert torch.equal(loss, expected)
+    (loss * 65536).backward()
+    assert half.grad.dtype == dtype
+    assert half.grad.isfinite().all()
+    assert half.grad.abs().sum() > 0
+
+
+def test_the_mixed_target_follows_the_schedule_and_replaces_the_loss():
+    z, gt = torch.full((1, 3, 2, 2), 1.0, requires_grad=True), torch.zeros(1, 3, 2, 2)
+    loss = SPDLoss(target='mix', mix=0.8, start=3, stop=9, fall=4)
+    shares = [loss.mixed_target(z, gt, iteration).mean().item() for iteration in (2, 3, 5, 6, 7, 8, 9)]
+    assert shares == pytest.approx([0, 0.8, 0.8, 0.6, 0.4, 0.2, 0])
+    assert not loss.mixed_target(z, gt, 3).requires_grad
+    assert loss.mixed_target(z, gt, 2) is gt
+    assert loss.factor(3) == 0
+    assert SPDLoss().factor(3) == 1
+    assert SPDLoss(0.0).factor(3) == 0
 
 
 def test_schedule():
@@ -56,14 +117,49 @@ def test_schedule():
     assert [ramp.factor(i) for i in range(4, 10)] == [0, 0.5, 1, 1, 1, 0]
     assert [Schedule(ramp=4).factor(i) for i in (1, 2, 4, 5)] == [0.25, 0.5, 1, 1]
     assert Schedule().factor(1) == 1
+    fall = Schedule(ramp=4, stop=7, fall=4)
+    assert [fall.factor(i) for i in range(1, 8)] == [0.25, 0.5, 0.75, 0.75, 0.5, 0.25, 0]
+    assert [Schedule(stop=4, fall=1).factor(i) for i in (2, 3, 4)] == [1, 1, 0]
     with pytest.raises(SAPDError, match='stop: found 5'):
         Schedule(start=5, stop=5)
-    with pytest.raises(SAPDError, match='ramp: found -1, expected an integer >= 0'):
-        SPDLoss(ramp=-1)
-    with pytest.raises(SAPDError, match=r"criterion: found 'l3', expected one of l1"):
-        SPDLoss(criterion='l3')
-    with pytest.raises(SAPDError, match=r"gate: found 'advantge', .*Did you mean 'advantage'"):
-        SPDLoss(gate='advantge')
+
+
+MISTAKES = [
+    ({'loss_weight': -0.1}, 'loss_weight: found -0.1, expected a number >= 0'),
+    ({'loss_weight': '1e-1'}, "loss_weight: found '1e-1', expected a number >= 0"),
+    ({'loss_weight': float('nan')}, 'loss_weight: found nan'),
+    ({'loss_weight': True}, 'loss_weight: found True'),
+    ({'criterion': 'l3'}, "criterion: found 'l3', expected one of l1"),
+    ({'gate': 'advantge'}, "gate: found 'advantge', .*Did you mean 'advantage'"),
+    ({'balance': 'gradients'}, "balance: found 'gradients', .*Did you mean 'gradient'"),
+    ({'target': 'mixed'}, "target: found 'mixed', .*Did you mean 'mix'"),
+    ({'mix': 1.2}, r'mix: found 1.2, expected a number in \[0, 1\]'),
+    ({'feature_weight': -1}, 'feature_weight: found -1, expected a number >= 0'),
+    ({'feature_layer': 3}, 'feature_layer: found 3, expected the name of a layer'),
+    ({'start': 1.5}, 'start: found 1.5, expected an integer >= 0'),
+    ({'ramp': -1}, 'ramp: found -1, expected an integer >= 0'),
+    ({'stop': 0}, 'stop: found 0, expected an integer >= 1'),
+    ({'fall': 4}, 'fall: found 4 without stop'),
+]
+
+
+@pytest.mark.parametrize(('setting', 'message'), MISTAKES, ids=[message[:30] for _, message in MISTAKES])
+def test_every_setting_of_spd_is_checked_and_named_by_its_key(setting, message):
+    with pytest.raises(SAPDError, match=rf'^train.spd_opt.{message}'):
+        build_typed_loss('train.spd_opt', SPDLoss, {'type': 'SPDLoss', **setting}, lambda block: SPDLoss(**setting))
+
+
+def test_numbers_and_flags_are_checked():
+    for value in (0, 1, 0.5):
+        check_number('a', value, at_least=0, at_most=1)
+    check_number('a', -3)
+    check_flag('b', False)
+    for value in (None, '1', float('inf'), True):
+        with pytest.raises(SAPDError, match='a: found .*, expected a number.$'):
+            check_number('a', value)
+    for value in (0, 'false', None):
+        with pytest.raises(SAPDError, match='b: found .*, expected true or false'):
+            check_flag('b', value)
 
 
 def test_two_stage_needs_a_trained_student():

@@ -21,6 +21,23 @@ def test_each_image_is_segmented_as_rgb_uint8():
     assert OnlineMasks(bright)(rgb * 3 - 1).shape == (2, 1, 5, 7)  # out of range: clamped
 
 
+@pytest.mark.parametrize('dtype', [torch.float16, torch.bfloat16])
+def test_the_segmenter_does_not_see_the_training_s_autocast(dtype):
+    """SAM's decoder writes into given tensors, which autocast does not cover."""
+    seen = []
+
+    def segment(photo):
+        seen.append((torch.ones(2, 2) @ torch.ones(2, 2)).dtype)
+        return bright(photo)
+
+    rgb = torch.rand(2, 3, 5, 7)
+    with torch.autocast('cpu', dtype=dtype):
+        masks = OnlineMasks(segment)(rgb.to(dtype))
+        assert (torch.ones(2, 2) @ torch.ones(2, 2)).dtype == dtype  # the training's is back
+    assert seen == [torch.float32, torch.float32]
+    assert torch.equal(masks, OnlineMasks(bright)(rgb.to(dtype)))
+
+
 def test_the_distiller_uses_online_masks_when_they_are_due():
     online = OnlineMasks(bright, every=3)
     assert [online.due(iteration) for iteration in range(1, 7)] == [False, False, True, False, False, True]

@@ -72,6 +72,50 @@ def test_weights_that_start_with_a_1x1_convolution_are_padded_by_reflection(vgg_
     torch.testing.assert_close(found, x)
 
 
+def test_reflection_without_pytorch_s_own_kernel_is_the_same(vgg_weights, tmp_path):
+    """The kernel has no deterministic backward pass on CUDA."""
+    before = nn.Conv2d(3, 3, 1)
+    state = torch.load(vgg_weights, weights_only=True)
+    torch.save({'0.weight': before.weight, '0.bias': before.bias, **state}, tmp_path / 'normalised.pth')
+    analyser = VGG19Features(['relu3_1'], tmp_path / 'normalised.pth')
+    image = torch.rand(1, 3, 18, 20, requires_grad=True)
+    expected = analyser(image)['relu3_1']
+    expected_gradient = torch.autograd.grad(expected.square().sum(), image)[0]
+    torch.use_deterministic_algorithms(True)
+    try:
+        found = analyser(image)['relu3_1']
+        gradient = torch.autograd.grad(found.square().sum(), image)[0]
+    finally:
+        torch.use_deterministic_algorithms(False)
+    assert torch.equal(found, expected)
+    torch.testing.assert_close(gradient, expected_gradient)
+    assert 'ReflectionPad' not in _operations(found)
+    assert 'ReflectionPad' in _operations(expected)
+
+
+def _operations(output):
+    """The names of the backward functions that lead to a tensor."""
+    names, functions = [], [output.grad_fn]
+    while functions:
+        function = functions.pop()
+        names.append(function.name())
+        functions += [each for each, _ in function.next_functions if each is not None]
+    return ' '.join(names)
+
+
+@pytest.mark.parametrize('dtype', [torch.float16, torch.bfloat16])
+def test_features_are_float32_whatever_the_image_and_the_autocast(vgg_weights, dtype):
+    analyser = VGG19Features(['relu1_1', 'relu3_1'], vgg_weights)
+    image = torch.rand(1, 3, 16, 16).to(dtype).requires_grad_()
+    with torch.autocast('cpu', dtype=dtype):
+        features = analyser(image)
+    for layer, expected in analyser(image.float()).items():
+        assert torch.equal(features[layer], expected)
+        assert features[layer].dtype == torch.float32
+    features['relu3_1'].sum().backward()
+    assert image.grad.dtype == dtype
+
+
 def test_frozen_in_every_mode_but_differentiable(vgg_weights):
     analyser = VGG19Features(['relu3_1'], vgg_weights).train()
     assert not analyser.training
