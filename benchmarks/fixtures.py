@@ -46,7 +46,7 @@ def photo_pairs(folder: Path) -> Path:
             for kind, image in (('clean', clean), ('degraded', (clean + noise).clip(0, 255).astype(np.uint8))):
                 (folder / kind).mkdir(parents=True, exist_ok=True)
                 cv2.imwrite(str(folder / kind / f'{name}.png'), image[..., ::-1])
-            writer.put(name, segmenter(clean))
+            writer.put(name, segmenter(clean).with_colors(clean))
     return folder
 
 

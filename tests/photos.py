@@ -68,7 +68,8 @@ def make_store(
     """Write a mask store for the images of a folder; ``labels(path)`` gives an (H,W) integer map."""
     with MaskStoreWriter(folder, settings or {'segmenter': 'test'}) as writer:
         for path in sorted(images.glob('*.png')):
-            writer.put(path.stem, LabelMap.from_labels((labels or grey_levels)(path)))
+            label_map = LabelMap.from_labels((labels or grey_levels)(path))
+            writer.put(path.stem, label_map.with_colors(read_image(path)))
     return folder
 
 
@@ -79,6 +80,22 @@ def grey_levels(path: Path) -> np.ndarray:
 
 def quantise(bgr: np.ndarray) -> np.ndarray:
     return bgr.astype(np.int32).sum(axis=2) // 96 + 1
+
+
+def is_context_of(image: np.ndarray, patch: np.ndarray, mask: np.ndarray, rows: np.ndarray) -> bool:
+    """Return whether each label's row is the statistics of its grey level over the whole photo.
+
+    Args:
+        image, patch: BGR uint8, the photo and the part of it that the mask (h,w) belongs to.
+        mask, rows: of a data set with ``mask_context`` on a store of `grey_levels`.
+    """
+    levels, own = quantise(image), quantise(patch)
+    for label in np.unique(mask):
+        pixels = image[levels == own[mask == label][0]][:, ::-1] / 255
+        expected = [*pixels.mean(axis=0), *pixels.std(axis=0), len(pixels) / levels.size]
+        if not np.allclose(rows[label], expected, atol=0.51 / 255):
+            return False
+    return not rows[int(mask.max()) + 1 :].any()
 
 
 def same_partition(a: np.ndarray, b: np.ndarray) -> bool:

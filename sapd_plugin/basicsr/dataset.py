@@ -18,6 +18,7 @@ from torchvision.transforms.functional import normalize
 
 from sapd_plugin.errors import check_keys
 from sapd_plugin.files import image_size
+from sapd_plugin.priors.context import patch_context
 from sapd_plugin.priors.shuffled import ShuffledMasks
 from sapd_plugin.priors.store import MaskStore, mask_key
 from sapd_plugin.priors.store.keys import template_key
@@ -30,6 +31,8 @@ WHERE = 'datasets.train'
 class PairedImageMaskDataset(PairedImageDataset):
     """PairedImageDataset (disk, meta file or LMDB) whose training samples also hold ``mask`` (1,H,W) int32.
 
+    With ``mask_context``, also ``mask_context`` (65,7) float32.
+
     The random draws are those of the stock dataset, so a stock run and a SAPD run see the same patches.
 
     Args:
@@ -38,6 +41,8 @@ class PairedImageMaskDataset(PairedImageDataset):
             mask_filename_tmpl: how the store names an image whose ground truth is named '{}'; default '{}'.
             mask_fingerprint: refuse a store whose settings have a different fingerprint; optional.
             mask_shuffle: a seed; each image gets the mask of a different one. A control, not a feature.
+            mask_context: true adds ``mask_context``, for ``network_spf.context: image``; the labels of a patch are
+                then 0..64 (:func:`sapd_plugin.priors.context.patch_context`).
 
     Raises:
         SAPDError: a misspelt key, no store, a missing, wrong-sized or corrupt mask, or a different fingerprint;
@@ -57,7 +62,7 @@ class PairedImageMaskDataset(PairedImageDataset):
             self.store = open_training_store(WHERE, opt, list(self._targets()))
 
     def __getitem__(self, index: int) -> dict[str, Any]:
-        """Return {'lq', 'gt': (C,h,w) float32, 'mask': (1,H,W) int32, 'lq_path', 'gt_path'}."""
+        """Return {'lq', 'gt': (C,h,w) float32, 'mask': (1,H,W) int32, 'lq_path', 'gt_path'}, perhaps 'mask_context'."""
         if self.store is None:
             return super().__getitem__(index)
         gt_path, lq_path = self.paths[index]['gt_path'], self.paths[index]['lq_path']
@@ -73,7 +78,7 @@ class PairedImageMaskDataset(PairedImageDataset):
         if self.mean is not None or self.std is not None:
             normalize(lq, self.mean, self.std, inplace=True)
             normalize(gt, self.mean, self.std, inplace=True)
-        return {'lq': lq, 'gt': gt, 'mask': mask_tensor(mask), 'lq_path': lq_path, 'gt_path': gt_path}
+        return {'lq': lq, 'gt': gt, **self.masks(record, mask), 'lq_path': lq_path, 'gt_path': gt_path}
 
     def read(self, path: str, client: str) -> np.ndarray:
         """Read an image as BGR (H,W,3) float32 in [0, 1]; ``client`` is 'gt' or 'lq'."""
@@ -87,6 +92,14 @@ class PairedImageMaskDataset(PairedImageDataset):
         record = self.store.record(self.keys[index])
         check_size(WHERE, self.paths[index]['gt_path'], record.shape[:2], (gt.shape[0], gt.shape[1]))
         return record
+
+    def masks(self, record: Any, mask: np.ndarray) -> dict[str, Tensor]:
+        """Return the entries of a sample for the crop ``mask`` (H,W,1) of a record, which flips have moved since."""
+        context = {}
+        if self.opt.get('mask_context'):
+            mask, rows = patch_context(mask, record.context())
+            context['mask_context'] = torch.from_numpy(rows)
+        return {'mask': torch.from_numpy(np.ascontiguousarray(mask[None, ..., 0], dtype=np.int32)), **context}
 
     def _key(self, gt_path: str) -> str:
         """Return the key of an image's record: its path below dataroot_gt without extension, or its LMDB key."""
@@ -105,8 +118,3 @@ class PairedImageMaskDataset(PairedImageDataset):
                 yield Target(key, gt_path, (height, width))
             else:
                 yield Target(key, gt_path, image_size(gt_path))
-
-
-def mask_tensor(mask: np.ndarray) -> Tensor:
-    """Convert a mask (H,W,1) to the tensor of a sample, (1,H,W) int32."""
-    return torch.from_numpy(np.ascontiguousarray(mask[None, ..., 0], dtype=np.int32))

@@ -10,7 +10,7 @@ from basicsr.data.transforms import augment, paired_random_crop
 from basicsr.utils.registry import DATASET_REGISTRY
 from torch import Tensor
 
-from sapd_plugin.basicsr.dataset import WHERE, PairedImageMaskDataset, mask_tensor
+from sapd_plugin.basicsr.dataset import WHERE, PairedImageMaskDataset
 from sapd_plugin.errors import SAPDError, check_choice
 from sapd_plugin.metrics import canonical_color, gray
 from sapd_plugin.noise import NoiseSource
@@ -47,19 +47,20 @@ class GaussianNoiseDataset(PairedImageMaskDataset):
         self.noise = NoiseSource(where, opt['sigma'], seed, opt.get('clip', False))
 
     def __getitem__(self, index: int) -> dict[str, Any]:
-        """Return {'lq', 'gt': (C,h,w) float32 RGB or gray, 'lq_path', 'gt_path'}, and 'mask' (1,h,w) int32 in training.
+        """Return {'lq', 'gt': (C,h,w) float32 RGB or gray, 'lq_path', 'gt_path'}, and in training 'mask' (1,h,w) int32.
 
         ``gt`` is in [0, 1]; ``lq`` can exceed it unless ``clip`` is set.
         """
         path = self.paths[index]['gt_path']
-        gt, masks = self.read(path, 'gt'), {}
+        gt = self.read(path, 'gt')
+        masks: dict[str, Tensor] = {}
         if self.opt['phase'] == 'train':
             records = [] if self.store is None else [self.record(index, gt)]
             crops, _ = paired_random_crop([gt, *records], gt, self.opt['gt_size'], 1, path)
             gt = augment(crops, self.opt['use_hflip'], self.opt['use_rot'])
             if records:
                 gt, mask = gt
-                masks['mask'] = mask_tensor(mask)
+                masks = self.masks(records[0], mask)
         gt = gt[..., ::-1]
         if canonical_color(self.opt.get('color')) == 'gray':
             gt = (gray(np.round(gt * 255)) / 255).astype(np.float32)[..., None]

@@ -38,6 +38,8 @@ def build_paired_image_mask_dataset(base_dataset_type: str | type = 'BasicImageD
             mask_filename_tmpl: how the store names an image whose key is '{}'; default '{}'.
             mask_fingerprint: refuse a store whose settings have a different fingerprint; optional.
             mask_shuffle: a seed; each image gets the mask of a different one. A control, not a feature.
+            mask_context: true adds ``data_samples.mask_context``, (65,7) float32, for ``network_spf.context: image``;
+                the labels of a patch are then 0..64 (:func:`sapd_plugin.priors.context.patch_context`).
 
     Raises:
         SAPDError: an unknown dataset, a misspelt key, no store, a missing, wrong-sized or corrupt mask, a different
@@ -65,7 +67,9 @@ class MaskMixin(Base):
             return
         template = masks['mask_filename_tmpl'] or '{}'
         self.mask_store = open_training_store(WHERE, masks, list(self._targets(template)))
-        self.pipeline = Compose(with_masks(self.pipeline.transforms, self.mask_store, template))
+        self.pipeline = Compose(
+            with_masks(self.pipeline.transforms, self.mask_store, template, bool(masks['mask_context']))
+        )
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickle for spawned workers: the class was created at run time."""

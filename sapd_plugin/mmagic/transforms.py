@@ -16,16 +16,18 @@ from typing import Any
 import cv2
 import mmcv
 import numpy as np
+import torch
 
 from sapd_plugin.errors import SAPDError
 from sapd_plugin.mmagic.pending import PendingMask
+from sapd_plugin.priors.context import patch_context
 from sapd_plugin.priors.shuffled import ShuffledMasks
 from sapd_plugin.priors.store import MaskStore
 from sapd_plugin.priors.store.keys import template_key
 from sapd_plugin.priors.training import check_size
 
 WHERE = 'train_dataloader.dataset'
-MASK, GT = 'sam_mask', 'gt'
+MASK, CONTEXT, GT = 'sam_mask', 'mask_context', 'gt'
 Follow = Callable[[Any, dict[str, Any]], dict[str, Any]]
 
 # These change the values of ``gt`` but do not move pixels.
@@ -52,10 +54,12 @@ class LoadSAMMask:
     Args:
         store: the masks.
         template: how the store names an image whose key is '{}'.
+        context: whether to add the photo's context, too, as ``results['mask_context']``.
     """
 
     store: MaskStore | ShuffledMasks
     template: str = '{}'
+    context: bool = False
 
     def __call__(self, results: dict[str, Any]) -> dict[str, Any]:
         """Read the mask of ``results['key']``.
@@ -66,27 +70,35 @@ class LoadSAMMask:
         record = self.store.record(template_key(results['key'], self.template))
         check_size(WHERE, results['gt_path'], record.shape[:2], results[GT].shape[:2])
         results[MASK] = PendingMask(record)
+        if self.context:
+            results[CONTEXT] = record.context()
         return results
 
 
 class PackSAMMask:
-    """Pass the mask to the pipeline's own PackInputs as int32, a dtype that tensors support."""
+    """Pass the mask and its context to the pipeline's own PackInputs; the mask as int32, a dtype of tensors."""
 
     def __init__(self, pack: Any) -> None:
-        pack.data_keys = [*pack.data_keys, MASK]
+        pack.data_keys = [*pack.data_keys, MASK, CONTEXT]
         self.pack = pack
 
     def __call__(self, results: dict[str, Any]) -> dict[str, Any]:
-        """Pack; ``data_samples.sam_mask`` is (1,H,W) int32."""
-        results[MASK] = np.ascontiguousarray(_read(results), dtype=np.int32)
+        """Pack; ``data_samples.sam_mask`` is (1,H,W) int32, ``data_samples.mask_context`` (65,7) float32."""
+        mask = _read(results)
+        if CONTEXT in results:
+            mask, context = patch_context(mask, results[CONTEXT])
+            results[CONTEXT] = torch.from_numpy(context)
+        results[MASK] = np.ascontiguousarray(mask, dtype=np.int32)
         return self.pack(results)
 
     def __repr__(self) -> str:
         return f'{type(self).__name__}({self.pack!r})'
 
 
-def with_masks(transforms: Sequence[Any], store: MaskStore | ShuffledMasks, template: str = '{}') -> list[Any]:
-    """Return the built transforms of a training pipeline with those that load, move and pack masks.
+def with_masks(
+    transforms: Sequence[Any], store: MaskStore | ShuffledMasks, template: str = '{}', context: bool = False
+) -> list[Any]:
+    """Return the built transforms of a training pipeline with those that load, move and pack masks, and their context.
 
     Raises:
         SAPDError: ``gt`` is never loaded or never packed, or an unknown transform moves it.
@@ -97,7 +109,7 @@ def with_masks(transforms: Sequence[Any], store: MaskStore | ShuffledMasks, temp
         if not loaded:
             aligned.append(transform)
             if 'LoadImageFromFile' in _names(transform) and transform.key == GT:
-                aligned.append(LoadSAMMask(store, template))
+                aligned.append(LoadSAMMask(store, template, context))
                 loaded = True
         elif 'PackInputs' in _names(transform):
             aligned.append(PackSAMMask(transform))

@@ -1,4 +1,4 @@
-"""Label maps: an integer image with each pixel's region, and a table of the regions.
+"""Label maps: an integer image with each pixel's region, and tables of the regions.
 
 This is the project's only label-map type: segmenters make it, the store keeps it, and training reads crops of it.
 """
@@ -6,7 +6,7 @@ This is the project's only label-map type: segmenters make it, the store keeps i
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import numpy as np
@@ -17,6 +17,9 @@ from sapd_plugin.errors import SAPDError
 #
 # Scores are half precision: steps of 0.0005 near 1, finer than any threshold in use, and the store keeps them exactly.
 REGION_DTYPE = np.dtype([('area', '<u4'), ('box', '<u4', (4,)), ('predicted_iou', '<f2'), ('stability', '<f2')])
+
+# Colors of a region over the whole photo, RGB: mean, 0..255, and twice the standard deviation, which is at most 127.5.
+COLOR_DTYPE = np.dtype([('mean', 'u1', (3,)), ('deviation', 'u1', (3,))])
 
 # Also the largest number of regions: a crop is passed to OpenCV, whose widest label type is int32.
 MAX_PIXELS = 2**31 - 1
@@ -60,6 +63,8 @@ class LabelMap:
         labels: (H,W) uint8, uint16 or uint32, the smallest that holds K. 0 = no mask, 1..K = regions by descending
             area; of equal areas the one whose first pixel comes first in raster order has the lower label.
         regions: (K,) of `REGION_DTYPE`; row k-1 is region k.
+        colors: (K+1,) of `COLOR_DTYPE`; row k is region k, and row 0 the pixels without a mask (zeros if there are
+            none). None before `with_colors`.
 
     >>> label_map = LabelMap.from_labels(np.array([[7, 7, 0], [3, 7, 0]]))
     >>> label_map.labels.tolist(), label_map.regions['area'].tolist(), label_map.regions['box'][0].tolist()
@@ -68,6 +73,7 @@ class LabelMap:
 
     labels: np.ndarray
     regions: np.ndarray
+    colors: np.ndarray | None = None
 
     @classmethod
     def from_labels(
@@ -144,6 +150,37 @@ class LabelMap:
         for i in order:
             painted[masks[i]] = i + 1
         return cls.from_labels(painted, predicted_iou, stability)
+
+    def with_colors(self, image: np.ndarray) -> LabelMap:
+        """Return this map with the colors of its regions.
+
+        Args:
+            image: the photo, (H,W,3) uint8 RGB.
+
+        Raises:
+            SAPDError: a different size or dtype.
+
+        >>> photo = np.full((1, 2, 3), 9, np.uint8)
+        >>> LabelMap.from_labels(np.array([[1, 0]])).with_colors(photo).colors['mean'].tolist()
+        [[9, 9, 9], [9, 9, 9]]
+        """
+        if image.shape != (*self.shape, 3) or image.dtype != np.uint8:
+            raise SAPDError(
+                f'label map: found a photo of shape {image.shape} and dtype {image.dtype}, expected '
+                f'{(*self.shape, 3)} and uint8.'
+            )
+        rows, which = len(self) + 1, self.labels.reshape(-1)
+        pixels = np.maximum(np.bincount(which, minlength=rows), 1)[:, None]
+        values = image.reshape(-1, 3).astype(np.float64).T
+        sums, squares = (
+            np.stack([np.bincount(which, channel, rows) for channel in power], axis=1) for power in (values, values**2)
+        )
+        mean = sums / pixels
+        variance = np.maximum(squares / pixels - mean**2, 0)
+        colors = np.zeros(rows, dtype=COLOR_DTYPE)
+        colors['mean'], colors['deviation'] = np.rint(mean), np.rint(2 * np.sqrt(variance))
+        colors.flags.writeable = False
+        return replace(self, colors=colors)
 
     @property
     def shape(self) -> tuple[int, int]:

@@ -57,6 +57,8 @@ class StretchedMask:
         self._record = record
         self.shape = (height, width, 1)
         self.dtype = record.dtype
+        # Those of the neighbour's photo, as its mask is.
+        self.context = record.context
 
     def __getitem__(self, index: tuple) -> np.ndarray:
         """Read ``mask[top:bottom, left:right]`` (a trailing ``...`` is allowed) as (h, w, 1) of ``dtype``."""

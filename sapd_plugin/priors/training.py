@@ -12,7 +12,7 @@ from sapd_plugin.priors.store import MaskStore
 from sapd_plugin.priors.store.codec import RecordError
 
 # Config keys of a training dataset for masks.
-MASK_KEYS = ('mask_store', 'mask_filename_tmpl', 'mask_fingerprint', 'mask_shuffle')
+MASK_KEYS = ('mask_store', 'mask_filename_tmpl', 'mask_fingerprint', 'mask_shuffle', 'mask_context')
 
 
 class Target(NamedTuple):
@@ -29,13 +29,18 @@ def open_training_store(where: str, config: Mapping[str, Any], targets: Sequence
     Args:
         where: the config key that holds the dataset, for messages.
         config: of the dataset. ``mask_store`` is the folder; ``mask_fingerprint``, if given, is the expected
-            fingerprint of the settings; ``mask_shuffle``, if given, is the seed that shuffles the masks between images.
+            fingerprint of the settings; ``mask_shuffle``, if given, is the seed that shuffles the masks between images;
+            ``mask_context`` says whether each mask has to hold the colors of its regions.
         targets: the ground truth images.
 
     Raises:
-        SAPDError: no store, a different fingerprint, a missing, damaged or wrong-sized mask, or an invalid seed.
+        SAPDError: no store, a different fingerprint, an invalid setting, or a mask that is missing, is damaged, has the
+            wrong size or lacks the colors that ``mask_context`` needs.
     """
     folder, fingerprint, seed = (config.get(key) for key in ('mask_store', 'mask_fingerprint', 'mask_shuffle'))
+    context = config.get('mask_context')
+    if context not in (None, False, True):
+        raise SAPDError(f'{where}.mask_context: found {context!r}, expected true or false.')
     if seed is not None and (not isinstance(seed, int) or isinstance(seed, bool)):
         raise SAPDError(f'{where}.mask_shuffle: found {seed!r}, expected an integer seed or nothing.')
     if not folder:
@@ -62,6 +67,12 @@ def open_training_store(where: str, config: Mapping[str, Any], targets: Sequence
                 f"{where}.mask_store: {folder}, mask '{target.key}': {error} Delete the store and run "
                 '`sapd extract-masks` again.'
             ) from error
+        if context and not record.has_colors:
+            raise SAPDError(
+                f"{where}.mask_context: {folder}, mask '{target.key}' was made by an earlier version of "
+                '`sapd extract-masks`, which stored no colors of regions. Delete the store and run it again, or leave '
+                'mask_context out and set network_spf.context to patch.'
+            )
         if target.size is not None:
             check_size(where, target.name, record.shape[:2], target.size)
     return store if seed is None else ShuffledMasks(store, (target.key for target in targets), seed)

@@ -13,7 +13,7 @@ from basicsr.data import build_dataset
 from sapd_plugin.priors.extraction.job import extract_masks
 from sapd_plugin.priors.segmenters import build_segmenter
 from tests.adapters_basicsr.recipes import in_lmdb, parsed, sapd_options, seeded, stock_options, training_set
-from tests.photos import make_store, quantise, same_partition
+from tests.photos import is_context_of, make_store, quantise, same_partition
 
 
 def datasets(pairs: Path, store: Path, **changes: Any) -> tuple[Any, Any]:
@@ -46,6 +46,37 @@ def test_same_patches_as_stock_and_masks_aligned(pairs, grey_store, tmp_path, ba
         assert is_aligned(sample)
         kinds.add(sample['mask'].numpy().tobytes())
     assert len(kinds) > 30
+
+
+@pytest.mark.parametrize('kind', ['PairedImageMaskDataset', 'GaussianNoiseDataset'])
+def test_context_is_that_of_the_whole_photo_after_crop_and_flips(pairs, grey_store, kind):
+    changes = {'datasets:train:type': kind} | ({'datasets:train:sigma': 9} if kind == 'GaussianNoiseDataset' else {})
+    plain, contextual = (
+        training_set(sapd_options(pairs, grey_store, **changes, **context), pairs.parent)
+        for context in ({}, {'datasets:train:mask_context': True})
+    )
+    for trial in range(12):
+        without, sample = (seeded(dataset, trial % 4, trial) for dataset in (plain, contextual))
+        assert 'mask_context' not in without
+        assert sample['mask'].dtype == torch.int32
+        assert sample['mask_context'].dtype == torch.float32
+        assert sample['mask_context'].shape == (65, 7)
+        assert torch.equal(sample['gt'], without['gt'])
+        assert same_partition(sample['mask'].numpy(), without['mask'].numpy())
+        patch = (sample['gt'].permute(1, 2, 0).numpy()[..., ::-1] * 255).round().astype(np.uint8)
+        photo = cv2.imread(str(pairs / 'clean' / Path(sample['gt_path']).name))
+        assert is_context_of(photo, patch, sample['mask'][0].numpy(), sample['mask_context'].numpy())
+
+
+def test_context_of_shuffled_masks_is_that_of_the_masks_photo(pairs, grey_store):
+    changes = {'datasets:train:mask_context': True, 'datasets:train:mask_shuffle': 1}
+    sample = seeded(training_set(sapd_options(pairs, grey_store, **changes), pairs.parent), 0, 0)
+    photos = [cv2.imread(str(path)) for path in sorted((pairs / 'clean').glob('*.png'))]
+    row = sample['mask_context'][1].numpy()
+    shares = [[(quantise(photo) == level).mean() for level in range(1, 9)] for photo in photos]
+    found = [any(abs(share - row[6]) < 1e-6 for share in own) for own in shares]
+    assert not found[0]
+    assert sum(found) >= 1
 
 
 def test_masks_cut_from_an_lmdb_are_found_by_the_lmdb_data_set(pairs, tmp_path):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import itertools
 import random
 import shutil
 from pathlib import Path
@@ -24,7 +25,7 @@ from sapd_plugin.mmagic.pending import PendingMask
 from sapd_plugin.priors.labels import LabelMap
 from sapd_plugin.priors.store import MaskStore, MaskStoreWriter
 from tests.adapters_mmagic.recipes import sapd_config
-from tests.photos import make_store, quantise, same_partition
+from tests.photos import is_context_of, make_store, quantise, same_partition
 from tests.recipes import DELETE
 
 CROP = {'type': 'PairedRandomCrop', 'gt_patch_size': 48}
@@ -88,6 +89,23 @@ def test_patches_are_those_of_the_stock_pipeline_with_masks_of_their_pixels(pair
         assert data.sam_mask.dtype == torch.int32
         assert data.sam_mask.shape == (1, *data.gt_img.shape[1:])
         assert name == 'RandomRotation' or is_aligned(data)  # rotation interpolates grey levels; see below
+
+
+def test_context_is_that_of_the_whole_photo_whatever_the_pipeline(pairs, grey_store):
+    for name in ('NAFNet: flip, transpose, crop', 'EDSR, SwinIR: crop, flip, transpose, noise', 'FixedCrop'):
+        plain, contextual = (
+            [*samples(build(pairs, grey_store, PIPELINES[name], **changes))] for changes in ({}, {'mask_context': True})
+        )
+        photos = itertools.cycle(cv2.imread(str(path)) for path in sorted((pairs / 'clean').glob('*.png')))
+        for without, sample in zip(plain, contextual):
+            data, mask = sample['data_samples'], sample['data_samples'].sam_mask
+            assert 'mask_context' not in without['data_samples']
+            assert mask.dtype == torch.int32
+            assert data.mask_context.dtype == torch.float32
+            assert data.mask_context.shape == (65, 7)
+            assert torch.equal(data.gt_img, without['data_samples'].gt_img)
+            assert same_partition(mask.numpy(), without['data_samples'].sam_mask.numpy())
+            assert is_context_of(next(photos), image_of(data.gt_img), mask[0].numpy(), data.mask_context.numpy())
 
 
 @pytest.mark.parametrize('seed', range(8))

@@ -73,10 +73,10 @@ def damage(data: bytes, position: int, value: int, kind: int) -> bytes:
 
 
 def damage_parts(parts: Parts, what: int, position: int, value: int, kind: int) -> Parts:
-    """Damage one part: the table, a tile, the list of tiles, or a number of the header."""
+    """Damage one part: the tables, a tile, the list of tiles, or a number of the header."""
     tiles = list(parts.tiles)
     which = position % len(tiles) if tiles else 0
-    what %= 8
+    what %= 9
     if what == 0:
         return replace(parts, table=damage(parts.table, position, value, kind))
     if what in (1, 2, 3) and tiles:
@@ -89,6 +89,8 @@ def damage_parts(parts: Parts, what: int, position: int, value: int, kind: int) 
         return replace(parts, regions=value % 2**32)
     if what == 6:
         return replace(parts, height=value % 2**32) if kind % 2 else replace(parts, width=value % 2**32)
+    if what == 7:
+        return replace(parts, version=value % 4)
     return replace(parts, tile=value % 2**16)
 
 
@@ -104,6 +106,8 @@ def read_all(data: bytes, crop: tuple[int, int, int, int] = (1, 5, 2, 7)) -> boo
         assert pixels.ndim == 3
         assert pixels.dtype == record.dtype
         assert len(record.regions) >= int(pixels.max(initial=0))
+        if record.has_colors:
+            assert len(record.colors) == len(record.context()) == len(record.regions) + 1
         record.check()
         record.verify()
     except RecordError as error:

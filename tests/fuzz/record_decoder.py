@@ -22,10 +22,11 @@ from tests.fuzz.forging import damage, damage_parts, forge, read_all, take_apart
 
 
 def _samples() -> list[bytes]:
-    """Good records: one and several tiles, without regions, and with labels of 8, 16 and 32 bits."""
+    """Good records: one and several tiles, without regions, with labels of 8, 16 and 32 bits, half with colors."""
     rng = np.random.default_rng(0)
     shapes = ((1, 1, 1), (40, 30, 0), (40, 30, 9), (130, 140, 40), (70, 60, 300), (280, 260, 70_000))
     maps = [LabelMap.from_labels(rng.integers(0, regions + 1, shape)) for *shape, regions in shapes]
+    maps[::2] = [m.with_colors(rng.integers(0, 256, (*m.shape, 3), dtype=np.uint8)) for m in maps[::2]]
     return [encode(label_map, bytes(range(16))) for label_map in maps]
 
 

@@ -155,7 +155,7 @@ def _segment(name: str, photos: Photos, segmenter: Segmenter, restorer: Restorer
         image = photos.read(name)
         if restorer is not None:
             image, stage = restorer(image), 'segmenter'
-        return segmenter(image)
+        return segmenter(image).with_colors(image)
     except ImageError as error:
         return str(error).removeprefix(f'{name}: ')
     except Exception as error:

@@ -53,6 +53,7 @@ class Inspection:
         disk_bytes: space that the folder's files take; record_bytes: that of the records alone.
         regions, coverage, megapixels, bytes_each: spread over the images; coverage is 0..1.
         sizes: (H, W) -> number of images, the most frequent first.
+        with_colors: records that hold the colors of their regions, which ``mask_context`` needs.
         without_regions: keys of images without a region.
         problems: one line each: damage, different settings, a key in two shards, a stale meta_info.txt.
         missing: expected keys that the store lacks; None if no keys were expected.
@@ -71,6 +72,7 @@ class Inspection:
     megapixels: Spread = _NOTHING
     bytes_each: Spread = _NOTHING
     sizes: list[tuple[tuple[int, int], int]] = field(default_factory=list)
+    with_colors: int = 0
     without_regions: list[str] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
     missing: list[str] | None = None
@@ -105,6 +107,7 @@ class Inspection:
             rows['coverage'] = self.coverage.text(1, 100, ' %')
             rows['megapixels'] = self.megapixels.text(2)
             rows['sizes'] = sizes + more
+            rows['colors'] = f'in {self.with_colors:,} of {self.masks:,} masks'
         rows.update({f'  {key}': str(value) for key, value in self.settings.items()})
         rows['checked'] = 'every record, no problems' if not self.problems else f'{len(self.problems)} problems'
         if self.missing is not None:
@@ -146,6 +149,7 @@ def inspect_store(
         sizes[size] += 1
         numbers.append((len(areas), int(areas.sum(dtype=np.int64)) / pixels, pixels / 1e6, len(value)))
         found.record_bytes += len(value)
+        found.with_colors += record.has_colors
         if not len(areas):
             found.without_regions.append(key)
     found.sizes = sizes.most_common()

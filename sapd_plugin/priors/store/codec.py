@@ -1,11 +1,11 @@
 """The store's record of one label map: a header, then tiles that can be read one by one.
 
-Layout, little-endian, version 1::
+Layout, little-endian, versions 1 and 2::
 
     header    magic 'SAPDMASK', version, sizes, 16-byte settings fingerprint (see `_HEADER`)
     tile ends uint32 per tile, raster order: end of each tile's bytes, from the start of the first
     tile crcs uint32 per tile: crc32 of those bytes
-    regions   the region table, columns split into byte planes, deflated
+    tables    of regions and, in version 2, of their colors; columns split into byte planes; deflated together
     crc32     of all of the above
     tiles     of TILE x TILE pixels, smaller at the right and bottom edges
 
@@ -20,7 +20,8 @@ import zlib
 import numpy as np
 
 from sapd_plugin.errors import SAPDError
-from sapd_plugin.priors.labels import MAX_PIXELS, REGION_DTYPE, LabelMap, smallest_dtype
+from sapd_plugin.priors.context import region_context
+from sapd_plugin.priors.labels import COLOR_DTYPE, MAX_PIXELS, REGION_DTYPE, LabelMap, smallest_dtype
 from sapd_plugin.priors.store.tiles import (
     MAX_TILE,
     RecordError,
@@ -35,27 +36,31 @@ from sapd_plugin.priors.store.tiles import (
 __all__ = ['Record', 'RecordError', 'encode']
 
 TILE = 128
-VERSION = 1
+WITHOUT_COLORS, WITH_COLORS = 1, 2
 FINGERPRINT_BYTES = 16
 _MAGIC = b'SAPDMASK'
-# Magic, version, tile side, height, width, regions, bytes of the region table, bytes of all tiles, fingerprint
+# Magic, version, tile side, height, width, regions, bytes of the tables, bytes of all tiles, fingerprint
 _HEADER = struct.Struct('<8sHHIIIII16s')
 _CRC = struct.Struct('<I')
 
 
 def encode(label_map: LabelMap, fingerprint: bytes) -> bytes:
-    """Write a label map as one record. The same input gives the same bytes (with the same zlib).
+    """Write a label map as one record, of version 2 if it has colors.
+
+    The same input gives the same bytes (with the same zlib).
 
     ``fingerprint`` is the 16-byte hash of the settings that the map was made with.
 
     Raises:
-        SAPDError: a fingerprint of a different length, or labels beyond the region table.
+        SAPDError: a fingerprint of a different length, labels beyond the region table, or another number of colors.
     """
-    labels, regions = label_map.labels, label_map.regions
+    labels, regions, colors = label_map.labels, label_map.regions, label_map.colors
     if len(fingerprint) != FINGERPRINT_BYTES:
         raise SAPDError(f'fingerprint: found {len(fingerprint)} bytes, expected {FINGERPRINT_BYTES}.')
     if int(labels.max()) > len(regions):
         raise SAPDError(f'label map: found label {labels.max()}, expected at most {len(regions)} (its regions).')
+    if colors is not None and len(colors) != len(regions) + 1:
+        raise SAPDError(f'label map: found {len(colors)} rows of colors, expected {len(regions) + 1}.')
     height, width = labels.shape
     stored = labels.astype(smallest_dtype(len(regions)).newbyteorder('<'), copy=False)
     tiles = [
@@ -65,8 +70,17 @@ def encode(label_map: LabelMap, fingerprint: bytes) -> bytes:
     ]
     ends = np.cumsum([len(tile) for tile in tiles], dtype='<u4')
     crcs = np.array([zlib.crc32(tile) for tile in tiles], dtype='<u4')
-    table = deflate(planes(np.ascontiguousarray(regions)))
-    fixed = (VERSION, TILE, height, width, len(regions), len(table), int(ends[-1]), fingerprint)
+    table = deflate(b''.join(planes(np.ascontiguousarray(t)) for t in (regions, colors) if t is not None))
+    fixed = (
+        WITHOUT_COLORS if colors is None else WITH_COLORS,
+        TILE,
+        height,
+        width,
+        len(regions),
+        len(table),
+        int(ends[-1]),
+        fingerprint,
+    )
     head = _HEADER.pack(_MAGIC, *fixed) + ends.tobytes() + crcs.tobytes() + table
     return b''.join([head, _CRC.pack(zlib.crc32(head)), *tiles])
 
@@ -78,7 +92,7 @@ class Record:
         buffer: the bytes that `encode` gave.
 
     Raises:
-        RecordError: not a complete header of version 1 with the right checksum. Reads raise it, too.
+        RecordError: not a complete header of a known version with the right checksum. Reads raise it, too.
 
     >>> record = Record(encode(LabelMap.from_labels(np.eye(300, dtype=int)), bytes(16)))
     >>> record.shape, record[290:300, 295:300].shape, int(record[290:300, 295:300].sum())
@@ -91,8 +105,10 @@ class Record:
             raise RecordError(f'mask record: {len(buffer)} bytes that do not begin with a mask record header.')
         fixed = _HEADER.unpack_from(buffer)
         version, tile, height, width, regions, table_bytes, tiles_bytes, self.fingerprint = fixed[1:]
-        if version != VERSION:
-            raise RecordError(f'mask record: found format version {version}, expected {VERSION}.')
+        if version not in (WITHOUT_COLORS, WITH_COLORS):
+            raise RecordError(
+                f'mask record: found format version {version}, expected {WITHOUT_COLORS} or {WITH_COLORS}.'
+            )
         if not (1 <= tile <= MAX_TILE and regions <= height * width and 1 <= height * width <= MAX_PIXELS):
             raise RecordError(f'mask record: impossible header: {height}x{width}, {regions} regions, tiles of {tile}.')
         count = -(-height // tile) * -(-width // tile)
@@ -106,6 +122,8 @@ class Record:
         self._ends, self._crcs = np.frombuffer(buffer, dtype='<u4', count=2 * count, offset=_HEADER.size).reshape(2, -1)
         if self._ends[-1] != tiles_bytes:
             raise RecordError(f'mask record: the tiles end at {self._ends[-1]}, expected {tiles_bytes}.')
+        # Whether it holds `colors`; records of version 1 do not.
+        self.has_colors = version == WITH_COLORS
         self._table, self._tiles = buffer[table_at:head_bytes], buffer[head_bytes + _CRC.size :]
         self._tile_side, self._count = tile, regions
         self._stored = smallest_dtype(regions).newbyteorder('<')
@@ -117,11 +135,22 @@ class Record:
     @property
     def regions(self) -> np.ndarray:
         """The region table, (K,) of `REGION_DTYPE`; row k-1 is region k."""
-        expected = self._count * REGION_DTYPE.itemsize
-        raw = inflate(self._table, expected, 'region table')
-        if len(raw) != expected:
-            raise RecordError(f'mask record: found a region table of {len(raw)} bytes for {self._count} regions.')
-        return unplanes(raw, REGION_DTYPE)
+        return unplanes(self._tables()[0], REGION_DTYPE)
+
+    @property
+    def colors(self) -> np.ndarray:
+        """The color table, (K+1,) of `COLOR_DTYPE`; row k is region k, row 0 the pixels without a mask.
+
+        Raises:
+            RecordError: a record of version 1, which lacks it; see `has_colors`.
+        """
+        if not self.has_colors:
+            raise RecordError('mask record: version 1, which lacks the colors of regions.')
+        return unplanes(self._tables()[1], COLOR_DTYPE)
+
+    def context(self) -> np.ndarray:
+        """Return the statistics of its regions over the whole photo; see `region_context`. Raises as `colors`."""
+        return region_context(self.regions, self.colors, self.shape[0] * self.shape[1])
 
     def labels(self) -> np.ndarray:
         """Return the complete map: (H,W), C-contiguous, of `dtype`."""
@@ -180,6 +209,15 @@ class Record:
         for field in ('area', 'box'):
             if not np.array_equal(expected.regions[field], regions[field]):
                 raise RecordError(f"mask record: the region table's {field} does not match the pixels.")
+
+    def _tables(self) -> tuple[bytes, bytes]:
+        """Return the raw tables of regions and of colors; the latter is empty in version 1."""
+        split = self._count * REGION_DTYPE.itemsize
+        expected = split + (self._count + 1) * COLOR_DTYPE.itemsize * self.has_colors
+        raw = inflate(self._table, expected, 'region table')
+        if len(raw) != expected:
+            raise RecordError(f'mask record: found a region table of {len(raw)} bytes for {self._count} regions.')
+        return raw[:split], raw[split:]
 
     def _bytes(self, index: int) -> memoryview:
         begin = int(self._ends[index - 1]) if index else 0

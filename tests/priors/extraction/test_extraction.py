@@ -9,7 +9,7 @@ import pytest
 
 from sapd_plugin.cli.extract_masks import main
 from sapd_plugin.errors import SAPDError
-from sapd_plugin.priors.extraction.images import list_images
+from sapd_plugin.priors.extraction.images import list_images, read_image
 from sapd_plugin.priors.extraction.job import extract_masks
 from sapd_plugin.priors.extraction.ranks import Rank
 from sapd_plugin.priors.labels import LabelMap
@@ -66,6 +66,9 @@ def test_the_tool_extracts_lists_what_failed_and_resumes(
     assert store.keys() == [f'{side}/{i}.v1' for side in ('left', 'right') for i in range(3)]
     assert store.verify() == []
     assert store.settings['parameters']['scale'] == 99
+    record, photo = store.record('left/0.v1'), read_image(photos / 'left' / '0.v1.png')
+    expected = LabelMap.from_labels(record.labels()).with_colors(photo).colors
+    np.testing.assert_array_equal(record.colors, expected)
 
     (photos / 'notes.txt').unlink()
     (photos / 'cut.png').unlink()

@@ -9,12 +9,18 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from sapd_plugin.errors import SAPDError
+from sapd_plugin.priors.context import region_context
 from sapd_plugin.priors.labels import LabelMap
 from sapd_plugin.priors.store.codec import TILE, Record, RecordError, encode
 from sapd_plugin.priors.store.tiles import deflate
 from tests.fuzz.forging import Parts, damage, damage_parts, forge, read_all, take_apart
 
 FINGERPRINT = bytes(range(16))
+# Of [[1, 1, 2], [1, 0, 2]], written by 0.1.0
+OLD_RECORD = bytes.fromhex(
+    '534150444d41534b01008000020000000300000002000000120000000a000000000102030405060708090a0b0c0d0e0f0a00000026dde6a163'
+    '66628000180de3324369b8785d1d080300b53883fd63640002462646062600'
+)
 
 
 @st.composite
@@ -25,7 +31,10 @@ def label_maps(draw: st.DrawFn) -> LabelMap:
     coarse = rng.integers(0, regions + 1, (-(-height // patch), -(-width // patch)))
     labels = np.kron(coarse, np.ones((patch, patch), dtype=np.int64))[:height, :width]
     scores = rng.uniform(0, 1.2, (2, regions)) if draw(st.booleans()) else (None, None)
-    return LabelMap.from_labels(labels, *scores)
+    label_map = LabelMap.from_labels(labels, *scores)
+    if draw(st.booleans()):
+        return label_map.with_colors(rng.integers(0, 256, (height, width, 3), dtype=np.uint8))
+    return label_map
 
 
 @given(label_maps())
@@ -37,6 +46,13 @@ def test_a_record_gives_back_the_map(label_map: LabelMap) -> None:
     assert record.fingerprint == FINGERPRINT
     np.testing.assert_array_equal(record.labels(), label_map.labels)
     assert record.regions.tobytes() == label_map.regions.tobytes()
+    assert record.has_colors == (label_map.colors is not None)
+    if label_map.colors is not None:
+        assert record.colors.tobytes() == label_map.colors.tobytes()
+        assert (
+            record.context().tobytes()
+            == region_context(label_map.regions, label_map.colors, label_map.labels.size).tobytes()
+        )
 
 
 @given(label_maps(), st.data())
@@ -81,11 +97,33 @@ def test_a_crop_reads_the_tiles_it_touches_and_no_other() -> None:
             read()
 
 
-@pytest.fixture(scope='module')
-def sample() -> bytes:
+@pytest.fixture(scope='module', params=[False, True], ids=['version 1', 'version 2'])
+def sample(request: pytest.FixtureRequest) -> bytes:
     rng = np.random.default_rng(0)
     labels = np.kron(rng.integers(0, 300, (20, 30)), np.ones((10, 10), dtype=int))
-    return encode(LabelMap.from_labels(labels, rng.random(300), rng.random(300)), FINGERPRINT)
+    label_map = LabelMap.from_labels(labels, rng.random(300), rng.random(300))
+    if request.param:
+        label_map = label_map.with_colors(rng.integers(0, 256, (200, 300, 3), dtype=np.uint8))
+    return encode(label_map, FINGERPRINT)
+
+
+def test_a_record_of_an_earlier_release_is_read() -> None:
+    record = Record(OLD_RECORD)
+    record.verify()
+    assert record.labels().tolist() == [[1, 1, 2], [1, 0, 2]]
+    assert record.regions['area'].tolist() == [3, 2]
+    assert not record.has_colors
+    with pytest.raises(RecordError, match='version 1, which lacks the colors'):
+        record.context()
+    assert take_apart(encode(LabelMap.from_labels(record.labels()), FINGERPRINT)) == take_apart(OLD_RECORD)
+
+
+def test_colors_of_another_map_are_refused() -> None:
+    label_map = LabelMap.from_labels(np.array([[1, 2]]))
+    colors = label_map.with_colors(np.zeros((1, 2, 3), np.uint8)).colors
+    assert colors is not None
+    with pytest.raises(SAPDError, match='found 2 rows of colors, expected 3'):
+        encode(LabelMap(label_map.labels, label_map.regions, colors[1:]), FINGERPRINT)
 
 
 @given(st.binary(max_size=400))
@@ -107,6 +145,7 @@ def test_every_truncation_is_refused(sample: bytes) -> None:
 
 
 @given(
+    version=st.integers(0, 3),
     tile=st.integers(0, 2**16 - 1),
     sides=st.tuples(*[st.integers(0, 2**32 - 1) | st.integers(0, 300)] * 2),
     regions=st.integers(0, 2**32 - 1) | st.integers(0, 3),
@@ -115,10 +154,10 @@ def test_every_truncation_is_refused(sample: bytes) -> None:
 )
 @settings(max_examples=400, deadline=None)
 def test_forged_headers_give_the_documented_error(
-    tile: int, sides: tuple[int, int], regions: int, table: bytes, pixels: bytes
+    version: int, tile: int, sides: tuple[int, int], regions: int, table: bytes, pixels: bytes
 ) -> None:
     for raw in (False, True):
-        read_all(forge(Parts(1, tile, *sides, regions, FINGERPRINT, table, (pixels,)), raw=raw))
+        read_all(forge(Parts(version, tile, *sides, regions, FINGERPRINT, table, (pixels,)), raw=raw))
 
 
 def test_a_record_is_forged_again_from_its_parts(sample: bytes) -> None:
@@ -195,8 +234,8 @@ def test_a_record_whose_pixels_and_table_differ_is_found() -> None:
 
 
 def test_a_newer_version_is_named(sample: bytes) -> None:
-    with pytest.raises(RecordError, match='found format version 2, expected 1'):
-        Record(sample[:8] + struct.pack('<H', 2) + sample[10:])
+    with pytest.raises(RecordError, match='found format version 3, expected 1 or 2'):
+        Record(sample[:8] + struct.pack('<H', 3) + sample[10:])
 
 
 def test_encoding_checks_its_input() -> None:
