@@ -60,20 +60,14 @@ def find_rank(shard: str | None, environment: Mapping[str, str]) -> Rank:
 def rank_device(device: str, rank: Rank, gpus: int) -> str:
     """Assign one of ``gpus`` GPUs to each local rank: 'cuda' becomes 'cuda:1' for local rank 1. Keep other devices.
 
-    Raises:
-        SAPDError: this machine has more ranks than GPUs.
+    Ranks beyond the number of GPUs share them in turn: while one rank waits for the disk, the other uses the GPU.
 
-    >>> rank_device('cuda', Rank(5, 8, 1), 4), rank_device('cpu', Rank(5, 8, 1), 4), rank_device('cuda', Rank(), 4)
-    ('cuda:1', 'cpu', 'cuda')
+    >>> rank_device('cuda', Rank(1, 8, 1), 4), rank_device('cuda', Rank(5, 8, 5), 4), rank_device('cpu', Rank(), 4)
+    ('cuda:1', 'cuda:1', 'cpu')
     """
     if device != 'cuda' or rank.local is None or not gpus:
         return device
-    if rank.local >= gpus:
-        raise SAPDError(
-            f'LOCAL_RANK: found {rank.local} on a machine with {gpus} GPUs, expected a smaller number: start with '
-            f'--nproc-per-node {gpus}.'
-        )
-    return f'cuda:{rank.local}'
+    return f'cuda:{rank.local % gpus}'
 
 
 def _torchrun(environment: Mapping[str, str]) -> Rank:

@@ -57,5 +57,8 @@ def test_each_rank_of_a_machine_has_its_gpu() -> None:
     assert rank_device('cuda', Rank(1, 2), 1) == 'cuda'
     # The segmenter says that there is none.
     assert rank_device('cuda', Rank(5, 8, 1), 0) == 'cuda'
-    with pytest.raises(SAPDError, match='LOCAL_RANK: found 2 on a machine with 2 GPUs.*--nproc-per-node 2'):
-        rank_device('cuda', Rank(2, 3, 2), 2)
+
+
+def test_more_ranks_than_gpus_share_them() -> None:
+    devices = [rank_device('cuda', Rank(local, 4, local), 2) for local in range(4)]
+    assert devices == ['cuda:0', 'cuda:1', 'cuda:0', 'cuda:1']

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 import torch
 from segment_anything.utils.transforms import ResizeLongestSide
 from torch import Tensor
@@ -32,7 +34,8 @@ class Geometry:
         self.grid = _tokens(self.input_size[0]), _tokens(self.input_size[1])
         self.logits_size = _LOGITS_PER_TOKEN * self.grid[0], _LOGITS_PER_TOKEN * self.grid[1]
         self._rows, self._columns = (
-            _bands(tokens, inside, side, device) for tokens, inside, side in zip(self.grid, self.input_size, self.size)
+            _bands(tokens, inside, side, torch.device(device))
+            for tokens, inside, side in zip(self.grid, self.input_size, self.size)
         )
 
     def inside(self, logits: Tensor) -> Tensor:
@@ -60,11 +63,16 @@ def _tokens(inside: int) -> int:
     return min(GRID_SIDE, (int(last) + 1) // _LOGITS_PER_TOKEN + 1)
 
 
-def _bands(tokens: int, inside: int, side: int, device: str | torch.device) -> list[tuple[slice, slice, Tensor]]:
-    """Split the matrix (logits, pixels) of an axis into bands: (pixels, logits they depend on, their matrix)."""
+@lru_cache(maxsize=256)
+def _bands(tokens: int, inside: int, side: int, device: torch.device) -> tuple[tuple[slice, slice, Tensor], ...]:
+    """Split the matrix (logits, pixels) of an axis into bands: (pixels, logits they depend on, their matrix).
+
+    The matrices depend on the size alone. They are computed on the CPU, because their limits are read there, and kept
+    (80 kB for an axis of 1280 pixels): photos of one size share them.
+    """
     count = tokens * _LOGITS_PER_TOKEN
     scale = TOKEN_SIDE // _LOGITS_PER_TOKEN
-    unit = torch.eye(count, device=device)[None]
+    unit = torch.eye(count)[None]
     matrix = F.interpolate(unit, count * scale, mode='linear')[..., :inside]
     matrix = F.interpolate(matrix, side, mode='linear')[0]
     bands = []
@@ -72,5 +80,5 @@ def _bands(tokens: int, inside: int, side: int, device: str | torch.device) -> l
         output = slice(first, min(first + _BAND, side))
         used = matrix[:, output].any(1).nonzero()
         taken = slice(int(used[0]), int(used[-1]) + 1)
-        bands.append((output, taken, matrix[taken, output].contiguous()))
-    return bands
+        bands.append((output, taken, matrix[taken, output].contiguous().to(device)))
+    return tuple(bands)
