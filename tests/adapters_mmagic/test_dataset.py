@@ -93,11 +93,9 @@ def test_patches_are_those_of_the_stock_pipeline_with_masks_of_their_pixels(pair
 
 def test_context_is_that_of_the_whole_photo_whatever_the_pipeline(pairs, grey_store):
     for name in ('NAFNet: flip, transpose, crop', 'EDSR, SwinIR: crop, flip, transpose, noise', 'FixedCrop'):
-        plain, contextual = (
-            [*samples(build(pairs, grey_store, PIPELINES[name], **changes))] for changes in ({}, {'mask_context': True})
-        )
-        photos = itertools.cycle(cv2.imread(str(path)) for path in sorted((pairs / 'clean').glob('*.png')))
-        for without, sample in zip(plain, contextual):
+        datasets = [build(pairs, grey_store, PIPELINES[name], **changes) for changes in ({}, {'mask_context': True})]
+        photos = [cv2.imread(datasets[0].get_data_info(index)['gt_path']) for index in range(len(datasets[0]))]
+        for photo, without, sample in zip(itertools.cycle(photos), *([*samples(dataset)] for dataset in datasets)):
             data, mask = sample['data_samples'], sample['data_samples'].sam_mask
             assert 'mask_context' not in without['data_samples']
             assert mask.dtype == torch.int32
@@ -105,7 +103,7 @@ def test_context_is_that_of_the_whole_photo_whatever_the_pipeline(pairs, grey_st
             assert data.mask_context.shape == (65, 7)
             assert torch.equal(data.gt_img, without['data_samples'].gt_img)
             assert same_partition(mask.numpy(), without['data_samples'].sam_mask.numpy())
-            assert is_context_of(next(photos), image_of(data.gt_img), mask[0].numpy(), data.mask_context.numpy())
+            assert is_context_of(photo, image_of(data.gt_img), mask[0].numpy(), data.mask_context.numpy())
 
 
 @pytest.mark.parametrize('seed', range(8))
