@@ -6,7 +6,6 @@ gradient of SPD and SGR and trains the SPF branch. Testing is the base model's, 
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from copy import deepcopy
 from functools import partial
 from pathlib import Path
@@ -24,13 +23,19 @@ from sapd_plugin.core import (
     BranchRNG,
     DistillationHook,
     Distiller,
+    FiniteCheck,
+    GradScaler,
     SGRLoss,
     SPDLoss,
     StepRecord,
+    StepSettings,
+    Supervision,
     ToRGB,
     build_branch,
     build_online,
     build_typed_loss,
+    read_settings,
+    read_values,
     start_from,
 )
 from sapd_plugin.errors import SAPDError
@@ -50,8 +55,8 @@ def build_sapd_model(opt: dict[str, Any]) -> Any:
     Args:
         opt: BasicSR's options. For training: ``network_spf``, ``train.spd_opt`` and/or ``train.sgr_opt``; optional
             ``base_model_type``, ``train.spf_opt`` (second reconstruction loss; default ``pixel_opt``, else L1),
-            ``train.optim_spf`` (default ``optim_g``), ``train.sapd_opt`` (``stage``, ``online``,
-            ``output_index``: which image to distil if network_g returns several; default: its class's own).
+            ``train.optim_spf`` (default ``optim_g``), ``train.sapd_opt``
+            (:class:`~sapd_plugin.core.StepSettings`).
 
     Raises:
         SAPDError: a mistake in the options; see :mod:`sapd_plugin.basicsr.options`.
@@ -73,11 +78,10 @@ class SAPDMixin(Base):
         rank = self.opt.get('rank', 0)
         # A separate stream, so that the base's networks and data see the random draws of a stock run.
         self.branch_rng = BranchRNG((self.opt.get('manual_seed') or 0) + rank, self.device)
-        sapd = train.get('sapd_opt') or {}
-        output_index = sapd.get('output_index')
+        settings = read_settings('train.sapd_opt', train.get('sapd_opt'))
         online = 'train.sapd_opt.online'
         with self.branch_rng.active():
-            self.net_spf = self._build_branch(sapd)
+            self.net_spf = self._build_branch(settings)
             reconstruction = train.get('spf_opt') or train.get('pixel_opt') or {'type': 'L1Loss'}
             self.distiller = Distiller(
                 self.net_spf,
@@ -86,10 +90,15 @@ class SAPDMixin(Base):
                 build_typed_loss('train.sgr_opt', SGRLoss, train.get('sgr_opt'), build_loss),
                 ToRGB(dataset.get('mean') or (), dataset.get('std') or ()),
                 self.branch_rng,
-                build_online(online, sapd.get('online'), partial(build_online_segmenter, online, device=self.device)),
+                build_online(online, settings.online, partial(build_online_segmenter, online, device=self.device)),
+                settings,
             ).to(self.device)
-        self.hook = DistillationHook(self.net_g, self.distiller, 'network_g', output_index)
+        self.hook = DistillationHook(
+            self.net_g, self.distiller, 'network_g', settings.output_index, self._scaler, self.device
+        )
+        self.check_finite = FiniteCheck()
         self.latest: tuple[Tensor, StepRecord] | None = None
+        self.latest_log: dict[str, float] = {}
         super().init_training_settings()
         if not hasattr(self, 'optimizer_spf'):
             raise SAPDError(
@@ -114,24 +123,56 @@ class SAPDMixin(Base):
     def optimize_parameters(self, current_iter: int, *args: Any, **kwargs: Any) -> None:
         """Run the base's training step with the distillation hook attached, then SPF's optimizer.
 
+        At the iterations at which the branch is not due, it is the base's step alone.
+
         Raises:
             SAPDError: the batch holds no masks, or the base model has replaced the images of the batch.
             FloatingPointError: a loss is NaN or infinite; the message names it.
         """
-        # The base has moved the images to the device already.
-        lq, gt = (getattr(self, key, self._batch[key]).to(self.device) for key in ('lq', 'gt'))
+        if self.distiller.due(current_iter):
+            self._distil(current_iter, *args, **kwargs)
+        else:
+            super().optimize_parameters(current_iter, *args, **kwargs)
+        self.log_dict.update(self.latest_log)
+
+    def _distil(self, iteration: int, *args: Any, **kwargs: Any) -> None:
+        """Run a step of both networks."""
+        supervision = self._supervision()
+        settings = self.distiller.settings
+        if settings.begins_step(iteration):
+            self.optimizer_spf.zero_grad()
+        with self.hook.attach(supervision, iteration) as recorder:
+            super().optimize_parameters(iteration, *args, **kwargs)
+        record = recorder.value
+        values = read_values({**record.losses, **record.psnrs(), **record.shares})
+        self.check_finite({name: values[name] for name in record.losses}, iteration, self.hook.float16)
+        if settings.ends_step(iteration) and self.distiller.trains(iteration):
+            self.hook.scaler.step(self.optimizer_spf)
+            self.distiller.teacher.update(self.net_spf)
+        assert supervision.degraded is not None
+        self.latest, self.latest_log = (supervision.degraded[:1].clone(), record.first()), values
+
+    def _supervision(self) -> Supervision:
+        """Return the images that the base has moved to the device, and the rest of the batch.
+
+        Raises:
+            SAPDError: in the first step, the base model has replaced the images of the batch.
+        """
+        gt, lq = (getattr(self, key, self._batch[key]) for key in ('gt', 'lq'))
+        gt, lq = (image.to(self.device, non_blocking=True) for image in (gt, lq))
         if self.latest is None and not torch.equal(gt, self._batch['gt'].to(self.device)):
             raise SAPDError(
                 f'base_model_type: {self.base_name} changes the batch in feed_data(), so masks lose their images.'
             )
-        mask = self._batch['mask'].to(self.device) if 'mask' in self._batch else None
-        self.optimizer_spf.zero_grad()
-        with self.hook.attach(gt, mask, current_iter) as recorder:
-            super().optimize_parameters(current_iter, *args, **kwargs)
-        self.optimizer_spf.step()
-        record = recorder.value
-        self.latest = lq[:1].clone(), record.first()
-        self.log_dict.update(self.reduce_loss_dict(OrderedDict(record.losses, **record.psnrs())))
+        mask, context = (
+            self._batch[key].to(self.device, non_blocking=True) if key in self._batch else None
+            for key in ('mask', 'mask_context')
+        )
+        return Supervision(gt, mask, lq, context)
+
+    def _scaler(self) -> Any:
+        """Return the first GradScaler that the base model keeps, or None: stock BasicSR has none, forks have."""
+        return next((value for value in vars(self).values() if isinstance(value, GradScaler)), None)
 
     def validation(self, dataloader: Any, current_iter: int, tb_logger: Any, save_img: bool = False) -> None:
         """Run the base's validation; in training, also show the latest patch: degraded, y, z, gt, mask."""
@@ -169,7 +210,7 @@ class SAPDMixin(Base):
         super().resume_training(resume_state)
         load_branch_state(self.opt, resume_state['iter'])
 
-    def _build_branch(self, sapd: dict[str, Any]) -> nn.Module:
+    def _build_branch(self, settings: StepSettings) -> nn.Module:
         dataset, path = self.opt['datasets']['train'], self.opt['path']
         branch = build_branch(
             'network_spf',
@@ -178,11 +219,11 @@ class SAPDMixin(Base):
             min(int(dataset.get('gt_size') or 64), 64),
             network=self.opt['network_g'],
             image_channels=1 if canonical_color(dataset.get('color')) in ('y', 'gray') else 3,
-            output_index=sapd.get('output_index'),
+            output_index=settings.output_index,
         ).to(self.device)
         if path.get('pretrain_network_spf') is not None:
             self.load_network(branch, path['pretrain_network_spf'], path.get('strict_load_spf', True), 'params')
-        elif sapd.get('stage') == 'two_stage':
+        elif settings.stage == 'two_stage':
             get_root_logger().info(start_from(branch, self.get_bare_model(self.net_g).state_dict(), 'network_g'))
         branch = self.model_to_device(branch.train())
         self.print_network(branch)

@@ -13,11 +13,18 @@ from basicsr.utils.options import ordered_yaml
 from basicsr.utils.registry import ARCH_REGISTRY, LOSS_REGISTRY, MODEL_REGISTRY, Registry
 
 from sapd_plugin.basicsr.metrics import check_metrics
-from sapd_plugin.core import check_block, check_losses, check_stage, needs_stored_masks, refuse_base
-from sapd_plugin.errors import SAPDError, check_choice, check_keys
+from sapd_plugin.core import (
+    check_block,
+    check_frozen,
+    check_losses,
+    check_stage,
+    needs_stored_masks,
+    read_settings,
+    refuse_base,
+)
+from sapd_plugin.errors import SAPDError, check_choice
 
 TRAIN_KEYS = ('spf_opt', 'spd_opt', 'sgr_opt', 'sapd_opt', 'optim_spf')
-SAPD_KEYS = ('stage', 'output_index', 'online')
 READ_BY_BASICSR = ('model_type', 'network_g', 'network_d', 'optim_g', 'optim_d')  # similar to ours in spelling
 
 # Base models whose batches masks cannot follow; their subclasses are refused, too.
@@ -90,13 +97,13 @@ def check_options(opt: Mapping[str, Any]) -> None:
     check_block('network_spf', opt['network_spf'], partial(_find, ARCH_REGISTRY), ARCH_REGISTRY.keys())
     check_losses('train', {key: train.get(key) for key in ('spd_opt', 'sgr_opt', 'spf_opt')}, check_loss)
     check_metrics(opt)
-    sapd = train.get('sapd_opt') or {}
-    check_keys('train.sapd_opt', sapd, SAPD_KEYS)
+    settings = read_settings('train.sapd_opt', train.get('sapd_opt'))
     for key, value in path.items():
         if ('pretrain_network' in key or key == 'resume_state') and value and not Path(value).is_file():
             raise SAPDError(f'path.{key}: no file {value}, expected a checkpoint.')
     pretrained = path.get('pretrain_network_g')
-    check_stage(sapd.get('stage', 'joint'), 'train.sapd_opt.stage', 'path.pretrain_network_g', pretrained)
+    check_stage(settings.stage, 'train.sapd_opt.stage', 'path.pretrain_network_g', pretrained)
+    check_frozen(settings, 'train.sapd_opt', 'path.pretrain_network_spf', path.get('pretrain_network_spf'))
     if 'optim_g' not in train and 'optim_spf' not in train:
         raise SAPDError("train.optim_spf: missing, and there is no optim_g to take SPF's optimizer from.")
     scale = opt.get('scale', 1)
@@ -106,7 +113,7 @@ def check_options(opt: Mapping[str, Any]) -> None:
             'network_g cannot be used again: name a network with scale 1.'
         )
     dataset = opt['datasets']['train']
-    needs_store = needs_stored_masks(sapd.get('online'))
+    needs_store = needs_stored_masks(settings.online)
     if dataset.get('type') == 'PairedImageDataset' and needs_store:
         raise SAPDError(
             "datasets.train.type: 'PairedImageDataset' loads no masks, expected 'PairedImageMaskDataset' and a "

@@ -26,6 +26,7 @@ class ToRGB(nn.Module):
 
     def __init__(self, mean: Sequence[float] = (), std: Sequence[float] = ()) -> None:
         super().__init__()
+        self.changes = any(value != 0 for value in mean) or any(value != 1 for value in std)
         for name, values in (('mean', mean or (0.0,)), ('std', std or (1.0,))):
             tensor = torch.tensor([float(value) for value in values]).view(1, -1, 1, 1)
             self.register_buffer(name, tensor, persistent=False)
@@ -44,7 +45,8 @@ class ToRGB(nn.Module):
             SAPDError: an unknown ``order``.
         """
         check_choice('order', order, ('rgb', 'bgr'))
-        image = image * self.std.to(image) + self.mean.to(image)
+        if self.changes:
+            image = image * self.std.to(image) + self.mean.to(image)
         if image.shape[1] == 1:
             return image.expand(-1, 3, -1, -1)
         return image.flip(1) if order == 'bgr' else image

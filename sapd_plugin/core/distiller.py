@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import inspect
+from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 
 import torch
@@ -10,10 +12,14 @@ from torch import Tensor, nn
 
 from sapd_plugin.core.color import ToRGB, to_single
 from sapd_plugin.core.online import OnlineMasks
-from sapd_plugin.core.record import StepRecord
+from sapd_plugin.core.precision import full_precision
+from sapd_plugin.core.record import StepRecord, Supervision
 from sapd_plugin.core.rng import BranchRNG
+from sapd_plugin.core.schedule import DistillationLoss
+from sapd_plugin.core.settings import StepSettings
 from sapd_plugin.core.sgr import SGRLoss
 from sapd_plugin.core.spd import SPDLoss
+from sapd_plugin.core.teacher import Branch, Teacher, bare
 from sapd_plugin.errors import SAPDError
 
 
@@ -23,43 +29,58 @@ class Distiller(nn.Module):
     The student minimizes ``L = L_recon^1 + lambda1 L_SPD + lambda2 L_SGR`` (paper's formula), where L_recon^1 are the
     framework's own losses. SPF minimizes L_recon^2 (our reading). SPD and SGR get z detached; SPF detaches y.
 
+    A step is :meth:`prepare`, then :meth:`refine` and :meth:`compare`, for the whole batch or for one part of it after
+    another. Calling the distiller does all three for the whole batch. Losses are computed without autocast.
+
     Args:
-        spf: callable (restored, mask) -> refined; an SPF module, wrapped for distributed training or not.
+        spf: callable (restored, mask) -> refined; an SPF module, wrapped for distributed training or not. If it has
+            parameters named ``degraded`` and ``context``, it gets those of the batch by name.
         reconstruction: callable (refined, gt) -> scalar, L_recon^2.
         spd: the distillation loss, or None.
         sgr: the relation loss, or None.
         to_rgb: converts the images to RGB in [0, 1] for SGR and ``online``.
         rng: random stream of the branch.
         online: extracts masks of the restored images every so many iterations; None means that each batch holds masks.
+        settings: when the branch runs, and which SPF teaches.
     """
 
     def __init__(
         self,
-        spf: Callable[[Tensor, Tensor], Tensor],
+        spf: Branch,
         reconstruction: Callable[[Tensor, Tensor], Tensor],
         spd: SPDLoss | None = None,
         sgr: SGRLoss | None = None,
         to_rgb: ToRGB | None = None,
         rng: BranchRNG | None = None,
         online: OnlineMasks | None = None,
+        settings: StepSettings | None = None,
     ) -> None:
         super().__init__()
         self.spf, self.reconstruction, self.spd, self.sgr = spf, reconstruction, spd, sgr
         self.to_rgb = to_rgb or ToRGB()
         self.rng = rng or BranchRNG(seed=0)
         self.online = online
+        self.settings = settings or StepSettings()
+        self.teacher = Teacher(spf, self.settings)
+        module = bare(spf)
+        parameters = inspect.signature(module.forward if isinstance(module, nn.Module) else module).parameters
+        self._inputs = [name for name in ('degraded', 'context') if name in parameters]
 
-    def forward(
-        self, restored: Tensor, gt: Tensor, mask: Tensor | None, iteration: int, order: str = 'rgb'
-    ) -> StepRecord:
+    def due(self, iteration: int) -> bool:
+        """Return whether the branch runs at ``iteration``, counted from 1; if not, the step is the stock model's."""
+        return self.settings.due(iteration)
+
+    def trains(self, iteration: int) -> bool:
+        """Return whether SPF is trained at ``iteration``."""
+        return self.due(iteration) and self.teacher.trains(iteration)
+
+    def forward(self, restored: Tensor, supervision: Supervision, iteration: int) -> StepRecord:
         """Compute the losses of one batch.
 
         Args:
             restored: y, (N,C,H,W) floating, as the network returns it.
-            gt: ground truth, same shape.
-            mask: M, (N,1,H,W) integer, 0 = no mask; None if all masks are extracted online.
+            supervision: ground truth, masks and what else belongs to the batch.
             iteration: counted from 1.
-            order: 'rgb' or 'bgr', the channel order of the images.
 
         Returns:
             The losses, not checked for NaN, and the images.
@@ -67,29 +88,110 @@ class Distiller(nn.Module):
         Raises:
             SAPDError: images and masks differ in number or size, or there are no masks.
         """
-        to_rgb = partial(self.to_rgb, order=order)
+        supervision = self.prepare(restored, supervision, iteration)
+        refined, loss = self.refine(restored, supervision, iteration)
+        losses = {'l_spf': loss, **self.compare(restored, refined, supervision, iteration)}
+        return self.record(losses, restored, refined, supervision)
+
+    def prepare(self, restored: Tensor, supervision: Supervision, iteration: int) -> Supervision:
+        """Return the supervision with the masks of this iteration.
+
+        Raises:
+            SAPDError: images and masks differ in number or size, or there are no masks.
+        """
         if self.online is not None and self.online.due(iteration):
-            mask = self.online(to_rgb(restored))
-        if mask is None:
+            cut = self.online(self.to_rgb(restored.detach(), supervision.order))
+            supervision = replace(supervision, mask=cut)
+        gt, masks = supervision.gt, supervision.mask
+        if masks is None:
             raise SAPDError('mask: the training batch holds no masks, expected an integer tensor (N,1,H,W).')
-        if restored.shape != gt.shape or mask.shape[0] != gt.shape[0] or mask.shape[-2:] != gt.shape[-2:]:
+        if restored.shape != gt.shape or masks.shape[0] != gt.shape[0] or masks.shape[-2:] != gt.shape[-2:]:
             raise SAPDError(
-                f'restored image {tuple(restored.shape)}, ground truth {tuple(gt.shape)} and mask {tuple(mask.shape)} '
+                f'restored image {tuple(restored.shape)}, ground truth {tuple(gt.shape)} and mask {tuple(masks.shape)} '
                 'do not belong together.'
             )
-        with self.rng.active(iteration):
-            z = to_single(self.spf(restored, mask))
-        y, refined = to_single(restored), z.detach()
-        losses = {'l_spf': self.reconstruction(z, gt)}
-        if self.spd is not None:
-            factor = self.spd.factor(iteration)
-            losses['l_spd'] = factor * self.spd(y, refined, gt, mask) if factor else y.new_zeros(())
-        if self.sgr is not None:
-            factor = self.sgr.factor(iteration)
-            losses['l_sgr'] = y.new_zeros(())
-            if factor:
-                losses['l_sgr'] = factor * self.sgr(to_rgb(y), to_rgb(refined), mask, to_rgb(gt))
-        return StepRecord(losses, y.detach(), refined, gt, mask, to_rgb)
+        return supervision
+
+    def refine(
+        self, restored: Tensor, supervision: Supervision, iteration: int, part: int = 0
+    ) -> tuple[Tensor, Tensor]:
+        """Run SPF on a batch, or on a part of it.
+
+        Args:
+            restored: y, (N,C,H,W) floating.
+            supervision: of these samples, from :meth:`prepare`.
+            iteration: counted from 1.
+            part: number of the part, for the random stream.
+
+        Returns:
+            The teacher's z, detached, float32 at least; and l_spf, attached to SPF's graph while SPF is trained.
+        """
+        options = {name: getattr(supervision, name) for name in self._inputs}
+        with self.rng.active(iteration, part):
+            z, refined = self.teacher.refine(self.spf, iteration, restored, supervision.mask, **options)
+        with full_precision(restored.device):
+            return refined, self.reconstruction(z, supervision.gt)
+
+    def compare(self, restored: Tensor, refined: Tensor, supervision: Supervision, iteration: int) -> dict[str, Tensor]:
+        """Compute the student's losses of a batch, or of a part of it.
+
+        Args:
+            restored: y, (N,C,H,W) floating.
+            refined: z, same shape, detached.
+            supervision: of these samples, from :meth:`prepare`.
+            iteration: counted from 1.
+
+        Returns:
+            'l_spd' and 'l_sgr', as far as they are configured: weighted scalars, 0 where the schedule says so.
+        """
+        y, losses = to_single(restored), {}
+        to_rgb = partial(self.to_rgb, order=supervision.order)
+        with full_precision(restored.device):
+            if self.spd is not None:
+                factor = self._factor(self.spd, iteration)
+                losses['l_spd'] = y.new_zeros(())
+                if factor:
+                    losses['l_spd'] = factor * self.spd(y, refined, supervision.gt, supervision.mask)
+            if self.sgr is not None:
+                factor = self._factor(self.sgr, iteration)
+                losses['l_sgr'] = y.new_zeros(())
+                if factor:
+                    images = (to_rgb(image) for image in (y, refined))
+                    losses['l_sgr'] = factor * self.sgr(*images, supervision.mask, to_rgb(supervision.gt))
+        return losses
+
+    def target(self, refined: Tensor, gt: Tensor, iteration: int) -> Tensor | None:
+        """Return what the base's own losses compare y with, (N,C,H,W); None means the ground truth.
+
+        A z that is not finite leaves the ground truth as it is.
+        """
+        if self.spd is None or self.spd.target != 'mix' or not self.teacher.teaches(iteration):
+            return None
+        return torch.where(refined.sum().isfinite(), self.spd.mixed_target(refined, gt, iteration), gt)
+
+    def record(
+        self, losses: dict[str, Tensor], restored: Tensor, refined: Tensor, supervision: Supervision
+    ) -> StepRecord:
+        """Return the record of a step, for the whole batch."""
+        assert supervision.mask is not None
+        to_rgb = partial(self.to_rgb, order=supervision.order)
+        images = to_single(restored.detach()), refined, supervision.gt, supervision.mask
+        return StepRecord(losses, *images, to_rgb)
+
+    def share(self, name: str, iteration: int) -> float | None:
+        """Return the share of the base's gradient that a loss's gradient gets at ``iteration``.
+
+        Args:
+            name: of the loss, 'l_spd' or 'l_sgr'.
+            iteration: counted from 1.
+
+        Returns:
+            The loss's weight times its schedule's factor; None for a loss whose gradient stays as it is.
+        """
+        loss: DistillationLoss | None = {'l_spd': self.spd, 'l_sgr': self.sgr}.get(name)
+        if loss is None or loss.balance == 'none':
+            return None
+        return loss.loss_weight * self._factor(loss, iteration)
 
     def formula(self) -> str:
         """Return a line for the log that says which losses train which network."""
@@ -100,15 +202,6 @@ class Distiller(nn.Module):
             f'SAPD: L(student) = L(base) + {" + ".join(terms)}; L_recon2 trains SPF alone ({parameters:,d} parameters).'
         )
 
-
-def check_finite(losses: Mapping[str, Tensor], iteration: int) -> None:
-    """Raise an error if a loss is NaN or infinite; all losses are copied from the device at once.
-
-    Raises:
-        FloatingPointError: naming the first such loss, its value and the iteration.
-    """
-    values = torch.stack([loss.detach().float().mean() for loss in losses.values()])
-    finite = torch.isfinite(values)
-    if not finite.all():
-        first = int(finite.int().argmin())
-        raise FloatingPointError(f'{list(losses)[first]} is {values[first].item()} at iteration {iteration}.')
+    def _factor(self, loss: DistillationLoss, iteration: int) -> float:
+        """Return the factor of a loss at ``iteration``; 0 means that it is not computed."""
+        return loss.factor(iteration) if self.teacher.teaches(iteration) else 0.0

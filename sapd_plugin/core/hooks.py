@@ -9,15 +9,18 @@ adds this gradient. The result equals the gradient of the sum of all losses.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
-from typing import Any, Generic, TypeVar
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from typing import Any, Generic, NamedTuple, TypeVar
 
 import torch
 from torch import Tensor, nn
 
-from sapd_plugin.core.distiller import Distiller, check_finite
+from sapd_plugin.core.balance import Contribution, balanced
+from sapd_plugin.core.color import to_single
+from sapd_plugin.core.distiller import Distiller
 from sapd_plugin.core.outputs import image_index, select_image
-from sapd_plugin.core.record import StepRecord
+from sapd_plugin.core.precision import BranchScaler, in_float16, loss_scale
+from sapd_plugin.core.record import StepRecord, Supervision
 from sapd_plugin.errors import SAPDError
 
 T = TypeVar('T')
@@ -77,34 +80,165 @@ def captured_output(
 class DistillationHook:
     """Add a distiller's losses to a student's training step.
 
-    The arguments except ``distiller`` are those of :func:`captured_output`.
+    SPF's loss is differentiated at once, inside the student's call, part by part if so configured: each part's graph is
+    gone before the next one, and before the framework builds more of its own. The gradients of the student's losses
+    wait for the framework's backward pass.
+
+    Args:
+        student: as for :func:`captured_output`.
+        distiller: computes the losses.
+        name: as for :func:`captured_output`.
+        output_index: as for :func:`captured_output`.
+        find_scaler: returns the GradScaler with which the framework scales its losses, or None.
+        device: of SPF.
+
+    Attributes:
+        scaler: loss scaling of SPF.
+        float16: whether the latest step ran in float16, where losses and gradients may overflow.
     """
 
-    def __init__(self, student: nn.Module, distiller: Distiller, name: str, output_index: int | None = None) -> None:
+    def __init__(
+        self,
+        student: nn.Module,
+        distiller: Distiller,
+        name: str,
+        output_index: int | None = None,
+        find_scaler: Callable[[], Any] = lambda: None,
+        device: torch.device | str = 'cpu',
+    ) -> None:
         self.student, self.distiller, self.name, self.output_index = student, distiller, name, output_index
+        self.find_scaler = find_scaler
+        self.scaler = BranchScaler(torch.device(device))
+        self.float16 = False
 
-    def attach(self, gt: Tensor, mask: Tensor | None, iteration: int) -> AbstractContextManager[Recorder[StepRecord]]:
-        """Return a context in which the training step runs; its recorder then holds the step's record.
+    @contextmanager
+    def attach(self, supervision: Supervision, iteration: int) -> Iterator[Recorder[StepRecord]]:
+        """Distil in the training step that runs in the block.
 
         Args:
-            gt: ground truth, (N,C,H,W).
-            mask: (N,1,H,W) integer, or None if all masks are extracted online.
+            supervision: of the batch.
             iteration: counted from 1.
 
+        Yields:
+            The recorder, which then holds the step's record; its losses have no graph.
+
         Raises:
-            SAPDError: as :func:`captured_output` and the distiller.
-            FloatingPointError: a loss is NaN or infinite; the message names it and the iteration.
+            SAPDError: as :func:`captured_output` and the distiller; or the framework's backward pass went around the
+                image, so that no gradient could be added.
         """
+        arrival = _Arrival(self.student)
 
         def distill(restored: Tensor) -> StepRecord:
-            leaf = restored.detach().requires_grad_()
-            with torch.enable_grad():
-                record = self.distiller(leaf, gt, mask, iteration)
-                check_finite(record.losses, iteration)
-                torch.stack(list(record.losses.values())).sum().backward()
-            if leaf.grad is not None and restored.requires_grad:
-                gradient = leaf.grad
-                restored.register_hook(lambda own: own + gradient)
+            self.float16 = in_float16(restored.device) or _enabled(self.find_scaler())
+            record, contributions = self._differentiate(restored, supervision, iteration)
+
+            def add(own: Tensor) -> Tensor:
+                arrival.at_image = True
+                scale = loss_scale(self.find_scaler()) / self.distiller.settings.accumulate
+                total, shares = balanced(own, contributions, scale)
+                contributions.clear()  # the model keeps the image, and with it this function
+                record.shares.update({f'share_{name}': share for name, share in shares.items()})
+                return total
+
+            if restored.requires_grad:
+                restored.register_hook(add)
             return record
 
-        return captured_output(self.student, self.name, self.output_index, distill)
+        with arrival, captured_output(self.student, self.name, self.output_index, distill) as recorder:
+            yield recorder
+        if arrival.at_student and not arrival.at_image:
+            raise SAPDError(
+                f'{self.name}: was trained by a loss that does not use the image that SAPD distils, so SPD and SGR did '
+                'not reach it. If it returns several images, set output_index to one that the base model trains.'
+            )
+
+    def _differentiate(
+        self, restored: Tensor, supervision: Supervision, iteration: int
+    ) -> tuple[StepRecord, list[Contribution]]:
+        """Train SPF, and return the gradients of the student's losses at the image."""
+        distiller = self.distiller
+        supervision = distiller.prepare(restored, supervision, iteration)
+        size = len(restored)
+        length = -(-size // distiller.settings.chunks)
+        parts = [
+            self._differentiate_part(restored, supervision, iteration, number, slice(start, start + length))
+            for number, start in enumerate(range(0, size, length))
+        ]
+        refined = torch.cat([part.refined for part in parts]) if len(parts) > 1 else parts[0].refined
+        usable = refined.sum().isfinite()
+        losses = {name: _total([part.losses[name] for part in parts]) for name in parts[0].losses}
+        contributions = []
+        for name in parts[0].gradients:
+            gradients = [part.gradients[name] for part in parts]
+            gradient = torch.cat(gradients) if len(gradients) > 1 else gradients[0]
+            share = distiller.share(name, iteration)
+            contributions.append(Contribution(name[2:], gradient, share, usable & losses[name].isfinite()))
+        return distiller.record(losses, restored, refined, supervision), contributions
+
+    def _differentiate_part(
+        self, restored: Tensor, supervision: Supervision, iteration: int, number: int, samples: slice
+    ) -> _Part:
+        """Do it for some samples of the batch; ``number`` is that of the part, counted from 0."""
+        distiller, settings = self.distiller, self.distiller.settings
+        image = to_single(restored[samples].detach()).requires_grad_()
+        weight = len(image) / len(restored)
+        supervision = supervision.part(samples)
+        # Gradients of all parts and micro-batches are added up first, then exchanged between processes.
+        last = settings.ends_step(iteration) and samples.stop >= len(restored)
+        no_sync = getattr(distiller.spf, 'no_sync', nullcontext)
+        with torch.enable_grad():
+            with nullcontext() if last else no_sync():
+                refined, loss = distiller.refine(image, supervision, iteration, number)
+                if loss.requires_grad:
+                    scaled = self.scaler.scaled(loss, self.float16)
+                    (scaled * (weight / settings.accumulate)).backward()
+            student_losses = distiller.compare(image, refined, supervision, iteration)
+            gradients = {
+                name: torch.autograd.grad(weight * student_loss, image)[0]
+                for name, student_loss in student_losses.items()
+                if student_loss.requires_grad
+            }
+        if image.grad is not None:  # SPF does not detach y
+            gradients['l_spf'] = image.grad * settings.accumulate / self.scaler.factor
+        losses = {'l_spf': loss, **student_losses}
+        return _Part(refined, {name: weight * value.detach() for name, value in losses.items()}, gradients)
+
+
+class _Part(NamedTuple):
+    """Teacher's image, losses without graph and gradients at the image of a part of the batch."""
+
+    refined: Tensor
+    losses: dict[str, Tensor]
+    gradients: dict[str, Tensor]
+
+
+def _total(values: list[Tensor]) -> Tensor:
+    return torch.stack(values).sum() if len(values) > 1 else values[0]
+
+
+def _enabled(scaler: Any) -> bool:
+    return scaler is not None and scaler.is_enabled()
+
+
+class _Arrival(AbstractContextManager['_Arrival']):
+    """Notes which gradients of a student the framework's backward pass computes.
+
+    Attributes:
+        at_student: whether one arrived at the student's first parameter.
+        at_image: whether one arrived at the image that is distilled.
+    """
+
+    def __init__(self, student: nn.Module) -> None:
+        self.student, self.at_student, self.at_image = student, False, False
+
+    def __enter__(self) -> _Arrival:
+        def note(gradient: Tensor) -> None:
+            self.at_student = True
+
+        first = next((p for p in self.student.parameters() if p.requires_grad), None)
+        self._handle = None if first is None else first.register_hook(note)
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        if self._handle is not None:
+            self._handle.remove()

@@ -1,12 +1,36 @@
-"""The record of one training step, for losses, logs and images."""
+"""What a training step is given besides the restored image, and the record of it for losses, logs and images."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from torch import Tensor
 from torch.nn import functional as F
+
+
+@dataclass(frozen=True)
+class Supervision:
+    """What belongs to a batch of restored images.
+
+    Attributes:
+        gt: ground truth, (N,C,H,W) floating.
+        mask: M, (N,1,H,W) integer, 0 = no mask; None if all masks are extracted online.
+        degraded: x, (N,C,h,w) floating; None if it is not known.
+        context: statistics of each region in the whole photo, (N,K+1,S) floating, row k for label k; or None.
+        order: 'rgb' or 'bgr', the channel order of the images.
+    """
+
+    gt: Tensor
+    mask: Tensor | None
+    degraded: Tensor | None = None
+    context: Tensor | None = None
+    order: str = 'rgb'
+
+    def part(self, samples: slice) -> Supervision:
+        """Return some of the samples, without a copy."""
+        tensors = {name: getattr(self, name) for name in ('gt', 'mask', 'degraded', 'context')}
+        return replace(self, **{name: value[samples] for name, value in tensors.items() if value is not None})
 
 
 @dataclass(frozen=True)
@@ -14,13 +38,15 @@ class StepRecord:
     """Losses and images of one training step.
 
     Attributes:
-        losses: weighted scalars 'l_spf', 'l_spd' and 'l_sgr', attached to their graphs. A configured loss is there at
-            every iteration, and is 0 when its schedule says so.
+        losses: weighted scalars 'l_spf', 'l_spd', 'l_sgr' and 'l_hint', attached to their graphs. A configured loss is
+            there at every iteration, and is 0 when its schedule says so.
         restored: y, (N,C,H,W), detached.
         refined: z, (N,C,H,W), detached.
         gt: ground truth, (N,C,H,W).
         mask: M, (N,1,H,W) integer.
         to_rgb: converts these images to RGB (N,3,H,W), nominally in [0, 1].
+        shares: 'share_spd' and so on: the norm of a loss's gradient that was added to the student's, over the norm of
+            the base's own gradient at the same tensor; filled in the backward pass.
     """
 
     losses: dict[str, Tensor]
@@ -29,6 +55,7 @@ class StepRecord:
     gt: Tensor
     mask: Tensor
     to_rgb: Callable[[Tensor], Tensor]
+    shares: dict[str, Tensor] = field(default_factory=dict)
 
     def first(self) -> StepRecord:
         """Return a copy of the first sample that keeps neither the batch nor the graph in memory."""

@@ -24,13 +24,14 @@ class BranchRNG:
         self.seed, self.device = seed, torch.device(device)
 
     @contextmanager
-    def active(self, iteration: int = 0) -> Iterator[None]:
+    def active(self, iteration: int = 0, part: int = 0) -> Iterator[None]:
         """Draw from the branch's stream inside the block, from the framework's outside.
 
         Args:
             iteration: training iteration; 0 while the branch is built.
+            part: part of the batch, so that two parts draw different numbers.
         """
-        seed = (self.seed * 1_000_003 + iteration) % 2**63
+        seed = (self.seed * 1_000_003 + iteration + part * 1_000_000_007) % 2**63
         devices = [self.device] if self.device.type == 'cuda' else []
         with torch.random.fork_rng(devices):
             torch.default_generator.manual_seed(seed)

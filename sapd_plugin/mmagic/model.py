@@ -24,6 +24,8 @@ from sapd_plugin.core import (
     SGRLoss,
     SPDLoss,
     StepRecord,
+    StepSettings,
+    Supervision,
     ToRGB,
     build_branch,
     build_online,
@@ -140,6 +142,7 @@ class SAPDMixin(Base):
                 ToRGB(_unit(mean, 0.0), _unit(std, 1.0)),
                 rng,
                 build_online('model.online', self.sapd['online'], segmenter),
+                StepSettings(every=1),
             ).to(device)
         self.in_training.distiller = distiller
         print_log(distiller.formula(), logger='current')
@@ -164,9 +167,9 @@ class SAPDMixin(Base):
         gt, mask = _supervision(data_samples, self.sapd['online'])
         with captured_output(self.generator, 'generator', self.sapd['output_index']) as recorder:
             losses = dict(super().forward(inputs, data_samples, mode, **kwargs))
-        order = _channel_order(data_samples)
-        record = training.distiller(recorder.value, gt, mask, training.iteration, order)
         degraded = inputs['img'] if isinstance(inputs, dict) else inputs
+        supervision = Supervision(gt, mask, degraded, order=_channel_order(data_samples))
+        record = training.distiller(recorder.value, supervision, training.iteration)
         training.latest = degraded[:1].clone(), record.first()
         return {**losses, **{f'loss_{name[2:]}': loss for name, loss in record.losses.items()}, **record.psnrs()}
 

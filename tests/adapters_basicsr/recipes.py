@@ -58,6 +58,7 @@ def sapd_options(pairs: Path, store: Path, vgg: Path | None = None, **changes: A
     opt.update(name='sapd', model_type='SAPDModel', network_spf={'type': 'SPF', 'planes': 4})
     opt['datasets']['train'].update(type='PairedImageMaskDataset', mask_store=str(store))
     opt['train']['spd_opt'] = {'type': 'SPDLoss', 'loss_weight': 0.5, 'gate': 'none'}  # acts from the first step
+    opt['train']['sapd_opt'] = {'every': 1}
     if vgg is not None:
         opt['train']['sgr_opt'] = {'type': 'SGRLoss', 'loss_weight': 0.5, 'weights': str(vgg), 'every': 1}
     return update(opt, changes)

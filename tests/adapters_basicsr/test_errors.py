@@ -40,7 +40,7 @@ OPTIONS = {
     'loss key': ({'train:spd_opt:wieght': 1}, r"train.spd_opt: unknown key 'wieght'"),
     'sapd key': ({'train:sapd_opt': {'stag': 'joint'}}, r"train.sapd_opt: unknown key 'stag'.*Did you mean 'stage'"),
     'stage': (
-        {'train:sapd_opt': {'stage': 'two_stage'}},
+        {'train:sapd_opt:stage': 'two_stage'},
         r"'two_stage' starts from a trained student.*pretrain_network_g",
     ),
     'stock data': (

@@ -229,7 +229,7 @@ def test_a_stock_run_is_the_start_of_a_second_stage_and_cannot_be_resumed(pairs,
     stock.save(epoch=0, current_iter=2)
     changes = {
         'path:pretrain_network_g': str(folder / 'models/net_g_2.pth'),
-        'train:sapd_opt': {'stage': 'two_stage'},
+        'train:sapd_opt:stage': 'two_stage',
     }
     model = session(sapd_options(pairs, store, **changes), tmp_path, 0)
     assert_equal_states(model.net_g, stock.net_g)
@@ -246,10 +246,10 @@ def test_an_absent_reconstruction_loss_is_l1(pairs, store, tmp_path):
 def test_masks_cut_in_the_loop(pairs, store, tmp_path):
     """Every step without a store; every second one beside a store."""
     online = {'segmenter': 'felzenszwalb', 'min_size': 20}
-    changes = {'train:sapd_opt': {'online': online}, 'datasets:train:type': 'PairedImageDataset'}
+    changes = {'train:sapd_opt:online': online, 'datasets:train:type': 'PairedImageDataset'}
     model = session(sapd_options(pairs, store, **changes, **{'datasets:train:mask_store': DELETE}), tmp_path, 2)
     assert model.latest[1].mask.max() > 1
-    changes = {'train:sapd_opt': {'online': {**online, 'every': 2}}}
+    changes = {'train:sapd_opt:online': {**online, 'every': 2}}
     first, second = (session(sapd_options(pairs, store, **changes), tmp_path, steps).latest[1] for steps in (1, 2))
     assert (first.mask == 0).any()  # SAM leaves pixels without a mask, felzenszwalb does not
     assert not (second.mask == 0).any()

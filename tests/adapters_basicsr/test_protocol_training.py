@@ -44,7 +44,7 @@ def test_the_image_to_distil_is_the_class_s_own_choice(pairs, store, tmp_path):
 
 def test_the_switch_overrules_the_class(pairs, store, tmp_path):
     with pytest.raises(SAPDError, match=r'ground truth \(2, 3, 48, 48\).*do not belong together'):
-        options = sapd_options(pairs, store, **PROTOCOL, **{'train:sapd_opt': {'output_index': 0}})
+        options = sapd_options(pairs, store, **PROTOCOL, **{'train:sapd_opt:output_index': 0})
         options['network_spf']['output_index'] = -1
         session(options, tmp_path, 1)
 

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from sapd_plugin.core import SPF, Distiller, OnlineMasks, SPDLoss, ToRGB, build_online
+from sapd_plugin.core import SPF, Distiller, OnlineMasks, SPDLoss, Supervision, ToRGB, build_online
 from sapd_plugin.errors import SAPDError
 
 
@@ -45,12 +45,12 @@ def test_the_distiller_uses_online_masks_when_they_are_due():
     distiller = Distiller(SPF(torch.nn.Identity()), F.l1_loss, SPDLoss(), to_rgb=to_rgb, online=online)
     y, gt = torch.rand(1, 3, 6, 6, requires_grad=True), torch.rand(1, 3, 6, 6)
     stored = torch.ones(1, 1, 6, 6, dtype=torch.int32)
-    assert torch.equal(distiller(y, gt, stored, 2, 'bgr').mask, stored)
-    extracted = distiller(y, gt, stored, 3, 'bgr').mask
+    assert torch.equal(distiller(y, Supervision(gt, stored, order='bgr'), 2).mask, stored)
+    extracted = distiller(y, Supervision(gt, stored, order='bgr'), 3).mask
     assert torch.equal(extracted, 2 - (((y[:, 2:] * 0.5 + 0.5) * 255).round() > 127).int())
     with pytest.raises(SAPDError, match='the training batch holds no masks'):
-        distiller(y, gt, None, 2)
-    assert torch.equal(distiller(y, gt, None, 3, 'bgr').mask, extracted)
+        distiller(y, Supervision(gt, None), 2)
+    assert torch.equal(distiller(y, Supervision(gt, None, order='bgr'), 3).mask, extracted)
 
 
 @pytest.mark.parametrize('every', [0, -1, 1.5, True])

@@ -12,7 +12,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from sapd_plugin.archs import NETWORKS
-from sapd_plugin.core import SPF, BranchRNG, DistillationHook, Distiller, OnlineMasks, SGRLoss, SPDLoss, ToRGB
+from sapd_plugin.core import SPF, BranchRNG, DistillationHook, Distiller, OnlineMasks, SGRLoss, SPDLoss, StepSettings, Supervision, ToRGB
 from tests.simulated_cuda import SimulatedCuda, SimulatedTensor, needs_simulation, simulated_cuda
 
 pytestmark = needs_simulation
@@ -30,15 +30,15 @@ def step(vgg: Path, spf: dict[str, Any], spd: dict[str, Any], sgr: dict[str, Any
     with simulated_cuda() as device:
         student, branch = copy.deepcopy(network).to('cuda'), SPF(network, **spf).to('cuda')
         losses = SPDLoss(**spd), SGRLoss(weights=vgg, **sgr)
-        distiller = Distiller(branch, F.l1_loss, *losses, ToRGB([0.5], [0.5]), BranchRNG(0, 'cuda'), **parts)
-        hook = DistillationHook(student, distiller.to('cuda'), 'network_g')
+        distiller = Distiller(branch, F.l1_loss, *losses, ToRGB([0.5], [0.5]), BranchRNG(0, 'cuda'), settings=StepSettings(every=1), **parts)
+        hook = DistillationHook(student, distiller.to('cuda'), 'network_g', device='cuda')
         optimizers = [torch.optim.AdamW(net.parameters()) for net in (student, branch)]
         degraded, gt, mask = degraded.to('cuda'), gt.to('cuda'), mask.to('cuda')
         for iteration in (1, 2):
             device.reset()
             for optimizer in optimizers:
                 optimizer.zero_grad()
-            with hook.attach(gt, mask, iteration) as recorder:
+            with hook.attach(Supervision(gt, mask), iteration) as recorder:
                 F.l1_loss(student(degraded), gt).backward()
             for optimizer in optimizers:
                 optimizer.step()

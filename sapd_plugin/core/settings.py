@@ -1,0 +1,116 @@
+"""The settings of a SAPD training step, as both adapters read them from a config."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from typing import Any
+
+from sapd_plugin.core.schedule import STAGES
+from sapd_plugin.errors import SAPDError, check_choice, check_count, check_keys, check_number, within
+
+TEACHERS = ('online', 'ema', 'frozen')
+
+
+@dataclass(frozen=True)
+class StepSettings:
+    """When and how the branch runs beside the student (docs/method.md, section Totals).
+
+    Args:
+        stage: 'joint' trains student and SPF from the start; 'two_stage' starts from a trained student.
+        output_index: which image to distil if the student returns several; None means its class's ``output_index``.
+        online: block of the masks that are extracted during training, or None.
+        teacher: which SPF gives the z of SPD and SGR. 'online': the one that is being trained; 'ema': its moving
+            average; 'frozen': SPF as it is after ``freeze_after`` iterations, or as it was loaded.
+        teacher_decay: decay of the moving average at each of SPF's steps; for 'ema'.
+        freeze_after: SPF trains alone for this many iterations, then teaches without being trained; for 'frozen'.
+        every: the branch runs at each ``every``-th step; the steps in between are the stock model's.
+        chunks: SPF runs forward and backward on this many parts of the batch, one after another, to save memory.
+        accumulate: number of training iterations (micro-batches) whose gradients make one step of the optimizers, for
+            base models that accumulate gradients.
+
+    Raises:
+        SAPDError: a value of the wrong type or out of range, or a value that the teacher does not read.
+    """
+
+    stage: str = 'joint'
+    output_index: int | None = None
+    online: Mapping[str, Any] | None = None
+    teacher: str = 'online'
+    teacher_decay: float = 0.999
+    freeze_after: int = 0
+    every: int = 2
+    chunks: int = 1
+    accumulate: int = 1
+
+    def __post_init__(self) -> None:
+        check_choice('stage', self.stage, STAGES)
+        check_choice('teacher', self.teacher, TEACHERS)
+        for key in ('every', 'chunks', 'accumulate'):
+            check_count(key, getattr(self, key))
+        check_count('freeze_after', self.freeze_after, at_least=0)
+        if self.output_index is not None and type(self.output_index) is not int:
+            raise SAPDError(f'output_index: found {self.output_index!r}, expected an integer or nothing.')
+        if self.online is not None and not isinstance(self.online, Mapping):
+            raise SAPDError(f"online: found {self.online!r}, expected a block with 'segmenter' and its settings.")
+        check_number('teacher_decay', self.teacher_decay, at_least=0, at_most=1)
+        for key, teacher in (('teacher_decay', 'ema'), ('freeze_after', 'frozen')):
+            if getattr(self, key) != getattr(StepSettings, key) and self.teacher != teacher:
+                raise SAPDError(f"{key}: only teacher '{teacher}' reads it, and teacher is '{self.teacher}'.")
+
+    def step(self, iteration: int) -> int:
+        """Return the number of the optimizers' step, counted from 1, that ``iteration`` belongs to."""
+        return (iteration - 1) // self.accumulate + 1
+
+    def begins_step(self, iteration: int) -> bool:
+        """Return whether ``iteration`` is the first micro-batch of a step."""
+        return (iteration - 1) % self.accumulate == 0
+
+    def ends_step(self, iteration: int) -> bool:
+        """Return whether the optimizers step after ``iteration``."""
+        return iteration % self.accumulate == 0
+
+    def due(self, iteration: int) -> bool:
+        """Return whether the branch runs at ``iteration``, counted from 1.
+
+        >>> [StepSettings(every=2, accumulate=2).due(iteration) for iteration in range(1, 9)]
+        [False, False, True, True, False, False, True, True]
+        """
+        return self.step(iteration) % self.every == 0
+
+
+def read_settings(key: str, block: Mapping[str, Any] | None) -> StepSettings:
+    """Read the settings from a config block; None and an empty block mean the defaults.
+
+    Args:
+        key: config key of the block, for messages.
+        block: its content.
+
+    Raises:
+        SAPDError: the block is not a mapping, or an unknown or invalid setting.
+    """
+    if block is not None and not isinstance(block, Mapping):
+        raise SAPDError(f'{key}: found {block!r}, expected a block of settings.')
+    names = [field.name for field in fields(StepSettings)]
+    check_keys(key, block or {}, names)
+    with within(key):
+        return StepSettings(**(block or {}))
+
+
+def check_frozen(settings: StepSettings, key: str, pretrained_key: str, pretrained: object) -> None:
+    """Refuse a teacher that is frozen from the start and was never trained.
+
+    Args:
+        settings: of the training.
+        key: config key of the settings, for messages.
+        pretrained_key: config key of SPF's checkpoint, for messages.
+        pretrained: value of that key, or None.
+
+    Raises:
+        SAPDError: naming both keys.
+    """
+    if settings.teacher == 'frozen' and settings.freeze_after == 0 and not pretrained:
+        raise SAPDError(
+            f'{key}.freeze_after: is 0, so the frozen teacher would never be trained, and {pretrained_key} is empty. '
+            'Set freeze_after to the number of iterations that SPF trains, or name the checkpoint of a trained SPF.'
+        )
