@@ -12,7 +12,18 @@ from torch import nn
 from torch.nn import functional as F
 
 from sapd_plugin.archs import NETWORKS
-from sapd_plugin.core import SPF, BranchRNG, DistillationHook, Distiller, OnlineMasks, SGRLoss, SPDLoss, StepSettings, Supervision, ToRGB
+from sapd_plugin.core import (
+    SPF,
+    BranchRNG,
+    DistillationHook,
+    Distiller,
+    OnlineMasks,
+    SGRLoss,
+    SPDLoss,
+    StepSettings,
+    Supervision,
+    ToRGB,
+)
 from tests.simulated_cuda import SimulatedCuda, SimulatedTensor, needs_simulation, simulated_cuda
 
 pytestmark = needs_simulation
@@ -29,8 +40,16 @@ def step(vgg: Path, spf: dict[str, Any], spd: dict[str, Any], sgr: dict[str, Any
     network = NETWORKS['NAFNet'](width=4, enc_blk_nums=[1, 1], dec_blk_nums=[1, 1])
     with simulated_cuda() as device:
         student, branch = copy.deepcopy(network).to('cuda'), SPF(network, **spf).to('cuda')
-        losses = SPDLoss(**spd), SGRLoss(weights=vgg, **sgr)
-        distiller = Distiller(branch, F.l1_loss, *losses, ToRGB([0.5], [0.5]), BranchRNG(0, 'cuda'), settings=StepSettings(every=1), **parts)
+        losses = SPDLoss(**spd), SGRLoss(weights=vgg, every=1, **sgr)
+        distiller = Distiller(
+            branch,
+            F.l1_loss,
+            *losses,
+            ToRGB([0.5], [0.5]),
+            BranchRNG(0, 'cuda'),
+            settings=StepSettings(every=1),
+            **parts,
+        )
         hook = DistillationHook(student, distiller.to('cuda'), 'network_g', device='cuda')
         optimizers = [torch.optim.AdamW(net.parameters()) for net in (student, branch)]
         degraded, gt, mask = degraded.to('cuda'), gt.to('cuda'), mask.to('cuda')
