@@ -1,0 +1,116 @@
+"""Hints between twins: what a layer of the second network relates, the student's same layer should relate as well.
+
+The second network is the student's architecture, so features of one name correspond. The loss compares how similar
+places of the image look to a network (spatial affinity, FAKD, ICIP 2020), not the features themselves, so neither an
+adaptor nor equal weights are needed.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from sapd_plugin.core.color import to_single
+from sapd_plugin.core.schedule import DistillationLoss
+from sapd_plugin.core.spd import SPDLoss
+from sapd_plugin.core.teacher import bare
+from sapd_plugin.errors import SAPDError
+
+_CELLS = 16  # along each side; their affinities cost less than 2 % of a training step
+
+
+class HintLoss(DistillationLoss):
+    """Compute the weighted :func:`affinity_loss` of one layer; balance and schedule are SPD's.
+
+    Args:
+        layer: the layer's name.
+        spd: SPD with a ``feature_weight``.
+    """
+
+    def __init__(self, layer: str, spd: SPDLoss) -> None:
+        super().__init__(spd.feature_weight, spd.balance, **asdict(spd.schedule))
+        self.layer = layer
+
+    def forward(self, features: Tensor, target: Tensor) -> Tensor:
+        """Return the weighted loss, a scalar, without the schedule's factor; arguments as for :func:`affinity_loss`."""
+        return self.loss_weight * affinity_loss(features, target)
+
+
+@contextmanager
+def captured_features(network: nn.Module, layer: str) -> Iterator[list[Tensor]]:
+    """Record the output of a layer while ``network`` is called inside the block.
+
+    Masks that enter at this layer have entered. The hooks are removed after the block, so that copies of the network do
+    not get them.
+
+    Args:
+        network: wrapped for distributed training or not.
+        layer: the layer's name in the network.
+
+    Yields:
+        A list that gets the features of each call, attached to their graph.
+    """
+    captured: list[Tensor] = []
+    module = bare(network).get_submodule(layer)
+
+    def on_output(module: nn.Module, args: object, output: Tensor) -> None:
+        captured.append(output)
+        handles.pop().remove()
+
+    def on_input(module: nn.Module, args: object) -> None:
+        # Hooks run in the order of their registration: this one after those that let masks enter.
+        handles.append(module.register_forward_hook(on_output))
+
+    handles = [module.register_forward_pre_hook(on_input)]
+    try:
+        yield captured
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+def affinity_loss(features: Tensor, target: Tensor) -> Tensor:
+    """Return ``mean |A(f) - sg A(g)|``, where A holds the cosines between the features of all pairs of cells.
+
+    Feature maps are reduced to at most 16 x 16 cells by their means over squares.
+
+    Args:
+        features: f, of the student, (N,C,h,w) or tokens (N,P,C) of a square image.
+        target: g, of the second network, of the same size; the number of channels may differ. Gets no gradient.
+
+    Returns:
+        Scalar, the mean over images and pairs of cells. Computed in float32 at least, also inside autocast.
+
+    Raises:
+        SAPDError: no feature maps, or of different numbers of cells.
+    """
+    for each in (features, target):
+        if not isinstance(each, Tensor) or each.dim() not in (3, 4):
+            found = tuple(each.shape) if isinstance(each, Tensor) else type(each).__name__
+            raise SAPDError(f'feature_layer: found {found} as its output, expected a feature map (N,C,h,w).')
+    with torch.autocast(features.device.type, enabled=False):
+        own, other = _affinities(features), _affinities(target.detach())
+        if own.shape != other.shape:
+            raise SAPDError(
+                f'feature_layer: features of {tuple(features.shape)} in the student and {tuple(target.shape)} in the '
+                'second network cannot be compared, expected the same size. Name another layer.'
+            )
+        return (own - other).abs().mean()
+
+
+def _affinities(features: Tensor) -> Tensor:
+    """Return the cosines between all pairs of cells, (N,P,P) with P <= 256."""
+    features = to_single(features)
+    if features.dim() == 3:
+        side = math.isqrt(features.shape[1])
+        features = features.transpose(1, 2).unflatten(2, (side, side))
+    # Windows of one size, because the adaptive mean has no deterministic backward pass on CUDA.
+    window = [-(-side // _CELLS) for side in features.shape[2:]]
+    cells = F.normalize(F.avg_pool2d(features, window).flatten(2), dim=1)
+    return cells.transpose(1, 2) @ cells

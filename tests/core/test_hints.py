@@ -1,0 +1,143 @@
+"""Hints between twins: the affinities of one layer, found and captured in any network."""
+
+from __future__ import annotations
+
+import copy
+
+import pytest
+import torch
+from torch import nn
+
+from sapd_plugin.archs.nafnet import NAFNet
+from sapd_plugin.archs.prenet import PReNet
+from sapd_plugin.core import SPF, SPDLoss
+from sapd_plugin.core.hints import HintLoss, affinity_loss, captured_features
+from sapd_plugin.errors import SAPDError
+
+
+def nafnet() -> NAFNet:
+    return NAFNet(width=8, middle_blk_num=2, enc_blk_nums=[1, 2], dec_blk_nums=[1, 1])
+
+
+class Wrapped(nn.Module):
+    """As distributed training wraps a network."""
+
+    def __init__(self, module: nn.Module) -> None:
+        super().__init__()
+        self.module = module
+
+    def forward(self, *args):
+        return self.module(*args)
+
+
+def test_the_loss_is_the_mean_difference_of_cosines():
+    def two_cells(cosine):
+        second = torch.tensor([cosine, (1 - cosine**2) ** 0.5])
+        return torch.stack([torch.tensor([3.0, 0.0]), 5 * second], dim=1).view(1, 2, 1, 2)
+
+    loss = affinity_loss(two_cells(0.8).requires_grad_(), two_cells(0.5))
+    assert loss.item() == pytest.approx(2 * 0.3 / 4)  # the cells with themselves: 0
+    assert affinity_loss(two_cells(0.8), 7 * two_cells(0.8)).item() == pytest.approx(0, abs=1e-6)
+
+
+def test_large_maps_are_reduced_to_16_by_16_cells():
+    features, target = torch.randn(2, 5, 64, 48), torch.randn(2, 5, 64, 48)
+    small = [nn.functional.avg_pool2d(each, (4, 3)) for each in (features, target)]
+    assert small[0].shape[2:] == (16, 16)
+    assert torch.equal(affinity_loss(features, target), affinity_loss(*small))
+    assert affinity_loss(torch.randn(1, 3, 33, 7), torch.randn(1, 3, 33, 7)) > 0
+
+
+def test_tokens_are_the_cells_of_a_square_image():
+    features, target = torch.randn(2, 5, 24, 24), torch.randn(2, 7, 24, 24)  # of different widths
+    tokens = [each.flatten(2).transpose(1, 2) for each in (features, target)]
+    torch.testing.assert_close(affinity_loss(*tokens), affinity_loss(features, target))
+
+
+def test_gradient_reaches_the_student_alone():
+    torch.manual_seed(0)
+    features, target = (torch.randn(2, 3, 4, 5, dtype=torch.float64, requires_grad=True) for _ in range(2))
+    assert torch.autograd.gradcheck(lambda each: affinity_loss(each, target), (features,))
+    affinity_loss(features, target).backward()
+    assert features.grad.abs().sum() > 0
+    assert target.grad is None
+
+
+def test_mean_of_half_batches_is_the_whole():
+    features, target = torch.randn(4, 3, 8, 8), torch.randn(4, 3, 8, 8)
+    halves = [affinity_loss(features[part], target[part]) for part in (slice(2), slice(2, 4))]
+    assert affinity_loss(features, target).item() == pytest.approx(sum(halves).item() / 2)
+
+
+@pytest.mark.parametrize('dtype', [torch.float16, torch.bfloat16])
+def test_half_precision_is_compared_in_float32(dtype):
+    features, target = torch.randn(2, 3, 8, 8).to(dtype), torch.randn(2, 3, 8, 8).to(dtype)
+    features.requires_grad_()
+    with torch.autocast('cpu', dtype=dtype):
+        loss = affinity_loss(features, target)
+    assert torch.equal(loss, affinity_loss(features.float(), target.float()))
+    loss.backward()
+    assert features.grad.dtype == dtype
+
+
+def test_outputs_that_cannot_be_compared_are_refused():
+    with pytest.raises(SAPDError, match=r'features of \(1, 3, 8, 8\) in the student and \(1, 3, 8, 9\)'):
+        affinity_loss(torch.rand(1, 3, 8, 8), torch.rand(1, 3, 8, 9))
+    with pytest.raises(SAPDError, match='feature_layer: found list as its output'):
+        affinity_loss(torch.rand(1, 3, 8, 8), [torch.rand(1, 3, 8, 8)])
+    with pytest.raises(SAPDError, match=r'feature_layer: found \(1, 3\) as its output'):
+        affinity_loss(torch.rand(1, 3), torch.rand(1, 3))
+
+
+def test_captured_features_are_those_of_the_call_with_their_graph():
+    student = nafnet()
+    expected = student.encoders[0][0](student.intro(torch.ones(1, 3, 16, 16)))
+    with captured_features(Wrapped(student), 'encoders.0.0') as captured:
+        student(torch.ones(1, 3, 16, 16))
+    assert torch.equal(captured[0], expected)
+    assert captured[0].requires_grad
+    student(torch.ones(1, 3, 16, 16))
+    assert len(captured) == 1  # the hooks are gone
+    assert not any(module._forward_hooks or module._forward_pre_hooks for module in student.modules())
+
+
+def test_captured_features_hold_what_later_hooks_change():
+    student = nafnet()
+    with captured_features(student, 'middle_blks.0') as captured:
+        handle = student.middle_blks[0].register_forward_hook(lambda module, args, output: output + 1)
+        output = student(torch.ones(1, 3, 16, 16))
+        handle.remove()
+    with captured_features(student, 'middle_blks.0') as plain:
+        student(torch.ones(1, 3, 16, 16))
+    torch.testing.assert_close(captured[0], plain[0] + 1)
+    assert output.shape == (1, 3, 16, 16)
+
+
+def test_each_call_of_a_recurrent_layer_is_captured_and_an_error_leaves_no_hook():
+    student = PReNet(recurrent_iter=3, width=8)
+    layer = 'res_conv3.1'
+    with captured_features(student, layer) as captured:
+        student(torch.rand(1, 3, 16, 16))
+    assert len(captured) == 3
+    with pytest.raises(RuntimeError), captured_features(student, layer):
+        student(torch.rand(1, 5, 16, 16))
+    assert not any(module._forward_hooks or module._forward_pre_hooks for module in student.modules())
+
+
+def test_the_hint_has_the_weight_balance_and_schedule_of_spd():
+    torch.manual_seed(0)
+    student = nafnet()
+    spf = SPF(copy.deepcopy(student))
+    spd = SPDLoss(0.0, target='mix', feature_weight=0.5, balance='gradient', start=3, ramp=2)
+    hint = HintLoss('middle_blks.1', spd)
+    assert hint.balance == 'gradient'
+    assert [hint.factor(i) for i in (2, 3, 4)] == [0, 0.5, 1]
+    x, y = torch.rand(2, 2, 3, 32, 32)
+    with captured_features(student, hint.layer) as own, captured_features(spf.network, hint.layer) as other:
+        student(x)
+        spf(y, torch.ones(2, 1, 32, 32, dtype=torch.int32))
+    loss = hint(own[-1], other[-1])
+    assert loss.item() == pytest.approx(0.5 * affinity_loss(own[-1], other[-1]).item())
+    loss.backward()
+    assert student.intro.weight.grad.abs().sum() > 0
+    assert all(parameter.grad is None for parameter in spf.parameters())
