@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 import torch
 from torch import nn
 
+from sapd_plugin.core.fusion import CONTEXT_STATISTICS, refusals
 from sapd_plugin.core.spf import SPF
 from sapd_plugin.errors import SAPDError, check_keys, nearest, within
 
@@ -60,15 +61,15 @@ def build_branch(
 def _try_out(branch: nn.Module, channels: int, size: int) -> None:
     """Run the branch on an empty patch."""
     patch = torch.zeros(1, channels, size, size, device=next(branch.parameters()).device)
+    inputs = {}
+    if getattr(branch, 'needs_degraded', False):
+        inputs['degraded'] = patch
+    if getattr(branch, 'needs_context', False):
+        inputs['context'] = patch.new_zeros(1, 1, CONTEXT_STATISTICS)
     training = branch.training
     try:
-        branch.eval()(patch, patch[:, :1].int())
-    except SAPDError:
-        raise
-    except (RuntimeError, ValueError, AssertionError) as error:
-        raise SAPDError(
-            f'network: does not take a restored image of {tuple(patch.shape)} ({error}). Name one that does.'
-        ) from error
+        with refusals(tuple(patch.shape)):
+            branch.eval()(patch, patch[:, :1].int(), **inputs)
     finally:
         branch.train(training)
 

@@ -11,22 +11,26 @@ from torch import Tensor
 from torch.nn import functional as F
 
 
-def region_order(labels: Tensor, max_regions: int, min_size: int = 1) -> tuple[Tensor, Tensor]:
+def region_order(labels: Tensor, max_regions: int, min_size: int = 1, static: bool = False) -> tuple[Tensor, Tensor]:
     """Relabel each image's regions 1..R by descending area, regions of equal area by ascending label.
 
     Args:
         labels: (N,1,H,W), any integer dtype, 0 = no mask.
         max_regions: keep this many of the largest regions per image; the rest become 0.
         min_size: regions of fewer pixels become 0.
+        static: R is ``max_regions`` for every batch. No value is read from the device, so that a GPU does not wait; a
+            CPU takes a few milliseconds longer. The result is the same, with more sizes of 0.
 
     Returns:
         order (N,1,H,W) int64 in 0..R, and sizes (N,R) int64 in pixels. R is the largest number of regions of any image
-        in the batch. Sizes are 0 for the regions that an image lacks.
+        in the batch, at most ``max_regions``. Sizes are 0 for the regions that an image lacks.
 
     >>> order, sizes = region_order(torch.tensor([[[[7, 7, 7], [3, 0, 0]]]]), max_regions=8)
     >>> order.tolist(), sizes.tolist()
     ([[[[1, 1, 1], [2, 0, 0]]]], [[3, 1]])
     """
+    if static:
+        return _static_order(labels, max_regions, min_size)
     n = labels.shape[0]
     flat = labels.reshape(n, -1).long()
     width = int(flat.max()) + 1
@@ -40,6 +44,51 @@ def region_order(labels: Tensor, max_regions: int, min_size: int = 1) -> tuple[T
     order_of_label = torch.zeros(n, width, dtype=torch.long, device=flat.device)
     order_of_label.scatter_(1, by_size, torch.arange(1, kept + 1, device=flat.device) * (sizes > 0))
     return order_of_label.gather(1, flat).view(labels.shape), sizes
+
+
+def _static_order(labels: Tensor, max_regions: int, min_size: int) -> tuple[Tensor, Tensor]:
+    pixels = labels[0].numel()
+    run, values = _runs(labels)
+    sizes = torch.zeros_like(run).scatter_add_(1, run, (values > 0).long())
+    # One number a run, which sorts as (size, -label) does: runs have ascending labels.
+    keys = sizes * pixels + torch.arange(pixels - 1, -1, -1, device=run.device)
+    kept = min(max_regions, pixels)
+    keys = keys.topk(kept, dim=1).values
+    sizes = torch.div(keys, pixels, rounding_mode='floor')
+    sizes = sizes * (sizes >= min_size)
+    rank = torch.arange(1, kept + 1, device=run.device) * (sizes > 0)
+    rank_of_run = torch.zeros_like(run).scatter_(1, pixels - 1 - keys % pixels, rank)
+    return rank_of_run.gather(1, run).view(labels.shape), F.pad(sizes, (0, max_regions - kept))
+
+
+def _runs(labels: Tensor) -> tuple[Tensor, Tensor]:
+    """Number each image's labels 0, 1, ... in ascending order, whatever their values and without reading them.
+
+    Returns:
+        Each pixel's number, (N,P) int64 below P, and the pixels' labels, (N,P).
+    """
+    flat = labels.reshape(labels.shape[0], -1)
+    ordered, pixel = flat.int().sort(dim=1)  # int32 sorts several times faster than int64
+    number = F.pad(ordered[:, 1:] != ordered[:, :-1], (1, 0)).cumsum(dim=1)
+    return torch.empty_like(number).scatter_(1, pixel, number), flat
+
+
+def painted_means(features: Tensor, labels: Tensor) -> Tensor:
+    """Return a map in which each labelled pixel has the mean of its region, and the others 0.
+
+    Args:
+        features: (N,C,H,W) floating.
+        labels: (N,1,H,W), any integer dtype, 0 = no mask.
+
+    Returns:
+        (N,C,H,W).
+    """
+    pixels = features.flatten(2)
+    run, values = _runs(labels)
+    sizes = torch.zeros_like(run).scatter_add_(1, run, torch.ones_like(run)).unsqueeze(1)
+    index = run.unsqueeze(1).expand_as(pixels)
+    means = torch.zeros_like(pixels).scatter_add(2, index, pixels) / sizes.clamp(min=1).to(pixels.dtype)
+    return (means.gather(2, index) * (values > 0).unsqueeze(1)).view_as(features)
 
 
 def majority_downsample(labels: Tensor, stride: int, size: tuple[int, int]) -> Tensor:

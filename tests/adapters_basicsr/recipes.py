@@ -55,7 +55,11 @@ def stock_options(pairs: Path, **changes: Any) -> dict[str, Any]:
 def sapd_options(pairs: Path, store: Path, vgg: Path | None = None, **changes: Any) -> dict[str, Any]:
     """The stock options and the delta that a user adds."""
     opt = stock_options(pairs)
-    opt.update(name='sapd', model_type='SAPDModel', network_spf={'type': 'SPF', 'planes': 4})
+    opt.update(
+        name='sapd',
+        model_type='SAPDModel',
+        network_spf={'type': 'SPF', 'fusion': 'image', 'mask_dropout': 0, 'planes': 4},
+    )
     opt['datasets']['train'].update(type='PairedImageMaskDataset', mask_store=str(store))
     opt['train']['spd_opt'] = {'type': 'SPDLoss', 'loss_weight': 0.5, 'gate': 'none'}  # acts from the first step
     opt['train']['sapd_opt'] = {'every': 1}

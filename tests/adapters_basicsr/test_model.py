@@ -217,7 +217,7 @@ def test_switches_reach_the_method(pairs, store, vgg_weights, tmp_path):
     }
     model = session(sapd_options(pairs, store, vgg_weights, **changes), tmp_path, 1)
     assert model.log_dict['l_spd'] == 0  # not started
-    assert model.net_spf.encoding == 'region_mean'
+    assert model.net_spf.fuse.encoding == 'region_mean'
     assert isinstance(model.net_spf.network, DropoutNet)
     assert model.optimizer_spf.param_groups[0]['initial_lr'] == 0.5
     assert type(model.distiller.reconstruction).__name__ == 'MSELoss'

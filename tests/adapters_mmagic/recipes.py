@@ -66,7 +66,7 @@ def sapd_config(pairs: Path, store: Path, vgg: Path | None = None, **changes: An
     config['custom_imports'] = {'imports': ['sapd_plugin.mmagic'], 'allow_failed_imports': False}
     config['model'].update(
         type='SAPDModel',
-        network_spf={'type': 'SPF', 'planes': 4},
+        network_spf={'type': 'SPF', 'fusion': 'image', 'mask_dropout': 0, 'planes': 4},
         spd_loss={'type': 'SPDLoss', 'loss_weight': 0.5, 'gate': 'none'},  # acts from the first step
     )
     if vgg is not None:

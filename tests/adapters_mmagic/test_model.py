@@ -352,7 +352,7 @@ def test_the_branch_can_be_another_network(pairs, store, tmp_path):
     }
     model = trained(sapd_config(pairs, store, **other), tmp_path).model
     assert isinstance(model.spf.network, DropoutNet)
-    assert model.spf.encoding == 'region_mean'
+    assert model.spf.fuse.encoding == 'region_mean'
     assert type(model.in_training.distiller.reconstruction).__name__ == 'MSELoss'
 
 

@@ -26,7 +26,7 @@ def batch(n: int = 2) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
 def build(vgg_weights, detach: bool = True):
     torch.manual_seed(1)
     student = nn.Sequential(nn.Conv2d(3, 8, 3, padding=1), nn.ReLU(), nn.Conv2d(8, 3, 3, padding=1))
-    spf = SPF(copy.deepcopy(student), detach=detach)
+    spf = SPF(copy.deepcopy(student), fusion='image', mask_dropout=0, detach=detach)
     nn.init.normal_(spf.fuse[2].weight, std=0.01)
     distiller = Distiller(
         spf, F.l1_loss, SPDLoss(0.5, gate='none'), SGRLoss(0.3, weights=vgg_weights, every=1), settings=EVERY

@@ -42,7 +42,7 @@ def test_the_distiller_uses_online_masks_when_they_are_due():
     online = OnlineMasks(bright, every=3)
     assert [online.due(iteration) for iteration in range(1, 7)] == [False, False, True, False, False, True]
     to_rgb = ToRGB(mean=[0.5] * 3, std=[0.5] * 3)
-    distiller = Distiller(SPF(torch.nn.Identity()), F.l1_loss, SPDLoss(), to_rgb=to_rgb, online=online)
+    distiller = Distiller(SPF(torch.nn.Identity(), fusion='none'), F.l1_loss, SPDLoss(), to_rgb=to_rgb, online=online)
     y, gt = torch.rand(1, 3, 6, 6, requires_grad=True), torch.rand(1, 3, 6, 6)
     stored = torch.ones(1, 1, 6, 6, dtype=torch.int32)
     assert torch.equal(distiller(y, Supervision(gt, stored, order='bgr'), 2).mask, stored)
