@@ -2,7 +2,7 @@
 
 sapd add options/train_NAFNet.yml --masks datasets/masks/GoPro_train
 sapd add configs/restormer.py --masks datasets/masks/Rain13K_train -o configs/restormer_sapd.py
-sapd add train.yml --masks masks --spf encoding=region_mean --spf network.type=NAFNet --spf network.width=16
+sapd add train.yml --masks masks --spf fusion=map --spf network.type=NAFNet --spf network.width=16
 
 BasicSR: the lines of the delta are written into a copy of the YAML; comments, order and everything else are kept, and
 the difference is printed. The experiment is named after the file that you pass with -o. MMagic: the new config has
@@ -32,7 +32,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add('-o', '--output', type=Path, help='the new config (default: NAME_sapd next to CONFIG)')
     add('--masks', required=True, metavar='STORE', help='mask store of the training images')
     add('--losses', nargs='+', choices=('spd', 'sgr'), default=['spd', 'sgr'], help='default: both; sgr needs VGG-19')
-    add('--spf', action='append', default=[], metavar='KEY=VALUE', help='a key of network_spf: encoding, network.type')
+    add('--spf', action='append', default=[], metavar='KEY=VALUE', help='a key of network_spf: fusion, network.type')
     add('--base', default='', metavar='MODEL', help="model to train (default: the config's)")
     add('--import', nargs='+', default=[], dest='imports', metavar='MODULE', help='register your own models')
     add('--force', action='store_true', help='overwrite the output')

@@ -13,6 +13,7 @@ from sapd_plugin.basicsr.delta import add_delta, stock_options
 from sapd_plugin.basicsr.options import base_model_class, check_options, parse_yaml
 from sapd_plugin.basicsr.yaml_text import YamlText
 from sapd_plugin.cli import add
+from sapd_plugin.errors import SAPDError
 from sapd_plugin.mmagic.delta import delta_of, read_config
 from sapd_plugin.mmagic.delta import stock_model as stock_mmagic_model
 from tests.adapters_mmagic import recipes as mmagic_recipes
@@ -95,7 +96,7 @@ def test_the_delta_is_that_of_the_shipped_twin(path: Path) -> None:
 
 
 def test_settings_of_the_branch_reach_the_block() -> None:
-    spf = {'encoding': 'region_mean', 'network.num_feat': 16}
+    spf = {'fusion': 'image', 'encoding': 'region_mean', 'network.num_feat': 16}
     text = (CONFIGS / 'sr/edsr_m_x4_stock.yml').read_text()
     block = parse_yaml(add_delta(text, 'm', spf=spf))['network_spf']
     assert block['encoding'] == 'region_mean'
@@ -103,6 +104,12 @@ def test_settings_of_the_branch_reach_the_block() -> None:
     other = {'network.type': 'NAFNet', 'network.width': 8}
     assert parse_yaml(add_delta(text, 'm', spf=other))['network_spf']['network'] == {'type': 'NAFNet', 'width': 8}
     assert 'sgr_opt' not in parse_yaml(add_delta(text, 'm', losses=['spd']))['train']
+    combined = parse_yaml(add_delta(text, 'm', spf={'fusion': ['modulate', 'map']}))['network_spf']
+    assert combined['fusion'] == ['modulate', 'map']
+    with pytest.raises(SAPDError, match=r"--spf.fusion: found 'modulated'.*Did you mean 'modulate'"):
+        add_delta(text, 'm', spf={'fusion': 'modulated'})
+    with pytest.raises(SAPDError, match=r'--spf.planes: read by fusion: image alone'):
+        add_delta(text, 'm', spf={'planes': 4})
 
 
 def test_flow_mappings_are_extended_in_line() -> None:
@@ -156,9 +163,9 @@ def test_nothing_is_overwritten_unasked(tmp_path: Path, capsys: pytest.CaptureFi
 
 def test_variants_of_a_config_do_not_share_an_experiment(tmp_path: Path) -> None:
     (tmp_path / 'own.yml').write_text(OWN)
-    for encoding in ('planes', 'none'):
-        out = tmp_path / f'own_{encoding}.yml'
-        command = [str(tmp_path / 'own.yml'), '--masks', 'm', '--spf', f'encoding={encoding}', '-o', str(out)]
+    for fusion in ('modulate', 'none'):
+        out = tmp_path / f'own_{fusion}.yml'
+        command = [str(tmp_path / 'own.yml'), '--masks', 'm', '--spf', f'fusion={fusion}', '-o', str(out)]
         assert add.main(command) == 0
         assert parse_yaml(out.read_text())['name'] == out.stem
 
@@ -190,13 +197,13 @@ def test_an_mmagic_config_becomes_the_base(pairs: Path, tmp_path: Path, capsys: 
     base = mmagic_recipes.write_config(stock, tmp_path / 'own.py')
     (tmp_path / 'sub').mkdir()
     output = tmp_path / 'sub/new.py'
-    assert add.main([str(base), '--masks', 'm', '-o', str(output), '--spf', 'planes=4']) == 0
+    assert add.main([str(base), '--masks', 'm', '-o', str(output), '--spf', 'max_regions=4']) == 0
     assert output.read_text() in capsys.readouterr().out
     assert "_base_ = '../own.py'" in output.read_text()
     made = Config.fromfile(output)
     assert made.custom_imports == {'imports': ['math', 'sapd_plugin.mmagic'], 'allow_failed_imports': True}
     assert (made.experiment_name, made.work_dir) == ('new', './work_dirs/new')
-    assert made.model.network_spf == {'type': 'SPF', 'planes': 4}
+    assert made.model.network_spf == {'type': 'SPF', 'max_regions': 4}
     assert stock_mmagic_model(made.model) == Config(stock).model
     dataset = made.train_dataloader.dataset
     assert (dataset.type, dataset.times) == ('RepeatDataset', 2)

@@ -24,6 +24,7 @@ from sapd_plugin.core import (
     Supervision,
     ToRGB,
 )
+from sapd_plugin.core.fusion.image import ENCODINGS
 from tests.simulated_cuda import SimulatedCuda, SimulatedTensor, needs_simulation, simulated_cuda
 
 pytestmark = needs_simulation
@@ -67,9 +68,17 @@ def step(vgg: Path, spf: dict[str, Any], spd: dict[str, Any], sgr: dict[str, Any
     return device
 
 
-@pytest.mark.parametrize('encoding', ['planes', 'region_mean', 'boundary', 'none'])
-def test_spf(vgg_weights: Path, encoding: str) -> None:
-    device = step(vgg_weights, {'encoding': encoding}, {}, {})
+FUSIONS: dict[str, dict[str, Any]] = {
+    'modulate': {},
+    'all in features': {'fusion': ['modulate', 'map', 'attend']},
+    'none': {'fusion': 'none'},
+    **{f'image, {name}': {'fusion': 'image', 'encoding': name} for name in ENCODINGS},
+}
+
+
+@pytest.mark.parametrize('fusion', FUSIONS)
+def test_spf(vgg_weights: Path, fusion: str) -> None:
+    device = step(vgg_weights, FUSIONS[fusion], {}, {})
     assert sum(device.waits.values()) <= WAITS, device.listing()
 
 

@@ -22,7 +22,7 @@ from tests.adapters_basicsr.recipes import STOCK, run_here, sapd_options
 from tests.photos import ROOT, make_pairs, make_store, run, segmented
 from tests.recipes import DELETE
 
-NETWORK, BRANCH = STOCK['network_g'], {'type': 'SPF', 'planes': 4}
+NETWORK, BRANCH = STOCK['network_g'], {'type': 'SPF', 'fusion': 'image', 'mask_dropout': 0, 'planes': 4}
 
 
 @pytest.fixture(scope='module')
