@@ -17,10 +17,12 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from sapd_plugin.core.color import to_single
+from sapd_plugin.core.fusion.trial import find_sites
 from sapd_plugin.core.schedule import DistillationLoss
 from sapd_plugin.core.spd import SPDLoss
+from sapd_plugin.core.spf import SPF
 from sapd_plugin.core.teacher import bare
-from sapd_plugin.errors import SAPDError
+from sapd_plugin.errors import SAPDError, nearest
 
 _CELLS = 16  # along each side; their affinities cost less than 2 % of a training step
 
@@ -29,7 +31,7 @@ class HintLoss(DistillationLoss):
     """Compute the weighted :func:`affinity_loss` of one layer; balance and schedule are SPD's.
 
     Args:
-        layer: the layer's name.
+        layer: the layer's name, from :func:`find_layer`.
         spd: SPD with a ``feature_weight``.
     """
 
@@ -42,6 +44,22 @@ class HintLoss(DistillationLoss):
         return self.loss_weight * affinity_loss(features, target)
 
 
+def build_hint(spd: SPDLoss | None, student: nn.Module, spf: nn.Module) -> HintLoss | None:
+    """Build the loss on features that SPD's ``feature_weight`` asks for; return None if it does not.
+
+    Args:
+        spd: the distillation loss, or None.
+        student: wrapped for distributed training or not.
+        spf: SPF, wrapped for distributed training or not.
+
+    Raises:
+        SAPDError: as :func:`find_layer`.
+    """
+    if spd is None or not spd.feature_weight:
+        return None
+    return HintLoss(find_layer(student, spf, spd.feature_layer), spd)
+
+
 @contextmanager
 def captured_features(network: nn.Module, layer: str) -> Iterator[list[Tensor]]:
     """Record the output of a layer while ``network`` is called inside the block.
@@ -51,7 +69,7 @@ def captured_features(network: nn.Module, layer: str) -> Iterator[list[Tensor]]:
 
     Args:
         network: wrapped for distributed training or not.
-        layer: the layer's name in the network.
+        layer: the layer's name in the network, from :func:`find_layer`.
 
     Yields:
         A list that gets the features of each call, attached to their graph.
@@ -73,6 +91,38 @@ def captured_features(network: nn.Module, layer: str) -> Iterator[list[Tensor]]:
     finally:
         for handle in handles:
             handle.remove()
+
+
+def find_layer(student: nn.Module, spf: nn.Module, layer: str | None = None) -> str:
+    """Find the layer at which twins are compared.
+
+    Of the layers of the second network's trunk that the student has as well, it is the last one at the smallest size,
+    where features have seen most of the image.
+
+    Args:
+        student: wrapped for distributed training or not.
+        spf: SPF, wrapped for distributed training or not.
+        layer: name of the layer to use instead.
+
+    Raises:
+        SAPDError: the branch is not SPF, or there is no such layer.
+    """
+    branch, own = bare(spf), dict(bare(student).named_modules())
+    if not isinstance(branch, SPF):
+        raise SAPDError(f"feature_weight: needs SPF's second network, found the branch {type(branch).__name__}.")
+    if layer is not None:
+        for name, known in (('student', own), ('second network', dict(branch.network.named_modules()))):
+            if layer not in known:
+                raise SAPDError(f"feature_layer: the {name} has no layer '{layer}'.{nearest(layer, known)}")
+        return layer
+    _, sites = find_sites(branch.network, branch.image_channels, branch.output_index)
+    common = [site for site in sites if site.name in own]
+    if not common:
+        raise SAPDError(
+            'feature_weight: the student and the second network have no layer of the same name, expected the same '
+            'architecture. Leave network_spf.network out, or name a layer that both have in feature_layer.'
+        )
+    return max(reversed(common), key=lambda site: site.stride).name
 
 
 def affinity_loss(features: Tensor, target: Tensor) -> Tensor:

@@ -106,7 +106,8 @@ def sgr_loss(
     """
     maps = [to_single(features), *(to_single(each.detach()) for each in (target, truth) if each is not None)]
     with torch.autocast(features.device.type, enabled=False):
-        order, sizes = region_order(labels, max_regions, min_region)
+        # On a GPU, the number of regions would have to be waited for.
+        order, sizes = region_order(labels, max_regions, min_region, static=features.device.type != 'cpu')
         if sizes.shape[1] == 0:
             return (maps[0] * 0).sum()
         if centre:

@@ -6,14 +6,13 @@ import torch
 from torch import Tensor
 
 from sapd_plugin.core.color import to_single
-from sapd_plugin.core.regions import region_means, region_order
+from sapd_plugin.core.regions import painted_means
 from sapd_plugin.core.schedule import DistillationLoss
 from sapd_plugin.errors import SAPDError, check_choice, check_number
 
 CRITERIA = ('l1', 'charbonnier', 'l2')
 GATES = ('none', 'pixel', 'advantage', 'region')
 TARGETS = ('refined', 'mix')
-_MAX_REGIONS = 64  # per patch; the pixels of all others are one region
 
 
 def spd_loss(
@@ -92,11 +91,8 @@ def region_step(restored: Tensor, refined: Tensor, gt: Tensor, mask: Tensor) -> 
     """
     step = refined - restored
     products = torch.cat([((gt - restored) * step).sum(1, keepdim=True), step.square().sum(1, keepdim=True)], dim=1)
-    order, sizes = region_order(mask, _MAX_REGIONS)
-    rest = order[0].numel() - sizes.sum(dim=1, keepdim=True)
-    explained, length = region_means(products, order + 1, torch.cat([rest, sizes], dim=1)).unbind(dim=2)
-    steps = (explained / length.clamp(min=1e-12)).clamp(0, 1)
-    return steps.gather(1, order.flatten(1)).view(order.shape)
+    explained, length = painted_means(products, mask.int() + 1).split(1, dim=1)
+    return (explained / length.clamp(min=1e-12)).clamp(0, 1)
 
 
 class SPDLoss(DistillationLoss):

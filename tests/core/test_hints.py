@@ -8,10 +8,11 @@ import pytest
 import torch
 from torch import nn
 
+from sapd_plugin.archs.dncnn import DnCNN
 from sapd_plugin.archs.nafnet import NAFNet
 from sapd_plugin.archs.prenet import PReNet
 from sapd_plugin.core import SPF, SPDLoss
-from sapd_plugin.core.hints import HintLoss, affinity_loss, captured_features
+from sapd_plugin.core.hints import affinity_loss, build_hint, captured_features, find_layer
 from sapd_plugin.errors import SAPDError
 
 
@@ -89,6 +90,27 @@ def test_outputs_that_cannot_be_compared_are_refused():
         affinity_loss(torch.rand(1, 3), torch.rand(1, 3))
 
 
+def test_the_layer_is_the_last_of_the_trunk_at_the_smallest_size():
+    student = nafnet()
+    spf = SPF(copy.deepcopy(student))
+    layer = find_layer(student, spf)
+    assert layer.startswith('middle_blks.')
+    assert find_layer(Wrapped(student), Wrapped(spf)) == layer
+    assert find_layer(student, spf, 'encoders.1.0') == 'encoders.1.0'
+
+
+def test_layers_that_the_twins_do_not_share_are_refused():
+    student, spf = nafnet(), SPF(nafnet())
+    with pytest.raises(SAPDError, match=r"feature_layer: the student has no layer 'middle_blk.1'.*'middle_blks.1'"):
+        find_layer(student, spf, 'middle_blk.1')
+    with pytest.raises(SAPDError, match=r"feature_layer: the second network has no layer 'model.2'"):
+        find_layer(DnCNN(3, 3, 8, 4), spf, 'model.2')
+    with pytest.raises(SAPDError, match='feature_weight: .* no layer of the same name'):
+        find_layer(DnCNN(3, 3, 8, 4), spf)
+    with pytest.raises(SAPDError, match="feature_weight: needs SPF's second network, found the branch Sequential"):
+        find_layer(student, nn.Sequential())
+
+
 def test_captured_features_are_those_of_the_call_with_their_graph():
     student = nafnet()
     expected = student.encoders[0][0](student.intro(torch.ones(1, 3, 16, 16)))
@@ -115,7 +137,7 @@ def test_captured_features_hold_what_later_hooks_change():
 
 def test_each_call_of_a_recurrent_layer_is_captured_and_an_error_leaves_no_hook():
     student = PReNet(recurrent_iter=3, width=8)
-    layer = 'res_conv3.1'
+    layer = find_layer(student, SPF(copy.deepcopy(student)))
     with captured_features(student, layer) as captured:
         student(torch.rand(1, 3, 16, 16))
     assert len(captured) == 3
@@ -128,8 +150,10 @@ def test_the_hint_has_the_weight_balance_and_schedule_of_spd():
     torch.manual_seed(0)
     student = nafnet()
     spf = SPF(copy.deepcopy(student))
+    assert build_hint(None, student, spf) is None
+    assert build_hint(SPDLoss(), student, spf) is None
     spd = SPDLoss(0.0, target='mix', feature_weight=0.5, balance='gradient', start=3, ramp=2)
-    hint = HintLoss('middle_blks.1', spd)
+    hint = build_hint(spd, student, spf)
     assert hint.balance == 'gradient'
     assert [hint.factor(i) for i in (2, 3, 4)] == [0, 0.5, 1]
     x, y = torch.rand(2, 2, 3, 32, 32)

@@ -30,7 +30,7 @@ from tests.simulated_cuda import SimulatedCuda, SimulatedTensor, needs_simulatio
 pytestmark = needs_simulation
 
 # Of one step without its framework.
-WAITS = 9
+WAITS = 0
 
 
 def step(vgg: Path, spf: dict[str, Any], spd: dict[str, Any], sgr: dict[str, Any], **parts: Any) -> SimulatedCuda:
@@ -82,7 +82,7 @@ def test_spf(vgg_weights: Path, fusion: str) -> None:
     assert sum(device.waits.values()) <= WAITS, device.listing()
 
 
-@pytest.mark.parametrize('gate', ['none', 'pixel', 'advantage'])
+@pytest.mark.parametrize('gate', ['none', 'pixel', 'advantage', 'region'])
 def test_spd_and_all_terms_of_sgr(vgg_weights: Path, gate: str) -> None:
     device = step(vgg_weights, {}, {'gate': gate}, {'node_weight': 0.1, 'pixel_weight': 0.1})
     assert sum(device.waits.values()) <= WAITS, device.listing()
