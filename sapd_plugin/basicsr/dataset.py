@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,8 @@ import numpy as np
 import torch
 from basicsr.data.paired_image_dataset import PairedImageDataset
 from basicsr.data.transforms import augment, paired_random_crop
-from basicsr.utils import FileClient, bgr2ycbcr, imfrombytes, img2tensor
+from basicsr.utils import FileClient, bgr2ycbcr, get_root_logger, imfrombytes, img2tensor
+from basicsr.utils.dist_util import get_dist_info
 from basicsr.utils.registry import DATASET_REGISTRY
 from torch import Tensor
 from torchvision.transforms.functional import normalize
@@ -19,6 +21,7 @@ from torchvision.transforms.functional import normalize
 from sapd_plugin.errors import check_keys
 from sapd_plugin.files import image_size
 from sapd_plugin.priors.context import patch_context
+from sapd_plugin.priors.patches import few_regions
 from sapd_plugin.priors.shuffled import ShuffledMasks
 from sapd_plugin.priors.store import MaskStore, mask_key
 from sapd_plugin.priors.store.keys import template_key
@@ -57,9 +60,14 @@ class PairedImageMaskDataset(PairedImageDataset):
         super().__init__(opt)
         self.from_lmdb = self.io_backend_opt['type'] == 'lmdb'  # the stock class drops the entry on its first read
         self.store: MaskStore | ShuffledMasks | None = None
+        self.mask_warning = ''
         self.keys = [self._key(paths['gt_path']) for paths in self.paths]
         if opt['phase'] == 'train' and (opt.get('mask_store') or not self.store_is_optional):
-            self.store = open_training_store(WHERE, opt, list(self._targets()))
+            self.store = open_training_store(WHERE, opt, list(self._targets()), *get_dist_info())
+            size = (opt['gt_size'], opt['gt_size'])
+            self.mask_warning = few_regions(f'{WHERE}.gt_size', self.store, self.keys, size)
+            if self.mask_warning:
+                get_root_logger().warning(self.mask_warning)
 
     def __getitem__(self, index: int) -> dict[str, Any]:
         """Return {'lq', 'gt': (C,h,w) float32, 'mask': (1,H,W) int32, 'lq_path', 'gt_path'}, perhaps 'mask_context'."""
@@ -107,7 +115,7 @@ class PairedImageMaskDataset(PairedImageDataset):
         return template_key(key, self.opt.get('mask_filename_tmpl', '{}'))
 
     def _targets(self) -> Iterator[Target]:
-        """Yield each ground truth with its size, reading only headers."""
+        """Yield each ground truth; its size comes from its header."""
         if self.from_lmdb:
             lines = (Path(self.gt_folder) / 'meta_info.txt').read_text(encoding='utf-8').splitlines()
             found = {line.split('.')[0]: re.findall(r'\d+', line.partition('(')[2]) for line in lines}
@@ -115,6 +123,10 @@ class PairedImageMaskDataset(PairedImageDataset):
             gt_path = paths['gt_path']
             if self.from_lmdb:
                 height, width = (int(side) for side in found[gt_path][:2])
-                yield Target(key, gt_path, (height, width))
+                yield Target(key, gt_path, partial(_pair, height, width))
             else:
-                yield Target(key, gt_path, image_size(gt_path))
+                yield Target(key, gt_path, partial(image_size, gt_path))
+
+
+def _pair(height: int, width: int) -> tuple[int, int]:
+    return height, width

@@ -56,11 +56,11 @@ class Trial(ABC):
         """Return the local folders of the training and validation images, by config key."""
 
     @abstractmethod
-    def load_data(self) -> tuple[int, Any]:
+    def load_data(self) -> tuple[int, Any, str]:
         """Build the training set, which checks the mask store, and load one batch.
 
         Returns:
-            The number of images, and the store or None.
+            The number of images, the store or None, and a warning about the masks or an empty string.
         """
 
     @abstractmethod
@@ -165,10 +165,11 @@ def _images(trial: Trial) -> tuple[str, str]:
 
 
 def _masks(trial: Trial) -> tuple[str, str]:
-    images, store = trial.load_data()
+    images, store, warning = trial.load_data()
     if store is None:
         return 'ok', f'{images} training images; their masks are made in the training loop.'
-    return 'ok', f'{images} training images, each with a mask of its size; fingerprint {store.fingerprint}.'
+    text = f'{images} training images, each with a mask of its size; fingerprint {store.fingerprint}.'
+    return ('warning', f'{text} {warning}') if warning else ('ok', text)
 
 
 def _vgg(trial: Trial) -> tuple[str, str]:

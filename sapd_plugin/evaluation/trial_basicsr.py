@@ -61,12 +61,12 @@ class BasicSRTrial(Trial):
             if key.startswith('dataroot') and isinstance(value, str) and '://' not in value
         }
 
-    def load_data(self) -> tuple[int, Any]:
+    def load_data(self) -> tuple[int, Any, str]:
         """Build the training set and load one batch."""
         with _quiet():
             dataset = build_dataset(self._options['datasets']['train'])
         self._data = default_collate([dataset[index % len(dataset)] for index in range(self.batch)])
-        return len(dataset), getattr(dataset, 'store', None)
+        return len(dataset), getattr(dataset, 'store', None), getattr(dataset, 'mask_warning', '')
 
     def build(self, stock: bool) -> Training:
         """Build the model."""

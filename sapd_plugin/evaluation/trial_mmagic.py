@@ -64,7 +64,7 @@ class MMagicTrial(Trial):
                         found[f'{where}.data_prefix.{key}'] = Path(path)
         return found
 
-    def load_data(self) -> tuple[int, Any]:
+    def load_data(self) -> tuple[int, Any, str]:
         """Build the training set and load one batch."""
         loader = self._config.train_dataloader.to_dict()
         for key in ('persistent_workers', 'prefetch_factor'):
@@ -74,7 +74,7 @@ class MMagicTrial(Trial):
         dataset = self._loader.dataset
         while not hasattr(dataset, 'mask_store') and hasattr(dataset, 'dataset'):
             dataset = dataset.dataset
-        return len(dataset), getattr(dataset, 'mask_store', None)
+        return len(dataset), getattr(dataset, 'mask_store', None), getattr(dataset, 'mask_warning', '')
 
     def build(self, stock: bool) -> Training:
         """Build the runner up to the first step."""

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
 from pathlib import PurePath
 from typing import TYPE_CHECKING, Any
 
 from mmagic.registry import DATASETS
 from mmengine.dataset import BaseDataset, Compose
+from mmengine.dist import get_dist_info
 from mmengine.fileio import get_file_backend
+from mmengine.logging import print_log
 
 from sapd_plugin.errors import check_choice, check_keys
 from sapd_plugin.files import image_size
-from sapd_plugin.mmagic.transforms import GT, WHERE, with_masks
+from sapd_plugin.mmagic.transforms import GT, WHERE, patch_size, with_masks
+from sapd_plugin.priors.patches import few_regions
 from sapd_plugin.priors.shuffled import ShuffledMasks
 from sapd_plugin.priors.store import MaskStore
 from sapd_plugin.priors.store.keys import template_key
@@ -63,10 +67,16 @@ class MaskMixin(Base):
     def __init__(self, masks: dict[str, Any], **config: Any) -> None:
         super().__init__(**config)
         self.mask_store: MaskStore | ShuffledMasks | None = None
+        self.mask_warning = ''
         if self.test_mode:
             return
         template = masks['mask_filename_tmpl'] or '{}'
-        self.mask_store = open_training_store(WHERE, masks, list(self._targets(template)))
+        targets = list(self._targets(template))
+        self.mask_store = open_training_store(WHERE, masks, targets, *get_dist_info())
+        keys, size = [target.key for target in targets], patch_size(self.pipeline.transforms)
+        self.mask_warning = few_regions(f'{WHERE}.pipeline', self.mask_store, keys, size)
+        if self.mask_warning:
+            print_log(self.mask_warning, 'current', logging.WARNING)
         self.pipeline = Compose(
             with_masks(self.pipeline.transforms, self.mask_store, template, bool(masks['mask_context']))
         )
@@ -76,18 +86,21 @@ class MaskMixin(Base):
         return _restore, (self.base_class, self.__dict__)
 
     def _targets(self, template: str) -> Iterator[Target]:
-        """Yield each ground truth with its size, from its header, read where the pipeline loads the images."""
+        """Yield each ground truth; its size comes from its header, read where the pipeline loads the images."""
         loader = next((t for t in self.pipeline.transforms if getattr(t, 'key', None) == GT), None)
         arguments = getattr(loader, 'backend_args', None) or {'backend': 'local'}
         # Not with the loader's own backend, because an LMDB environment must not be opened before workers fork.
         backend = get_file_backend(backend_args=arguments)
         for index in range(len(self)):
             info = self.get_data_info(index)
-            size = None  # of a remote file: checked when it is loaded
-            if arguments['backend'] == 'local':
-                size = image_size(info['gt_path'])
-            elif arguments['backend'] == 'lmdb':
-                size = image_size(bytes(backend.get(PurePath(info['gt_path']).stem)))
+
+            def size(path: str = info['gt_path']) -> tuple[int, int] | None:
+                if arguments['backend'] == 'local':
+                    return image_size(path)
+                if arguments['backend'] == 'lmdb':
+                    return image_size(bytes(backend.get(PurePath(path).stem)))
+                return None  # of a remote file: checked when it is loaded
+
             yield Target(template_key(info['key'], template), info['gt_path'], size)
 
 

@@ -123,6 +123,16 @@ def with_masks(
     return aligned
 
 
+def patch_size(transforms: Sequence[Any]) -> tuple[int, int] | None:
+    """Return (H, W) of the patches of ``gt`` that a training pipeline crops, or None if it crops none."""
+    for transform in transforms:
+        if 'PairedRandomCrop' in _names(transform):
+            return transform.gt_patch_size, transform.gt_patch_size
+        if 'FixedCrop' in _names(transform) and GT in transform.keys:
+            return transform.crop_size
+    return None
+
+
 def _names(transform: Any) -> set[str]:
     return {base.__name__ for base in inspect.getmro(type(transform))}
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -16,15 +16,25 @@ MASK_KEYS = ('mask_store', 'mask_filename_tmpl', 'mask_fingerprint', 'mask_shuff
 
 
 class Target(NamedTuple):
-    """A ground truth image: the key of its mask, its name for messages, its size (H, W) or None if unknown."""
+    """A ground truth image.
+
+    Attributes:
+        key: of its mask.
+        name: for messages.
+        size: reads (H, W) from the image's header; None if it is unknown.
+    """
 
     key: str
     name: str
-    size: tuple[int, int] | None
+    size: Callable[[], tuple[int, int] | None]
 
 
-def open_training_store(where: str, config: Mapping[str, Any], targets: Sequence[Target]) -> MaskStore | ShuffledMasks:
+def open_training_store(
+    where: str, config: Mapping[str, Any], targets: Sequence[Target], rank: int = 0, ranks: int = 1
+) -> MaskStore | ShuffledMasks:
     """Open a store and check that it has a complete mask of the right size for every image.
+
+    Ranks of one training share the reading of masks and image headers, so that none waits long for another.
 
     Args:
         where: the config key that holds the dataset, for messages.
@@ -32,6 +42,8 @@ def open_training_store(where: str, config: Mapping[str, Any], targets: Sequence
             fingerprint of the settings; ``mask_shuffle``, if given, is the seed that shuffles the masks between images;
             ``mask_context`` says whether each mask has to hold the colors of its regions.
         targets: the ground truth images.
+        rank: of this process, from 0.
+        ranks: their number.
 
     Raises:
         SAPDError: no store, a different fingerprint, an invalid setting, or a mask that is missing, is damaged, has the
@@ -58,7 +70,7 @@ def open_training_store(where: str, config: Mapping[str, Any], targets: Sequence
             f"among them '{missing[0]}'.{nearest(missing[0], store.keys())} Run `sapd extract-masks` again, "
             'or set mask_filename_tmpl if the names differ.'
         )
-    for target in targets:
+    for target in targets[rank::ranks]:
         try:
             record = store.record(target.key)
             record.check()
@@ -73,8 +85,9 @@ def open_training_store(where: str, config: Mapping[str, Any], targets: Sequence
                 '`sapd extract-masks`, which stored no colors of regions. Delete the store and run it again, or leave '
                 'mask_context out and set network_spf.context to patch.'
             )
-        if target.size is not None:
-            check_size(where, target.name, record.shape[:2], target.size)
+        size = target.size()
+        if size is not None:
+            check_size(where, target.name, record.shape[:2], size)
     return store if seed is None else ShuffledMasks(store, (target.key for target in targets), seed)
 
 

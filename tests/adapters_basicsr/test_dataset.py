@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 import shutil
 from pathlib import Path
 from typing import Any
@@ -77,6 +78,15 @@ def test_context_of_shuffled_masks_is_that_of_the_masks_photo(pairs, grey_store)
     found = [any(abs(share - row[6]) < 1e-6 for share in own) for own in shares]
     assert not found[0]
     assert sum(found) >= 1
+
+
+def test_a_patch_too_small_for_masks_is_warned_of(pairs, grey_store):
+    plain, small = (
+        training_set(sapd_options(pairs, grey_store, **{'datasets:train:gt_size': side}), pairs.parent)
+        for side in (48, 2)
+    )
+    assert plain.mask_warning == ''
+    assert re.match(r'datasets\.train\.gt_size: in the median, a patch of 2x2 holds [12] regions', small.mask_warning)
 
 
 def test_masks_cut_from_an_lmdb_are_found_by_the_lmdb_data_set(pairs, tmp_path):

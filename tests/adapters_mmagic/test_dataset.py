@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import itertools
 import random
+import re
 import shutil
 from pathlib import Path
 from typing import Any
@@ -104,6 +105,15 @@ def test_context_is_that_of_the_whole_photo_whatever_the_pipeline(pairs, grey_st
             assert torch.equal(data.gt_img, without['data_samples'].gt_img)
             assert same_partition(mask.numpy(), without['data_samples'].sam_mask.numpy())
             assert is_context_of(photo, image_of(data.gt_img), mask[0].numpy(), data.mask_context.numpy())
+
+
+@pytest.mark.parametrize('crop', [CROP, {'type': 'FixedCrop', 'keys': ['img', 'gt'], 'crop_size': (48, 48)}])
+def test_a_patch_too_small_for_masks_is_warned_of(pairs, grey_store, crop):
+    side, small = ('gt_patch_size', 2) if crop is CROP else ('crop_size', (2, 2))
+    assert build(pairs, grey_store, [*FLIPS, crop]).mask_warning == ''
+    warning = build(pairs, grey_store, [*FLIPS, {**crop, side: small}]).mask_warning
+    assert re.match(r'train_dataloader\.dataset\.pipeline: in the median, a patch of 2x2 holds [12] regions', warning)
+    assert build(pairs, grey_store, FLIPS).mask_warning == ''
 
 
 @pytest.mark.parametrize('seed', range(8))

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import cv2
+import numpy as np
 import pytest
 import torch
 import yaml
@@ -133,6 +134,14 @@ def test_weights_that_are_not_the_published_file_are_warned_of(
     assert check.main([str(basicsr_config(tmp_path, pairs, grey_store, Path(forged))), '--no-timing']) == 0
     level, text = findings(capsys.readouterr().out)['VGG-19 weights']
     assert (level, 'NOT the published file' in text) == ('warning', True)
+
+
+@FRAMEWORKS
+def test_masks_of_too_few_regions_are_warned_of(config: Config, pairs: Path, tmp_path: Path, capsys) -> None:
+    store = make_store(tmp_path / 'store', pairs / 'clean', lambda path: np.ones(cv2.imread(str(path)).shape[:2], int))
+    assert check.main([str(config(tmp_path, pairs, store, None)), '--no-timing']) == 0
+    level, text = findings(capsys.readouterr().out)['masks']
+    assert (level, 'a patch of 48x48 holds 1 regions, expected at least 3' in text) == ('warning', True), text
 
 
 def test_a_stock_config_is_told_how_to_add_sam_priors(pairs: Path, tmp_path: Path, capsys) -> None:

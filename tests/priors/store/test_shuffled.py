@@ -74,7 +74,7 @@ def test_a_crop_is_the_crop_of_the_nearest_neighbour_resize(data):
 
 @pytest.mark.parametrize('seed', ['1', 1.5, True])
 def test_a_seed_that_is_none_is_refused(store, seed):
-    targets = [Target(key, key, size) for key, size in SIZES.items()]
+    targets = [Target(key, key, lambda size=size: size) for key, size in SIZES.items()]
     with pytest.raises(SAPDError, match=r'train\.mask_shuffle: found .*expected an integer seed'):
         open_training_store('train', {'mask_store': store.path, 'mask_shuffle': seed}, targets)
 
