@@ -80,6 +80,8 @@ class PairedImageMaskDataset(PairedImageDataset):
         (gt, mask), lq = paired_random_crop([gt, record], lq, self.opt['gt_size'], self.opt['scale'], gt_path)
         gt, lq, mask = augment([gt, lq, mask], self.opt['use_hflip'], self.opt['use_rot'])
 
+        # Only now, because the conversion of whole images takes longer than all that masks need.
+        gt, lq = unit_range(gt), unit_range(lq)
         if self.opt.get('color') == 'y':
             gt, lq = (bgr2ycbcr(image, y_only=True)[..., None] for image in (gt, lq))
         gt, lq = img2tensor([gt, lq], bgr2rgb=True, float32=True)
@@ -89,10 +91,10 @@ class PairedImageMaskDataset(PairedImageDataset):
         return {'lq': lq, 'gt': gt, **self.masks(record, mask), 'lq_path': lq_path, 'gt_path': gt_path}
 
     def read(self, path: str, client: str) -> np.ndarray:
-        """Read an image as BGR (H,W,3) float32 in [0, 1]; ``client`` is 'gt' or 'lq'."""
+        """Read an image as BGR (H,W,3) uint8; ``client`` is 'gt' or 'lq'."""
         if self.file_client is None:
             self.file_client = FileClient(self.io_backend_opt.pop('type'), **self.io_backend_opt)
-        return imfrombytes(self.file_client.get(path, client), float32=True)
+        return imfrombytes(self.file_client.get(path, client))
 
     def record(self, index: int, gt: np.ndarray) -> Any:
         """Return the stored mask record of an image; its size has to match ``gt`` (H,W,C)."""
@@ -126,6 +128,11 @@ class PairedImageMaskDataset(PairedImageDataset):
                 yield Target(key, gt_path, partial(_pair, height, width))
             else:
                 yield Target(key, gt_path, partial(image_size, gt_path))
+
+
+def unit_range(image: np.ndarray) -> np.ndarray:
+    """Convert uint8 to float32 in [0, 1], to the bit as BasicSR does when it reads an image."""
+    return image.astype(np.float32) / 255.0
 
 
 def _pair(height: int, width: int) -> tuple[int, int]:

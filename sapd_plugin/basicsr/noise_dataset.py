@@ -10,7 +10,7 @@ from basicsr.data.transforms import augment, paired_random_crop
 from basicsr.utils.registry import DATASET_REGISTRY
 from torch import Tensor
 
-from sapd_plugin.basicsr.dataset import WHERE, PairedImageMaskDataset
+from sapd_plugin.basicsr.dataset import WHERE, PairedImageMaskDataset, unit_range
 from sapd_plugin.errors import SAPDError, check_choice
 from sapd_plugin.metrics import canonical_color, gray
 from sapd_plugin.noise import NoiseSource
@@ -61,7 +61,7 @@ class GaussianNoiseDataset(PairedImageMaskDataset):
             if records:
                 gt, mask = gt
                 masks = self.masks(records[0], mask)
-        gt = gt[..., ::-1]
+        gt = unit_range(gt)[..., ::-1]
         if canonical_color(self.opt.get('color')) == 'gray':
             gt = (gray(np.round(gt * 255)) / 255).astype(np.float32)[..., None]
         images = {'lq': _tensor(self.noise(gt, peak=1)), 'gt': _tensor(gt)}

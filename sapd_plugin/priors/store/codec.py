@@ -41,7 +41,7 @@ FINGERPRINT_BYTES = 16
 _MAGIC = b'SAPDMASK'
 # Magic, version, tile side, height, width, regions, bytes of the tables, bytes of all tiles, fingerprint
 _HEADER = struct.Struct('<8sHHIIIII16s')
-_CRC = struct.Struct('<I')
+_UINT32 = struct.Struct('<I')
 
 
 def encode(label_map: LabelMap, fingerprint: bytes) -> bytes:
@@ -71,18 +71,10 @@ def encode(label_map: LabelMap, fingerprint: bytes) -> bytes:
     ends = np.cumsum([len(tile) for tile in tiles], dtype='<u4')
     crcs = np.array([zlib.crc32(tile) for tile in tiles], dtype='<u4')
     table = deflate(b''.join(planes(np.ascontiguousarray(t)) for t in (regions, colors) if t is not None))
-    fixed = (
-        WITHOUT_COLORS if colors is None else WITH_COLORS,
-        TILE,
-        height,
-        width,
-        len(regions),
-        len(table),
-        int(ends[-1]),
-        fingerprint,
-    )
+    version = WITHOUT_COLORS if colors is None else WITH_COLORS
+    fixed = (version, TILE, height, width, len(regions), len(table), int(ends[-1]), fingerprint)
     head = _HEADER.pack(_MAGIC, *fixed) + ends.tobytes() + crcs.tobytes() + table
-    return b''.join([head, _CRC.pack(zlib.crc32(head)), *tiles])
+    return b''.join([head, _UINT32.pack(zlib.crc32(head)), *tiles])
 
 
 class Record:
@@ -99,6 +91,9 @@ class Record:
     ((300, 300, 1), (10, 5, 1), 5)
     """
 
+    # Between the images of a batch, little of the code below is in the processor's cache, so each call costs several
+    # times what it costs in a loop. Hence numbers are unpacked one by one, as they are needed, and by struct.
+
     def __init__(self, buffer: bytes | memoryview) -> None:
         buffer = memoryview(buffer)
         if len(buffer) < _HEADER.size or buffer[:8] != _MAGIC:
@@ -111,20 +106,22 @@ class Record:
             )
         if not (1 <= tile <= MAX_TILE and regions <= height * width and 1 <= height * width <= MAX_PIXELS):
             raise RecordError(f'mask record: impossible header: {height}x{width}, {regions} regions, tiles of {tile}.')
-        count = -(-height // tile) * -(-width // tile)
-        table_at = _HEADER.size + 8 * count
+        self._across = -(-width // tile)
+        self._tile_count = -(-height // tile) * self._across
+        table_at = _HEADER.size + 8 * self._tile_count
         head_bytes = table_at + table_bytes
-        expected = head_bytes + _CRC.size + tiles_bytes
+        expected = head_bytes + _UINT32.size + tiles_bytes
         if len(buffer) != expected:
             raise RecordError(f'mask record: found {len(buffer)} bytes, expected {expected}.')
-        if zlib.crc32(buffer[:head_bytes]) != _CRC.unpack_from(buffer, head_bytes)[0]:
+        if zlib.crc32(buffer[:head_bytes]) != _UINT32.unpack_from(buffer, head_bytes)[0]:
             raise RecordError('mask record: the header is damaged (its checksum differs).')
-        self._ends, self._crcs = np.frombuffer(buffer, dtype='<u4', count=2 * count, offset=_HEADER.size).reshape(2, -1)
-        if self._ends[-1] != tiles_bytes:
-            raise RecordError(f'mask record: the tiles end at {self._ends[-1]}, expected {tiles_bytes}.')
+        self._buffer = buffer
+        end = self._uint32(self._tile_count - 1)
+        if end != tiles_bytes:
+            raise RecordError(f'mask record: the tiles end at {end}, expected {tiles_bytes}.')
         # Whether it holds `colors`; records of version 1 do not.
         self.has_colors = version == WITH_COLORS
-        self._table, self._tiles = buffer[table_at:head_bytes], buffer[head_bytes + _CRC.size :]
+        self._table, self._tiles = buffer[table_at:head_bytes], buffer[head_bytes + _UINT32.size :]
         self._tile_side, self._count = tile, regions
         self._stored = smallest_dtype(regions).newbyteorder('<')
         # uint8 up to 255 regions, uint16 up to 65,535, int32 above: what OpenCV takes.
@@ -173,18 +170,13 @@ class Record:
         crop = np.empty((max(bottom - top, 0), max(right - left, 0), 1), dtype=self.dtype)
         if crop.size == 0:
             return crop
-        tile = self._tile_side
-        across = -(-self.shape[1] // tile)
-        for row in range(top // tile, -(-bottom // tile)):
-            y0 = row * tile
-            above, below = max(top, y0), min(bottom, y0 + tile)
-            for column in range(left // tile, -(-right // tile)):
-                x0 = column * tile
-                before, after = max(left, x0), min(right, x0 + tile)
-                pixels = self._tile(row * across + column, y0, x0)
-                crop[above - top : below - top, before - left : after - left, 0] = pixels[
-                    above - y0 : below - y0, before - x0 : after - x0
-                ]
+        side = self._tile_side
+        for y0 in range(top - top % side, bottom, side):
+            above = max(top, y0)
+            for x0 in range(left - left % side, right, side):
+                before = max(left, x0)
+                part = self._tile(y0, x0)[above - y0 : bottom - y0, before - x0 : right - x0]
+                crop[above - top : above - top + len(part), before - left : before - left + part.shape[1], 0] = part
         return crop
 
     def check(self) -> None:
@@ -193,7 +185,7 @@ class Record:
         Raises:
             RecordError: naming the first damaged tile.
         """
-        for index in range(len(self._crcs)):
+        for index in range(self._tile_count):
             self._bytes(index)
 
     def verify(self) -> None:
@@ -219,15 +211,21 @@ class Record:
             raise RecordError(f'mask record: found a region table of {len(raw)} bytes for {self._count} regions.')
         return raw[:split], raw[split:]
 
+    def _uint32(self, index: int) -> int:
+        """Return one of the numbers behind the header: first the ends of all tiles, then their checksums."""
+        return _UINT32.unpack_from(self._buffer, _HEADER.size + 4 * index)[0]
+
     def _bytes(self, index: int) -> memoryview:
-        begin = int(self._ends[index - 1]) if index else 0
-        stored = self._tiles[begin : self._ends[index]]
-        if zlib.crc32(stored) != self._crcs[index]:
+        stored = self._tiles[self._uint32(index - 1) if index else 0 : self._uint32(index)]
+        if zlib.crc32(stored) != self._uint32(self._tile_count + index):
             raise RecordError(f'mask record: tile {index} is damaged (its checksum differs).')
         return stored
 
-    def _tile(self, index: int, y0: int, x0: int) -> np.ndarray:
-        height, width = (min(self._tile_side, side - at) for side, at in zip(self.shape, (y0, x0)))
+    def _tile(self, y0: int, x0: int) -> np.ndarray:
+        """Decode the tile whose first pixel is (y0, x0)."""
+        side = self._tile_side
+        index = y0 // side * self._across + x0 // side
+        height, width = min(side, self.shape[0] - y0), min(side, self.shape[1] - x0)
         labels = decode_tile(self._bytes(index), height, width, self._stored, self._count)
         if labels is None:
             raise RecordError(f'mask record: tile {index} does not hold a label map of {self._count} regions.')

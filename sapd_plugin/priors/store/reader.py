@@ -151,5 +151,8 @@ class MaskStore:
 
     def _get(self, key: str) -> bytes | None:
         name = key_bytes(key)
-        values = (shard.get(name) for shard in self._open())
-        return next((value for value in values if value is not None), None)
+        for shard in self._open():
+            value = shard.get(name)
+            if value is not None:
+                return value
+        return None

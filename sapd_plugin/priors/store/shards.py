@@ -71,8 +71,11 @@ class ShardReader:
 
     def get(self, key: bytes) -> bytes | None:
         """Return a copy of the value, or None if the key is missing."""
-        with self._reading() as transaction:
-            return transaction.get(key)
+        try:
+            with self._env.begin() as transaction:
+                return transaction.get(key)
+        except lmdb.Error as error:
+            raise self._unreadable(error) from error
 
     def items(self) -> Iterator[tuple[bytes, bytes]]:
         """Yield all keys and values except the manifest, in the keys' byte order."""
@@ -92,7 +95,10 @@ class ShardReader:
             with self._env.begin() as transaction:
                 yield transaction
         except lmdb.Error as error:
-            raise SAPDError(f'mask store shard {self.path}: cannot be read ({error}).') from error
+            raise self._unreadable(error) from error
+
+    def _unreadable(self, error: lmdb.Error) -> SAPDError:
+        return SAPDError(f'mask store shard {self.path}: cannot be read ({error}).')
 
     def __len__(self) -> int:
         """Return the number of masks."""

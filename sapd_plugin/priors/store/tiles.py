@@ -34,10 +34,9 @@ def decode_tile(stored: memoryview, height: int, width: int, dtype: np.dtype, hi
     count = len(raw) // (1 + dtype.itemsize)
     if count == 0 or len(raw) != count * (1 + dtype.itemsize):
         return None
-    lengths = np.frombuffer(raw, dtype=np.uint8, count=count).astype(np.intp)
-    lengths += 1
+    lengths = np.add(np.frombuffer(raw, np.uint8, count), 1, dtype=np.intp)
     values = unplanes(memoryview(raw)[count:], dtype)
-    if values.max() > highest:
+    if np.maximum.reduce(values) > highest:
         return None
     labels = values.repeat(lengths)
     return labels.reshape(height, width) if labels.size == height * width else None
