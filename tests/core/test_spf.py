@@ -61,6 +61,12 @@ def test_region_mean_paints_each_region_with_its_mean():
     assert painted.movedim(1, -1)[mask()[:, 0] == 0].eq(0).all()
 
 
+@pytest.mark.parametrize('dtype', [torch.float16, torch.bfloat16])
+def test_the_mean_of_a_large_region_in_half_precision(dtype):
+    restored, labels = torch.full((1, 3, 256, 256), 0.5, dtype=dtype), torch.ones(1, 1, 256, 256, dtype=torch.int32)
+    assert encode_mask(labels, restored, 'region_mean', 4)[:, :3].eq(0.5).all()
+
+
 def test_detach_is_a_switch():
     y = torch.rand(1, 3, 12, 10, requires_grad=True)
     SPF(nn.Conv2d(3, 3, 1), **IMAGE)(y, mask(1)).sum().backward()
