@@ -11,6 +11,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
+from torch.utils.checkpoint import checkpoint
 
 from sapd_plugin.archs import NETWORKS
 from sapd_plugin.core import SPF, build_branch
@@ -340,6 +341,30 @@ def test_a_layer_that_training_leaves_out_is_refused():
 
     spf = SPF(Skips())
     with pytest.raises(SAPDError, match=r'^fusion_layers: the network was run without block'):
+        spf(*patches())
+
+
+class Checkpointed(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.head, self.tail = nn.Conv2d(3, 8, 3, padding=1), nn.Conv2d(8, 3, 3, padding=1)
+        self.blocks = nn.ModuleList(Block(8) for _ in range(2))
+
+    def forward(self, image: torch.Tensor) -> torch.Tensor:
+        return self.tail(checkpoint(self.blocks[1], self.blocks[0](self.head(image)), use_reentrant=True))
+
+
+def test_layers_inside_of_checkpoints_are_refused():
+    assert [site.name for site in SPF(Checkpointed()).fuse.sites] == ['blocks.0']
+
+    class InTraining(Checkpointed):
+        def forward(self, image: torch.Tensor) -> torch.Tensor:
+            return super().forward(image) if self.training else self.tail(self.blocks[1](self.head(image)))
+
+    spf = SPF(InTraining())
+    with pytest.raises(
+        SAPDError, match=r'^fusion_layers: the network runs blocks.1 without gradients, perhaps in a check'
+    ):
         spf(*patches())
 
 

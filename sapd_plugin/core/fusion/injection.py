@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from functools import partial
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from sapd_plugin.errors import SAPDError
@@ -25,11 +26,19 @@ def injected(network: nn.Module, injections: Mapping[str, Injection]) -> Iterato
         injections: a module's name -> function of the module's output, called at each of the module's calls.
 
     Raises:
-        SAPDError: a module was not called, so that the injection's parameters would get no gradient.
+        SAPDError: a module was not called, or was called without gradients, so that the injection's parameters would
+            get none.
     """
     called = set()
+    enabled = torch.is_grad_enabled()
 
     def on_forward(name: str, module: nn.Module, args: object, output: Any) -> Tensor:
+        if torch.is_grad_enabled() != enabled:
+            # A checkpoint runs its layers again during the backward pass, without hooks.
+            raise SAPDError(
+                f'fusion_layers: the network runs {name} without gradients, perhaps in a checkpoint. Name layers '
+                "outside of checkpoints, or turn the network's checkpoints off."
+            )
         called.add(name)
         return injections[name](output)
 

@@ -154,16 +154,18 @@ def _run(network: nn.Module, image_channels: int, output_index: int | None) -> t
     def leave(name: str, module: nn.Module, args: object, output: object) -> None:
         nonlocal depth
         depth -= not _is_sequence(module)
-        records[name].outputs.append(output)
+        # A checkpoint runs its layers without gradients, and once more during the backward pass, when no hook is there.
+        records[name].outputs.append(output if torch.is_grad_enabled() else None)
 
     modes = [(module, module.training) for module in network.modules()]
+    parameters = [(parameter, parameter.requires_grad) for parameter in network.parameters()]
     handles = []
     try:
         for name, module in network.named_modules():
             if name and not _is_sequence(module):
                 handles.append(module.register_forward_pre_hook(partial(enter, name)))
                 handles.append(module.register_forward_hook(partial(leave, name)))
-        network.eval()
+        network.eval().requires_grad_(False)
         with torch.enable_grad(), refusals((1, image_channels, SIDE, SIDE)):
             image = select_image(network(patches * 1), output_index, 'network')
     finally:
@@ -171,6 +173,8 @@ def _run(network: nn.Module, image_channels: int, output_index: int | None) -> t
             handle.remove()
         for module, training in modes:
             module.training = training
+        for parameter, requires_grad in parameters:
+            parameter.requires_grad_(requires_grad)
     return list(records.values()), image
 
 
@@ -188,9 +192,11 @@ def _usable(records: list[_Record], image: Tensor, image_channels: int) -> list[
             flat += outputs
     if not flat:
         return []
-    weights = torch.randn(image.shape, generator=torch.Generator().manual_seed(1)).to(image)
-    gradients = torch.autograd.grad((image * weights).sum(), flat, allow_unused=True)
-    reached = {id(output) for output, gradient in zip(flat, gradients) if gradient is not None and gradient.any()}
+    for output in flat:
+        output.retain_grad()
+    # Not autograd.grad, with which reentrant checkpoints do not work.
+    image.backward(torch.randn(image.shape, generator=torch.Generator().manual_seed(1)).to(image))
+    reached = {id(output) for output in flat if output.grad is not None and output.grad.any()}
     # A network that ends with a layer of zeros gives a gradient to none.
     return [pair for pair in sites if any(id(output) in reached for output in pair[0].outputs)] or sites
 
