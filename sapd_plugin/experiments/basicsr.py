@@ -54,7 +54,7 @@ class BasicSRRun(Run):
         if self.start is not None:
             options['path'].update(pretrain_network_g=str(self.start.student), param_key_g=_weights_key(options))
             if self.blocks:
-                options['train']['sapd_opt'] = {'stage': 'two_stage'}
+                options['train'].setdefault('sapd_opt', {})['stage'] = 'two_stage'
 
     @staticmethod
     def dump(options: Mapping[str, Any]) -> str:
@@ -135,6 +135,8 @@ def _add_priors(opt: dict[str, Any], blocks: Mapping[str, Mapping[str, Any]]) ->
     for key in ('spd', 'sgr'):
         if key in blocks:
             opt['train'][f'{key}_opt'] = dict(blocks[key])
+    if blocks['step']:
+        opt['train']['sapd_opt'] = dict(blocks['step'])
 
 
 def _dataset(test_set: EvalSet) -> dict[str, Any]:

@@ -45,6 +45,7 @@ class Arm(Record, frozen=True):
         longer: whether training is extended to SAPD's wall time, by the entry's ``time_factor``.
         masks: origin of its masks.
         spf, spd, sgr: blocks of the second network and the losses; None leaves one out.
+        step: when and how the branch runs, keys of :class:`~sapd_plugin.core.settings.StepSettings`.
         dataset: keys for the block of the training dataset.
     """
 
@@ -58,6 +59,7 @@ class Arm(Record, frozen=True):
     spf: Mapping[str, Any] | None = None
     spd: Mapping[str, Any] | None = None
     sgr: Mapping[str, Any] | None = None
+    step: Mapping[str, Any] = {}
     dataset: Mapping[str, Any] = {}
 
     @property

@@ -165,7 +165,7 @@ def _add_priors(config: dict[str, Any], blocks: Mapping[str, Mapping[str, Any]])
     model, dataset = config['model'], config['train_dataloader']['dataset']
     if model['type'] != 'BaseEditModel':
         model['base_model_type'] = model['type']
-    model.update(type='SAPDModel', network_spf=dict(blocks['spf']))
+    model.update(type='SAPDModel', network_spf=dict(blocks['spf']), **blocks['step'])
     for key in ('spd', 'sgr'):
         if key in blocks:
             model[f'{key}_loss'] = dict(blocks[key])

@@ -154,10 +154,10 @@ class Run(ABC):
 
     @property
     def blocks(self) -> dict[str, dict[str, Any]]:
-        """The arm's config blocks by the names ``spf``, ``spd``, ``sgr`` and ``dataset``; empty for a stock run."""
+        """The arm's config blocks by the names ``spf``, ``spd``, ``sgr``, ``step``, ``dataset``; none if stock."""
         if not self.arm.has_priors:
             return {}
-        blocks: dict[str, dict[str, Any]] = {'spf': {'type': 'SPF', **(self.arm.spf or {})}}
+        blocks: dict[str, dict[str, Any]] = {'spf': {'type': 'SPF', **(self.arm.spf or {})}, 'step': {**self.arm.step}}
         if self.arm.spd is not None:
             blocks['spd'] = {**LOSSES['spd'], **self.arm.spd}
         if self.arm.sgr is not None:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
 import shlex
 from pathlib import Path
 
 import pytest
 import yaml
 from mmengine.config import Config
+from msgspec.structs import replace
 
 from sapd_plugin.experiments.catalogue import Cell, read_catalogue
 from sapd_plugin.experiments.config_changes import get_key
@@ -172,6 +174,18 @@ def test_mmagic_starts_from_the_pretrained_student(tmp_path):
     assert stock['load_from'] == spd['load_from'] == str(start)
     assert spd['model']['stage'] == 'two_stage'
     assert 'stage' not in stock['model']
+
+
+@pytest.mark.parametrize('framework', FRAMEWORKS)
+def test_an_arm_says_when_the_branch_runs_also_of_a_pretrained_student(framework, tmp_path):
+    resolver = pretrained(framework, tmp_path)
+    arms = {**resolver.catalogue.arms, 'spd': replace(resolver.catalogue.arms['spd'], step={'every': 3})}
+    resolver = resolver_of(framework, tmp_path, dataclasses.replace(resolver.catalogue, arms=arms))
+    config = read(framework, resolver.run(Cell(framework, 'trial', 'Restormer', 'tiny', 'spd', 0)).text)
+    if framework == 'basicsr':
+        assert config['train']['sapd_opt'] == {'every': 3, 'stage': 'two_stage'}
+    else:
+        assert (config['model']['every'], config['model']['stage']) == (3, 'two_stage')
 
 
 @pytest.mark.parametrize('resumes', [True, False])
