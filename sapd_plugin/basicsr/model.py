@@ -26,6 +26,7 @@ from sapd_plugin.core import (
     FiniteCheck,
     GradScaler,
     SGRLoss,
+    ShareWatch,
     SPDLoss,
     StepRecord,
     StepSettings,
@@ -93,10 +94,14 @@ class SAPDMixin(Base):
                 build_online(online, settings.online, partial(build_online_segmenter, online, device=self.device)),
                 settings,
             ).to(self.device)
+        average = self.distiller.teacher.average
+        if average is not None and self.opt['path'].get('pretrain_network_spf') is not None:
+            self._load_spf(average, 'params_ema')
         self.hook = DistillationHook(
             self.net_g, self.distiller, 'network_g', settings.output_index, self._scaler, self.device
         )
         self.check_finite = FiniteCheck()
+        self.watch_shares = ShareWatch(self.distiller, get_root_logger().warning)
         self.latest: tuple[Tensor, StepRecord] | None = None
         self.latest_log: dict[str, float] = {}
         super().init_training_settings()
@@ -141,11 +146,12 @@ class SAPDMixin(Base):
         settings = self.distiller.settings
         if settings.begins_step(iteration):
             self.optimizer_spf.zero_grad()
-        with self.hook.attach(supervision, iteration) as recorder:
+        with self.hook.attach(supervision, iteration, self._retarget) as recorder:
             super().optimize_parameters(iteration, *args, **kwargs)
         record = recorder.value
         values = read_values({**record.losses, **record.psnrs(), **record.shares})
         self.check_finite({name: values[name] for name in record.losses}, iteration, self.hook.float16)
+        self.watch_shares(values, iteration)
         if settings.ends_step(iteration) and self.distiller.trains(iteration):
             self.hook.scaler.step(self.optimizer_spf)
             self.distiller.teacher.update(self.net_spf)
@@ -156,7 +162,7 @@ class SAPDMixin(Base):
         """Return the images that the base has moved to the device, and the rest of the batch.
 
         Raises:
-            SAPDError: in the first step, the base model has replaced the images of the batch.
+            SAPDError: the base model has replaced the images of the batch, or has no ground truth to mix with z.
         """
         gt, lq = (getattr(self, key, self._batch[key]) for key in ('gt', 'lq'))
         gt, lq = (image.to(self.device, non_blocking=True) for image in (gt, lq))
@@ -164,11 +170,21 @@ class SAPDMixin(Base):
             raise SAPDError(
                 f'base_model_type: {self.base_name} changes the batch in feed_data(), so masks lose their images.'
             )
+        spd = self.distiller.spd
+        if spd is not None and spd.target == 'mix' and not hasattr(self, 'gt'):
+            raise SAPDError(
+                f"train.spd_opt.target: 'mix' needs a base model that keeps the ground truth in its attribute gt, and "
+                f"{self.base_name} does not. Use 'refined'."
+            )
         mask, context = (
             self._batch[key].to(self.device, non_blocking=True) if key in self._batch else None
             for key in ('mask', 'mask_context')
         )
         return Supervision(gt, mask, lq, context)
+
+    def _retarget(self, target: Tensor) -> None:
+        """Let the base's losses compare the student's image with ``target`` (train.spd_opt.target: mix)."""
+        self.gt = target
 
     def _scaler(self) -> Any:
         """Return the first GradScaler that the base model keeps, or None: stock BasicSR has none, forks have."""
@@ -189,11 +205,16 @@ class SAPDMixin(Base):
                 imwrite(picture[..., ::-1], str(file))
 
     def save(self, epoch: int, current_iter: int) -> None:
-        """Save what the base saves, unchanged, and the branch as ``net_spf_{iter}.pth``."""
+        """Save what the base saves, unchanged, and the branch as ``net_spf_{iter}.pth``.
+
+        Its moving average, if there is one, is the entry ``params_ema`` of that file.
+        """
         super().save(epoch=epoch, current_iter=current_iter)
-        self.save_network(self.net_spf, 'net_spf', current_iter)
+        average = self.distiller.teacher.average
+        networks = {'params': self.net_spf, **({} if average is None else {'params_ema': average})}
+        self.save_network(list(networks.values()), 'net_spf', current_iter, list(networks))
         if current_iter != -1:
-            save_branch_state(self.opt, current_iter)
+            save_branch_state(self.opt, current_iter, self.hook.scaler.state_dict())
 
     def resume_training(self, resume_state: dict[str, Any]) -> None:
         """Resume optimizers, schedulers and random-number-generator states.
@@ -208,7 +229,7 @@ class SAPDMixin(Base):
                 'a SAPD run: start one with its student in path.pretrain_network_g (train.sapd_opt.stage: two_stage).'
             )
         super().resume_training(resume_state)
-        load_branch_state(self.opt, resume_state['iter'])
+        self.hook.scaler.load_state_dict(load_branch_state(self.opt, resume_state['iter']))
 
     def _build_branch(self, settings: StepSettings) -> nn.Module:
         dataset, path = self.opt['datasets']['train'], self.opt['path']
@@ -222,9 +243,13 @@ class SAPDMixin(Base):
             output_index=settings.output_index,
         ).to(self.device)
         if path.get('pretrain_network_spf') is not None:
-            self.load_network(branch, path['pretrain_network_spf'], path.get('strict_load_spf', True), 'params')
+            self._load_spf(branch, 'params')
         elif settings.stage == 'two_stage':
             get_root_logger().info(start_from(branch, self.get_bare_model(self.net_g).state_dict(), 'network_g'))
         branch = self.model_to_device(branch.train())
         self.print_network(branch)
         return branch
+
+    def _load_spf(self, network: nn.Module, key: str) -> None:
+        path = self.opt['path']
+        self.load_network(network, path['pretrain_network_spf'], path.get('strict_load_spf', True), key)

@@ -104,6 +104,12 @@ def check_options(opt: Mapping[str, Any]) -> None:
     pretrained = path.get('pretrain_network_g')
     check_stage(settings.stage, 'train.sapd_opt.stage', 'path.pretrain_network_g', pretrained)
     check_frozen(settings, 'train.sapd_opt', 'path.pretrain_network_spf', path.get('pretrain_network_spf'))
+    devices = opt.get('num_gpu')
+    if not opt.get('dist') and isinstance(devices, int) and devices > 1:
+        raise SAPDError(
+            f'num_gpu: found {devices} without a launcher, for which BasicSR takes DataParallel, and that is neither '
+            'supported nor fast. Start one process per GPU: torchrun --nproc_per_node, and --launcher pytorch.'
+        )
     if 'optim_g' not in train and 'optim_spf' not in train:
         raise SAPDError("train.optim_spf: missing, and there is no optim_g to take SPF's optimizer from.")
     scale = opt.get('scale', 1)

@@ -24,8 +24,14 @@ def _fingerprint(opt: dict[str, Any]) -> str | None:
     return MaskStore(store).fingerprint if store else None
 
 
-def save_branch_state(opt: dict[str, Any], iteration: int) -> None:
-    """Save this rank's random-number-generator states and the masks' fingerprint next to BasicSR's training state."""
+def save_branch_state(opt: dict[str, Any], iteration: int, scaler: dict[str, Any]) -> None:
+    """Save the state of this process next to BasicSR's training state, which the main process alone saves.
+
+    Args:
+        opt: BasicSR's options.
+        iteration: the iteration that has ended.
+        scaler: state of SPF's loss scaling.
+    """
     numpy_state: Any = np.random.get_state()
     algorithm, keys, *rest = numpy_state
     state = {
@@ -34,12 +40,19 @@ def save_branch_state(opt: dict[str, Any], iteration: int) -> None:
         'numpy': [algorithm, torch.from_numpy(keys.astype(np.int64)), *rest],
         'python': random.getstate(),
         'mask_fingerprint': _fingerprint(opt),
+        'scaler': scaler,
     }
-    torch.save(state, _path(opt, iteration, Path(opt['path']['training_states'])))
+    folder = Path(opt['path']['training_states'])
+    # The main process has made it on its own node; other nodes may not share that disk.
+    folder.mkdir(parents=True, exist_ok=True)
+    torch.save(state, _path(opt, iteration, folder))
 
 
-def load_branch_state(opt: dict[str, Any], iteration: int) -> None:
+def load_branch_state(opt: dict[str, Any], iteration: int) -> dict[str, Any]:
     """Resume the random-number-generator states that :func:`save_branch_state` saved.
+
+    Returns:
+        The state of SPF's loss scaling.
 
     Raises:
         SAPDError: the masks' fingerprint differs from that at the start of the run.
@@ -47,7 +60,7 @@ def load_branch_state(opt: dict[str, Any], iteration: int) -> None:
     path = _path(opt, iteration, Path(opt['path']['resume_state']).parent)
     if not path.is_file():
         get_root_logger().warning(f'{path} does not exist: training resumes with new random-number-generator states.')
-        return
+        return {}
     state = torch.load(path, map_location='cpu', weights_only=True)
     saved, found = state['mask_fingerprint'], _fingerprint(opt)
     if saved != found:
@@ -61,3 +74,5 @@ def load_branch_state(opt: dict[str, Any], iteration: int) -> None:
     np.random.set_state((algorithm, keys.numpy().astype(np.uint32), *rest))
     version, internal, gauss = state['python']
     random.setstate((version, tuple(internal), gauss))
+    scaler: dict[str, Any] = state.get('scaler', {})
+    return scaler

@@ -14,6 +14,7 @@ from sapd_plugin.core.rng import BranchRNG
 from sapd_plugin.core.schedule import Schedule, check_stage
 from sapd_plugin.core.settings import StepSettings, check_frozen, read_settings
 from sapd_plugin.core.sgr import SGRLoss, sgr_loss
+from sapd_plugin.core.shares import ShareWatch
 from sapd_plugin.core.spd import SPDLoss, spd_loss
 from sapd_plugin.core.spf import SPF, start_from
 from sapd_plugin.core.teacher import Teacher
@@ -31,6 +32,7 @@ __all__ = [
     'SGRLoss',
     'SPDLoss',
     'Schedule',
+    'ShareWatch',
     'StepRecord',
     'StepSettings',
     'Supervision',

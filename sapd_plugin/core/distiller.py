@@ -57,6 +57,9 @@ class Distiller(nn.Module):
     ) -> None:
         super().__init__()
         self.spf, self.reconstruction, self.spd, self.sgr = spf, reconstruction, spd, sgr
+        self.losses: dict[str, DistillationLoss] = {
+            name: loss for name, loss in (('l_spd', spd), ('l_sgr', sgr)) if loss is not None
+        }
         self.to_rgb = to_rgb or ToRGB()
         self.rng = rng or BranchRNG(seed=0)
         self.online = online
@@ -148,12 +151,12 @@ class Distiller(nn.Module):
         to_rgb = partial(self.to_rgb, order=supervision.order)
         with full_precision(restored.device):
             if self.spd is not None:
-                factor = self._factor(self.spd, iteration)
+                factor = self.factor('l_spd', iteration)
                 losses['l_spd'] = y.new_zeros(())
                 if factor:
                     losses['l_spd'] = factor * self.spd(y, refined, supervision.gt, supervision.mask)
             if self.sgr is not None:
-                factor = self._factor(self.sgr, iteration)
+                factor = self.factor('l_sgr', iteration)
                 losses['l_sgr'] = y.new_zeros(())
                 if factor:
                     images = (to_rgb(image) for image in (y, refined))
@@ -174,24 +177,31 @@ class Distiller(nn.Module):
     ) -> StepRecord:
         """Return the record of a step, for the whole batch."""
         assert supervision.mask is not None
-        to_rgb = partial(self.to_rgb, order=supervision.order)
         images = to_single(restored.detach()), refined, supervision.gt, supervision.mask
-        return StepRecord(losses, *images, to_rgb)
+        # The same names at each step and in all processes, whatever acts.
+        none = refined.new_zeros((), dtype=torch.float32)
+        shares = {f'share_{name[2:]}': none for name in self.losses}
+        return StepRecord(losses, *images, partial(self.to_rgb, order=supervision.order), shares)
 
-    def share(self, name: str, iteration: int) -> float | None:
-        """Return the share of the base's gradient that a loss's gradient gets at ``iteration``.
+    def factor(self, name: str, iteration: int) -> float:
+        """Return the factor of a student's loss at ``iteration``; 0 means that it is not computed.
 
         Args:
             name: of the loss, 'l_spd' or 'l_sgr'.
             iteration: counted from 1.
-
-        Returns:
-            The loss's weight times its schedule's factor; None for a loss whose gradient stays as it is.
         """
-        loss: DistillationLoss | None = {'l_spd': self.spd, 'l_sgr': self.sgr}.get(name)
+        return self.losses[name].factor(iteration) if self.teacher.teaches(iteration) else 0.0
+
+    def share(self, name: str, iteration: int) -> float | None:
+        """Return the share of the base's gradient that a loss's gradient gets at ``iteration``.
+
+        It is the loss's weight times its factor; None for a loss whose gradient stays as it is (balance: none).
+        Arguments as for :meth:`factor`.
+        """
+        loss = self.losses.get(name)
         if loss is None or loss.balance == 'none':
             return None
-        return loss.loss_weight * self._factor(loss, iteration)
+        return loss.loss_weight * self.factor(name, iteration)
 
     def formula(self) -> str:
         """Return a line for the log that says which losses train which network."""
@@ -201,7 +211,3 @@ class Distiller(nn.Module):
         return (
             f'SAPD: L(student) = L(base) + {" + ".join(terms)}; L_recon2 trains SPF alone ({parameters:,d} parameters).'
         )
-
-    def _factor(self, loss: DistillationLoss, iteration: int) -> float:
-        """Return the factor of a loss at ``iteration``; 0 means that it is not computed."""
-        return loss.factor(iteration) if self.teacher.teaches(iteration) else 0.0

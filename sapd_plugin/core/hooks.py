@@ -112,12 +112,16 @@ class DistillationHook:
         self.float16 = False
 
     @contextmanager
-    def attach(self, supervision: Supervision, iteration: int) -> Iterator[Recorder[StepRecord]]:
+    def attach(
+        self, supervision: Supervision, iteration: int, retarget: Callable[[Tensor], None] = lambda target: None
+    ) -> Iterator[Recorder[StepRecord]]:
         """Distil in the training step that runs in the block.
 
         Args:
             supervision: of the batch.
             iteration: counted from 1.
+            retarget: called with the image that the framework's own losses shall compare the student's with, if it is
+                not the ground truth; and with the ground truth when they are computed.
 
         Yields:
             The recorder, which then holds the step's record; its losses have no graph.
@@ -127,13 +131,21 @@ class DistillationHook:
                 image, so that no gradient could be added.
         """
         arrival = _Arrival(self.student)
+        target: Tensor | None = None
 
         def distill(restored: Tensor) -> StepRecord:
+            nonlocal target
             self.float16 = in_float16(restored.device) or _enabled(self.find_scaler())
             record, contributions = self._differentiate(restored, supervision, iteration)
 
+            target = self.distiller.target(record.refined, supervision.gt, iteration)
+            if target is not None:
+                retarget(target)
+
             def add(own: Tensor) -> Tensor:
                 arrival.at_image = True
+                if target is not None:
+                    retarget(supervision.gt)  # what comes after the student's losses, such as a discriminator's
                 scale = loss_scale(self.find_scaler()) / self.distiller.settings.accumulate
                 total, shares = balanced(own, contributions, scale)
                 contributions.clear()  # the model keeps the image, and with it this function
@@ -144,8 +156,12 @@ class DistillationHook:
                 restored.register_hook(add)
             return record
 
-        with arrival, captured_output(self.student, self.name, self.output_index, distill) as recorder:
-            yield recorder
+        try:
+            with arrival, captured_output(self.student, self.name, self.output_index, distill) as recorder:
+                yield recorder
+        finally:
+            if target is not None:
+                retarget(supervision.gt)
         if arrival.at_student and not arrival.at_image:
             raise SAPDError(
                 f'{self.name}: was trained by a loss that does not use the image that SAPD distils, so SPD and SGR did '

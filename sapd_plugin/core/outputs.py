@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Any
+
+import torch
 from torch import Tensor, nn
 
 from sapd_plugin.errors import SAPDError
@@ -40,3 +44,26 @@ def select_image(output: object, index: int | None, network: str) -> Tensor:
             'set output_index to the one to distil.'
         )
     return output
+
+
+class _WithZeroGradients(torch.autograd.Function):
+    """Pass an image on, and zero gradients to tensors that are not used."""
+
+    @staticmethod
+    def forward(ctx: Any, image: Tensor, *unused: Tensor) -> Tensor:
+        ctx.save_for_backward(*unused)
+        return image.view_as(image)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, ...]:
+        return (gradients[0], *(torch.zeros_like(tensor) for tensor in ctx.saved_tensors))
+
+
+def with_zero_gradients(image: Tensor, unused: Sequence[Tensor]) -> Tensor:
+    """Return ``image``, through which the tensors in ``unused`` get a gradient of 0.
+
+    Distributed training needs a gradient for every parameter, also for those of images that no loss uses. A product
+    with 0 would be NaN where such an image overflows.
+    """
+    applied: Tensor = _WithZeroGradients.apply(image, *unused)
+    return applied

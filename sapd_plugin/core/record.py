@@ -46,7 +46,7 @@ class StepRecord:
         mask: M, (N,1,H,W) integer.
         to_rgb: converts these images to RGB (N,3,H,W), nominally in [0, 1].
         shares: 'share_spd' and so on: the norm of a loss's gradient that was added to the student's, over the norm of
-            the base's own gradient at the same tensor; filled in the backward pass.
+            the base's own gradient at the same tensor; 0 until the backward pass, and where nothing is added.
     """
 
     losses: dict[str, Tensor]

@@ -69,17 +69,22 @@ class UsersOwnModel(SRModel):
 
 
 def session(opt: dict, root: Path, steps: int, resume: dict | None = None, start: int = 0):
-    """Build and train a model as train_pipeline does; batches depend on the iteration alone."""
+    """Build and train a model as train_pipeline does."""
     opt = parsed(opt, root)
     if resume:
         opt['path'].update(resume)
     set_random_seed(opt['manual_seed'])
-    data = opt['datasets']['train']
-    dataset = build_dataset(data)
+    dataset = build_dataset(opt['datasets']['train'])
     model = build_model(opt)
     if resume:
         model.resume_training(torch.load(resume['resume_state']))
-    for iteration in range(start + 1, start + steps + 1):
+    train(model, dataset, range(start + 1, start + steps + 1))
+    return model
+
+
+def train(model, dataset, iterations: range) -> None:
+    """Train as train_pipeline does; batches depend on the iteration alone."""
+    for iteration in iterations:
         python = random.getstate()
         random.seed(iteration)
         batch = torch.utils.data.default_collate([dataset[(2 * iteration + k) % len(dataset)] for k in (0, 1)])
@@ -87,7 +92,6 @@ def session(opt: dict, root: Path, steps: int, resume: dict | None = None, start
         model.update_learning_rate(iteration)
         model.feed_data(batch)
         model.optimize_parameters(iteration)
-    return model
 
 
 CASES = {
