@@ -33,13 +33,14 @@ from sapd_plugin.core import (
     Supervision,
     ToRGB,
     build_branch,
+    build_hint,
     build_online,
     build_typed_loss,
     read_settings,
     read_values,
     start_from,
 )
-from sapd_plugin.errors import SAPDError
+from sapd_plugin.errors import SAPDError, within
 from sapd_plugin.metrics import canonical_color
 from sapd_plugin.priors.inspection.pictures import strip
 from sapd_plugin.priors.segmenters import build_online_segmenter
@@ -84,15 +85,19 @@ class SAPDMixin(Base):
         with self.branch_rng.active():
             self.net_spf = self._build_branch(settings)
             reconstruction = train.get('spf_opt') or train.get('pixel_opt') or {'type': 'L1Loss'}
+            spd = build_typed_loss('train.spd_opt', SPDLoss, train.get('spd_opt'), build_loss)
+            with within('train.spd_opt'):
+                hint = build_hint(spd, self.net_g, self.net_spf)
             self.distiller = Distiller(
                 self.net_spf,
                 build_loss(reconstruction),
-                build_typed_loss('train.spd_opt', SPDLoss, train.get('spd_opt'), build_loss),
+                spd,
                 build_typed_loss('train.sgr_opt', SGRLoss, train.get('sgr_opt'), build_loss),
                 ToRGB(dataset.get('mean') or (), dataset.get('std') or ()),
                 self.branch_rng,
                 build_online(online, settings.online, partial(build_online_segmenter, online, device=self.device)),
                 settings,
+                hint,
             ).to(self.device)
         average = self.distiller.teacher.average
         if average is not None and self.opt['path'].get('pretrain_network_spf') is not None:

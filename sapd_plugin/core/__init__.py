@@ -5,6 +5,7 @@ from sapd_plugin.core.building import build_branch, build_spf, build_typed_loss,
 from sapd_plugin.core.color import ToRGB
 from sapd_plugin.core.distiller import Distiller
 from sapd_plugin.core.finite import FiniteCheck, read_values
+from sapd_plugin.core.hints import HintLoss, build_hint, captured_features
 from sapd_plugin.core.hooks import DistillationHook, captured_output
 from sapd_plugin.core.online import OnlineMasks, build_online, needs_stored_masks
 from sapd_plugin.core.perceptual import VGG19Features, find_vgg
@@ -28,6 +29,7 @@ __all__ = [
     'Distiller',
     'FiniteCheck',
     'GradScaler',
+    'HintLoss',
     'OnlineMasks',
     'SGRLoss',
     'SPDLoss',
@@ -41,9 +43,11 @@ __all__ = [
     'VGG19Features',
     'balanced',
     'build_branch',
+    'build_hint',
     'build_online',
     'build_spf',
     'build_typed_loss',
+    'captured_features',
     'captured_output',
     'check_block',
     'check_frozen',

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from functools import partial
 
@@ -11,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from sapd_plugin.core.color import ToRGB, to_single
+from sapd_plugin.core.hints import HintLoss, captured_features
 from sapd_plugin.core.online import OnlineMasks
 from sapd_plugin.core.precision import full_precision
 from sapd_plugin.core.record import StepRecord, Supervision
@@ -42,6 +44,7 @@ class Distiller(nn.Module):
         rng: random stream of the branch.
         online: extracts masks of the restored images every so many iterations; None means that each batch holds masks.
         settings: when the branch runs, and which SPF teaches.
+        hint: the loss on features, or None.
     """
 
     def __init__(
@@ -54,11 +57,12 @@ class Distiller(nn.Module):
         rng: BranchRNG | None = None,
         online: OnlineMasks | None = None,
         settings: StepSettings | None = None,
+        hint: HintLoss | None = None,
     ) -> None:
         super().__init__()
-        self.spf, self.reconstruction, self.spd, self.sgr = spf, reconstruction, spd, sgr
+        self.spf, self.reconstruction, self.spd, self.sgr, self.hint = spf, reconstruction, spd, sgr, hint
         self.losses: dict[str, DistillationLoss] = {
-            name: loss for name, loss in (('l_spd', spd), ('l_sgr', sgr)) if loss is not None
+            name: loss for name, loss in (('l_spd', spd), ('l_sgr', sgr), ('l_hint', hint)) if loss is not None
         }
         self.to_rgb = to_rgb or ToRGB()
         self.rng = rng or BranchRNG(seed=0)
@@ -77,13 +81,16 @@ class Distiller(nn.Module):
         """Return whether SPF is trained at ``iteration``."""
         return self.due(iteration) and self.teacher.trains(iteration)
 
-    def forward(self, restored: Tensor, supervision: Supervision, iteration: int) -> StepRecord:
+    def forward(
+        self, restored: Tensor, supervision: Supervision, iteration: int, features: Tensor | None = None
+    ) -> StepRecord:
         """Compute the losses of one batch.
 
         Args:
             restored: y, (N,C,H,W) floating, as the network returns it.
             supervision: ground truth, masks and what else belongs to the batch.
             iteration: counted from 1.
+            features: the student's, from :meth:`watch`; None where hints do not act.
 
         Returns:
             The losses, not checked for NaN, and the images.
@@ -92,8 +99,10 @@ class Distiller(nn.Module):
             SAPDError: images and masks differ in number or size, or there are no masks.
         """
         supervision = self.prepare(restored, supervision, iteration)
-        refined, loss = self.refine(restored, supervision, iteration)
-        losses = {'l_spf': loss, **self.compare(restored, refined, supervision, iteration)}
+        with self.watch(iteration) as target:
+            refined, loss = self.refine(restored, supervision, iteration)
+        pair = None if features is None else (features, target[-1])
+        losses = {'l_spf': loss, **self.compare(restored, refined, supervision, iteration, pair)}
         return self.record(losses, restored, refined, supervision)
 
     def prepare(self, restored: Tensor, supervision: Supervision, iteration: int) -> Supervision:
@@ -135,7 +144,14 @@ class Distiller(nn.Module):
         with full_precision(restored.device):
             return refined, self.reconstruction(z, supervision.gt)
 
-    def compare(self, restored: Tensor, refined: Tensor, supervision: Supervision, iteration: int) -> dict[str, Tensor]:
+    def compare(
+        self,
+        restored: Tensor,
+        refined: Tensor,
+        supervision: Supervision,
+        iteration: int,
+        features: tuple[Tensor, Tensor] | None = None,
+    ) -> dict[str, Tensor]:
         """Compute the student's losses of a batch, or of a part of it.
 
         Args:
@@ -143,9 +159,10 @@ class Distiller(nn.Module):
             refined: z, same shape, detached.
             supervision: of these samples, from :meth:`prepare`.
             iteration: counted from 1.
+            features: the student's and the second network's, from :meth:`watch`; None where hints do not act.
 
         Returns:
-            'l_spd' and 'l_sgr', as far as they are configured: weighted scalars, 0 where the schedule says so.
+            'l_spd', 'l_sgr' and 'l_hint', as far as they are configured: weighted scalars, 0 where a schedule says so.
         """
         y, losses = to_single(restored), {}
         to_rgb = partial(self.to_rgb, order=supervision.order)
@@ -161,7 +178,27 @@ class Distiller(nn.Module):
                 if factor:
                     images = (to_rgb(image) for image in (y, refined))
                     losses['l_sgr'] = factor * self.sgr(*images, supervision.mask, to_rgb(supervision.gt))
+            if self.hint is not None:
+                losses['l_hint'] = y.new_zeros(())
+                if features is not None:
+                    losses['l_hint'] = self.factor('l_hint', iteration) * self.hint(*features)
         return losses
+
+    def watch(self, iteration: int, student: nn.Module | None = None) -> AbstractContextManager[list[Tensor]]:
+        """Record the features that hints compare.
+
+        Args:
+            iteration: counted from 1.
+            student: record the student's, which is called inside the block; None: those of the second network whose z
+                teaches, in :meth:`refine`.
+
+        Returns:
+            A context with the list of features, which stays empty if no hints are given at this iteration.
+        """
+        if self.hint is None or not self.factor('l_hint', iteration):
+            return nullcontext([])
+        network = student or bare(self.teacher.average or self.spf).network
+        return captured_features(network, self.hint.layer)
 
     def target(self, refined: Tensor, gt: Tensor, iteration: int) -> Tensor | None:
         """Return what the base's own losses compare y with, (N,C,H,W); None means the ground truth.
@@ -187,7 +224,7 @@ class Distiller(nn.Module):
         """Return the factor of a student's loss at ``iteration``; 0 means that it is not computed.
 
         Args:
-            name: of the loss, 'l_spd' or 'l_sgr'.
+            name: of the loss, 'l_spd', 'l_sgr' or 'l_hint'.
             iteration: counted from 1.
         """
         return self.losses[name].factor(iteration) if self.teacher.teaches(iteration) else 0.0
@@ -205,7 +242,7 @@ class Distiller(nn.Module):
 
     def formula(self) -> str:
         """Return a line for the log that says which losses train which network."""
-        losses = (('L_SPD', self.spd), ('L_SGR', self.sgr))
+        losses = (('L_SPD', self.spd), ('L_SGR', self.sgr), ('L_hint', self.hint))
         terms = [f'{loss.loss_weight:g}*{name}' for name, loss in losses if loss is not None]
         parameters = sum(p.numel() for p in self.spf.parameters()) if isinstance(self.spf, nn.Module) else 0
         return (

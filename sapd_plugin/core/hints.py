@@ -73,6 +73,9 @@ def captured_features(network: nn.Module, layer: str) -> Iterator[list[Tensor]]:
 
     Yields:
         A list that gets the features of each call, attached to their graph.
+
+    Raises:
+        SAPDError: the network was called without the layer, or not at all.
     """
     captured: list[Tensor] = []
     module = bare(network).get_submodule(layer)
@@ -91,6 +94,8 @@ def captured_features(network: nn.Module, layer: str) -> Iterator[list[Tensor]]:
     finally:
         for handle in handles:
             handle.remove()
+    if not captured:
+        raise SAPDError(f"feature_layer: '{layer}' was not run. Name a layer that every training step runs.")
 
 
 def find_layer(student: nn.Module, spf: nn.Module, layer: str | None = None) -> str:

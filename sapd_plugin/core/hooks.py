@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from functools import partial
 from typing import Any, Generic, NamedTuple, TypeVar
 
 import torch
@@ -136,28 +137,39 @@ class DistillationHook:
         def distill(restored: Tensor) -> StepRecord:
             nonlocal target
             self.float16 = in_float16(restored.device) or _enabled(self.find_scaler())
-            record, contributions = self._differentiate(restored, supervision, iteration)
+            record, contributions = self._differentiate(restored, features[-1:], supervision, iteration)
 
             target = self.distiller.target(record.refined, supervision.gt, iteration)
             if target is not None:
                 retarget(target)
 
-            def add(own: Tensor) -> Tensor:
-                arrival.at_image = True
-                if target is not None:
-                    retarget(supervision.gt)  # what comes after the student's losses, such as a discriminator's
-                scale = loss_scale(self.find_scaler()) / self.distiller.settings.accumulate
-                total, shares = balanced(own, contributions, scale)
-                contributions.clear()  # the model keeps the image, and with it this function
+            hint = contributions.pop('l_hint', None)
+            others = list(contributions.values())
+
+            def add(contributions: list[Contribution], own: Tensor) -> Tensor:
+                total, shares = balanced(own, contributions, self._scale())
+                contributions.clear()  # the model keeps the tensor, and with it this function
                 record.shares.update({f'share_{name}': share for name, share in shares.items()})
                 return total
 
+            def add_at_image(own: Tensor) -> Tensor:
+                arrival.at_image = True
+                if target is not None:
+                    retarget(supervision.gt)  # what comes after the student's losses, such as a discriminator's
+                return add(others, own)
+
             if restored.requires_grad:
-                restored.register_hook(add)
+                restored.register_hook(add_at_image)
+            if hint is not None and features[-1].requires_grad:
+                features[-1].register_hook(partial(add, [hint]))
             return record
 
         try:
-            with arrival, captured_output(self.student, self.name, self.output_index, distill) as recorder:
+            with (
+                arrival,
+                self.distiller.watch(iteration, self.student) as features,
+                captured_output(self.student, self.name, self.output_index, distill) as recorder,
+            ):
                 yield recorder
         finally:
             if target is not None:
@@ -169,48 +181,55 @@ class DistillationHook:
             )
 
     def _differentiate(
-        self, restored: Tensor, supervision: Supervision, iteration: int
-    ) -> tuple[StepRecord, list[Contribution]]:
-        """Train SPF, and return the gradients of the student's losses at the image."""
+        self, restored: Tensor, features: list[Tensor], supervision: Supervision, iteration: int
+    ) -> tuple[StepRecord, dict[str, Contribution]]:
+        """Train SPF, and return the gradients of the student's losses at the image, and of hints at the features."""
         distiller = self.distiller
         supervision = distiller.prepare(restored, supervision, iteration)
         size = len(restored)
         length = -(-size // distiller.settings.chunks)
         parts = [
-            self._differentiate_part(restored, supervision, iteration, number, slice(start, start + length))
+            self._differentiate_part(restored, features, supervision, iteration, number, slice(start, start + length))
             for number, start in enumerate(range(0, size, length))
         ]
         refined = torch.cat([part.refined for part in parts]) if len(parts) > 1 else parts[0].refined
         usable = refined.sum().isfinite()
         losses = {name: _total([part.losses[name] for part in parts]) for name in parts[0].losses}
-        contributions = []
+        contributions = {}
         for name in parts[0].gradients:
             gradients = [part.gradients[name] for part in parts]
             gradient = torch.cat(gradients) if len(gradients) > 1 else gradients[0]
             share = distiller.share(name, iteration)
-            contributions.append(Contribution(name[2:], gradient, share, usable & losses[name].isfinite()))
+            contributions[name] = Contribution(name[2:], gradient, share, usable & losses[name].isfinite())
         return distiller.record(losses, restored, refined, supervision), contributions
 
     def _differentiate_part(
-        self, restored: Tensor, supervision: Supervision, iteration: int, number: int, samples: slice
+        self,
+        restored: Tensor,
+        features: list[Tensor],
+        supervision: Supervision,
+        iteration: int,
+        number: int,
+        samples: slice,
     ) -> _Part:
         """Do it for some samples of the batch; ``number`` is that of the part, counted from 0."""
         distiller, settings = self.distiller, self.distiller.settings
-        image = to_single(restored[samples].detach()).requires_grad_()
+        image, *own = (to_single(each[samples].detach()).requires_grad_() for each in (restored, *features))
         weight = len(image) / len(restored)
         supervision = supervision.part(samples)
         # Gradients of all parts and micro-batches are added up first, then exchanged between processes.
         last = settings.ends_step(iteration) and samples.stop >= len(restored)
         no_sync = getattr(distiller.spf, 'no_sync', nullcontext)
         with torch.enable_grad():
-            with nullcontext() if last else no_sync():
-                refined, loss = distiller.refine(image, supervision, iteration, number)
+            with nullcontext() if last else no_sync(), distiller.watch(iteration) as target:
+                seen = self._seen_by_branch(restored[samples], image)
+                refined, loss = distiller.refine(seen, supervision, iteration, number)
                 if loss.requires_grad:
-                    scaled = self.scaler.scaled(loss, self.float16)
-                    (scaled * (weight / settings.accumulate)).backward()
-            student_losses = distiller.compare(image, refined, supervision, iteration)
+                    self._train(weight * loss)
+            pair = (own[0], target[-1]) if own else None
+            student_losses = distiller.compare(image, refined, supervision, iteration, pair)
             gradients = {
-                name: torch.autograd.grad(weight * student_loss, image)[0]
+                name: torch.autograd.grad(weight * student_loss, own if name == 'l_hint' else image)[0]
                 for name, student_loss in student_losses.items()
                 if student_loss.requires_grad
             }
@@ -219,9 +238,21 @@ class DistillationHook:
         losses = {'l_spf': loss, **student_losses}
         return _Part(refined, {name: weight * value.detach() for name, value in losses.items()}, gradients)
 
+    def _scale(self) -> Tensor | float:
+        """Return the factor with which the framework multiplies its losses."""
+        return loss_scale(self.find_scaler()) / self.distiller.settings.accumulate
+
+    def _seen_by_branch(self, restored: Tensor, image: Tensor) -> Tensor:
+        """Return what SPF refines: samples of the student's output, or their detached copy."""
+        return image
+
+    def _train(self, loss: Tensor) -> None:
+        """Differentiate SPF's loss of a part of the batch, so that its graph is gone before the next part."""
+        (self.scaler.scaled(loss, self.float16) / self.distiller.settings.accumulate).backward()
+
 
 class _Part(NamedTuple):
-    """Teacher's image, losses without graph and gradients at the image of a part of the batch."""
+    """Teacher's image, losses without graph and gradients at the image, or features, of a part of the batch."""
 
     refined: Tensor
     losses: dict[str, Tensor]

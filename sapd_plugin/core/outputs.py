@@ -51,12 +51,12 @@ class _WithZeroGradients(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, image: Tensor, *unused: Tensor) -> Tensor:
-        ctx.save_for_backward(*unused)
+        ctx.unused = [(tensor.shape, tensor.dtype) for tensor in unused]
         return image.view_as(image)
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, ...]:
-        return (gradients[0], *(torch.zeros_like(tensor) for tensor in ctx.saved_tensors))
+        return (gradients[0], *(gradients[0].new_zeros(shape, dtype=dtype) for shape, dtype in ctx.unused))
 
 
 def with_zero_gradients(image: Tensor, unused: Sequence[Tensor]) -> Tensor:

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from sapd_plugin.core.fusion import CONTEXT_STATISTICS, FusionSettings, build_fusion, injected
-from sapd_plugin.core.outputs import image_index, select_image
+from sapd_plugin.core.outputs import image_index, select_image, with_zero_gradients
 from sapd_plugin.errors import SAPDError, check_count
 
 
@@ -105,8 +105,7 @@ class SPF(nn.Module):
             outputs = self.network(image)
         refined = select_image(outputs, self.output_index, 'network')
         if isinstance(outputs, (list, tuple)):
-            # Distributed training needs a gradient for every parameter, so those of the other images get zero.
-            refined = refined + 0 * torch.stack([image.mean() for image in outputs]).sum()
+            refined = with_zero_gradients(refined, outputs)
         if refined.shape != restored.shape:
             raise SAPDError(
                 f'network: turns a restored image of {tuple(restored.shape)} into {tuple(refined.shape)}. The second '

@@ -7,11 +7,12 @@ import copy
 import pytest
 import torch
 from torch import nn
+from torch.nn import functional as F
 
 from sapd_plugin.archs.dncnn import DnCNN
 from sapd_plugin.archs.nafnet import NAFNet
 from sapd_plugin.archs.prenet import PReNet
-from sapd_plugin.core import SPF, SPDLoss
+from sapd_plugin.core import SPF, DistillationHook, Distiller, SPDLoss, StepSettings, Supervision
 from sapd_plugin.core.hints import affinity_loss, build_hint, captured_features, find_layer
 from sapd_plugin.errors import SAPDError
 
@@ -165,3 +166,71 @@ def test_the_hint_has_the_weight_balance_and_schedule_of_spd():
     loss.backward()
     assert student.intro.weight.grad.abs().sum() > 0
     assert all(parameter.grad is None for parameter in spf.parameters())
+
+
+def training(chunks: int = 1, **spd):
+    """A student, its distiller, and a batch."""
+    torch.manual_seed(0)
+    student = nafnet()
+    spf = SPF(copy.deepcopy(student))
+    loss = SPDLoss(**{'loss_weight': 0.1, 'gate': 'none', 'feature_weight': 0.5, **spd})
+    settings = StepSettings(every=1, chunks=chunks)
+    distiller = Distiller(spf, F.l1_loss, loss, settings=settings, hint=build_hint(loss, student, spf))
+    x, gt = torch.rand(2, 3, 3, 32, 32)
+    mask = torch.randint(0, 4, (3, 1, 32, 32), dtype=torch.int32)
+    return student, distiller, x, Supervision(gt, mask)
+
+
+def graft(student, distiller, x, supervision, scale: float = 1.0, iteration: int = 1):
+    """Run a step; return its record and the student's gradients."""
+    student.zero_grad()
+    with DistillationHook(student, distiller, 'network_g').attach(supervision, iteration) as recorder:
+        (scale * F.l1_loss(student(x), supervision.gt)).backward()
+    return recorder.value, [parameter.grad.clone() for parameter in student.parameters()]
+
+
+@pytest.mark.parametrize('chunks', [1, 2, 3])
+def test_the_gradient_of_a_step_is_that_of_the_sum_of_all_losses(chunks):
+    student, distiller, x, supervision = training(chunks)
+    record, found = graft(student, distiller, x, supervision)
+    student.zero_grad()
+    with distiller.watch(1, student) as features:
+        y = student(x)
+    losses = distiller(y, supervision, 1, features[-1]).losses
+    assert losses['l_hint'] > 0
+    (F.l1_loss(y, supervision.gt) + losses['l_spd'] + losses['l_hint']).backward()
+    for gradient, parameter in zip(found, student.parameters()):
+        torch.testing.assert_close(gradient, parameter.grad, atol=1e-7, rtol=1e-4)
+    assert record.losses['l_hint'].item() == pytest.approx(losses['l_hint'].item(), rel=1e-5)
+
+
+@pytest.mark.parametrize('scale', [1.0, 65536.0])
+def test_the_share_of_a_balanced_hint_is_its_weight(scale):
+    student, distiller, x, supervision = training(balance='gradient', loss_weight=0.0)
+    arrived = []
+    layer = student.get_submodule(distiller.hint.layer)
+    handle = layer.register_full_backward_hook(lambda module, inputs, outputs: arrived.append(outputs[0].norm().item()))
+    record, _ = graft(student, distiller, x, supervision, scale)
+    student.zero_grad()
+    (scale * F.l1_loss(student(x), supervision.gt)).backward()
+    handle.remove()
+    assert record.shares['share_hint'].item() == pytest.approx(0.5, rel=1e-4)
+    assert 0.5 < arrived[0] / arrived[1] < 1.5  # the two gradients at the layer, in some direction
+
+
+def test_a_hint_outside_of_its_schedule_is_zero_and_captures_nothing(monkeypatch):
+    student, distiller, x, supervision = training(start=5)
+    monkeypatch.setattr(distiller.hint, 'forward', lambda *features: pytest.fail('computed before its start'))
+    record, gradients = graft(student, distiller, x, supervision)
+    student.zero_grad()
+    F.l1_loss(student(x), supervision.gt).backward()
+    assert record.losses['l_hint'] == record.shares['share_hint'] == 0
+    assert all(torch.equal(gradient, parameter.grad) for gradient, parameter in zip(gradients, student.parameters()))
+
+
+def test_a_layer_that_the_step_does_not_run_is_named():
+    student, distiller, x, supervision = training()
+    distiller.hint.layer = 'idle'
+    student.idle, distiller.spf.network.idle = nn.Identity(), nn.Identity()
+    with pytest.raises(SAPDError, match=r"feature_layer: 'idle' was not run"):
+        graft(student, distiller, x, supervision)
