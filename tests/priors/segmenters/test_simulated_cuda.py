@@ -18,7 +18,7 @@ pytestmark = needs_simulation
 
 SETTINGS: dict[str, dict[str, Any]] = {'fast': {}, 'stock': {'points_per_side': 2}}
 # Of one small photo whose size has been seen before.
-WAITS = {'fast': 33, 'stock': 30}
+WAITS = {'fast': 18, 'stock': 17}
 
 
 @pytest.fixture(autouse=True)

@@ -54,14 +54,12 @@ class AdaptiveGenerator:
     def _prompt(self, photo: EncodedPhoto, points: np.ndarray) -> tuple[Tensor, Tensor, Tensor]:
         """Prompt and filter: (M,h,w) logits inside the photo, (M,) predicted IoU, (M,) stability."""
         decoded = photo.decode(points)
-        passed = decoded.iou > self.pred_iou_thresh
-        prompts = passed.any(1).nonzero()[:, 0].tolist()
-        logits = [photo.logits(decoded, prompt)[passed[prompt]] for prompt in prompts]
-        joined = torch.cat([decoded.iou.new_empty(0, *photo.geometry.logits_size), *logits])
-        inside = photo.geometry.inside(joined)
+        passed = (decoded.iou > self.pred_iou_thresh).cpu()
+        logits, iou = photo.passing(decoded, passed, passed.any(1).nonzero()[:, 0].tolist())
+        inside = photo.geometry.inside(logits)
         stability = stability_score(inside, self.prompter.sam.mask_threshold)
-        kept = stability >= self.stability_score_thresh
-        return joined[kept], decoded.iou[passed][kept], stability[kept]
+        kept = (stability >= self.stability_score_thresh).nonzero()[:, 0]
+        return logits[kept], iou[kept], stability[kept]
 
 
 class AcceptedMasks:
@@ -91,11 +89,12 @@ class AcceptedMasks:
         logits = torch.cat([self._logits.to(logits), logits])
         iou, stability = torch.cat([self._iou.to(iou), iou]), torch.cat([self._stability.to(iou), stability])
         masks = self._geometry.inside(logits) > self._threshold
-        kept = mask_nms(masks[:, ::_STRIDE, ::_STRIDE].flatten(1), iou, self._nms_thresh)
+        best = mask_nms(masks[:, ::_STRIDE, ::_STRIDE].flatten(1), iou, self._nms_thresh)
+        kept = torch.tensor(best, dtype=torch.long).to(iou.device, non_blocking=True)
         self._logits, self._iou, self._stability = logits[kept], iou[kept], stability[kept]
         masks = masks[kept]
         counts = masks.flatten(1).sum(1) <= LARGEST_COVER * self._cover.size
-        self._cover = masks[counts].any(0).cpu().numpy()
+        self._cover = (masks & counts[:, None, None]).any(0).cpu().numpy()
         return int(self._cover.sum()) > before
 
     def covers(self, points: np.ndarray) -> np.ndarray:

@@ -111,8 +111,7 @@ def decode(decoder: MaskDecoder, image: ImageSide, prompts: Tensor) -> Decoded:
     scale2 = torch.rsqrt(power / channels + second.norm4.eps)
 
     # Final attention, only for the tokens that give an output: predicted IoU, and all masks but the single one.
-    kept = [0, *range(2, len(own))]
-    queries, tokens = queries[:, kept], tokens[:, kept]
+    queries, tokens = (torch.cat([rows[:, :1], rows[:, 2 : len(own)]], dim=1) for rows in (queries, tokens))
     attention = transformer.final_attn_token_to_image
     scaled_basis, scaled_offset = basis * second.norm4.weight, offset * second.norm4.weight
     asked = _by_head(attention.q_proj(queries + tokens), attention) * _head_width(attention) ** -0.5

@@ -67,9 +67,23 @@ class EncodedPhoto:
         prompts, _ = sam.prompt_encoder(points=(coordinates, labels), boxes=None, masks=None)
         return decode(sam.mask_decoder, self._image, prompts)
 
-    def logits(self, decoded: Decoded, prompt: int) -> Tensor:
-        """Compute the masks of one decoded prompt: (M,4*rows,4*columns) logits of the photo's part."""
-        return self._prompter.upscaler(self._image, decoded, prompt)
+    def passing(self, decoded: Decoded, passed: Tensor, prompts: list[int]) -> tuple[Tensor, Tensor]:
+        """Compute the masks of some prompts, and keep those that pass a filter.
+
+        Args:
+            decoded: B prompts with M masks each.
+            passed: (B,M) bool, on the CPU, so that the device is not waited for once per prompt.
+            prompts: numbers of the prompts to compute.
+
+        Returns:
+            (K,4*rows,4*columns) logits of the photo's part and (K,) predicted IoU, by prompt, then by mask.
+        """
+        device = decoded.iou.device
+        at = passed[prompts].flatten().nonzero()[:, 0].to(device, non_blocking=True)
+        logits = [self._prompter.upscaler(self._image, decoded, prompt) for prompt in prompts]
+        together = torch.cat([decoded.iou.new_empty(0, *self.geometry.logits_size), *logits])
+        iou = torch.cat([decoded.iou[:0], *(decoded.iou[prompt : prompt + 1] for prompt in prompts)])
+        return together[at], iou.flatten()[at]
 
 
 def pool_padding(tokens: Tensor, positions: Tensor, grid: tuple[int, int]) -> tuple[Tensor, Tensor, Tensor]:

@@ -74,12 +74,12 @@ class StockGenerator:
         for (points,) in batch_iterator(self.points_per_batch, grid * (x1 - x0, y1 - y0)):
             decoded = photo.decode(points)
             passed = decoded.iou > self.pred_iou_thresh if self.pred_iou_thresh > 0 else decoded.iou.isfinite()
+            passed = passed.cpu()
             prompts = passed.any(1).nonzero()[:, 0].tolist()
             # At most three masks per prompt.
             for (some,) in batch_iterator(_MASKS_AT_ONCE // 2, prompts):
-                logits = torch.cat([photo.logits(decoded, prompt)[passed[prompt]] for prompt in some])
-                logits, iou = photo.geometry.enlarge(logits), decoded.iou[some][passed[some]]
-                candidates.cat(self._filter(logits, iou, crop, image.shape[:2]))
+                logits, iou = photo.passing(decoded, passed, some)
+                candidates.cat(self._filter(photo.geometry.enlarge(logits), iou, crop, image.shape[:2]))
         return candidates
 
     def _filter(self, logits: Tensor, iou: Tensor, crop: list[int], size: tuple[int, ...]) -> MaskData:
@@ -91,6 +91,7 @@ class StockGenerator:
         kept = ~is_box_near_crop_edge(boxes, crop, [0, 0, width, height])
         if self.stability_score_thresh > 0:
             kept &= stability >= self.stability_score_thresh
+        kept = kept.nonzero()[:, 0]
         masks = uncrop_masks(logits[kept] > threshold, crop, height, width)
         return MaskData(
             bits=list(np.packbits(masks.flatten(1).cpu().numpy(), axis=1)),

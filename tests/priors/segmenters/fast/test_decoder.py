@@ -48,7 +48,7 @@ def test_it_equals_the_stock_decoder_on_a_photo(mobile_sam: Sam, bird: np.ndarra
     encoded = Prompter(mobile_sam).encode(photo)
     with torch.inference_mode():
         decoded = encoded.decode(points)
-        logits = torch.stack([encoded.logits(decoded, prompt) for prompt in range(3)])
+        logits, scores = encoded.passing(decoded, torch.ones(3, 3, dtype=torch.bool), [0, 1, 2])
         resize = ResizeLongestSide(1024)
         pixels = torch.from_numpy(resize.apply_image(photo)).permute(2, 0, 1)[None]
         embedding = mobile_sam.image_encoder(mobile_sam.preprocess(pixels))
@@ -56,8 +56,9 @@ def test_it_equals_the_stock_decoder_on_a_photo(mobile_sam: Sam, bird: np.ndarra
         sparse, dense = mobile_sam.prompt_encoder((coordinates, torch.ones(3, 1)), None, None)
         stock, iou = mobile_sam.mask_decoder(embedding, mobile_sam.prompt_encoder.get_dense_pe(), sparse, dense, True)
     rows, columns = encoded.geometry.logits_size
-    stock = stock[:, :, :rows, :columns]
+    stock = stock[:, :, :rows, :columns].flatten(0, 1)
     torch.testing.assert_close(logits, stock, rtol=0, atol=2e-3)
+    assert torch.equal(scores, decoded.iou.flatten())
     torch.testing.assert_close(decoded.iou, iou, rtol=0, atol=1e-5)
     assert ((logits > 0) != (stock > 0)).double().mean() < 1e-5
 
