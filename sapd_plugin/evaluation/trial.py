@@ -68,7 +68,7 @@ class Trial(ABC):
         """Build the training, or that of the stock model; see `measure_step`."""
 
     def run(self, repeats: int, stock: bool = False) -> StepCost:
-        """Build the training, or that of the stock model, and run one step and ``repeats`` timed steps."""
+        """Build the training, or that of the stock model, and run each kind of step, ``repeats`` times to time it."""
         try:
             return measure_step(lambda: self.build(stock), self.device, repeats)
         finally:
@@ -105,7 +105,7 @@ def open_trial(config: Path, folder: Path, batch: int | None) -> Trial:
 
 
 def from_the_start(block: Block | None) -> dict[str, Any] | None:
-    """Return a loss block without its schedule, so that the first step costs as much as later ones."""
+    """Return a loss block without its schedule, so that the first steps cost as much as later ones."""
     return block and {key: value for key, value in block.items() if key not in ('start', 'ramp', 'stop', 'fall')}
 
 
@@ -211,8 +211,10 @@ def _costs(trial: Trial, repeats: int, sapd: StepCost, stock: StepCost) -> Itera
     memory = f'SAPD {sapd.memory / 2**20:,.0f} MiB, stock {stock.memory / 2**20:,.0f} MiB'
     yield Finding('ok', 'memory', f'{memory} at batch {trial.batch} ({way}).')
     if sapd.milliseconds is not None and stock.milliseconds is not None:
-        times = f'SAPD {sapd.milliseconds:.0f} ms, stock {stock.milliseconds:.0f} ms'
-        ratio = sapd.milliseconds / stock.milliseconds
-        yield Finding(
-            'ok', 'price', f'{times} per step: {ratio:.2f}x stock (median of {repeats}, batch {trial.batch}).'
+        whole = stock.milliseconds
+        times = (
+            f'SAPD {sapd.milliseconds:.0f} ms, stock {whole:.0f} ms per step: {sapd.milliseconds / whole:.2f}x stock'
         )
+        kinds = ', '.join(f'{100 * share:.3g} % of the steps {time / whole:.2f}x' for share, time in sapd.kinds)
+        mean = f' on average ({kinds})' if len(sapd.kinds) > 1 else ''
+        yield Finding('ok', 'price', f'{times}{mean}; medians of {repeats}, batch {trial.batch}.')

@@ -16,13 +16,12 @@ from basicsr.data import build_dataset
 from basicsr.models import build_model
 from basicsr.utils import get_root_logger
 from basicsr.utils.options import parse_options
-from torch import nn
 from torch.utils.data import default_collate
 
 from sapd_plugin.basicsr.delta import is_sapd, stock_options
 from sapd_plugin.basicsr.options import base_model_class, check_options, parse_yaml
 from sapd_plugin.errors import SAPDError
-from sapd_plugin.evaluation.step_cost import Training, count_parameters
+from sapd_plugin.evaluation.step_cost import ALL_ALIKE, Training, count_parameters, step_kinds
 from sapd_plugin.evaluation.trial import Trial, from_the_start
 
 
@@ -77,13 +76,14 @@ class BasicSRTrial(Trial):
         with _quiet():
             model = build_model(stock_options(options) if stock else options)
 
-        def step() -> None:
+        def step(iteration: int) -> None:
             model.feed_data(self._data)
-            model.optimize_parameters(1)
+            model.optimize_parameters(iteration)
 
-        if not stock:
-            self.parameters = {'student': count_parameters(model.net_g), 'SPF': count_parameters(model.net_spf)}
-        return step, [value for value in vars(model).values() if isinstance(value, nn.Module)], model.optimizers
+        if stock:
+            return Training(step, ALL_ALIKE)
+        self.parameters = {'student': count_parameters(model.net_g), 'SPF': count_parameters(model.net_spf)}
+        return Training(step, step_kinds(model.distiller))
 
 
 @contextlib.contextmanager

@@ -13,7 +13,7 @@ from mmengine.registry import init_default_scope
 from mmengine.runner import IterBasedTrainLoop, Runner
 
 import sapd_plugin.mmagic  # noqa: F401  (the import registers)
-from sapd_plugin.evaluation.step_cost import Training, count_parameters
+from sapd_plugin.evaluation.step_cost import ALL_ALIKE, Training, count_parameters, step_kinds
 from sapd_plugin.evaluation.trial import Trial, from_the_start
 from sapd_plugin.mmagic.delta import is_sapd, read_config, stock_model
 
@@ -81,15 +81,16 @@ class MMagicTrial(Trial):
         runner = self._runner(stock)
         model, data = runner.train(), self._data
 
-        def step() -> None:
+        def step(iteration: int) -> None:
+            runner.train_loop._iter = iteration - 1  # from which SAPDHook tells the model its iteration
             runner.call_hook('before_train_iter', batch_idx=0, data_batch=data)
             model.train_step(data, optim_wrapper=runner.optim_wrapper)
 
-        networks = [model]
-        if not stock:
-            networks.append(model.in_training.distiller)
-            self.parameters = {'student': count_parameters(model.generator), 'SPF': count_parameters(model.spf)}
-        return step, networks, [runner.optim_wrapper.optimizer]
+        if stock:
+            return Training(step, ALL_ALIKE)
+        self.parameters = {'student': count_parameters(model.generator), 'SPF': count_parameters(model.spf)}
+        distiller = model.in_training.distiller
+        return Training(step, ALL_ALIKE if distiller is None else step_kinds(distiller))  # None: the step says why
 
     def _runner(self, stock: bool) -> Runner:
         """Build the runner of this training, without validation, checkpoints and output."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import shutil
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,8 @@ import torch
 import yaml
 
 from sapd_plugin.cli import check
-from sapd_plugin.evaluation.step_cost import KeptForBackward, measure_step
+from sapd_plugin.core import Distiller, OnlineMasks, SGRLoss, StepSettings
+from sapd_plugin.evaluation.step_cost import LiveTensors, Training, measure_step, step_kinds
 from tests.adapters_basicsr import recipes as basicsr
 from tests.adapters_mmagic import recipes as mmagic
 from tests.photos import make_store
@@ -53,7 +55,8 @@ def findings(out: str) -> dict[str, tuple[str, str]]:
 def test_a_config_that_can_train_is_measured_and_nothing_is_written(
     config: Config, pairs: Path, grey_store: Path, vgg_weights: Path, tmp_path: Path, capsys: pytest.CaptureFixture
 ) -> None:
-    path = config(tmp_path, pairs, grey_store, vgg_weights)
+    every = {'train:sgr_opt:every' if config is basicsr_config else 'model:sgr_loss:every': 2}
+    path = config(tmp_path, pairs, grey_store, vgg_weights, **every)
     before = sorted(tmp_path.rglob('*'))
     assert check.main([str(path), '--steps', '2', '--batch', '2']) == 0
     found = findings(capsys.readouterr().out)
@@ -64,7 +67,10 @@ def test_a_config_that_can_train_is_measured_and_nothing_is_written(
     assert 0 < student < spf
     sapd, stock = (int(n.replace(',', '')) for n in re.findall(r'([\d,]+) MiB', found['memory'][1]))
     assert sapd > stock
-    times = re.search(r'SAPD (\d+) ms, stock (\d+) ms per step: ([\d.]+)x', found['price'][1])
+    price, kinds, conditions = re.split(r' on average|; ', found['price'][1])
+    times = re.fullmatch(r'SAPD (\d+) ms, stock (\d+) ms per step: ([\d.]+)x stock', price)
+    assert re.fullmatch(r' \(50 % of the steps [\d.]+x, 50 % of the steps [\d.]+x\)', kinds), kinds
+    assert conditions == 'medians of 2, batch 2.'
     assert int(times[1]) > int(times[2])
     assert float(times[3]) > 1
     assert sorted(tmp_path.rglob('*')) == before
@@ -163,31 +169,60 @@ def test_a_config_that_cannot_be_read_is_status_2(name: str, text: str, tmp_path
     assert capsys.readouterr().err.count('error: ') == 2
 
 
-def test_kept_tensors_are_counted_once_and_until_they_are_released() -> None:
-    x = torch.ones(1000, requires_grad=True)
-    kept = KeptForBackward()
-    with kept:
-        y = x * 2  # keeps nothing but a number
-        z = (y.exp() * y.sin()).sum()  # exp's result twice, sin's result, and y
-        z.backward()
-        assert kept.peak == 3 * 4000
-        (x * 2).exp().sum().backward()
-    assert kept.peak == 3 * 4000
+def test_tensors_count_once_and_until_they_are_released() -> None:
+    with LiveTensors() as live:
+        x = torch.ones(1000)
+        view, doubled = x[:500], x * 2
+        assert live.peak == 2 * 4000
+        del x, doubled
+        tripled = view * 3  # the view keeps its storage of 1000
+        assert live.peak == 2 * 4000
+        live.restart()
+        assert live.peak == 4000 + 2000
+        tripled.repeat(4)
+    assert live.peak == 6000 + 8000
 
 
 def test_the_memory_of_a_step_holds_weights_gradients_and_optimizer_states() -> None:
-    network = torch.nn.Linear(100, 100, bias=False)
-    optimizer = torch.optim.SGD(network.parameters(), lr=1.0, momentum=0.9)
     ran = []
 
-    def step() -> None:
-        ran.append(1)
-        optimizer.zero_grad()
-        network(torch.ones(1, 100)).sum().backward()
-        optimizer.step()
+    def build() -> Training:
+        network = torch.nn.Linear(100, 100, bias=False)
+        optimizer = torch.optim.SGD(network.parameters(), lr=1.0, momentum=0.9)
 
-    cost = measure_step(lambda: (step, [network], [optimizer]), torch.device('cpu'), repeats=2)
-    assert 3 * 40000 <= cost.memory < 3 * 40000 + 2000
+        def step(iteration: int) -> None:
+            ran.append(iteration)
+            optimizer.zero_grad()
+            network(torch.ones(1, 100)).sum().backward()
+            optimizer.step()
+
+        return Training(step)
+
+    cost = measure_step(build, torch.device('cpu'), repeats=2)
+    assert 3 * 40000 <= cost.memory < 4 * 40000 + 2000
     assert cost.milliseconds > 0
-    assert len(ran) == 1 + 3
-    assert measure_step(lambda: (step, [network], [optimizer]), torch.device('cpu'), 0).milliseconds is None
+    assert len(ran) == 2 + 3
+    assert measure_step(build, torch.device('cpu'), 0).milliseconds is None
+
+
+def test_the_time_of_a_step_is_the_mean_of_its_kinds() -> None:
+    cost = measure_step(
+        lambda: Training(lambda iteration: time.sleep(0.02 * iteration), {1: 0.75, 3: 0.25}), torch.device('cpu'), 2
+    )
+    assert [share for share, _ in cost.kinds] == [0.75, 0.25]
+    assert 20 <= cost.kinds[0][1] < 60 <= cost.kinds[1][1] < 100
+    assert cost.milliseconds == pytest.approx(0.75 * cost.kinds[0][1] + 0.25 * cost.kinds[1][1])
+
+
+def test_steps_differ_by_the_branch_sgr_and_online_masks(vgg_weights: Path) -> None:
+    def kinds(**settings: Any) -> dict[int, float]:
+        sgr = SGRLoss(weights=vgg_weights, every=settings.pop('sgr')) if 'sgr' in settings else None
+        masks = OnlineMasks(lambda photo: photo[..., 0], settings.pop('online')) if 'online' in settings else None
+        step = StepSettings(**settings)
+        return step_kinds(Distiller(lambda y, mask: y, torch.nn.L1Loss(), sgr=sgr, online=masks, settings=step))
+
+    assert kinds(every=1) == {1: 1.0}
+    assert kinds(every=2, sgr=4) == {1: 0.5, 2: 0.25, 4: 0.25}
+    assert kinds(every=2, sgr=1) == {1: 0.5, 2: 0.5}
+    assert kinds(every=2, accumulate=2) == {1: 0.5, 3: 0.5}
+    assert kinds(every=1, online=10) == {1: 0.9, 10: 0.1}

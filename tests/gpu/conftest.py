@@ -1,0 +1,33 @@
+"""What the tests on a GPU share. ``python -m pytest -m gpu`` runs them alone; without a GPU they are skipped."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from benchmarks.training import Batch, patches
+
+
+@pytest.fixture(scope='session')
+def device() -> torch.device:
+    """The GPU, or a skip where torch can use none."""
+    if not torch.cuda.is_available():
+        pytest.skip('needs a GPU that torch can use')
+    return torch.device('cuda')
+
+
+@pytest.fixture(scope='session')
+def batch() -> Batch:
+    """Two patches of 64x64 on the CPU."""
+    return patches(2, 64)
+
+
+@pytest.fixture(scope='session')
+def sam_checkpoint(calibration_data: Path) -> Path:
+    """MobileSAM as its authors trained it."""
+    path = calibration_data / 'sam' / 'mobile_sam.pt'
+    if not path.exists():
+        pytest.skip(f'{path} does not exist')
+    return path
