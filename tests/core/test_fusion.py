@@ -94,10 +94,10 @@ class TokenBlock(nn.Module):
 class Block(nn.Module):
     def __init__(self, width: int) -> None:
         super().__init__()
-        self.conv = nn.Conv2d(width, width, 1)
+        self.first, self.second = (nn.Conv2d(width, width, 1) for _ in range(2))
 
     def forward(self, features: torch.Tensor) -> torch.Tensor:
-        return features + self.conv(features).tanh()
+        return features + self.second(self.first(features).tanh())
 
 
 class ZeroStarted(nn.Module):

@@ -128,7 +128,8 @@ def _is_stem(record: _Record) -> bool:
 
 
 def _is_block(module: nn.Module) -> bool:
-    return any(True for _ in module.children()) and any(True for _ in module.parameters())
+    """Return whether a module holds several layers with weights; one alone is a change of size or an embedding."""
+    return sum(any(True for _ in part.parameters(recurse=False)) for part in module.modules()) > 1
 
 
 def _is_sequence(module: nn.Module) -> bool:
