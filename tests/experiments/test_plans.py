@@ -181,7 +181,7 @@ def test_an_arm_says_when_the_branch_runs_also_of_a_pretrained_student(framework
     resolver = pretrained(framework, tmp_path)
     arms = {**resolver.catalogue.arms, 'spd': replace(resolver.catalogue.arms['spd'], step={'every': 3})}
     resolver = resolver_of(framework, tmp_path, dataclasses.replace(resolver.catalogue, arms=arms))
-    config = read(framework, resolver.run(Cell(framework, 'trial', 'Restormer', 'tiny', 'spd', 0)).text)
+    config = read(framework, resolver.run(Cell(framework, 'trial', 'Restormer', 'full', 'spd', 0)).text)
     if framework == 'basicsr':
         assert config['train']['sapd_opt'] == {'every': 3, 'stage': 'two_stage'}
     else:
