@@ -53,6 +53,12 @@ def stock_options(options: Mapping[str, Any]) -> dict[str, Any]:
     return stock
 
 
+def training_images(options: Mapping[str, Any]) -> tuple[str, str | None]:
+    """Return the folders of ground truth and degraded images; None if training degrades the former itself."""
+    dataset = options['datasets']['train']
+    return dataset['dataroot_gt'], dataset.get('dataroot_lq')
+
+
 def add_delta(
     text: str,
     masks: str,
@@ -107,6 +113,8 @@ def add_delta(
         document.replace((*train, 'mask_store'), yaml.safe_dump(masks).splitlines()[0])
     else:
         document.insert((*train, 'type'), {'mask_store': masks})
+    if (spf or {}).get('context') == 'image':
+        document.insert((*train, 'type'), {'mask_context': True})
 
     network = None
     if options.get('scale', 1) != 1:

@@ -8,7 +8,13 @@ BasicSR: the lines of the delta are written into a copy of the YAML; comments, o
 the difference is printed. The experiment is named after the file that you pass with -o. MMagic: the new config has
 yours as its base, and is printed. By default, the new file is NAME_sapd next to yours. The second network is a copy of
 the student; for super-resolution, a small one at scale 1 is proposed, because it works at the output size. Run
-`sapd check` on the result. Exit status: 0 done, 2 a mistake.
+`sapd check` on the result.
+
+Masks come from one of two kinds of images; only the store differs. Those of the ground truth show what no network sees
+in a test, so they are privileged: SPF, which only training uses, may know them. Those of restored images, which a
+trained student makes, are the paper's. If STORE does not exist, the command that makes it is printed for both.
+
+Exit status: 0 done, 2 a mistake.
 """
 
 from __future__ import annotations
@@ -17,12 +23,15 @@ import argparse
 import difflib
 import importlib
 import os
+import shlex
+from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 
 from sapd_plugin.cli.common import read_settings, run_command
 from sapd_plugin.errors import SAPDError
 from sapd_plugin.files import write_atomically
+from sapd_plugin.priors.store import manifest
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -56,26 +65,48 @@ def run(options: argparse.Namespace) -> None:
     for module in ['sapd_plugin.mmagic' if source.suffix == '.py' else 'sapd_plugin.basicsr', *options.imports]:
         importlib.import_module(module)
     if source.suffix == '.py':
-        from sapd_plugin.mmagic.delta import delta_of, read_config
+        from sapd_plugin.mmagic import delta as mmagic
 
         if not shipped and output.resolve() == source.resolve():
             raise SAPDError(f'--output: found {output}, expected another file: it has CONFIG as its base.')
         base = options.config if shipped else Path(os.path.relpath(source, output.parent)).as_posix()
-        text = delta_of(read_config(options.config), base, options.masks, options.losses, spf, options.base, name)
-        shown = text.splitlines()
+        config = mmagic.read_config(options.config)
+        text = mmagic.delta_of(config, base, options.masks, options.losses, spf, options.base, name)
+        shown, images = text.splitlines(), mmagic.training_images(config)
     else:
-        from sapd_plugin.basicsr.delta import add_delta
+        from sapd_plugin.basicsr import delta as basicsr
+        from sapd_plugin.basicsr.options import parse_yaml
 
         before = source.read_text(encoding='utf-8')
-        text = add_delta(before, options.masks, options.losses, spf, options.base, name)
+        text = basicsr.add_delta(before, options.masks, options.losses, spf, options.base, name)
+        images = basicsr.training_images(parse_yaml(before))
         shown = list(
             difflib.unified_diff(before.splitlines(), text.splitlines(), str(source), str(output), lineterm='')
         )
     write_atomically(output, text)
     print(*shown, '', f'written: {output}', sep='\n')
-    if not Path(options.masks).expanduser().is_dir():
-        print(f'no mask store at {options.masks} yet: sapd extract-masks makes it')
-    print(f'next: sapd check {output}')
+    print(*about_masks(options.masks, options.config, *images), f'next: sapd check {output}', sep='\n')
+
+
+def about_masks(masks: str, config: str, target: str, degraded: str | None) -> Iterator[str]:
+    """Yield what the masks of a store were made from or, without a store, how to make them.
+
+    Args:
+        masks: the store.
+        config: of the stock training, whose student restores images.
+        target: folder of the ground truth.
+        degraded: folder of the degraded images; None if training makes them itself.
+    """
+    store = Path(masks).expanduser()
+    if (store / manifest.MANIFEST).is_file():
+        yield f'masks: {masks}, source {manifest.read_settings(store).get("source", "unknown")}'
+        return
+    command = f'  sapd extract-masks --output {shlex.quote(masks)} --segmenter sam --checkpoint SAM.pth --images'
+    yield f'no mask store at {masks} yet. Masks of the ground truth, which only training sees (privileged):'
+    yield f'{command} {shlex.quote(target)} --source target'
+    yield 'or masks of restored images, as in the paper, with the weights of a trained stock student:'
+    images = 'FOLDER_OF_DEGRADED_IMAGES' if degraded is None else shlex.quote(degraded)
+    yield f'{command} {images} --restored-by {shlex.quote(config)} STUDENT.pth'
 
 
 main = partial(run_command, 'add', __doc__, add_arguments, run, interrupted='Interrupted.')

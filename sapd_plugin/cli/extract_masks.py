@@ -1,8 +1,10 @@
 """Extract masks of images into a mask store.
 
-sapd extract-masks --images photos --output masks --segmenter felzenszwalb
-sapd extract-masks --images degraded --output masks --segmenter sam --checkpoint sam_vit_b_01ec64.pth \
-    --restored-by student.yml net_g_latest.pth --preset fast
+sapd extract-masks --output masks --segmenter sam --checkpoint sam_vit_b_01ec64.pth \
+    --images datasets/GoPro/train/target --source target                            masks of the ground truth
+sapd extract-masks --output masks --segmenter sam --checkpoint sam_vit_b_01ec64.pth \
+    --images datasets/GoPro/train/input --restored-by student.yml net_g_latest.pth  masks of restored images
+sapd extract-masks --images photos --output masks --segmenter felzenszwalb          without weights
 torchrun --nproc-per-node 8 -m sapd_plugin extract-masks ...    one rank per GPU; the same on several machines
 sapd extract-masks ... --shard 0/4                              part 0 of 4; --shard slurm: the task of a job array
 
@@ -56,7 +58,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar=('CONFIG', 'CHECKPOINT'),
         help='segment what this student restores from the images: its BasicSR YAML or MMagic config, and its weights',
     )
-    add('--source', help='kind of images, recorded in the store: restored, clean, ...')
+    add('--source', help='kind of images, recorded in the store: target, input, ... (default: restored, or images)')
     add('--shard', metavar='I/N', help="extract part I (from 0) of N, into shard I; or 'slurm'")
     add('--overlays', type=int, default=0, metavar='N', help='write N pictures to STORE/overlays')
 

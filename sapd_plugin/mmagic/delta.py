@@ -57,6 +57,16 @@ def stock_model(model: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
+def training_images(config: Config) -> tuple[str, str | None]:
+    """Return the folders of ground truth and degraded images; None if training degrades the former itself."""
+    dataset = config.train_dataloader.dataset
+    while 'dataset' in dataset:  # MMEngine's wrappers such as RepeatDataset
+        dataset = dataset['dataset']
+    prefixes, root = dataset.get('data_prefix') or {}, dataset.get('data_root') or ''
+    target, degraded = (posixpath.join(root, prefixes.get(key) or '') for key in ('gt', 'img'))
+    return target, degraded if degraded != target else None
+
+
 def delta_of(
     config: Config,
     base: str,
@@ -105,7 +115,8 @@ def delta_of(
         parent, stock = posixpath.split(config.work_dir.rstrip('/'))
         blocks['work_dir'] = posixpath.join(parent, name or f'{stock}_sapd')
     blocks['model'] = model
-    blocks['train_dataloader'] = {'dataset': _masked(config.train_dataloader.dataset, masks)}
+    context = {'mask_context': True} if (spf or {}).get('context') == 'image' else {}
+    blocks['train_dataloader'] = {'dataset': _masked(config.train_dataloader.dataset, {'mask_store': masks, **context})}
     blocks['default_hooks'] = {'sapd': {'type': 'SAPDHook'}}
     lines = [f'{key} = {_source(value)}' for key, value in blocks.items() if key != 'model']
     keys = [f'    {key}={_source(value)},' for key, value in model.items()]
@@ -119,11 +130,11 @@ def _source(value: Any) -> str:
     return repr(value)
 
 
-def _masked(dataset: Mapping[str, Any], masks: str) -> dict[str, Any]:
+def _masked(dataset: Mapping[str, Any], masks: Mapping[str, Any]) -> dict[str, Any]:
     """Add masks to a dataset config, below MMEngine's wrappers such as RepeatDataset."""
     if isinstance(dataset.get('dataset'), Mapping):
         return {'dataset': _masked(dataset['dataset'], masks)}
-    block: dict[str, Any] = {'type': 'PairedImageMaskDataset', 'mask_store': masks}
+    block: dict[str, Any] = {'type': 'PairedImageMaskDataset', **masks}
     if dataset['type'] != 'BasicImageDataset':
         block['base_dataset_type'] = dataset['type']
     return block

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import argparse
 import copy
+import shlex
 from pathlib import Path
 
 import pytest
@@ -12,7 +14,7 @@ from mmengine.config import Config
 from sapd_plugin.basicsr.delta import add_delta, stock_options
 from sapd_plugin.basicsr.options import base_model_class, check_options, parse_yaml
 from sapd_plugin.basicsr.yaml_text import YamlText
-from sapd_plugin.cli import add
+from sapd_plugin.cli import add, extract_masks
 from sapd_plugin.errors import SAPDError
 from sapd_plugin.mmagic.delta import delta_of, read_config
 from sapd_plugin.mmagic.delta import stock_model as stock_mmagic_model
@@ -186,6 +188,48 @@ def test_mistakes_of_the_command_line(
     Path('own.yml').write_text(OWN)
     assert add.main([*arguments, '--masks', 'm']) == 2
     assert message in capsys.readouterr().err
+
+
+def test_both_kinds_of_masks_are_explained_with_the_commands_that_make_them(
+    pairs: Path, store: Path, tmp_path: Path, monkeypatch, capsys: pytest.CaptureFixture
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path('own.yml').write_text(OWN.replace('"data/gt"', 'data/gt\n    dataroot_lq: my data/lq'))
+    mmagic_recipes.write_config(mmagic_recipes.stock_config(pairs), Path('own.py'))
+    folders = {'own.yml': ('data/gt', "'my data/lq'"), 'own.py': (f'{pairs}/clean', f'{pairs}/rainy')}
+    for config, (target, degraded) in folders.items():
+        assert add.main([config, '--masks', 'm']) == 0
+        made = [line for line in capsys.readouterr().out.splitlines() if line.startswith('  sapd extract-masks')]
+        common = 'sapd extract-masks --output m --segmenter sam --checkpoint SAM.pth --images'
+        assert [line.strip() for line in made] == [
+            f'{common} {target} --source target',
+            f'{common} {degraded} --restored-by {config} STUDENT.pth',
+        ]
+        for line in made:
+            extract_masks.add_arguments(parser := argparse.ArgumentParser())
+            assert parser.parse_args(shlex.split(line)[2:]).output == Path('m')
+    Path('own.yml').write_text(OWN)
+    assert add.main(['own.yml', '--masks', 'm', '--force']) == 0
+    assert '--images FOLDER_OF_DEGRADED_IMAGES --restored-by' in capsys.readouterr().out
+    assert add.main(['own.yml', '--masks', str(store), '--force']) == 0
+    out = capsys.readouterr().out
+    assert f'masks: {store}, source unknown' in out
+    assert 'extract-masks' not in out
+
+
+def test_the_context_of_photos_is_asked_of_the_data_set_as_well(pairs: Path) -> None:
+    text = add_delta(OWN, 'm', spf={'context': 'image'})
+    options = parse_yaml(text)
+    assert options['network_spf']['context'] == 'image'
+    assert options['datasets']['train']['mask_context'] is True
+    made = Config.fromstring(
+        delta_of(Config(mmagic_recipes.stock_config(pairs)), 'own.py', 'm', spf={'context': 'image'}).replace(
+            "_base_ = 'own.py'", ''
+        ),
+        '.py',
+    )
+    assert made.train_dataloader.dataset.mask_context is True
+    assert 'mask_context' not in add_delta(OWN, 'm')
 
 
 def test_an_mmagic_config_becomes_the_base(pairs: Path, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
