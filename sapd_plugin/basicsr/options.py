@@ -127,6 +127,11 @@ def check_options(opt: Mapping[str, Any]) -> None:
         )
     if dataset.get('type') == 'GaussianNoiseDataset' and needs_store and not dataset.get('mask_store'):
         raise SAPDError('datasets.train.mask_store: missing, expected a folder made by `sapd extract-masks`.')
+    if opt['network_spf'].get('context') == 'image' and not dataset.get('mask_context'):
+        raise SAPDError(
+            'datasets.train.mask_context: missing, expected true: network_spf.context is image, which reads the '
+            'statistics of whole photos.'
+        )
 
 
 def check_loss(key: str, block: Any) -> None:

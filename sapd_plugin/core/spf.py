@@ -141,7 +141,7 @@ class SPF(nn.Module):
             found = None if context is None else tuple(context.shape)
             raise SAPDError(
                 f'context: image needs statistics of the regions, expected ({restored.shape[0]},K+1,'
-                f'{CONTEXT_STATISTICS}), found {found}. Masks that are extracted anew hold them.'
+                f'{CONTEXT_STATISTICS}), found {found}. Set mask_context: true next to mask_store.'
             )
 
 

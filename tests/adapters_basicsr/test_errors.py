@@ -47,6 +47,10 @@ OPTIONS = {
         {'datasets:train:type': 'PairedImageDataset'},
         r"'PairedImageDataset' loads no masks, expected 'PairedI",
     ),
+    'context': (
+        {'network_spf': {'type': 'SPF', 'context': 'image'}},
+        r'datasets.train.mask_context: missing, expected true: network_spf.context is image',
+    ),
     'scale': ({'scale': 4}, r'network_spf.network: missing. With scale 4 the second network works at the output size'),
     'second network': (
         {'network_spf:network': {'type': 'SRVGGNetCompact', 'num_conv': 1, 'upscale': 2}},
