@@ -227,7 +227,9 @@ class Distiller(nn.Module):
             name: of the loss, 'l_spd', 'l_sgr' or 'l_hint'.
             iteration: counted from 1.
         """
-        return self.losses[name].factor(iteration) if self.teacher.teaches(iteration) else 0.0
+        loss = self.losses[name]
+        acts = self.teacher.teaches(iteration) and loss.due(self.settings.step(iteration))
+        return loss.factor(iteration) if acts else 0.0
 
     def share(self, name: str, iteration: int) -> float | None:
         """Return the share of the base's gradient that a loss's gradient gets at ``iteration``.

@@ -86,6 +86,10 @@ class DistillationLoss(nn.Module):
         self.loss_weight, self.balance = loss_weight, balance
         self.schedule = Schedule(start, ramp, stop, fall)
 
+    def due(self, step: int) -> bool:
+        """Return whether the loss is computed in this step of the optimizer, counted from 1."""
+        return True
+
     def factor(self, iteration: int) -> float:
         """Return the factor of the loss at ``iteration``; 0 means that the loss need not be computed."""
         return self.schedule.factor(iteration) if self.loss_weight else 0.0

@@ -145,7 +145,7 @@ class SGRLoss(DistillationLoss):
             part, which makes all regions look alike.
         target: what the relations are pulled towards. 'refined': those of z; 'gt': those of the ground truth; 'gated':
             those of z that are nearer to the ground truth's than y's are.
-        every: compute the loss at iterations that are multiples of this number; at others it is 0.
+        every: compute the loss in steps of the optimizer that are multiples of this number; in others it is 0.
         image_scale: side of the images that VGG-19 sees, relative to the patch: 1, 0.5 or 0.25.
         balance: see :class:`DistillationLoss`.
         start: see :class:`Schedule`.
@@ -195,13 +195,9 @@ class SGRLoss(DistillationLoss):
         self.target, self.every, self.shrink = target, every, round(1 / image_scale)
         self.analyser = VGG19Features(layers, weights)
 
-    def due(self, iteration: int) -> bool:
-        """Return whether the loss is computed at ``iteration``, counted from 1."""
-        return iteration % self.every == 0
-
-    def factor(self, iteration: int) -> float:
-        """Return the factor of the loss at ``iteration``: the schedule's, or 0 between multiples of ``every``."""
-        return super().factor(iteration) if self.due(iteration) else 0.0
+    def due(self, step: int) -> bool:
+        """Return whether the loss is computed in this step of the optimizer, counted from 1."""
+        return step % self.every == 0
 
     def forward(self, restored: Tensor, refined: Tensor, mask: Tensor, gt: Tensor | None = None) -> Tensor:
         """Return the weighted loss, a scalar, without the schedule's factor.

@@ -2,10 +2,11 @@ from __future__ import annotations
 
 import pytest
 import torch
+from torch import nn
 from torch.nn import functional as F
 
 from benchmarks.sgr import plain_loop
-from sapd_plugin.core import SGRLoss, sgr_loss
+from sapd_plugin.core import SPF, Distiller, SGRLoss, StepSettings, sgr_loss
 from sapd_plugin.core.regions import majority_downsample
 from sapd_plugin.errors import SAPDError
 
@@ -131,10 +132,14 @@ def test_the_target_is_the_refined_image_or_the_ground_truth(vgg_weights):
             loss(y, z, mask)
 
 
-def test_it_is_due_every_so_many_iterations(vgg_weights):
+def test_it_is_due_every_so_many_steps_of_the_optimizer(vgg_weights):
     loss = SGRLoss(weights=vgg_weights, every=3, start=4, ramp=6)
-    assert [loss.due(i) for i in range(1, 7)] == [False, False, True, False, False, True]
-    assert [loss.factor(i) for i in (3, 4, 6, 9, 12)] == [0, 0, 0.5, 1, 1]
+    assert [loss.due(step) for step in range(1, 7)] == [False, False, True, False, False, True]
+    for accumulate, expected in ((1, {6: 0.5, 9: 1, 12: 1}), (2, {5: 2 / 6, 6: 3 / 6, 11: 1, 12: 1})):
+        settings = StepSettings(every=1, accumulate=accumulate)
+        distiller = Distiller(SPF(nn.Conv2d(3, 3, 1), fusion='none'), F.l1_loss, sgr=loss, settings=settings)
+        factors = {i: distiller.factor('l_sgr', i) for i in range(1, 13)}
+        assert {i: factor for i, factor in factors.items() if factor} == pytest.approx(expected)
     assert SGRLoss(0.0, weights=vgg_weights, every=1).factor(1) == 0
 
 
