@@ -33,6 +33,12 @@ OPTIONS = {
     'SPF type': ({'network_spf:type': 'SPFF'}, r"network_spf.type: found 'SPFF'.*Did you mean 'SPF'"),
     'SPF key': ({'network_spf:encodng': 'planes'}, r"network_spf: unknown key 'encodng'.*Did you mean 'encoding'"),
     'SPF value': ({'network_spf:encoding': 'plane'}, r"network_spf.encoding: found 'plane'.*Did you mean 'planes'"),
+    'several GPUs in one process': ({'num_gpu': 2}, r'num_gpu: found 2 without a launcher.*torchrun'),
+    'frozen': (
+        {'train:sapd_opt': {'teacher': 'frozen'}},
+        r'sapd_opt.freeze_after: is 0.*pretrain_network_spf is empty',
+    ),
+    'every': ({'train:sapd_opt:every': '2'}, r"train.sapd_opt.every: found '2', expected an integer >= 1"),
     'misspelt block': ({'network_sfp': {}}, r"network_sfp: unknown key. Did you mean 'network_spf'"),
     'misspelt loss': ({'train:spd_opts': {}}, r"train.spd_opts: unknown key. Did you mean 'train.spd_opt'"),
     'no losses': ({'train:spd_opt': DELETE}, r'neither spd_opt nor sgr_opt'),

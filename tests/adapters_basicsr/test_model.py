@@ -13,14 +13,16 @@ import torch
 from basicsr.data import build_dataloader, build_dataset
 from basicsr.models import build_model
 from basicsr.models.sr_model import SRModel
-from basicsr.utils import set_random_seed
+from basicsr.utils import get_root_logger, set_random_seed
 from basicsr.utils.registry import ARCH_REGISTRY, MODEL_REGISTRY
 from torch.utils.flop_counter import FlopCounterMode
 
+from sapd_plugin.basicsr.resume import save_branch_state
+from sapd_plugin.core.shares import WINDOW
 from sapd_plugin.errors import SAPDError
-from tests.adapters_basicsr.recipes import parsed, sapd_options, stock_options
+from tests.adapters_basicsr.recipes import parsed, sapd_options, stock_options, training_set
 from tests.networks import DropoutNet, ScalesNet, assert_equal_states
-from tests.recipes import DELETE
+from tests.recipes import DELETE, update
 
 ZERO = {'train:spd_opt': {'type': 'SPDLoss', 'loss_weight': 0}, 'train:sgr_opt': {'type': 'SGRLoss', 'loss_weight': 0}}
 GAN = {
@@ -163,6 +165,85 @@ def test_resume_equals_an_uninterrupted_run(pairs, store, vgg_weights, tmp_path,
         assert_equal_states(getattr(whole, net), getattr(resumed, net))
     for steppers in ('optimizers', 'schedulers'):
         assert_equal_states(*([each.state_dict() for each in getattr(m, steppers)] for m in (whole, resumed)))
+
+
+@pytest.mark.parametrize(
+    'teacher', [{'teacher': 'ema', 'teacher_decay': 0.5}, {'teacher': 'frozen', 'freeze_after': 3}]
+)
+def test_a_teacher_is_resumed(pairs, store, tmp_path, teacher):
+    opt = sapd_options(
+        pairs, store, **{'train:sapd_opt': {'every': 1, **teacher}, **CASES['SRModel, dropout and batch norm']}
+    )
+    whole, half = session(opt, tmp_path / 'whole', 5), session(opt, tmp_path / 'half', 3)
+    half.save(epoch=0, current_iter=3)
+    resumed = session(opt, tmp_path / 'half', 2, resume_paths(opt, tmp_path / 'half', 3), start=3)
+    assert_equal_states(whole.net_g, resumed.net_g)
+    assert_equal_states(whole.net_spf, resumed.net_spf)
+    assert_equal_states(whole.distiller.teacher, resumed.distiller.teacher)
+    assert whole.log_dict == resumed.log_dict
+    average = whole.distiller.teacher.average
+    assert (average is not None) == (teacher['teacher'] == 'ema')
+    if average is None:
+        assert_equal_states(half.net_spf, whole.net_spf)
+
+
+def test_between_due_steps_the_step_is_stock(pairs, store, vgg_weights, tmp_path):
+    opt = sapd_options(pairs, store, vgg_weights, **{'train:sapd_opt': DELETE})  # the default: every second step
+    opt = update(opt, CASES['SRModel, dropout and batch norm'])
+    model = session(opt, tmp_path, 0)
+    start = copy.deepcopy(model.net_spf)
+    dataset = training_set(opt, tmp_path)
+    train(model, dataset, range(1, 2))
+    stock = session(stock_options(pairs, **CASES['SRModel, dropout and batch norm']), tmp_path, 1)
+    assert_equal_states(stock.net_g, model.net_g)
+    assert_equal_states(start, model.net_spf)
+    assert model.log_dict == stock.log_dict
+    train(model, dataset, range(2, 3))
+    second = dict(model.log_dict)
+    assert second['l_spd'] > 0
+    assert not torch.equal(
+        torch.cat([p.flatten() for p in start.parameters()]),
+        torch.cat([p.flatten() for p in model.net_spf.parameters()]),
+    )
+    train(model, dataset, range(3, 4))
+    assert model.log_dict.keys() == second.keys()
+    assert model.log_dict['l_spd'] == second['l_spd']  # the latest
+
+
+def test_a_generator_that_waits_for_its_discriminator(pairs, store, tmp_path):
+    """SRGANModel may train the discriminator alone first: nothing arrives at the generator, and SPF is trained."""
+    changes = {**GAN, 'train:net_d_init_iters': 1, 'train:spd_opt:balance': 'gradient'}
+    model = session(sapd_options(pairs, store, base_model_type='SRGANModel', **changes), tmp_path, 1)
+    assert model.log_dict['share_spd'] == 0
+    assert model.log_dict['l_spd'] > 0
+    train(model, training_set(sapd_options(pairs, store), tmp_path), range(2, 3))
+    assert model.log_dict['share_spd'] == pytest.approx(0.5, rel=1e-3)
+
+
+def test_the_bases_own_loss_sees_the_mixed_target(pairs, store, tmp_path):
+    changes = {'train:spd_opt': {'type': 'SPDLoss', 'target': 'mix', 'mix': 1.0}}
+    model = session(sapd_options(pairs, store, **changes), tmp_path, 1)
+    assert model.log_dict['l_pix'] != pytest.approx(model.log_dict['l_spf'])
+    assert torch.equal(model.gt, model._batch['gt'])
+    assert model.log_dict['l_spd'] == model.log_dict['share_spd'] == 0
+
+
+def test_a_weight_that_does_nothing_is_reported(pairs, store, tmp_path, caplog):
+    changes = {'train:pixel_opt': {'type': 'PSNRLoss'}, 'train:spd_opt:loss_weight': 1e-4}
+    get_root_logger().addHandler(caplog.handler)
+    try:
+        session(sapd_options(pairs, store, **changes), tmp_path, WINDOW)
+    finally:
+        get_root_logger().removeHandler(caplog.handler)
+    assert sum('share_spd: the gradient that reached the student was' in text for text in caplog.messages) == 1
+
+
+def test_states_are_saved_on_a_node_without_the_main_processs_disk(pairs, store, tmp_path):
+    opt = parsed(sapd_options(pairs, store), tmp_path)
+    folder = tmp_path / 'elsewhere/training_states'
+    opt['path']['training_states'], opt['rank'] = str(folder), 1
+    save_branch_state(opt, 1, {})
+    assert [path.name for path in folder.iterdir()] == ['1.sapd.rank1']
 
 
 def test_all_random_streams_go_on(pairs, store, tmp_path):
