@@ -150,11 +150,11 @@ def _run(network: nn.Module, image_channels: int, output_index: int | None) -> t
     def enter(name: str, module: nn.Module, args: object) -> None:
         nonlocal depth
         records.setdefault(name, _Record(name, module, depth))
-        depth += not _is_sequence(module)
+        depth += 1
 
     def leave(name: str, module: nn.Module, args: object, output: object) -> None:
         nonlocal depth
-        depth -= not _is_sequence(module)
+        depth -= 1
         # A checkpoint runs its layers without gradients, and once more during the backward pass, when no hook is there.
         records[name].outputs.append(output if torch.is_grad_enabled() else None)
 
