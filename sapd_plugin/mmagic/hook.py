@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
 from typing import Any
 
@@ -13,27 +12,26 @@ from mmengine.model import is_model_wrapper
 from mmengine.optim import OptimWrapper
 from mmengine.runner import Runner
 
-from sapd_plugin.core import start_from
+from sapd_plugin.core import FiniteCheck, start_from
 from sapd_plugin.errors import SAPDError
 from sapd_plugin.mmagic.log import StepLog
-from sapd_plugin.mmagic.optim import clip_apart, guard, scales_losses
+from sapd_plugin.mmagic.optim import clip_apart, guard, rest, scales_losses
 from sapd_plugin.priors.inspection.pictures import strip
 
 PREFIX = 'spf.'
 ENTRY = 'sapd'
 STUDENT = 'generator.'
-# A loss scaler halves its scale at each overflow; 100 in a row mean that the network itself is broken.
-OVERFLOWS = 100
 
 
 @HOOKS.register_module()
 class SAPDHook(Hook):
     """Keep everything that only training needs out of the student's checkpoint, and show the latest patch.
 
-    A checkpoint's ``state_dict`` is the stock model's. SPF, the masks' fingerprint and the main process's random state
-    go to a separate entry, ``sapd``, which a resumed run reads.
+    A checkpoint's ``state_dict`` is the stock model's. SPF, its moving average, the masks' fingerprint and the main
+    process's random state go to a separate entry, ``sapd``, which a resumed run reads.
 
-    Private attributes of MMEngine's Runner, checked against 0.10.7: ``_load_from``, ``_resume``.
+    Private attributes of MMEngine, checked against 0.10.7: the Runner's ``_load_from`` and ``_resume``, and the
+    OptimWrapper's ``_accumulative_counts``.
 
     Args:
         picture_interval: show the latest training patch every so many iterations, in addition to each validation; 0 =
@@ -46,7 +44,8 @@ class SAPDHook(Hook):
     def __init__(self, picture_interval: int = 0) -> None:
         self.picture_interval = picture_interval
         self._random_state: torch.Tensor | None = None
-        self._overflows = 0
+        self._teacher: dict[str, torch.Tensor] = {}
+        self._check_finite = FiniteCheck()
 
     def before_train(self, runner: Runner) -> None:
         """Build what training needs, before the first step.
@@ -61,10 +60,16 @@ class SAPDHook(Hook):
                 f'optim_wrapper: found {type(runner.optim_wrapper).__name__}, expected one OptimWrapper for student '
                 'and SPF. For a separate optimizer of SPF: constructor=SAPDOptimWrapperConstructor and spf_optimizer.'
             )
-        model.prepare_training(runner._load_from, next(model.generator.parameters()).device)
-        clip_apart(runner.optim_wrapper, model.spf.parameters())
-        if scales_losses(runner.optim_wrapper):
-            guard(model.spf.parameters())
+        wrapper, device = runner.optim_wrapper, next(model.generator.parameters()).device
+        model.prepare_training(runner._load_from, device, wrapper._accumulative_counts)
+        average = model.in_training.distiller.teacher.average
+        if average is not None and self._teacher:
+            average.load_state_dict(self._teacher)
+        branch = list(model.spf.parameters())
+        clip_apart(wrapper, branch)
+        rest(wrapper, branch, model.in_training.spf_was_trained)
+        if scales_losses(wrapper):
+            guard(branch)
 
     def before_train_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None) -> None:
         """Tell the model the iteration, counted from 1, for the schedules."""
@@ -75,16 +80,20 @@ class SAPDHook(Hook):
             self._random_state = None
 
     def after_train_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None, outputs: Any = None) -> None:
-        """Check the losses, and show the latest patch every ``picture_interval`` iterations.
+        """Check the losses, update the teacher, and show the latest patch every ``picture_interval`` iterations.
 
         Raises:
             FloatingPointError: a loss is NaN or infinite, and no loss scaler skips such steps, or it has skipped
                 100 in a row. All processes raise it in the same iteration.
         """
+        iteration, wrapper, model = runner.iter + 1, runner.optim_wrapper, _model(runner)
         if isinstance(outputs, StepLog):
-            self._check(runner, outputs)
-        if self.picture_interval and (runner.iter + 1) % self.picture_interval == 0:
-            self._show(runner, runner.iter + 1)
+            self._check_finite(outputs.losses, iteration, scales_losses(wrapper))
+        distiller = model.in_training.distiller
+        if distiller.trains(iteration) and wrapper.should_update():
+            distiller.teacher.update(model.spf)
+        if self.picture_interval and iteration % self.picture_interval == 0:
+            self._show(runner, iteration)
 
     def after_val_epoch(self, runner: Runner, metrics: Any = None) -> None:
         """Show the latest patch after each validation during training."""
@@ -94,8 +103,10 @@ class SAPDHook(Hook):
         """Move SPF out of the student's state dict."""
         student = checkpoint['state_dict']
         spf = {key[len(PREFIX) :]: student.pop(key) for key in list(student) if key.startswith(PREFIX)}
+        average = _model(runner).in_training.distiller.teacher.average
         checkpoint[ENTRY] = {
             'spf': spf,
+            'teacher': {} if average is None else average.state_dict(),
             'mask_fingerprints': _fingerprints(runner),
             'random_state': torch.get_rng_state(),
         }
@@ -104,7 +115,8 @@ class SAPDHook(Hook):
         """Restore SPF in the state dict, or keep SPF as it is if the checkpoint is a stock one.
 
         Raises:
-            SAPDError: the checkpoint comes from a stock run, or its masks have a different fingerprint.
+            SAPDError: the checkpoint comes from a stock run, and resumes this one or holds no teacher for it; or its
+                masks have a different fingerprint.
         """
         entry = checkpoint.get(ENTRY)
         if runner._resume:
@@ -119,24 +131,21 @@ class SAPDHook(Hook):
                     f'train_dataloader.dataset.mask_store: its fingerprint is {found}, the run to resume '
                     f'started with {saved}.'
                 )
+            self._teacher = entry.get('teacher', {})
             if runner.rank == 0:
                 self._random_state = entry['random_state'].cpu()
-        if entry is None and _model(runner).sapd['stage'] == 'two_stage':
+        settings = _model(runner).settings
+        if entry is None and settings.teacher == 'frozen' and settings.freeze_after == 0:
+            raise SAPDError(
+                'model.freeze_after: is 0, so the frozen teacher would never be trained, and load_from comes from a '
+                'stock run. Set freeze_after to the number of iterations that SPF trains.'
+            )
+        if entry is None and settings.stage == 'two_stage':
             student = checkpoint['state_dict']
             weights = {key[len(STUDENT) :]: value for key, value in student.items() if key.startswith(STUDENT)}
             runner.logger.info(start_from(_model(runner).spf, weights, 'generator'))
         spf = entry['spf'] if entry else _model(runner).spf.state_dict()
         checkpoint['state_dict'].update({PREFIX + key: value for key, value in spf.items()})
-
-    def _check(self, runner: Runner, log: StepLog) -> None:
-        broken = log.first_broken
-        self._overflows = 0 if broken is None else self._overflows + 1
-        limit = OVERFLOWS if scales_losses(runner.optim_wrapper) else 1
-        if broken is not None and self._overflows >= limit:
-            value = log[broken].item()
-            found = f'{value}' if not math.isfinite(value) else 'NaN or infinite in another process'
-            times = f', as were losses of the {limit - 1} iterations before' if limit > 1 else ''
-            raise FloatingPointError(f'{broken} is {found} at iteration {runner.iter + 1}{times}.')
 
     def _show(self, runner: Runner, iteration: int) -> None:
         training = _model(runner).in_training

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
 
@@ -19,30 +20,34 @@ class StepLog(Mapping[str, Tensor]):
         values: the scalars, by name, as ``parse_losses`` returns them.
         losses: the names of those that must be finite. All processes of a training give the same names, because
             whether each loss is finite everywhere is settled here, on the device.
+        shares: more scalars; the backward pass fills them in.
     """
 
-    def __init__(self, values: Mapping[str, Tensor], losses: Sequence[str]) -> None:
-        self._names, self._losses = list(values), list(losses)
-        self._scalars = torch.stack([value.detach().float() for value in values.values()])
-        self._finite = self._scalars[[self._names.index(name) for name in losses]].isfinite().float()
+    def __init__(self, values: Mapping[str, Tensor], losses: Sequence[str], shares: Mapping[str, Tensor]) -> None:
+        self._values = {name: value.detach().float() for name, value in values.items()}
+        self._losses, self._shares = list(losses), shares
+        self._finite = torch.stack([self._values[name].isfinite() for name in losses]).float()
         all_reduce(self._finite, 'min')
 
     @property
-    def first_broken(self) -> str | None:
-        """The first loss that is NaN or infinite in any process, or None."""
-        _, finite = self._read
-        return next((name for name, fine in zip(self._losses, finite) if not fine), None)
+    def losses(self) -> dict[str, float]:
+        """The losses, by name; NaN instead of the value of this process if the one of another is not finite."""
+        values, finite = self._read
+        own = {name: values[name].item() for name in self._losses}
+        return {name: own[name] if fine or not math.isfinite(own[name]) else math.nan for name, fine in finite.items()}
 
     @cached_property
-    def _read(self) -> tuple[dict[str, Tensor], list[float]]:
-        scalars, finite = torch.cat([self._scalars, self._finite]).cpu().split([len(self._names), len(self._losses)])
-        return dict(zip(self._names, scalars.unbind())), finite.tolist()
+    def _read(self) -> tuple[dict[str, Tensor], dict[str, float]]:
+        scalars = {**self._values, **self._shares}
+        every = torch.cat([torch.stack(list(scalars.values())), self._finite]).cpu()
+        values, finite = every.split([len(scalars), len(self._losses)])
+        return dict(zip(scalars, values.unbind())), dict(zip(self._losses, finite.tolist()))
 
     def __getitem__(self, name: str) -> Tensor:
         return self._read[0][name]
 
     def __iter__(self) -> Iterator[str]:
-        return iter(self._names)
+        return iter(self._read[0])
 
     def __len__(self) -> int:
-        return len(self._names)
+        return len(self._read[0])

@@ -1,20 +1,21 @@
 """SAPDModel: BaseEditModel or a subclass, trained with SAM priors.
 
-The base model's own forward and losses run unchanged. The output of its generator goes to the
-:class:`~sapd_plugin.core.Distiller`, whose losses are added to the base's: MMEngine sums, scales, accumulates, clips
-and logs them like any other. Testing is the base model's, unchanged.
+The base model's own forward and losses run unchanged; a :class:`~sapd_plugin.mmagic.step.SummedHook` on its generator
+adds the gradient of SPD and SGR. MMEngine adds SPF's loss to the base's, and scales, accumulates, clips and logs both.
+Testing is the base model's, unchanged.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from copy import deepcopy
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import torch
 from mmagic.registry import MODELS
-from mmengine.dist import get_rank
+from mmengine.dist import get_rank, is_distributed
 from mmengine.logging import print_log
 from torch import Tensor, nn
 
@@ -30,13 +31,15 @@ from sapd_plugin.core import (
     build_branch,
     build_online,
     build_typed_loss,
-    captured_output,
+    check_frozen,
     check_stage,
     needs_stored_masks,
+    read_settings,
 )
 from sapd_plugin.errors import SAPDError
 from sapd_plugin.mmagic.log import StepLog
 from sapd_plugin.mmagic.options import base_model_class, check_config
+from sapd_plugin.mmagic.step import Checkpointed, SummedHook, idle
 from sapd_plugin.priors.segmenters import build_online_segmenter
 
 if TYPE_CHECKING:  # at run time, the mixin precedes the user's class
@@ -55,6 +58,11 @@ def build_sapd_model(
     stage: str = 'joint',
     output_index: int | None = None,
     online: Mapping[str, Any] | None = None,
+    teacher: str = StepSettings.teacher,
+    teacher_decay: float = StepSettings.teacher_decay,
+    freeze_after: int = StepSettings.freeze_after,
+    every: int = StepSettings.every,
+    chunks: int = StepSettings.chunks,
     **base: Any,
 ) -> Any:
     """Build the model that ``base_model_type`` names with :class:`SAPDMixin` mixed in.
@@ -68,6 +76,11 @@ def build_sapd_model(
         stage: 'joint', or 'two_stage': starts from a student that the stock config trained (``load_from``).
         output_index: which image to distil if the generator returns several; by default its class's ``output_index``.
         online: extract masks during training: ``segmenter`` and its settings, and ``every``, in iterations.
+        teacher: this argument and the next four are those of :class:`~sapd_plugin.core.StepSettings`.
+        teacher_decay: for the teacher 'ema'.
+        freeze_after: for the teacher 'frozen'.
+        every: steps of the optimizer from one run of the branch to the next.
+        chunks: parts of the batch.
         **base: the base model's own config, unchanged.
 
     Raises:
@@ -79,21 +92,42 @@ def build_sapd_model(
         'spd_loss': spd_loss,
         'sgr_loss': sgr_loss,
         'spf_loss': spf_loss or base.get('pixel_loss') or {'type': 'L1Loss'},
+    }
+    values = {
         'stage': stage,
         'output_index': output_index,
         'online': online,
+        'teacher': teacher,
+        'teacher_decay': teacher_decay,
+        'freeze_after': freeze_after,
+        'every': every,
+        'chunks': chunks,
     }
-    check_config(base_class, base, ours)
-    return type(f'SAPD{base_class.__name__}', (SAPDMixin, base_class), {})(deepcopy(ours), **base)
+    check_config(base_class, base, ours, values)
+    settings = read_settings('model', values)
+    return type(f'SAPD{base_class.__name__}', (SAPDMixin, base_class), {})(deepcopy(ours), settings, **base)
 
 
 class _Training:
     """State of a training outside the module tree: not in any state dict, and shared by copies of the model."""
 
     def __init__(self) -> None:
-        self.distiller: Distiller | None = None
+        self.hook: SummedHook | None = None
         self.iteration = 0
+        self.shares: dict[str, Tensor] = {}
         self.latest: tuple[Tensor, StepRecord] | None = None
+
+    @property
+    def distiller(self) -> Distiller:
+        """The distiller of the hook."""
+        if self.hook is None:
+            raise SAPDError("default_hooks: SAPDHook is missing, add default_hooks=dict(sapd=dict(type='SAPDHook')).")
+        return self.hook.distiller
+
+    def spf_was_trained(self) -> bool:
+        """Return whether SPF was trained in the optimizer's step that ends with this iteration."""
+        first = self.iteration - (self.iteration - 1) % self.distiller.settings.accumulate
+        return self.distiller.trains(first)
 
     def __deepcopy__(self, memo: dict[int, Any]) -> _Training:
         return self
@@ -105,10 +139,10 @@ class SAPDMixin(Base):
     ``spf`` is the one additional sub-module; :class:`~sapd_plugin.mmagic.hook.SAPDHook` keeps it out of ``state_dict``.
     """
 
-    def __init__(self, sapd: dict[str, Any], **base: Any) -> None:
+    def __init__(self, sapd: dict[str, Any], settings: StepSettings, **base: Any) -> None:
         network = deepcopy(base['generator'])
         super().__init__(**base)
-        self.sapd, self.in_training = sapd, _Training()
+        self.sapd, self.settings, self.in_training = sapd, settings, _Training()
         # A separate stream, so that the student and the data see the random draws of a stock run.
         with BranchRNG(torch.initial_seed()).active():
             self.spf = build_branch(
@@ -117,66 +151,78 @@ class SAPDMixin(Base):
                 sapd['network_spf'],
                 network=network,
                 image_channels=_image_channels(self.generator),
-                output_index=sapd['output_index'],
+                output_index=settings.output_index,
             )
             # Not SGR, because testing does not need VGG-19.
             self.spd = build_typed_loss('model.spd_loss', SPDLoss, sapd['spd_loss'], MODELS.build)
 
-    def prepare_training(self, load_from: str | None, device: torch.device) -> None:
-        """Build the distiller (called by SAPDHook before the first step); training starts from ``load_from``, if given.
+    def prepare_training(self, load_from: str | None, device: torch.device, accumulate: int = 1) -> None:
+        """Build the distiller; called by SAPDHook before the first step.
+
+        Args:
+            load_from: the checkpoint from which training starts, or None.
+            device: of the model.
+            accumulate: number of iterations that make one step of the optimizer.
 
         Raises:
-            SAPDError: missing VGG-19 weights, a loss of a different type, or a stage that does not fit the run.
+            SAPDError: missing VGG-19 weights, a loss of a different type, or a stage or teacher that does not fit the
+                run.
         """
-        check_stage(self.sapd['stage'], 'model.stage', 'load_from', load_from)
+        settings = replace(self.settings, accumulate=accumulate)
+        check_stage(settings.stage, 'model.stage', 'load_from', load_from)
+        check_frozen(settings, 'model', 'load_from', load_from)
         preprocessor = self.data_preprocessor
         mean, std = (getattr(preprocessor, name, None) for name in ('mean', 'std'))
         rng = BranchRNG(torch.initial_seed() + get_rank(), device)
         segmenter = partial(build_online_segmenter, 'model.online', device=device)
         with rng.active():
             distiller = Distiller(
-                self.spf,
+                Checkpointed(self.spf) if settings.chunks > 1 else self.spf,
                 MODELS.build(self.sapd['spf_loss']),
                 self.spd,
                 build_typed_loss('model.sgr_loss', SGRLoss, self.sapd['sgr_loss'], MODELS.build),
                 ToRGB(_unit(mean, 0.0), _unit(std, 1.0)),
                 rng,
-                build_online('model.online', self.sapd['online'], segmenter),
-                StepSettings(every=1),
+                build_online('model.online', settings.online, segmenter),
+                settings,
             ).to(device)
-        self.in_training.distiller = distiller
+        self.in_training.hook = SummedHook(self.generator, distiller, 'generator', settings.output_index)
         print_log(distiller.formula(), logger='current')
 
     def forward(self, inputs: Any, data_samples: Any = None, mode: str = 'tensor', **kwargs: Any) -> Any:
         """Run the base's forward; in mode 'loss' add ``loss_spf``, ``loss_spd`` and ``loss_sgr`` to its losses.
 
+        At the iterations at which the branch is not due, it is the base's forward alone.
+
         Args:
             inputs: degraded images, (N,C,h,w), as the data preprocessor returns them.
-            data_samples: stacked; for mode 'loss' with ``gt_img`` (N,C,H,W) and ``sam_mask`` (N,1,H,W) integer.
+            data_samples: stacked; for mode 'loss' with ``gt_img`` (N,C,H,W), ``sam_mask`` (N,1,H,W) integer and, as far
+                as SPF reads it, ``mask_context`` (N,K+1,S).
             mode: 'tensor', 'predict' or 'loss'.
             **kwargs: the base's.
 
         Raises:
             SAPDError: the batch holds no masks, or the hook is missing.
         """
-        if mode != 'loss':
-            return super().forward(inputs, data_samples, mode, **kwargs)
         training = self.in_training
-        if training.distiller is None:
-            raise SAPDError("default_hooks: SAPDHook is missing, add default_hooks=dict(sapd=dict(type='SAPDHook')).")
-        gt, mask = _supervision(data_samples, self.sapd['online'])
-        with captured_output(self.generator, 'generator', self.sapd['output_index']) as recorder:
-            losses = dict(super().forward(inputs, data_samples, mode, **kwargs))
+        if mode != 'loss' or not training.distiller.due(training.iteration):
+            return super().forward(inputs, data_samples, mode, **kwargs)
+        assert training.hook is not None
         degraded = inputs['img'] if isinstance(inputs, dict) else inputs
-        supervision = Supervision(gt, mask, degraded, order=_channel_order(data_samples))
-        record = training.distiller(recorder.value, supervision, training.iteration)
-        training.latest = degraded[:1].clone(), record.first()
-        return {**losses, **{f'loss_{name[2:]}': loss for name, loss in record.losses.items()}, **record.psnrs()}
+        supervision = _supervision(data_samples, degraded, self.settings.online)
+        with training.hook.attach(supervision, training.iteration) as recorder:
+            losses = super().forward(inputs, data_samples, mode, **kwargs)
+        record = recorder.value
+        training.latest, training.shares = (degraded[:1].clone(), record.first()), record.shares
+        return {**losses, **training.hook.losses(record), **record.psnrs()}
 
     def parse_losses(self, losses: dict[str, Any]) -> tuple[Tensor, StepLog]:
         """Return the base's sum, and what it logs as a :class:`StepLog`, which SAPDHook checks after the step."""
         loss, values = super().parse_losses(losses)
-        return loss, StepLog(values, [name for name in losses if 'loss' in name])
+        training = self.in_training
+        if is_distributed() and not training.distiller.trains(training.iteration):
+            loss = idle(loss, self.spf.parameters())
+        return loss, StepLog(values, [name for name in losses if 'loss' in name], training.shares)
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Any:
         """Copy only the student: a moving average is for testing, which does not use SPF."""
@@ -187,8 +233,8 @@ class SAPDMixin(Base):
         return copied
 
 
-def _supervision(data_samples: Any, online: Mapping[str, Any] | None) -> tuple[Tensor, Tensor | None]:
-    gt, mask = (getattr(data_samples, key, None) for key in ('gt_img', 'sam_mask'))
+def _supervision(data_samples: Any, degraded: Tensor, online: Mapping[str, Any] | None) -> Supervision:
+    gt, mask, context = (getattr(data_samples, key, None) for key in ('gt_img', 'sam_mask', 'mask_context'))
     if not isinstance(mask, Tensor) and needs_stored_masks(online):
         raise SAPDError(
             "train_dataloader.dataset.type: gives batches without 'sam_mask', expected 'PairedImageMaskDataset' and a "
@@ -198,7 +244,7 @@ def _supervision(data_samples: Any, online: Mapping[str, Any] | None) -> tuple[T
         raise SAPDError(
             "model.data_preprocessor: gives no stacked 'gt_img', expected DataPreprocessor with stack_data_sample."
         )
-    return gt, mask
+    return Supervision(gt, mask, degraded, context, _channel_order(data_samples))
 
 
 def _channel_order(data_samples: Any) -> str:

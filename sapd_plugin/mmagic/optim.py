@@ -118,3 +118,22 @@ def guard(branch: Iterable[nn.Parameter]) -> None:
     """
     for parameter in branch:
         parameter.register_hook(lambda gradient: gradient.nan_to_num(nan=0.0, posinf=0.0, neginf=0.0))
+
+
+def rest(wrapper: OptimWrapper, branch: Sequence[nn.Parameter], trained: Callable[[], bool]) -> None:
+    """Leave the branch as it is in the optimizer's steps for which it was not trained.
+
+    Distributed training gives it gradients of 0 there, and weight decay and momentum would still move it.
+
+    Args:
+        wrapper: whose optimizer steps.
+        branch: parameters of the branch.
+        trained: returns whether the branch was trained since the optimizer's last step.
+    """
+
+    def forget(*_: object) -> None:
+        if not trained():
+            for parameter in branch:
+                parameter.grad = None
+
+    wrapper.optimizer.register_step_pre_hook(forget)

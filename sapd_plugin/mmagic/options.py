@@ -47,8 +47,14 @@ def base_model_class(name: str | type) -> type:
     return editor
 
 
-def check_config(base: type, config: Mapping[str, Any], ours: Mapping[str, Any]) -> None:
+def check_config(base: type, config: Mapping[str, Any], ours: Mapping[str, Any], settings: Mapping[str, Any]) -> None:
     """Refuse keys below ``model`` that the wrapped class does not take, and blocks of ``ours`` that would be misread.
+
+    Args:
+        base: the wrapped class.
+        config: its keys.
+        ours: the branch's blocks.
+        settings: the other keys of SAPDModel.
 
     Raises:
         SAPDError: naming the key, what was found, what is expected and the nearest valid name.
@@ -57,7 +63,7 @@ def check_config(base: type, config: Mapping[str, Any], ours: Mapping[str, Any])
     open_ended = any(p.kind is inspect.Parameter.VAR_KEYWORD for p in parameters.values())
     known = [name for name in parameters if name not in ('args', 'kwargs')]
     if not open_ended:
-        check_keys('model', config, [*known, *ours, 'base_model_type'])
+        check_keys('model', config, [*known, *ours, *settings, 'base_model_type'])
     if 'generator' not in config:
         raise SAPDError('model.generator: missing, expected the config of the network that is trained.')
     check_module('model.network_spf', ours['network_spf'])

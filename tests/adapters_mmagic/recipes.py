@@ -67,6 +67,7 @@ def sapd_config(pairs: Path, store: Path, vgg: Path | None = None, **changes: An
     config['model'].update(
         type='SAPDModel',
         network_spf={'type': 'SPF', 'fusion': 'image', 'mask_dropout': 0, 'planes': 4},
+        every=1,
         spd_loss={'type': 'SPDLoss', 'loss_weight': 0.5, 'gate': 'none'},  # acts from the first step
     )
     if vgg is not None:

@@ -13,7 +13,7 @@ import pytest
 import torch
 from mmengine.runner import Runner
 
-from sapd_plugin.mmagic import hook
+from sapd_plugin.core import finite
 from sapd_plugin.mmagic.log import StepLog
 from tests.adapters_mmagic.recipes import sapd_config, stock_config
 from tests.adapters_mmagic.test_model import OWN_OPTIMIZER, ZERO, runner_of, trained
@@ -52,10 +52,10 @@ def test_an_overflow_that_the_scaler_expects_does_not_end_the_run(pairs, store, 
 
 
 def test_many_in_a_row_do(pairs, store, tmp_path, monkeypatch):
-    monkeypatch.setattr(hook, 'OVERFLOWS', 2)
+    monkeypatch.setattr(finite, 'PATIENCE', 2)
     runner = runner_of(sapd_config(pairs, store, **amp('float16', 1024.0)), tmp_path)
     overflow_at(runner, 'generator', {1, 3, 4})
-    message = '^loss is (nan|inf) at iteration 4, as were losses of the 1 iterations before.$'
+    message = '^loss is (nan|inf) at iteration 4, the 2th such step in a row.$'
     with pytest.raises(FloatingPointError, match=message):
         runner.train()
 
@@ -87,10 +87,10 @@ def work(folder: Path, rank: int) -> None:
     torch.distributed.init_process_group('gloo', init_method=f'file://{folder}/meet', rank=rank, world_size=2)
     one, two = torch.tensor(1.0), torch.tensor([2.0, torch.inf][rank])
     logs = [
-        StepLog({'loss': one, 'psnr': one}, ['loss']),
-        StepLog({'loss': one, 'loss_spd': two}, ['loss', 'loss_spd']),
+        StepLog({'loss': one, 'psnr': one}, ['loss'], {'share_spd': one}),
+        StepLog({'loss': one, 'loss_spd': two}, ['loss', 'loss_spd'], {}),
     ]
-    torch.save([(dict(log), log.first_broken) for log in logs], folder / f'{rank}.pth')
+    torch.save([(dict(log), log.losses) for log in logs], folder / f'{rank}.pth')
     torch.distributed.destroy_process_group()
 
 
@@ -99,10 +99,12 @@ def test_all_processes_hear_of_an_infinite_loss(tmp_path):
     environment = {**os.environ, 'OMP_NUM_THREADS': '1'}
     workers = [subprocess.Popen([*command, rank], cwd=ROOT, env=environment) for rank in ('0', '1')]
     assert [worker.wait(timeout=300) for worker in workers] == [0, 0]
+    one = torch.tensor(1.0)
     for rank, own in enumerate((2.0, torch.inf)):
-        fine, broken = torch.load(tmp_path / f'{rank}.pth')
-        assert fine == ({'loss': torch.tensor(1.0), 'psnr': torch.tensor(1.0)}, None)
-        assert broken == ({'loss': torch.tensor(1.0), 'loss_spd': torch.tensor(own)}, 'loss_spd')
+        (fine, finite), (broken, infinite) = torch.load(tmp_path / f'{rank}.pth')
+        assert (fine, finite) == ({'loss': one, 'psnr': one, 'share_spd': one}, {'loss': 1.0})
+        assert (broken, infinite['loss']) == ({'loss': one, 'loss_spd': torch.tensor(own)}, 1.0)
+        assert not np.isfinite(infinite['loss_spd'])
 
 
 if __name__ == '__main__':

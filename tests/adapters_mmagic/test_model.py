@@ -274,17 +274,16 @@ def test_optimizer_of_the_branch_by_config(pairs, store, tmp_path):
 def test_mixed_precision_of_the_wrapper_reaches_both_networks(pairs, store, vgg_weights):
     """MMEngine's AmpOptimWrapper asks for a GPU; what it does is this context and a scaled loss."""
     model, data = prepared(sapd_config(pairs, store, vgg_weights))
-    dtypes = {}
+    dtypes, grads = {}, []
     for name in ('generator', 'spf'):
         convolution = next(m for m in getattr(model, name).modules() if isinstance(m, nn.Conv2d))
         convolution.register_forward_hook(lambda module, args, output, name=name: dtypes.update({name: output.dtype}))
-    with torch.autocast('cpu', dtype=torch.bfloat16):
-        losses = model(data['inputs'], data['data_samples'], mode='loss')
-    loss, _ = model.parse_losses(losses)
-    grads = []
     for scale in (1.0, 1024.0):
+        with torch.autocast('cpu', dtype=torch.bfloat16):
+            losses = model(data['inputs'], data['data_samples'], mode='loss')
+        loss, _ = model.parse_losses(losses)
         model.zero_grad()
-        (loss * scale).backward(retain_graph=True)
+        (loss * scale).backward()
         grads.append([p.grad / scale for p in model.parameters()])
     assert dtypes == {'generator': torch.bfloat16, 'spf': torch.bfloat16}
     assert losses['loss_sgr'].dtype == losses['loss_spd'].dtype == torch.float32
