@@ -12,7 +12,7 @@ from mmengine.model import is_model_wrapper
 from mmengine.optim import OptimWrapper
 from mmengine.runner import Runner
 
-from sapd_plugin.core import FiniteCheck, start_from
+from sapd_plugin.core import FiniteCheck, ShareWatch, start_from
 from sapd_plugin.errors import SAPDError
 from sapd_plugin.mmagic.log import StepLog
 from sapd_plugin.mmagic.optim import clip_apart, guard, rest, scales_losses
@@ -46,6 +46,7 @@ class SAPDHook(Hook):
         self._random_state: torch.Tensor | None = None
         self._teacher: dict[str, torch.Tensor] = {}
         self._check_finite = FiniteCheck()
+        self._watch_shares: ShareWatch | None = None
 
     def before_train(self, runner: Runner) -> None:
         """Build what training needs, before the first step.
@@ -62,7 +63,9 @@ class SAPDHook(Hook):
             )
         wrapper, device = runner.optim_wrapper, next(model.generator.parameters()).device
         model.prepare_training(runner._load_from, device, wrapper._accumulative_counts)
-        average = model.in_training.distiller.teacher.average
+        distiller = model.in_training.distiller
+        self._watch_shares = ShareWatch(distiller, runner.logger.warning)
+        average = distiller.teacher.average
         if average is not None and self._teacher:
             average.load_state_dict(self._teacher)
         branch = list(model.spf.parameters())
@@ -80,7 +83,7 @@ class SAPDHook(Hook):
             self._random_state = None
 
     def after_train_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None, outputs: Any = None) -> None:
-        """Check the losses, update the teacher, and show the latest patch every ``picture_interval`` iterations.
+        """Check losses and shares, update the teacher, and show the latest patch every ``picture_interval`` iterations.
 
         Raises:
             FloatingPointError: a loss is NaN or infinite, and no loss scaler skips such steps, or it has skipped
@@ -89,6 +92,8 @@ class SAPDHook(Hook):
         iteration, wrapper, model = runner.iter + 1, runner.optim_wrapper, _model(runner)
         if isinstance(outputs, StepLog):
             self._check_finite(outputs.losses, iteration, scales_losses(wrapper))
+            assert self._watch_shares is not None
+            self._watch_shares({name: value.item() for name, value in outputs.items()}, iteration)
         distiller = model.in_training.distiller
         if distiller.trains(iteration) and wrapper.should_update():
             distiller.teacher.update(model.spf)

@@ -29,6 +29,7 @@ from sapd_plugin.core import (
     Supervision,
     ToRGB,
     build_branch,
+    build_hint,
     build_online,
     build_typed_loss,
     check_frozen,
@@ -36,7 +37,7 @@ from sapd_plugin.core import (
     needs_stored_masks,
     read_settings,
 )
-from sapd_plugin.errors import SAPDError
+from sapd_plugin.errors import SAPDError, within
 from sapd_plugin.mmagic.log import StepLog
 from sapd_plugin.mmagic.options import base_model_class, check_config
 from sapd_plugin.mmagic.step import Checkpointed, SummedHook, idle
@@ -176,6 +177,8 @@ class SAPDMixin(Base):
         rng = BranchRNG(torch.initial_seed() + get_rank(), device)
         segmenter = partial(build_online_segmenter, 'model.online', device=device)
         with rng.active():
+            with within('model.spd_loss'):
+                hint = build_hint(self.spd, self.generator, self.spf)
             distiller = Distiller(
                 Checkpointed(self.spf) if settings.chunks > 1 else self.spf,
                 MODELS.build(self.sapd['spf_loss']),
@@ -185,12 +188,13 @@ class SAPDMixin(Base):
                 rng,
                 build_online('model.online', settings.online, segmenter),
                 settings,
+                hint,
             ).to(device)
         self.in_training.hook = SummedHook(self.generator, distiller, 'generator', settings.output_index)
         print_log(distiller.formula(), logger='current')
 
     def forward(self, inputs: Any, data_samples: Any = None, mode: str = 'tensor', **kwargs: Any) -> Any:
-        """Run the base's forward; in mode 'loss' add ``loss_spf``, ``loss_spd`` and ``loss_sgr`` to its losses.
+        """Run the base's forward; in mode 'loss' add ``loss_spf``, ``loss_spd``, ``loss_sgr`` and ``loss_hint``.
 
         At the iterations at which the branch is not due, it is the base's forward alone.
 
@@ -202,15 +206,22 @@ class SAPDMixin(Base):
             **kwargs: the base's.
 
         Raises:
-            SAPDError: the batch holds no masks, or the hook is missing.
+            SAPDError: the batch holds no masks, or no context that SPF reads; or the hook is missing.
         """
         training = self.in_training
+        training.shares = {}
         if mode != 'loss' or not training.distiller.due(training.iteration):
             return super().forward(inputs, data_samples, mode, **kwargs)
         assert training.hook is not None
         degraded = inputs['img'] if isinstance(inputs, dict) else inputs
         supervision = _supervision(data_samples, degraded, self.settings.online)
-        with training.hook.attach(supervision, training.iteration) as recorder:
+        if getattr(self.spf, 'needs_context', False) and supervision.context is None:
+            raise SAPDError(
+                "train_dataloader.dataset.mask_context: missing, expected True: network_spf.context is 'image', which "
+                'reads statistics of the whole photo.'
+            )
+        retarget = partial(setattr, data_samples, 'gt_img')
+        with training.hook.attach(supervision, training.iteration, retarget) as recorder:
             losses = super().forward(inputs, data_samples, mode, **kwargs)
         record = recorder.value
         training.latest, training.shares = (degraded[:1].clone(), record.first()), record.shares

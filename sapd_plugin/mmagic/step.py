@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -24,15 +24,17 @@ class SummedHook(DistillationHook):
     """
 
     @contextmanager
-    def attach(self, supervision: Supervision, iteration: int) -> Iterator[Recorder[StepRecord]]:
+    def attach(
+        self, supervision: Supervision, iteration: int, retarget: Callable[[Tensor], None] = lambda target: None
+    ) -> Iterator[Recorder[StepRecord]]:
         """Distil in the forward pass that runs in the block; arguments as for :class:`DistillationHook`."""
         self._spf_losses: list[Tensor] = []
         self._multiplied = torch.zeros((), device=supervision.gt.device, requires_grad=True)
-        with super().attach(supervision, iteration) as recorder:
+        with super().attach(supervision, iteration, retarget) as recorder:
             yield recorder
 
     def losses(self, record: StepRecord) -> dict[str, Tensor]:
-        """Return 'loss_spf', attached to SPF's graph, 'loss_spd' and 'loss_sgr' for MMEngine to add to the base's."""
+        """Return the losses for MMEngine to add to the base's; only 'loss_spf' has a graph."""
         losses = {f'loss_{name[2:]}': value for name, value in record.losses.items()}
         spf = torch.stack(self._spf_losses).sum() if self._spf_losses else losses['loss_spf']
         return {**losses, 'loss_spf': spf + self._multiplied}

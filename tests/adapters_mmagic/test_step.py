@@ -18,6 +18,7 @@ from mmengine.model import MMDistributedDataParallel
 from mmengine.runner import Runner
 from torch import nn
 
+from sapd_plugin.core import shares
 from sapd_plugin.errors import SAPDError
 from tests.adapters_mmagic.recipes import sapd_config, stock_config
 from tests.adapters_mmagic.test_model import ACCUMULATE, ZERO, runner_of, trained
@@ -250,6 +251,74 @@ def test_a_frozen_teacher_has_to_be_trained(pairs, store, tmp_path):
     trained(stock_config(pairs), tmp_path / 'stock')
     with pytest.raises(SAPDError, match=r'model.freeze_after: is 0, .* and load_from comes from a stock run'):
         trained(config, tmp_path / 'b', load_from=str(tmp_path / 'stock/iter_4.pth'))
+
+
+def test_the_base_s_losses_see_the_mixed_target(pairs, store, tmp_path):
+    """And the log, the picture and the next iterations the ground truth."""
+    seen = []
+
+    class Watched(nn.L1Loss):
+        def forward(self, image: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+            seen.append(target)
+            return super().forward(image, target)
+
+    MODELS.register_module(name='Watched', module=Watched, force=True)
+    mix = {'type': 'SPDLoss', 'target': 'mix', 'mix': 0.6, 'start': 2}
+    changes = {'model:pixel_loss': {'type': 'Watched'}, 'model:spf_loss': {'type': 'L1Loss'}, 'model:spd_loss': mix}
+    runner = runner_of(sapd_config(pairs, store, **changes), tmp_path)
+    records = []
+    runner.model.spf.register_forward_hook(lambda module, args, refined: records.append(refined.detach()))
+    truths = []
+    preprocess = runner.model.data_preprocessor.register_forward_hook(
+        lambda module, args, data: truths.append(data['data_samples'].gt_img.clone()) if module.training else None
+    )
+    runner.train()
+    preprocess.remove()
+    assert torch.equal(seen[0], truths[0])
+    for target, refined, gt in zip(seen[1:], records[1:], truths[1:]):
+        assert torch.allclose(target, 0.6 * refined + 0.4 * gt, atol=1e-6)
+    assert torch.equal(runner.model.in_training.latest[1].gt, truths[-1][:1])
+    assert not any(runner.message_hub.get_scalar('train/loss_spd').data[0])
+
+
+@pytest.mark.parametrize('balance', ['none', 'gradient'])
+def test_hints_reach_the_student_s_first_layers(pairs, store, balance):
+    """The layers behind the one that is compared get no gradient of hints."""
+    hint = {'type': 'SPDLoss', 'gate': 'none', 'loss_weight': 0.5, 'feature_weight': 0.5, 'balance': balance}
+    layer = {'feature_layer': 'encoders.0.0'}
+    with_hints = gradients(sapd_config(pairs, store, **{'model:spd_loss': {**hint, **layer}}))
+    without = gradients(sapd_config(pairs, store, **{'model:spd_loss': {**hint, 'feature_weight': 0.0}}))
+    assert with_hints['loss_hint'] > 0
+    moved = {n for n, g in without.items() if n.startswith('generator.') and not torch.equal(g, with_hints[n])}
+    assert 'generator.intro.weight' in moved
+    assert 'generator.ending.weight' not in moved
+    if balance == 'gradient':
+        assert with_hints['share_hint'].item() == pytest.approx(0.5, rel=1e-3)
+
+
+def test_a_share_that_is_too_small_is_warned_of(pairs, store, tmp_path, monkeypatch):
+    monkeypatch.setattr(shares, 'WINDOW', 2)
+    warnings: list[str] = []
+    runner = runner_of(sapd_config(pairs, store, **{'model:spd_loss:loss_weight': 1e-6}), tmp_path)
+    monkeypatch.setattr(runner.logger, 'warning', warnings.append)
+    runner.train()
+    assert [text for text in warnings if text.startswith('share_spd: ')] == [
+        text for text in warnings if 'steps up to iteration 2, too little' in text
+    ]
+    assert any(text.startswith('share_spd: ') for text in warnings)
+
+
+def test_context_of_the_photo_reaches_spf(pairs, grey_store, tmp_path):
+    spf = {'model:network_spf': {'type': 'SPF', 'context': 'image', 'inputs': ['restored', 'degraded']}}
+    config = sapd_config(pairs, grey_store, **spf, **{'train_cfg:max_iters': 1})
+    with pytest.raises(SAPDError, match=r'train_dataloader.dataset.mask_context: missing, expected True'):
+        trained(config, tmp_path / 'a')
+    config['train_dataloader']['dataset']['mask_context'] = True
+    runner, given = runner_of(config, tmp_path / 'b'), []
+    runner.model.spf.register_forward_pre_hook(lambda module, args, options: given.append(options), with_kwargs=True)
+    runner.train()
+    assert given[-1]['context'].shape == (2, 65, 7)
+    assert given[-1]['degraded'].shape == (2, 3, 48, 48)
 
 
 MISTAKES = {
