@@ -1,10 +1,10 @@
 """Speed of the plugin, with each reference measured in turn in the same run.
 
-python tools/benchmark.py step|sgr|store|ranks|loader|mmagic_step|mmagic_loader|all [--repeats N] [--masks DIR]
+python tools/benchmark.py step|price|sgr|store|ranks|loader|mmagic_step|mmagic_loader|all [--repeats N] [--masks DIR]
 python tools/benchmark.py extract --data DIR [--checkpoint FILE] [--photos N] [--points N] [--threads N]
     [--tuned-malloc]
 
-step and mmagic_step need VGG-19 weights (SAPD_VGG_CHECKPOINT). extract needs a folder of photos with annotators'
+step, price and mmagic_step need VGG-19 weights (SAPD_VGG_CHECKPOINT). extract needs a folder of photos with annotators'
 segmentations, and takes minutes per photo, most of them in segment_anything's own generator, so 'all' leaves it out.
 """
 
@@ -25,6 +25,7 @@ from sapd_plugin.errors import SAPDError
 # Benchmarks, and the framework whose adapter each needs.
 BENCHMARKS = {
     'step': 'basicsr',
+    'price': 'basicsr',
     'sgr': None,
     'store': None,
     'ranks': None,

@@ -31,14 +31,17 @@ STOCK: dict[str, Any] = {
 
 def run(repeats: int = 9) -> list[Row]:
     """Measure on one batch of real patches, see `compare_steps`."""
-    losses = {'spd_loss': {'type': 'SPDLoss'}, 'sgr_loss': {'type': 'SGRLoss'}}
+    branch = {'spd_loss': {'type': 'SPDLoss'}, 'sgr_loss': {'type': 'SGRLoss', 'every': 1}, 'every': 1}
     init_default_scope('mmagic')
     MMLogger.get_instance('benchmark', log_level='ERROR')  # MMEngine lists every parameter that it initialises
     stock, second = (MODELS.build(STOCK) for _ in range(2))
-    sapd = MODELS.build({**STOCK, 'type': 'SAPDModel', **losses})
-    sapd.prepare_training(None, torch.device('cpu'))
-    sapd.in_training.iteration = 1
-    wrappers = {id(m): OptimWrapper(torch.optim.Adam(m.parameters(), lr=1e-4)) for m in (stock, second, sapd)}
+    sapd = []
+    for fusion in ('none', 'modulate'):
+        spf = {'type': 'SPF', 'fusion': fusion}
+        sapd.append(MODELS.build({**STOCK, 'type': 'SAPDModel', 'network_spf': spf, **branch}))
+        sapd[-1].prepare_training(None, torch.device('cpu'))
+        sapd[-1].in_training.iteration = 1
+    wrappers = {id(m): OptimWrapper(torch.optim.Adam(m.parameters(), lr=1e-4)) for m in (stock, second, *sapd)}
     inputs, samples = _batch()
 
     def step(model: Any) -> None:
@@ -46,7 +49,7 @@ def run(repeats: int = 9) -> list[Row]:
         model.train_step(batch, wrappers[id(model)])
 
     target = torch.stack([sample.gt_img for sample in samples]).float() / 255
-    return compare_steps(step, (stock, second, sapd), target, repeats)
+    return compare_steps(step, (stock, second, *sapd), target, repeats)
 
 
 def _batch() -> tuple[list[torch.Tensor], list[DataSample]]:

@@ -56,7 +56,7 @@ class Setting(NamedTuple):
 # What documentation and benchmarks compare.
 SETTINGS = {
     'default': Setting(),
-    'economy': Setting(sgr={'every': 8, 'image_scale': 0.5}, step={'every': 4}),
+    'economy': Setting(sgr={'every': 10, 'image_scale': 0.5}, step={'every': 5}),
     'chunks: 4': Setting(step={'chunks': 4}),
     'every: 1': Setting(sgr={'every': 1}, step={'every': 1}),
 }

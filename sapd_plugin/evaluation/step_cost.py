@@ -101,12 +101,14 @@ def step_kinds(distiller: Distiller) -> dict[int, float]:
     {1: 0.75, 4: 0.25}
     """
     settings, sgr, online = distiller.settings, distiller.sgr, distiller.online
-    period = math.lcm(settings.every * settings.accumulate, sgr.every if sgr else 1, online.every if online else 1)
+    steps = math.lcm(settings.every, sgr.every if sgr else 1)
+    period = math.lcm(steps * settings.accumulate, online.every if online else 1)
 
     def kind(iteration: int) -> tuple[bool, ...]:
         if not distiller.due(iteration):
             return (False,)
-        return True, sgr is not None and sgr.due(iteration), online is not None and online.due(iteration)
+        relations = sgr is not None and sgr.due(settings.step(iteration))
+        return True, relations, online is not None and online.due(iteration)
 
     iterations = range(1, period + 1)
     counts = Counter(map(kind, iterations))

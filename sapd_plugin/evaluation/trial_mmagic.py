@@ -16,6 +16,7 @@ import sapd_plugin.mmagic  # noqa: F401  (the import registers)
 from sapd_plugin.evaluation.step_cost import ALL_ALIKE, Training, count_parameters, step_kinds
 from sapd_plugin.evaluation.trial import Trial, from_the_start
 from sapd_plugin.mmagic.delta import is_sapd, read_config, stock_model
+from sapd_plugin.mmagic.hook import SAPDHook
 
 
 class _ReadyLoop(IterBasedTrainLoop):
@@ -80,17 +81,19 @@ class MMagicTrial(Trial):
         """Build the runner up to the first step."""
         runner = self._runner(stock)
         model, data = runner.train(), self._data
+        ours = [hook for hook in runner.hooks if isinstance(hook, SAPDHook)]
 
         def step(iteration: int) -> None:
             runner.train_loop._iter = iteration - 1  # from which SAPDHook tells the model its iteration
             runner.call_hook('before_train_iter', batch_idx=0, data_batch=data)
-            model.train_step(data, optim_wrapper=runner.optim_wrapper)
+            outputs = model.train_step(data, optim_wrapper=runner.optim_wrapper)
+            for hook in ours:  # checks the losses and updates the teacher
+                hook.after_train_iter(runner, 0, data, outputs)
 
         if stock:
             return Training(step, ALL_ALIKE)
         self.parameters = {'student': count_parameters(model.generator), 'SPF': count_parameters(model.spf)}
-        distiller = model.in_training.distiller
-        return Training(step, ALL_ALIKE if distiller is None else step_kinds(distiller))  # None: the step says why
+        return Training(step, step_kinds(model.in_training.distiller))
 
     def _runner(self, stock: bool) -> Runner:
         """Build the runner of this training, without validation, checkpoints and output."""

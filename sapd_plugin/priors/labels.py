@@ -24,8 +24,6 @@ COLOR_DTYPE = np.dtype([('mean', 'u1', (3,)), ('deviation', 'u1', (3,))])
 # Also the largest number of regions: a crop is passed to OpenCV, whose widest label type is int32.
 MAX_PIXELS = 2**31 - 1
 
-_UINT8, _UINT16, _UINT32 = np.dtype(np.uint8), np.dtype(np.uint16), np.dtype(np.uint32)
-
 
 class Runs(NamedTuple):
     """Maximal runs of one label within a row, in raster order.
@@ -54,7 +52,7 @@ def smallest_dtype(regions: int) -> np.dtype:
     """Return the smallest unsigned dtype that holds the labels 0..``regions``; raise SAPDError above 2,147,483,647."""
     if regions > MAX_PIXELS:
         raise SAPDError(f'label map: found {regions} regions, expected at most {MAX_PIXELS}.')
-    return _UINT8 if regions <= 0xFF else _UINT16 if regions <= 0xFFFF else _UINT32
+    return np.dtype(np.uint8 if regions <= 0xFF else np.uint16 if regions <= 0xFFFF else np.uint32)
 
 
 @dataclass(frozen=True, eq=False)

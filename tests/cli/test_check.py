@@ -225,4 +225,5 @@ def test_steps_differ_by_the_branch_sgr_and_online_masks(vgg_weights: Path) -> N
     assert kinds(every=2, sgr=4) == {1: 0.5, 2: 0.25, 4: 0.25}
     assert kinds(every=2, sgr=1) == {1: 0.5, 2: 0.5}
     assert kinds(every=2, accumulate=2) == {1: 0.5, 3: 0.5}
+    assert kinds(every=1, sgr=2, accumulate=2) == {1: 0.5, 3: 0.5}
     assert kinds(every=1, online=10) == {1: 0.9, 10: 0.1}

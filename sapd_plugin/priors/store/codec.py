@@ -42,12 +42,6 @@ _MAGIC = b'SAPDMASK'
 # Magic, version, tile side, height, width, regions, bytes of the tables, bytes of all tiles, fingerprint
 _HEADER = struct.Struct('<8sHHIIIII16s')
 _UINT32 = struct.Struct('<I')
-# Bytes of a label -> dtype in the record, dtype of a crop.
-_DTYPES: dict[int, tuple[np.dtype, np.dtype]] = {
-    1: (np.dtype('u1'), np.dtype('u1')),
-    2: (np.dtype('<u2'), np.dtype('u2')),
-    4: (np.dtype('<u4'), np.dtype('i4')),
-}
 
 
 def encode(label_map: LabelMap, fingerprint: bytes) -> bytes:
@@ -129,8 +123,9 @@ class Record:
         self.has_colors = version == WITH_COLORS
         self._table, self._tiles = buffer[table_at:head_bytes], buffer[head_bytes + _UINT32.size :]
         self._tile_side, self._count = tile, regions
+        self._stored = smallest_dtype(regions).newbyteorder('<')
         # uint8 up to 255 regions, uint16 up to 65,535, int32 above: what OpenCV takes.
-        self._stored, self.dtype = _DTYPES[smallest_dtype(regions).itemsize]
+        self.dtype = np.dtype(np.int32) if self._stored.itemsize == 4 else self._stored.newbyteorder('=')
         # (H, W, 1), as an H x W x C image.
         self.shape = (height, width, 1)
 
@@ -207,11 +202,11 @@ class Record:
             if not np.array_equal(expected.regions[field], regions[field]):
                 raise RecordError(f"mask record: the region table's {field} does not match the pixels.")
 
-    def _tables(self) -> tuple[np.ndarray, np.ndarray]:
-        """Return the bytes of the tables of regions and of colors; the latter are none in version 1."""
+    def _tables(self) -> tuple[bytes, bytes]:
+        """Return the raw tables of regions and of colors; the latter is empty in version 1."""
         split = self._count * REGION_DTYPE.itemsize
         expected = split + (self._count + 1) * COLOR_DTYPE.itemsize * self.has_colors
-        raw = np.frombuffer(inflate(self._table, expected, 'region table'), np.uint8)
+        raw = inflate(self._table, expected, 'region table')
         if len(raw) != expected:
             raise RecordError(f'mask record: found a region table of {len(raw)} bytes for {self._count} regions.')
         return raw[:split], raw[split:]

@@ -30,13 +30,13 @@ def encode_tile(labels: np.ndarray) -> bytes:
 
 def decode_tile(stored: memoryview, height: int, width: int, dtype: np.dtype, highest: int) -> np.ndarray | None:
     """Return (height, width) labels, or None if the bytes do not hold that many labels 0..``highest``."""
-    raw = np.frombuffer(inflate(stored, height * width * (1 + dtype.itemsize), 'tile'), np.uint8)
-    count, rest = divmod(len(raw), 1 + dtype.itemsize)
-    if count == 0 or rest:
+    raw = inflate(stored, height * width * (1 + dtype.itemsize), 'tile')
+    count = len(raw) // (1 + dtype.itemsize)
+    if count == 0 or len(raw) != count * (1 + dtype.itemsize):
         return None
-    lengths = np.add(raw[:count], 1, dtype=np.intp)
-    values = unplanes(raw[count:], dtype)
-    if int(np.maximum.reduce(values)) > highest:
+    lengths = np.add(np.frombuffer(raw, np.uint8, count), 1, dtype=np.intp)
+    values = unplanes(memoryview(raw)[count:], dtype)
+    if np.maximum.reduce(values) > highest:
         return None
     labels = values.repeat(lengths)
     return labels.reshape(height, width) if labels.size == height * width else None
@@ -47,11 +47,12 @@ def planes(values: np.ndarray) -> bytes:
     return np.ascontiguousarray(values.view(np.uint8).reshape(len(values), values.dtype.itemsize).T).tobytes()
 
 
-def unplanes(raw: np.ndarray, dtype: np.dtype) -> np.ndarray:
-    """Undo `planes`, given its bytes as uint8."""
-    if dtype.itemsize == 1:
-        return raw
-    return np.ascontiguousarray(raw.reshape(dtype.itemsize, -1).T).view(dtype).reshape(-1)
+def unplanes(raw: bytes | memoryview, dtype: np.dtype) -> np.ndarray:
+    """Undo `planes`."""
+    if dtype == np.uint8:
+        return np.frombuffer(raw, dtype=np.uint8)
+    columns = np.frombuffer(raw, dtype=np.uint8).reshape(dtype.itemsize, -1)
+    return np.ascontiguousarray(columns.T).view(dtype).reshape(-1)
 
 
 def deflate(raw: bytes) -> bytes:
