@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import math
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
@@ -243,10 +244,15 @@ class Distiller(nn.Module):
         return loss.loss_weight * self.factor(name, iteration)
 
     def formula(self) -> str:
-        """Return a line for the log that says which losses train which network."""
+        """Return a line for the log that says which losses train which network, and when."""
         losses = (('L_SPD', self.spd), ('L_SGR', self.sgr), ('L_hint', self.hint))
         terms = [f'{loss.loss_weight:g}*{name}' for name, loss in losses if loss is not None]
         parameters = sum(p.numel() for p in self.spf.parameters()) if isinstance(self.spf, nn.Module) else 0
+        settings = self.settings
+        times = [f'SPF at 1 of {settings.every} steps']
+        if self.sgr is not None and settings.accumulate == 1:
+            times.append(f'SGR at 1 of {math.lcm(settings.every, self.sgr.every)}')
         return (
-            f'SAPD: L(student) = L(base) + {" + ".join(terms)}; L_recon2 trains SPF alone ({parameters:,d} parameters).'
+            f'SAPD: L(student) = L(base) + {" + ".join(terms)}; L_recon2 trains SPF alone ({parameters:,d} parameters). '
+            f'{", ".join(times)}; teacher: {settings.teacher}.'
         )

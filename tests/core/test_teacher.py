@@ -6,7 +6,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from sapd_plugin.core import DistillationHook, Distiller, SPDLoss, StepSettings, Supervision
+from sapd_plugin.core import DistillationHook, Distiller, SGRLoss, SPDLoss, StepSettings, Supervision
 from tests.networks import DropoutNet, assert_equal_states
 
 
@@ -69,6 +69,13 @@ def test_a_frozen_teacher_is_trained_alone_and_then_teaches_alone():
         assert_equal_states(states[2], state)  # batch normalisation as well
     assert not spf.training
     assert all(record.losses['l_spf'] > 0 for record in records)  # still in the log
+
+
+def test_the_log_says_what_trains_what_and_when(vgg_weights):
+    losses = SPDLoss(0.2), SGRLoss(weights=vgg_weights, every=4)
+    line = Distiller(Branch(), F.l1_loss, *losses, settings=StepSettings(every=3, teacher='ema')).formula()
+    assert 'L(base) + 0.2*L_SPD + 0.1*L_SGR; L_recon2 trains SPF alone' in line
+    assert line.endswith('SPF at 1 of 3 steps, SGR at 1 of 12; teacher: ema.')
 
 
 def _loaded(state) -> Branch:
