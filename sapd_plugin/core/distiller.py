@@ -253,6 +253,6 @@ class Distiller(nn.Module):
         if self.sgr is not None and settings.accumulate == 1:
             times.append(f'SGR at 1 of {math.lcm(settings.every, self.sgr.every)}')
         return (
-            f'SAPD: L(student) = L(base) + {" + ".join(terms)}; L_recon2 trains SPF alone ({parameters:,d} parameters). '
-            f'{", ".join(times)}; teacher: {settings.teacher}.'
+            f'SAPD: L(student) = L(base) + {" + ".join(terms)}; L_recon2 trains SPF alone ({parameters:,d} parameters)'
+            f'. {", ".join(times)}; teacher: {settings.teacher}.'
         )
