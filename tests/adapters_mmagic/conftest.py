@@ -10,6 +10,8 @@ from mmengine.optim.optimizer import amp_optimizer_wrapper
 from mmengine.registry import init_default_scope
 from mmengine.runner import amp, runner
 
+from tests.priors.segmenters.conftest import checkpoint as checkpoint
+
 
 @pytest.fixture(autouse=True)
 def mmagic_scope() -> None:

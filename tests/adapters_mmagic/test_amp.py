@@ -15,6 +15,8 @@ from mmengine.runner import Runner
 
 from sapd_plugin.core import finite
 from sapd_plugin.mmagic.log import StepLog
+from sapd_plugin.priors.segmenters import build_segmenter
+from sapd_plugin.priors.segmenters.fast import adaptive
 from tests.adapters_mmagic.recipes import sapd_config, stock_config
 from tests.adapters_mmagic.test_model import OWN_OPTIMIZER, ZERO, runner_of, trained
 from tests.networks import assert_equal_states
@@ -71,6 +73,19 @@ def test_an_overflow_in_spf_alone_leaves_the_student_and_the_scale_alone(pairs, 
     assert_equal_states(*states)
     assert runner.optim_wrapper.loss_scaler.get_scale() == 1024
     assert all(parameter.isfinite().all() for parameter in runner.model.spf.parameters())
+
+
+def test_sam_cuts_masks_in_the_loop(pairs, store, tmp_path, monkeypatch, checkpoint):
+    """With its own precision, inside the wrapper's."""
+    monkeypatch.setattr(adaptive, 'LEVELS', (2,))
+    online = {'model:online': {'segmenter': 'mobile_sam', 'checkpoint': str(checkpoint), 'every': 2}}
+    changes = {'train_cfg:max_iters': 2, 'train_dataloader:batch_size': 1}
+    runner = trained(sapd_config(pairs, store, **online, **changes, **amp('bfloat16', 1.0)), tmp_path)
+    record = runner.model.in_training.latest[1]
+    patch = (record.to_rgb(record.restored)[0].clamp(0, 1) * 255).round().byte().permute(1, 2, 0).numpy()
+    expected = build_segmenter('mobile_sam', checkpoint=checkpoint)(patch).labels
+    assert len(np.unique(expected)) > 1
+    assert np.array_equal(record.mask[0, 0].numpy(), expected)
 
 
 def overflow_at(runner: Runner, network: str, iterations: set[int]) -> None:
