@@ -1,4 +1,4 @@
-"""Everything that has to be checked and measured on a GPU, in one command of less than eight minutes.
+"""Everything that has to be checked and measured on a GPU, in one command that is meant to end within eight minutes.
 
 python -m benchmarks.gpu                        # writes gpu.json and gpu.md; without a GPU nothing is measured
 python -m benchmarks.gpu --device cpu --tiny    # runs every part on a CPU, to see that it works
