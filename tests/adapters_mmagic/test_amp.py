@@ -75,6 +75,20 @@ def test_an_overflow_in_spf_alone_leaves_the_student_and_the_scale_alone(pairs, 
     assert all(parameter.isfinite().all() for parameter in runner.model.spf.parameters())
 
 
+@pytest.mark.parametrize('balance', ['none', 'gradient'])
+def test_an_infinite_teacher_teaches_nothing(pairs, store, vgg_weights, tmp_path, balance):
+    precision = amp('float16', 1024.0)
+    stock = trained(stock_config(pairs, **precision), tmp_path / 'stock')
+    changes = {'model:spd_loss:balance': balance, 'model:sgr_loss:balance': balance}
+    runner = runner_of(sapd_config(pairs, store, vgg_weights, **precision, **changes), tmp_path / 'sapd')
+    overflow_at(runner, 'spf', {1, 2, 3, 4})
+    runner.train()
+    assert_equal_states(stock.model.generator, runner.model.generator)
+    assert runner.optim_wrapper.loss_scaler.get_scale() == 1024
+    assert all(parameter.isfinite().all() for parameter in runner.model.spf.parameters())
+    assert not any(runner.message_hub.get_scalar('train/share_spd').data[0])
+
+
 def test_sam_cuts_masks_in_the_loop(pairs, store, tmp_path, monkeypatch, checkpoint):
     """With its own precision, inside the wrapper's."""
     monkeypatch.setattr(adaptive, 'LEVELS', (2,))
