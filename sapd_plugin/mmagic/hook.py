@@ -52,14 +52,19 @@ class SAPDHook(Hook):
         """Build what training needs, before the first step.
 
         Raises:
-            SAPDError: the model is not a SAPDModel, there is no single optimizer wrapper for both networks, or
-                ``prepare_training`` fails.
+            SAPDError: the model is not a SAPDModel, there is no single optimizer wrapper for both networks, chunks of
+                a compiled step, or ``prepare_training`` fails.
         """
         model = _model(runner)
         if not isinstance(runner.optim_wrapper, OptimWrapper):
             raise SAPDError(
                 f'optim_wrapper: found {type(runner.optim_wrapper).__name__}, expected one OptimWrapper for student '
                 'and SPF. For a separate optimizer of SPF: constructor=SAPDOptimWrapperConstructor and spf_optimizer.'
+            )
+        if runner.cfg.get('compile') and model.settings.chunks > 1:
+            raise SAPDError(
+                f"model.chunks: found {model.settings.chunks}, expected 1 beside MMEngine's compile, because SPF "
+                'cannot run again inside of compiled code.'
             )
         wrapper, device = runner.optim_wrapper, next(model.generator.parameters()).device
         model.prepare_training(runner._load_from, device, wrapper._accumulative_counts)

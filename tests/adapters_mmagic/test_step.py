@@ -190,6 +190,12 @@ def test_parts_keep_fewer_activations(pairs, store):
     assert kept(4) < 0.7 * kept(1)
 
 
+def test_parts_of_a_compiled_step_are_refused(pairs, store, tmp_path):
+    config = sapd_config(pairs, store, **{'model:chunks': 2, 'compile': {'backend': 'eager'}})
+    with pytest.raises(SAPDError, match="model.chunks: found 2, expected 1 beside MMEngine's compile"):
+        trained(config, tmp_path)
+
+
 def test_a_moving_average_teaches(pairs, store, tmp_path):
     ema = {'model:teacher': 'ema', 'model:teacher_decay': 0.5}
     whole = trained(sapd_config(pairs, store, **ema), tmp_path / 'whole')
