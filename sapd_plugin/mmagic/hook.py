@@ -44,6 +44,7 @@ class SAPDHook(Hook):
     def __init__(self, picture_interval: int = 0) -> None:
         self.picture_interval = picture_interval
         self._random_state: torch.Tensor | None = None
+        self._resumed: str | None = None
         self._teacher: dict[str, torch.Tensor] = {}
         self._check_finite = FiniteCheck()
         self._watch_shares: ShareWatch | None = None
@@ -67,7 +68,7 @@ class SAPDHook(Hook):
                 'cannot run again inside of compiled code.'
             )
         wrapper, device = runner.optim_wrapper, next(model.generator.parameters()).device
-        model.prepare_training(runner._load_from, device, wrapper._accumulative_counts)
+        model.prepare_training(runner._load_from or self._resumed, device, wrapper._accumulative_counts)
         distiller = model.in_training.distiller
         self._watch_shares = ShareWatch(distiller, runner.logger.warning)
         average = distiller.teacher.average
@@ -141,7 +142,7 @@ class SAPDHook(Hook):
                     f'train_dataloader.dataset.mask_store: its fingerprint is {found}, the run to resume '
                     f'started with {saved}.'
                 )
-            self._teacher = entry.get('teacher', {})
+            self._resumed, self._teacher = 'the latest checkpoint', entry.get('teacher', {})
             if runner.rank == 0:
                 self._random_state = entry['random_state'].cpu()
         settings = _model(runner).settings

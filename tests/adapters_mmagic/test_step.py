@@ -244,9 +244,12 @@ def test_a_frozen_teacher(pairs, store, tmp_path):
     )
     assert_equal_states(runner.model, resumed.model)
 
-    loaded = sapd_config(pairs, store, **{'model:teacher': 'frozen', 'train_cfg:max_iters': 1})
-    runner = trained(loaded, tmp_path / 'c', load_from=str(tmp_path / 'a/iter_4.pth'))
-    assert runner.message_hub.get_scalar('train/loss_spd').data[0] > 0
+    loaded = sapd_config(pairs, store, **{'model:teacher': 'frozen', 'train_cfg:max_iters': 2})
+    trained(loaded, tmp_path / 'c', load_from=str(tmp_path / 'a/iter_4.pth'))
+    loaded['train_cfg']['max_iters'] = 4
+    runner = trained(loaded, tmp_path / 'c', resume=True)  # from the latest checkpoint
+    assert runner.iter == 4
+    assert all(runner.message_hub.get_scalar('train/loss_spd').data[0] > 0)
     assert_equal_states(four, runner.model.spf)
 
 
