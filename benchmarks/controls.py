@@ -33,7 +33,7 @@ from sapd_plugin.evaluation.statistics import Interval
 from sapd_plugin.priors.segmenters import build_segmenter
 
 TASKS = {'region_noise': (5.0, 90.0), 'weak100': (100.0, 100.0), 'weak50': (50.0, 50.0)}  # sigma, 0-255 scale
-STUDENT = Plan(iterations=1500, patch=96, batch=8, lr=2e-3)
+STUDENT = Plan(iterations=1000, patch=96, batch=8, lr=2e-3)
 SIZE = 320, 480
 TRAIN, TEST = 180, 68
 
