@@ -5,9 +5,12 @@ sapd evaluate-teacher --run experiments/sapd_derain --pairs datasets/MiniRain/va
 
 Measures PSNR and the distribution of the error (at the boundaries of the masks, inside small and large regions, without
 a mask), for the degraded image, y (the student, with EMA weights if there are any), z (SPF of this y with the image's
-masks), z with the masks of other images and without masks, and the stock student. It takes complete images or, with
---patch, tiles as in training (where masks are the largest regions of the tile). --run is the training's folder with
+masks), z with masks that should be worse (another image's, none, one region, felzenszwalb's), and the stock student. It
+takes complete images or, with --patch, tiles as in training. --run is the training's folder with
 models/net_g_latest.pth, models/net_spf_latest.pth and the YAML (or --config names it).
+
+A network that was trained with masks is hurt by wrong ones, so z - z_shuffled overstates what masks are worth. For a fair
+answer, train a twin with `network_spf.one_region: true`, everything else equal, and name its folder with --twin.
 
 Writes below --output: table.md, teacher.csv (one line per image and kind of pixel) and picture.png (two crops: where z
 is better and worse than y by the largest margin). Exit status: 0 done, 2 a mistake in the command, 130 interrupted.
@@ -16,7 +19,7 @@ is better and worse than y by the largest margin). Exit status: 0 done, 2 a mist
 from __future__ import annotations
 
 import argparse
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
 
@@ -26,11 +29,13 @@ from tqdm import tqdm
 
 from sapd_plugin.cli.common import check_counts, run_command
 from sapd_plugin.errors import SAPDError, nearest
-from sapd_plugin.evaluation.teacher import Teacher, find_run
+from sapd_plugin.evaluation.teacher import Masks, Teacher, find_run
 from sapd_plugin.evaluation.teacher_picture import Extremes
 from sapd_plugin.evaluation.teacher_scores import Score, score, table, write_scores
+from sapd_plugin.priors.context import region_context
 from sapd_plugin.priors.extraction.images import list_images, read_image
 from sapd_plugin.priors.inspection.overlays import write_png
+from sapd_plugin.priors.segmenters import build_segmenter
 from sapd_plugin.priors.shuffled import ShuffledMasks
 from sapd_plugin.priors.store import MaskStore
 from sapd_plugin.priors.store.keys import mask_key, template_key
@@ -44,6 +49,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('--masks', type=Path, required=True, help="mask store of the pairs' images")
     parser.add_argument('--mask-template', default='{}', help="how the store names an image called '{}' (default: {})")
     parser.add_argument('--reference', type=Path, help='checkpoint of a stock student, of the same network')
+    parser.add_argument('--twin', type=Path, help='folder of the same training with network_spf.one_region: true')
     parser.add_argument('--patch', type=int, metavar='SIDE', help='cut images into tiles, for example of gt_size')
     parser.add_argument('--limit', type=int, metavar='N', help='only the first N images by name')
     parser.add_argument('--seed', type=int, default=0, help='random seed that shuffles the masks (default: 0)')
@@ -82,24 +88,28 @@ def evaluate(options: argparse.Namespace) -> tuple[list[Score], Extremes]:
         )
     shuffled = ShuffledMasks(store, keys.values(), options.seed)
     teacher = Teacher(*find_run(options.run, options.config), options.reference, options.device)
+    twin = None if options.twin is None else Teacher(*find_run(options.twin, None), device=options.device)
+    if twin is not None and not twin.spf.settings.one_region:
+        raise SAPDError(f'--twin: {options.twin} was trained with masks, expected network_spf.one_region: true.')
+    controls = Controls(store, shuffled, teacher)
     options.output.mkdir(parents=True, exist_ok=True)
     scores, extremes = [], Extremes()
     patch = options.patch
     for key, (degraded, clean) in tqdm(pairs.items(), 'images', unit='image', mininterval=0.5):
         image, target = read_image(degraded), read_image(clean)
-        labels = store.record(keys[key]).labels()
+        masks = controls.masks(keys[key], image)
+        labels = masks['z'].labels
         if labels.shape != target.shape[:2]:
             raise SAPDError(f"--masks: the mask '{keys[key]}' is {labels.shape}, the image {target.shape[:2]}.")
-        other = np.asarray(shuffled.record(keys[key])[: target.shape[0], : target.shape[1], ...])[..., 0]
-        masks = {'z': labels, 'z_shuffled': other, 'z_empty': np.zeros_like(labels)}
-        if patch is None:
-            restored = teacher.restore(image, masks)
-        else:
+        if patch is not None:
             if image.shape != target.shape or min(target.shape[:2]) < patch:
                 raise SAPDError(f'--patch: {key} is {image.shape}, its target {target.shape}: no tile of {patch}.')
             height, width = (side // patch * patch for side in target.shape[:2])
             image, target, labels = (array[:height, :width] for array in (image, target, labels))
-            restored = in_tiles(teacher, image, masks, patch)
+        restored = in_tiles(teacher, image, masks, patch)
+        if twin is not None:
+            found = in_tiles(twin, image, {'z': masks['z']}, patch)
+            restored |= {'y_twin': found['y'], 'z_twin': found['z']}
         if restored['y'].shape != target.shape:
             raise SAPDError(f'{key}: restored to {restored["y"].shape}, the target is {target.shape}.')
         if image.shape != target.shape:
@@ -111,13 +121,59 @@ def evaluate(options: argparse.Namespace) -> tuple[list[Score], Extremes]:
     return scores, extremes
 
 
-def in_tiles(teacher: Teacher, image: np.ndarray, masks: Mapping[str, np.ndarray], patch: int) -> dict[str, np.ndarray]:
-    """Restore an image, whose sides are multiples of ``patch``, tile by tile."""
+class Controls:
+    """The masks of an image, and others that should be worse.
+
+    Args:
+        store: masks of all images.
+        shuffled: the same masks, exchanged between the images.
+        teacher: restores what felzenszwalb's method segments.
+
+    Raises:
+        SAPDError: SPF needs statistics of the whole photo's regions, and the store lacks them.
+    """
+
+    def __init__(self, store: MaskStore, shuffled: ShuffledMasks, teacher: Teacher) -> None:
+        self.store, self.shuffled, self.teacher = store, shuffled, teacher
+        self.context, self.segmenter = teacher.spf.needs_context, build_segmenter('felzenszwalb')
+        key = next(iter(store.keys()))
+        if self.context and not store.record(key).has_colors:
+            raise SAPDError(
+                f"--masks: {store.path}, mask '{key}': lacks the colors of regions, which network_spf.context: image "
+                'needs. Extract the masks again into a new store.'
+            )
+
+    def masks(self, key: str, image: np.ndarray) -> dict[str, Masks]:
+        """Return the masks of the image (H,W,3) with a key, by the arm that they make."""
+        own, other = self.store.record(key), self.shuffled.record(key)
+        labels = own.labels()
+        shuffled = np.asarray(other[: labels.shape[0], : labels.shape[1], ...])[..., 0]
+        restored = (255 * self.teacher.restore(image, {})['y']).round().astype(np.uint8)
+        regions = self.segmenter(restored).with_colors(restored)
+        of_regions = region_context(regions.regions, regions.colors, regions.labels.size)
+        return {
+            'z': self._masks(labels, own.context),
+            'z_shuffled': self._masks(shuffled, other.context),
+            'z_empty': self._masks(np.zeros_like(labels), lambda: np.zeros_like(of_regions[:1])),
+            'z_one_region': self._masks(np.ones_like(labels), lambda: np.zeros_like(of_regions[:2])),
+            'z_felzenszwalb': self._masks(regions.labels, lambda: of_regions),
+        }
+
+    def _masks(self, labels: np.ndarray, context: Callable[[], np.ndarray]) -> Masks:
+        return Masks(labels, context() if self.context else None)
+
+
+def in_tiles(
+    teacher: Teacher, image: np.ndarray, masks: Mapping[str, Masks], patch: int | None
+) -> dict[str, np.ndarray]:
+    """Restore an image tile by tile, its sides being multiples of ``patch``; None means in one piece."""
+    if patch is None:
+        return teacher.restore(image, masks)
     whole: dict[str, np.ndarray] = {}
     for top in range(0, image.shape[0], patch):
         for left in range(0, image.shape[1], patch):
             place = slice(top, top + patch), slice(left, left + patch)
-            tiles = teacher.restore(image[place], {arm: labels[place] for arm, labels in masks.items()})
+            tiles = teacher.restore(image[place], {arm: mask.tile(place) for arm, mask in masks.items()})
             for arm, tile in tiles.items():
                 whole.setdefault(arm, np.empty(image.shape, tile.dtype))[place] = tile
     return whole

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from copy import deepcopy
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,24 @@ from sapd_plugin.core.outputs import image_index, select_image
 from sapd_plugin.core.spf import SPF
 from sapd_plugin.errors import SAPDError
 from sapd_plugin.evaluation.networks import build_network_from, load_student, read_basicsr_options
+
+
+@dataclass(frozen=True)
+class Masks:
+    """The masks of one image.
+
+    Attributes:
+        labels: (H,W) integer, 0 = no mask.
+        context: (K+1,S) float, statistics of the whole photo's regions, for ``network_spf.context: image``; row k is
+            that of label k. None if SPF does not read them.
+    """
+
+    labels: np.ndarray
+    context: np.ndarray | None = None
+
+    def tile(self, place: tuple[slice, slice]) -> Masks:
+        """Return the masks of a part of the image."""
+        return Masks(self.labels[place], self.context)
 
 
 class Teacher:
@@ -57,12 +76,12 @@ class Teacher:
         return load_student(build_network_from('basicsr', config), checkpoint).to(self.device)
 
     @torch.no_grad()
-    def restore(self, image: np.ndarray, masks: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    def restore(self, image: np.ndarray, masks: Mapping[str, Masks]) -> dict[str, np.ndarray]:
         """Restore a complete image with the student, with the reference, and with SPF and each mask.
 
         Args:
             image: degraded image, (h,w,3) uint8 RGB.
-            masks: (H,W) integer label maps, by the names of their results.
+            masks: by the names of their results.
 
         Returns:
             ``y``, ``stock`` if there is a reference, and one entry per mask: (H,W,3) float64 RGB in 0..1. As in
@@ -80,9 +99,12 @@ class Teacher:
             found = {'y': y}
             if self.reference is not None:
                 found['stock'] = self._run(self.reference, x)
-            for name, labels in masks.items():
-                mask = torch.from_numpy(labels.astype(np.int32))[None, None].to(self.device)
-                found[name] = self.spf(y, mask)
+            for name, of_image in masks.items():
+                mask = torch.from_numpy(of_image.labels.astype(np.int32))[None, None].to(self.device)
+                context = None
+                if of_image.context is not None:
+                    context = torch.from_numpy(of_image.context)[None].float().to(self.device)
+                found[name] = self.spf(y, mask, x, context)
         except RuntimeError as error:
             reason = ' '.join(str(error).split())[:300]
             raise SAPDError(f'an image of {image.shape[:2]} cannot be restored in one piece: {reason}') from error

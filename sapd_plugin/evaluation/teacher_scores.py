@@ -32,9 +32,22 @@ ARMS = {
     'z': "SPF of y with the image's masks: the teacher",
     'z_shuffled': "SPF of y with another image's masks",
     'z_empty': 'SPF of y without masks',
+    'z_one_region': 'SPF of y with one region that covers the image; equals z_empty unless network_spf.fusion is image',
+    'z_felzenszwalb': "SPF of y with felzenszwalb's regions of y",
+    'y_twin': 'the student of the twin that was trained with one region (--twin)',
+    'z_twin': 'SPF of y_twin, of the same training',
 }
 # Pairs of arms whose PSNR differences are in the table.
-GAINS = (('z', 'y'), ('z', 'z_shuffled'), ('z', 'z_empty'), ('y', 'stock'))
+GAINS = (
+    ('z', 'y'),
+    ('z', 'z_shuffled'),
+    ('z', 'z_empty'),
+    ('z', 'z_one_region'),
+    ('z', 'z_felzenszwalb'),
+    ('z', 'z_twin'),
+    ('y', 'y_twin'),
+    ('y', 'stock'),
+)
 
 
 @dataclass(frozen=True)

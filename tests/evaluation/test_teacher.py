@@ -13,7 +13,7 @@ from basicsr.archs import build_network
 
 from sapd_plugin.basicsr import train
 from sapd_plugin.cli import evaluate_teacher
-from sapd_plugin.evaluation.teacher import Teacher, find_run
+from sapd_plugin.evaluation.teacher import Masks, Teacher, find_run
 from sapd_plugin.evaluation.teacher_picture import CROP, Extremes
 from sapd_plugin.evaluation.teacher_scores import KINDS, WHOLE, psnr, region_kinds, score, table
 from sapd_plugin.priors.extraction.images import read_image
@@ -57,7 +57,7 @@ def test_a_training_as_a_user_looks_at_it(trained: Path, tmp_path: Path) -> None
     for name, mine in rows.groupby('image'):
         whole, parts = mine.loc[WHOLE], mine.drop(WHOLE)
         assert parts['pixels'].sum() == whole['pixels'] == 112 * 128
-        for arm in ('input', 'y', 'z', 'z_shuffled', 'z_empty', 'stock'):
+        for arm in ('input', 'y', 'z', 'z_shuffled', 'z_empty', 'z_one_region', 'z_felzenszwalb', 'stock'):
             assert np.average(parts[f'mse_{arm}'], weights=parts['pixels']) == pytest.approx(
                 whole[f'mse_{arm}'], abs=1e-4
             )
@@ -65,14 +65,15 @@ def test_a_training_as_a_user_looks_at_it(trained: Path, tmp_path: Path) -> None
         assert whole['psnr_input'] == pytest.approx(cv2.PSNR(rainy, clean), abs=1e-4)
         # The reference is the student itself here.
         assert whole['psnr_stock'] == whole['psnr_y']
-        assert len({whole[f'psnr_{arm}'] for arm in ('y', 'z', 'z_shuffled', 'z_empty')}) == 4
+        refined = ('y', 'z', 'z_shuffled', 'z_empty', 'z_one_region', 'z_felzenszwalb')
+        assert len({whole[f'psnr_{arm}'] for arm in refined}) == len(refined)
     assert read_image(tmp_path / 'picture.png').shape[1] == 6 * 2 * CROP
 
 
 def test_y_is_the_ema_student_and_z_is_spf_of_it(trained: Path) -> None:
     config, student, spf = find_run(trained / 'experiments/sapd', None)
     image, labels = read_image(trained / 'pairs/input/002.png'), MaskStore(trained / 'masks').record('002').labels()
-    found = Teacher(config, student, spf).restore(image, {'z': labels})
+    found = Teacher(config, student, spf).restore(image, {'z': Masks(labels)})
     saved = torch.load(student, weights_only=True)
     assert not all(torch.equal(saved['params'][key], saved['params_ema'][key]) for key in saved['params'])
     network = build_network(dict(NETWORK)).eval()
@@ -98,7 +99,7 @@ def test_tiles_are_restored_each_by_itself(trained: Path, tmp_path: Path) -> Non
     for top in (0, 48):
         for left in (0, 48):
             place = slice(top, top + 48), slice(left, left + 48)
-            z = teacher.restore(image[place], {'z': labels[place]})['z']
+            z = teacher.restore(image[place], {'z': Masks(labels[place])})['z']
             errors.append(np.square(255 * z - target[place]).mean())
     assert whole['mse_z'] == pytest.approx(np.mean(errors), abs=1e-4)
     assert evaluate(trained, tmp_path, '--patch', '120') == 2
@@ -168,6 +169,7 @@ def test_mistakes_are_named(trained: Path, tmp_path: Path, capsys: pytest.Captur
         (['--reference', str(trained / 'experiments/sapd/models/net_spf_latest.pth')], 'its weights are not of'),
         (['--mask-template', '{}_other'], "no masks for 3 of 3 images, among them '001_other'"),
         (['--limit', '1'], '--limit: found 1'),
+        (['--twin', str(trained / 'experiments/sapd')], 'expected network_spf.one_region: true'),
         (['--patch', '4'], '--patch: found 4'),
     ]
     for more, message in cases:
