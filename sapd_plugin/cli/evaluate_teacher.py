@@ -9,8 +9,8 @@ masks), z with masks that should be worse (another image's, none, one region, fe
 takes complete images or, with --patch, tiles as in training. --run is the training's folder with
 models/net_g_latest.pth, models/net_spf_latest.pth and the YAML (or --config names it).
 
-A network that was trained with masks is hurt by wrong ones, so z - z_shuffled overstates what masks are worth. For a fair
-answer, train a twin with `network_spf.one_region: true`, everything else equal, and name its folder with --twin.
+A network that was trained with masks is hurt by wrong ones, so z - z_shuffled overstates what masks are worth. For a
+fair answer, train a twin with `network_spf.one_region: true`, everything else equal, and name its folder with --twin.
 
 Writes below --output: table.md, teacher.csv (one line per image and kind of pixel) and picture.png (two crops: where z
 is better and worse than y by the largest margin). Exit status: 0 done, 2 a mistake in the command, 130 interrupted.
