@@ -115,23 +115,34 @@ def spf_loss(spf: SPF) -> Callable[[tuple[Tensor, ...]], Tensor]:
 
 
 @torch.no_grad()
-def gains(spf: SPF, photos: Sequence[Photo], masks: str = 'own') -> np.ndarray:
+def gains(spf: SPF, photos: Sequence[Photo], masks: str = 'own', patch: int | None = None) -> np.ndarray:
     """Return the PSNR of z less that of y for each photo, in dB; images are clamped to [0, 1].
 
     Args:
         spf: in eval mode.
         photos: at least two for 'shuffled', all of one size.
         masks: 'own'; 'shuffled': those of a different photo; 'one_region': all pixels are one region.
+        patch: refine tiles of this side, as training does, without what is left over at the bottom and on the right;
+            None means complete photos, whose regions are larger than any in training.
     """
     found = []
     for index, photo in enumerate(photos):
         other = photos[(index + max(1, len(photos) // 2)) % len(photos)]
         labels = {'own': photo.labels, 'shuffled': other.labels, 'one_region': torch.ones_like(photo.labels)}[masks]
-        gt, degraded, restored = photo.images()
-        refined = spf(restored[None], labels[None].int(), degraded[None])[0]
+        parts = [_tiles(part, patch) for part in (*photo.images(), labels.int())]
+        gt, degraded, restored, mask = parts
+        refined = spf(restored, mask, degraded)
         error_y, error_z = (float((image.clamp(0, 1) - gt).square().mean()) for image in (restored, refined))
         found.append(10 * np.log10(max(error_y, 1e-10) / max(error_z, 1e-10)))
     return np.array(found)
+
+
+def _tiles(image: Tensor, side: int | None) -> Tensor:
+    """Cut (C,H,W) into tiles (N,C,side,side); None means one tile of the whole image."""
+    if side is None:
+        return image[None]
+    tiles = image.unfold(1, side, side).unfold(2, side, side)
+    return tiles.permute(1, 2, 0, 3, 4).flatten(0, 1)
 
 
 def _patch(photo: Photo, side: int, random: np.random.Generator) -> tuple[Tensor, ...]:

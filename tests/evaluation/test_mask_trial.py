@@ -11,7 +11,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from benchmarks.controls import Refiner, run, summary
+from benchmarks import controls
 from sapd_plugin.core.spf import SPF
 from sapd_plugin.errors import SAPDError
 from sapd_plugin.evaluation.mask_trial import Photo, Plan, gains, log_mse, spf_loss, train
@@ -50,6 +50,26 @@ def test_gains_are_differences_of_psnr() -> None:
     assert own[0] > shuffled[0] + 1
 
 
+def test_tiles_are_refined_each_by_itself() -> None:
+    class Flat(nn.Module):
+        """A branch whose result is the mean of what it sees."""
+
+        def forward(self, restored: Tensor, mask: Tensor, degraded: Tensor) -> Tensor:
+            return restored.mean((2, 3), keepdim=True).expand_as(restored)
+
+    exact = gains(Flat(), photos(), 'own', 24)  # type: ignore[arg-type]
+    # Tiles of 24 lie in one half, where y is flat; a tile of 48 spans both, and so does the photo.
+    assert exact == pytest.approx([0] * 3, abs=1e-3)
+    # The photo's mean has an error of 0.15: MSE 0.025 becomes 0.0225.
+    for patch in (None, 48):
+        assert gains(Flat(), photos(), 'own', patch) == pytest.approx([10 * math.log10(0.025 / 0.0225)] * 3, abs=1e-3)  # type: ignore[arg-type]
+    # 20 and 20 of 48 pixels remain; the tile on the right has 4 pixels of the left half.
+    right = (4 * 0.1 + 16 * 0.2) / 20
+    before = (24 * 0.01 + 16 * 0.04) / 40
+    after = (20 * 0.01 + 20 * right**2) / 40
+    assert gains(Flat(), photos(), 'own', 20) == pytest.approx([10 * math.log10(before / after)] * 3, abs=1e-3)  # type: ignore[arg-type]
+
+
 def test_arms_see_the_same_patches_whatever_their_networks_draw() -> None:
     seen: dict[str, list[Tensor]] = {'a': [], 'b': []}
     for name, dropout in (('a', 0.0), ('b', 0.5)):
@@ -68,7 +88,7 @@ def test_arms_see_the_same_patches_whatever_their_networks_draw() -> None:
 
 def test_training_lowers_the_loss() -> None:
     torch.manual_seed(0)
-    spf = SPF(Refiner(8, 2), inputs=['restored', 'degraded'])
+    spf = SPF(controls.Refiner(8, 2), inputs=['restored', 'degraded'])
     assert np.abs(gains(spf.eval(), photos())).max() < 1e-3  # starts from the plain cascade, here y
     for _ in train(spf, spf_loss(spf), photos(), Plan(iterations=60, patch=32, batch=2), seed=0):
         pass
@@ -79,9 +99,9 @@ def test_mistakes_are_named() -> None:
     with pytest.raises(SAPDError, match='iterations: found 0'):
         Plan(iterations=0)
     with pytest.raises(SAPDError, match="--tasks: found 'weak10'.*Did you mean 'weak100'"):
-        run(tasks=['weak10'])
+        controls.run(tasks=['weak10'])
     with pytest.raises(SAPDError, match='found no photos in'):
-        run(Path('absent'))
+        controls.run(Path('absent'))
 
 
 def test_the_table_pairs_photos_and_seeds() -> None:
@@ -97,7 +117,7 @@ def test_the_table_pairs_photos_and_seeds() -> None:
         for seed in (0, 1)
         for photo, offset in (('a', 0.0), ('b', 3.0))
     ]
-    line = summary(pd.DataFrame(rows)).iloc[0]
+    line = controls.summary(pd.DataFrame(rows)).iloc[0]
     assert line['z - y'] == '+2.550'
     for control, expected in (('one-region twin', 0.25), ('cascade', 1), ('shuffled', 0.5), ('one region', 0.75)):
         for over in ('seeds', 'photos'):
@@ -105,11 +125,11 @@ def test_the_table_pairs_photos_and_seeds() -> None:
 
 
 @pytest.mark.slow
-def test_masks_matter_where_each_region_has_its_own_noise(tmp_path: Path) -> None:
+def test_masks_matter_where_each_region_has_its_own_noise(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The positive control, on six photographs with felzenszwalb's regions, shorter than the benchmark."""
-    run(tasks=['region_noise'], seeds=1, iterations=350, output=tmp_path / 'gains.csv')
+    monkeypatch.setattr(controls, 'STUDENT', Plan(iterations=250, patch=96, batch=8, lr=2e-3))
+    controls.run(tasks=['region_noise'], seeds=1, iterations=300, output=tmp_path / 'gains.csv')
     rows = pd.read_csv(tmp_path / 'gains.csv')
     mean = rows.groupby(['arm', 'masks'])['gain'].mean()
-    print(mean)
     assert mean['modulate', 'own'] > mean['modulate', 'shuffled'] + 0.15
     assert mean['modulate', 'own'] > mean['modulate, one region', 'own']
