@@ -19,7 +19,7 @@ is better and worse than y by the largest margin). Exit status: 0 done, 2 a mist
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 
@@ -32,7 +32,7 @@ from sapd_plugin.errors import SAPDError, nearest
 from sapd_plugin.evaluation.teacher import Masks, Teacher, find_run
 from sapd_plugin.evaluation.teacher_picture import Extremes
 from sapd_plugin.evaluation.teacher_scores import Score, score, table, write_scores
-from sapd_plugin.priors.context import region_context
+from sapd_plugin.priors.context import COLUMNS
 from sapd_plugin.priors.extraction.images import list_images, read_image
 from sapd_plugin.priors.inspection.overlays import write_png
 from sapd_plugin.priors.segmenters import build_segmenter
@@ -149,18 +149,14 @@ class Controls:
         labels = own.labels()
         shuffled = np.asarray(other[: labels.shape[0], : labels.shape[1], ...])[..., 0]
         restored = (255 * self.teacher.restore(image, {})['y']).round().astype(np.uint8)
-        regions = self.segmenter(restored).with_colors(restored)
-        of_regions = region_context(regions.regions, regions.colors, regions.labels.size)
+        empty, one_region = np.zeros_like(labels), np.ones_like(labels)
         return {
-            'z': self._masks(labels, own.context),
-            'z_shuffled': self._masks(shuffled, other.context),
-            'z_empty': self._masks(np.zeros_like(labels), lambda: np.zeros_like(of_regions[:1])),
-            'z_one_region': self._masks(np.ones_like(labels), lambda: np.zeros_like(of_regions[:2])),
-            'z_felzenszwalb': self._masks(regions.labels, lambda: of_regions),
+            'z': Masks(labels, own.context() if self.context else None),
+            'z_shuffled': Masks(shuffled, other.context() if self.context else None),
+            'z_empty': Masks(empty, np.zeros((1, COLUMNS), np.float32)),
+            'z_one_region': Masks(one_region, np.zeros((2, COLUMNS), np.float32)),
+            'z_felzenszwalb': Masks.of(self.segmenter(restored), restored),
         }
-
-    def _masks(self, labels: np.ndarray, context: Callable[[], np.ndarray]) -> Masks:
-        return Masks(labels, context() if self.context else None)
 
 
 def in_tiles(

@@ -17,6 +17,8 @@ from sapd_plugin.core.outputs import image_index, select_image
 from sapd_plugin.core.spf import SPF
 from sapd_plugin.errors import SAPDError
 from sapd_plugin.evaluation.networks import build_network_from, load_student, read_basicsr_options
+from sapd_plugin.priors.context import region_context
+from sapd_plugin.priors.labels import LabelMap
 
 
 @dataclass(frozen=True)
@@ -26,11 +28,18 @@ class Masks:
     Attributes:
         labels: (H,W) integer, 0 = no mask.
         context: (K+1,S) float, statistics of the whole photo's regions, for ``network_spf.context: image``; row k is
-            that of label k. None if SPF does not read them.
+            that of label k. Needed if SPF reads them.
     """
 
     labels: np.ndarray
     context: np.ndarray | None = None
+
+    @classmethod
+    def of(cls, segmented: LabelMap, photo: np.ndarray) -> Masks:
+        """Return the masks of a label map, with statistics of ``photo``, (H,W,3) uint8 RGB."""
+        colors = segmented.with_colors(photo).colors
+        assert colors is not None
+        return cls(segmented.labels, region_context(segmented.regions, colors, segmented.labels.size))
 
     def tile(self, place: tuple[slice, slice]) -> Masks:
         """Return the masks of a part of the image."""
@@ -69,7 +78,9 @@ class Teacher:
         self._mean, self._std = dataset.get('mean') or (), dataset.get('std') or ()
         self._to_rgb = ToRGB(self._mean, self._std).to(self.device)
         self.student = self._load(config, student)
-        self.spf = load_student(_build_spf(opt, self.output_index, config), spf).to(self.device).eval()
+        self.spf = _build_spf(opt, self.output_index, config)
+        load_student(self.spf, spf)
+        self.spf.to(self.device).eval()
         self.reference = None if reference is None else self._load(config, reference)
 
     def _load(self, config: Path, checkpoint: Path) -> nn.Module:
@@ -102,7 +113,7 @@ class Teacher:
             for name, of_image in masks.items():
                 mask = torch.from_numpy(of_image.labels.astype(np.int32))[None, None].to(self.device)
                 context = None
-                if of_image.context is not None:
+                if self.spf.needs_context and of_image.context is not None:
                     context = torch.from_numpy(of_image.context)[None].float().to(self.device)
                 found[name] = self.spf(y, mask, x, context)
         except RuntimeError as error:

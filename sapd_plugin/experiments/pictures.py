@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from sapd_plugin.evaluation.teacher import Teacher
+from sapd_plugin.evaluation.teacher import Masks, Teacher
 from sapd_plugin.experiments.catalogue import Catalogue, Cell
 from sapd_plugin.experiments.definitions import Table
 from sapd_plugin.experiments.run import Run
@@ -98,8 +98,10 @@ def draw_picture(path: Path, stock: Run, sapd: Run, segmenter: Segmenter, photos
     tiles = []
     for file in sorted((pairs / 'target').glob('*.png'))[:photos]:
         degraded, target = read_image(pairs / 'input' / file.name), read_image(file)
-        labels = segmenter(_to_bytes(teacher.restore(degraded, {})['y'])).labels
-        restored = {name: _to_bytes(image) for name, image in teacher.restore(degraded, {'z': labels}).items()}
+        y = _to_bytes(teacher.restore(degraded, {})['y'])
+        masks = Masks.of(segmenter(y), y)
+        labels = masks.labels
+        restored = {name: _to_bytes(image) for name, image in teacher.restore(degraded, {'z': masks}).items()}
         images = {'degraded': degraded, 'stock': restored['stock'], 'SAPD': restored['y'], 'refined z': restored['z']}
         window = _most_detailed(labels)
         for name, image in images.items():

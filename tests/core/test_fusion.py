@@ -19,6 +19,7 @@ from sapd_plugin.core.fusion.partition import Partition
 from sapd_plugin.core.fusion.trial import find_sites
 from sapd_plugin.errors import SAPDError
 from tests.networks import DropoutNet, ScalesNet, assert_equal_states
+from tests.precision import HALF
 
 REGION = ('modulate', 'map', 'attend')
 FUSIONS = [*REGION, list(REGION)]
@@ -288,7 +289,7 @@ def test_the_largest_regions_are_kept_and_the_rest_is_one():
 
 
 @pytest.mark.parametrize('fusion', FUSIONS)
-@pytest.mark.parametrize('dtype', [torch.float16, torch.bfloat16])
+@pytest.mark.parametrize('dtype', HALF)
 def test_statistics_are_computed_in_single_precision(fusion, dtype):
     spf = trained(SPF(small('NAFNet'), fusion=fusion))
     restored, mask = patches(1, 256, 256)[0], torch.ones(1, 1, 256, 256, dtype=torch.int32)

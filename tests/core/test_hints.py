@@ -15,6 +15,7 @@ from sapd_plugin.archs.prenet import PReNet
 from sapd_plugin.core import SPF, DistillationHook, Distiller, SPDLoss, StepSettings, Supervision
 from sapd_plugin.core.hints import affinity_loss, build_hint, captured_features, find_layer
 from sapd_plugin.errors import SAPDError
+from tests.precision import HALF
 
 
 def nafnet() -> NAFNet:
@@ -71,7 +72,7 @@ def test_mean_of_half_batches_is_the_whole():
     assert affinity_loss(features, target).item() == pytest.approx(sum(halves).item() / 2)
 
 
-@pytest.mark.parametrize('dtype', [torch.float16, torch.bfloat16])
+@pytest.mark.parametrize('dtype', HALF)
 def test_half_precision_is_compared_in_float32(dtype):
     features, target = torch.randn(2, 3, 8, 8).to(dtype), torch.randn(2, 3, 8, 8).to(dtype)
     features.requires_grad_()

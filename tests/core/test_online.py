@@ -6,6 +6,7 @@ from torch.nn import functional as F
 
 from sapd_plugin.core import SPF, Distiller, OnlineMasks, SPDLoss, Supervision, ToRGB, build_online
 from sapd_plugin.errors import SAPDError
+from tests.precision import HALF
 
 
 def bright(photo):
@@ -21,7 +22,7 @@ def test_each_image_is_segmented_as_rgb_uint8():
     assert OnlineMasks(bright)(rgb * 3 - 1).shape == (2, 1, 5, 7)  # out of range: clamped
 
 
-@pytest.mark.parametrize('dtype', [torch.float16, torch.bfloat16])
+@pytest.mark.parametrize('dtype', HALF)
 def test_the_segmenter_does_not_see_the_training_s_autocast(dtype):
     """SAM's decoder writes into given tensors, which autocast does not cover."""
     seen = []

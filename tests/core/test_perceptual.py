@@ -9,6 +9,7 @@ from torch.nn import functional as F
 from sapd_plugin.core import VGG19Features
 from sapd_plugin.errors import SAPDError
 from tests.photos import photographs
+from tests.precision import HALF
 
 
 def test_torchvision_weights_give_torchvision_features(tmp_path):
@@ -103,7 +104,7 @@ def _operations(output):
     return ' '.join(names)
 
 
-@pytest.mark.parametrize('dtype', [torch.float16, torch.bfloat16])
+@pytest.mark.parametrize('dtype', HALF)
 def test_features_are_float32_whatever_the_image_and_the_autocast(vgg_weights, dtype):
     analyser = VGG19Features(['relu1_1', 'relu3_1'], vgg_weights)
     image = torch.rand(1, 3, 16, 16).to(dtype).requires_grad_()

@@ -9,6 +9,7 @@ from benchmarks.sgr import plain_loop
 from sapd_plugin.core import SPF, Distiller, SGRLoss, StepSettings, sgr_loss
 from sapd_plugin.core.regions import majority_downsample
 from sapd_plugin.errors import SAPDError
+from tests.precision import HALF
 
 TERMS = [(1.0, 0.0, 0.0), (0.0, 1.0, 0.0), (0.0, 0.0, 1.0), (0.5, 2.0, 0.25)]
 
@@ -154,7 +155,7 @@ def test_the_analyser_can_see_smaller_images(vgg_weights, scale):
     assert torch.autograd.grad(loss(y, z, mask), y)[0].abs().sum() > 0
 
 
-@pytest.mark.parametrize('dtype', [torch.float16, torch.bfloat16])
+@pytest.mark.parametrize('dtype', HALF)
 @pytest.mark.parametrize('image_scale', [1, 0.5])
 def test_autocast_changes_neither_the_loss_nor_its_gradient(vgg_weights, dtype, image_scale):
     y, z, gt, mask = scene()
