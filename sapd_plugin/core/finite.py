@@ -8,6 +8,8 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, distributed
 
+from sapd_plugin.core.color import to_single
+
 # Non-finite steps in a row that loss scaling in float16 is given to recover. A scale of 65536 halves 16 times to 1.
 PATIENCE = 100
 
@@ -17,7 +19,7 @@ def read_values(values: Mapping[str, Tensor]) -> dict[str, float]:
 
     The mean of a NaN or an infinity is not finite, so all processes see it at the same step.
     """
-    stacked = torch.stack([value.detach().float().mean() for value in values.values()])
+    stacked = torch.stack([to_single(value.detach()).mean() for value in values.values()])
     if distributed.is_available() and distributed.is_initialized():
         distributed.all_reduce(stacked)
         stacked /= distributed.get_world_size()

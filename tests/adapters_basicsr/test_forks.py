@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -48,7 +49,8 @@ class ForkModel(SRModel):
         self.gradients.append({})
         if (current_iter - 1) % self.accumulate == 0:
             self.optimizer_g.zero_grad()
-        with torch.autocast('cpu', dtype=self.dtype, enabled=self.dtype != torch.float32):
+        # An old torch refuses float32 even if autocast is off.
+        with nullcontext() if self.dtype == torch.float32 else torch.autocast('cpu', dtype=self.dtype):
             self.output = self.net_g(self.lq)
             loss = self.cri_pix(self.output, self.gt) / self.accumulate
         self._note(self.output, 'sum')
