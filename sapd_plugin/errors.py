@@ -64,13 +64,32 @@ def check_number(key: str, value: object, at_least: float = -math.inf, at_most: 
     Traceback (most recent call last):
     sapd_plugin.errors.SAPDError: mix: found '1e-1', expected a number in [0, 1].
     """
-    number = isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
-    if not number or not at_least <= value <= at_most:  # type: ignore[operator]
+    if not _is_finite(value) or not at_least <= value <= at_most:  # type: ignore[operator]
         if at_most < math.inf:
             expected = f'a number in [{at_least:g}, {at_most:g}]'
         else:
             expected = 'a number' if at_least == -math.inf else f'a number >= {at_least:g}'
         raise SAPDError(f'{key}: found {value!r}, expected {expected}.')
+
+
+def _is_finite(value: object) -> bool:
+    """Return whether ``value`` is an int or a float that a float can hold, except NaN and infinity."""
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        return False
+    try:
+        return math.isfinite(value)
+    except OverflowError:  # an integer above the largest float
+        return False
+
+
+def check_index(key: str, value: object) -> None:
+    """Refuse a ``value`` of config key ``key`` that is neither an integer nor None; a bool is not an integer here.
+
+    Raises:
+        SAPDError: naming the key and the value.
+    """
+    if value is not None and (isinstance(value, bool) or not isinstance(value, int)):
+        raise SAPDError(f'{key}: found {value!r}, expected an integer or nothing.')
 
 
 def check_flag(key: str, value: object) -> None:

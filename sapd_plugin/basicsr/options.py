@@ -94,7 +94,7 @@ def check_options(opt: Mapping[str, Any]) -> None:
     _refuse_misspelt('train.', train, TRAIN_KEYS)
     if not isinstance(opt.get('network_spf'), Mapping):
         raise SAPDError("network_spf: missing; SAPDModel needs a block with 'type: SPF' in addition to network_g.")
-    check_block('network_spf', opt['network_spf'], partial(_find, ARCH_REGISTRY), ARCH_REGISTRY.keys())
+    check_network('network_spf', opt['network_spf'])
     check_losses('train', {key: train.get(key) for key in ('spd_opt', 'sgr_opt', 'spf_opt')}, check_loss)
     check_metrics(opt)
     settings = read_settings('train.sapd_opt', train.get('sapd_opt'))
@@ -134,6 +134,15 @@ def check_options(opt: Mapping[str, Any]) -> None:
         )
 
 
+def check_network(key: str, block: Any) -> None:
+    """Refuse a network block that ARCH_REGISTRY has no type for, or that has a key which its type does not read.
+
+    Raises:
+        SAPDError: naming the key, what was found and the nearest valid name.
+    """
+    check_block(key, block, partial(_find, ARCH_REGISTRY), ARCH_REGISTRY.keys())
+
+
 def check_loss(key: str, block: Any) -> None:
     """Refuse a loss block that LOSS_REGISTRY has no type for, or that has a key which its type does not read.
 
@@ -143,9 +152,9 @@ def check_loss(key: str, block: Any) -> None:
     check_block(key, block, partial(_find, LOSS_REGISTRY), LOSS_REGISTRY.keys())
 
 
-def _find(registry: Registry, name: str) -> Any:
+def _find(registry: Registry, name: object) -> Any:
     """Look up a name as the registry's ``get`` does, without its output; None if it is not registered."""
-    found = dict(iter(registry))
+    found, name = dict(iter(registry)), str(name)  # a config may hold anything here
     return found.get(name, found.get(f'{name}_basicsr'))
 
 

@@ -13,7 +13,7 @@ from torch import nn
 
 from sapd_plugin import losses
 from sapd_plugin.archs import NETWORKS
-from sapd_plugin.basicsr.options import check_loss
+from sapd_plugin.basicsr.options import check_loss, check_network
 from sapd_plugin.core import SPF, SGRLoss, SPDLoss, build_spf
 
 
@@ -52,7 +52,7 @@ def build_spf_network(network: dict[str, Any] | None = None, **settings: Any) ->
     Raises:
         SAPDError: no network, or an unknown or invalid setting.
     """
-    return build_spf('network_spf', build_network, network, settings)
+    return build_spf('network_spf', _build_second_network, network, settings)
 
 
 def build_multi_output_loss(criteria: Any, loss_weight: float = 1.0) -> losses.MultiOutputLoss:
@@ -62,6 +62,11 @@ def build_multi_output_loss(criteria: Any, loss_weight: float = 1.0) -> losses.M
         SAPDError: no block, an unknown type or an unknown key.
     """
     return losses.build_multi_output_loss(_build_checked, criteria, loss_weight)
+
+
+def _build_second_network(block: Any) -> nn.Module:
+    check_network('network', block)
+    return build_network(block)
 
 
 def _build_checked(key: str, block: Mapping[str, Any]) -> nn.Module:

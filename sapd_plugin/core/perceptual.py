@@ -34,8 +34,10 @@ def find_vgg(weights: str | os.PathLike[str] | None = None) -> Path | None:
     The first of these is returned: ``weights``, $SAPD_VGG_CHECKPOINT, torchvision's file in the cache of torch.hub.
 
     Raises:
-        SAPDError: ``weights`` or the variable names a file that does not exist.
+        SAPDError: ``weights`` or the variable names a file that does not exist, or ``weights`` is not a path.
     """
+    if weights is not None and not isinstance(weights, (str, os.PathLike)):
+        raise SAPDError(f'weights: found {weights!r}, expected the path of VGG-19 weights.')
     for key, named in (('weights', weights), ('SAPD_VGG_CHECKPOINT', os.environ.get('SAPD_VGG_CHECKPOINT'))):
         if named:
             if not Path(named).expanduser().is_file():
@@ -72,7 +74,7 @@ class VGG19Features(nn.Module):
 
     def __init__(self, layers: Sequence[str] = ('relu3_1',), weights: str | os.PathLike[str] | None = None) -> None:
         super().__init__()
-        if isinstance(layers, str) or not layers:
+        if isinstance(layers, str) or not isinstance(layers, Sequence) or not layers:
             raise SAPDError(f"layers: found {layers!r}, expected a list such as ['relu3_1'].")
         for layer in layers:
             check_choice('layers', layer, LAYERS)

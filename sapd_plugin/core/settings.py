@@ -7,7 +7,7 @@ from dataclasses import dataclass, fields
 from typing import Any
 
 from sapd_plugin.core.schedule import STAGES
-from sapd_plugin.errors import SAPDError, check_choice, check_count, check_keys, check_number, within
+from sapd_plugin.errors import SAPDError, check_choice, check_count, check_index, check_keys, check_number, within
 
 TEACHERS = ('online', 'ema', 'frozen')
 
@@ -23,7 +23,8 @@ class StepSettings:
         teacher: which SPF gives the z of SPD and SGR. 'online': the one that is being trained; 'ema': its moving
             average; 'frozen': SPF as it is after ``freeze_after`` iterations, or as it was loaded.
         teacher_decay: decay of the moving average at each of SPF's steps; for 'ema'.
-        freeze_after: SPF trains alone for this many iterations, then teaches without being trained; for 'frozen'.
+        freeze_after: SPF trains alone for this many iterations, then teaches without being trained; for 'frozen'. 0, or
+            whole steps of the optimizer, ``every * accumulate`` iterations at least.
         every: the branch runs at each ``every``-th step; the steps in between are the stock model's.
         chunks: SPF runs forward and backward on this many parts of the batch, one after another, to save memory.
         accumulate: number of training iterations (micro-batches) whose gradients make one step of the optimizers, for
@@ -49,14 +50,24 @@ class StepSettings:
         for key in ('every', 'chunks', 'accumulate'):
             check_count(key, getattr(self, key))
         check_count('freeze_after', self.freeze_after, at_least=0)
-        if self.output_index is not None and type(self.output_index) is not int:
-            raise SAPDError(f'output_index: found {self.output_index!r}, expected an integer or nothing.')
+        check_index('output_index', self.output_index)
         if self.online is not None and not isinstance(self.online, Mapping):
             raise SAPDError(f"online: found {self.online!r}, expected a block with 'segmenter' and its settings.")
         check_number('teacher_decay', self.teacher_decay, at_least=0, at_most=1)
         for key, teacher in (('teacher_decay', 'ema'), ('freeze_after', 'frozen')):
             if getattr(self, key) != getattr(StepSettings, key) and self.teacher != teacher:
                 raise SAPDError(f"{key}: only teacher '{teacher}' reads it, and teacher is '{self.teacher}'.")
+        self._check_freeze_after()
+
+    def _check_freeze_after(self) -> None:
+        """Refuse a ``freeze_after`` that ends before SPF's first step, or inside of a step."""
+        first = self.every * self.accumulate
+        if self.freeze_after and (self.freeze_after < first or self.freeze_after % self.accumulate):
+            steps = f' and a multiple of accumulate ({self.accumulate})' if self.accumulate > 1 else ''
+            raise SAPDError(
+                f'freeze_after: found {self.freeze_after}, expected an integer >= {first}{steps}, because SPF is first '
+                f'trained in iteration {first}. With 0, SPF is not trained and has to be loaded.'
+            )
 
     def step(self, iteration: int) -> int:
         """Return the number of the optimizers' step, counted from 1, that ``iteration`` belongs to."""

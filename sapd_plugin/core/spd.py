@@ -13,6 +13,7 @@ from sapd_plugin.errors import SAPDError, check_choice, check_number
 CRITERIA = ('l1', 'charbonnier', 'l2')
 GATES = ('none', 'pixel', 'advantage', 'region')
 TARGETS = ('refined', 'mix')
+_MIX = 0.8
 
 
 def spd_loss(
@@ -108,12 +109,13 @@ class SPDLoss(DistillationLoss):
             of steps.
         target: 'refined': this loss pulls y towards z; 'mix': the base's own losses do, because they see
             :meth:`mixed_target` instead of the ground truth, and this loss is 0.
-        mix: a, the share of z in the mixed target, in [0, 1].
+        mix: a, the share of z in the mixed target, in [0, 1]; for the target 'mix'.
         feature_weight: weight of :func:`~sapd_plugin.core.hints.affinity_loss`, >= 0.
         feature_layer: name of the layer whose features it compares; None means that one is found.
 
     Raises:
-        SAPDError: an unknown criterion, gate, target or balance, a number out of range, or an invalid schedule.
+        SAPDError: an unknown criterion, gate, target or balance, a number out of range, a value that nothing reads, or
+            an invalid schedule.
     """
 
     def __init__(
@@ -123,7 +125,7 @@ class SPDLoss(DistillationLoss):
         gate: str = 'advantage',
         balance: str = 'none',
         target: str = 'refined',
-        mix: float = 0.8,
+        mix: float = _MIX,
         feature_weight: float = 0.0,
         feature_layer: str | None = None,
         start: int = 0,
@@ -137,8 +139,12 @@ class SPDLoss(DistillationLoss):
         check_choice('target', target, TARGETS)
         check_number('mix', mix, at_least=0, at_most=1)
         check_number('feature_weight', feature_weight, at_least=0)
-        if not isinstance(feature_layer, (str, type(None))):
-            raise SAPDError(f'feature_layer: found {feature_layer!r}, expected the name of a layer.')
+        if feature_layer is not None and (not isinstance(feature_layer, str) or not feature_layer):
+            raise SAPDError(f'feature_layer: found {feature_layer!r}, expected the name of a layer, or nothing.')
+        if mix != _MIX and target != 'mix':
+            raise SAPDError(f"mix: found {mix}, but only target 'mix' reads it, and target is '{target}'.")
+        if feature_layer is not None and not feature_weight:
+            raise SAPDError(f"feature_layer: found '{feature_layer}', but feature_weight, its weight, is 0.")
         self.criterion, self.gate, self.target, self.mix = criterion, gate, target, mix
         self.feature_weight, self.feature_layer = feature_weight, feature_layer
 

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from sapd_plugin.core.fusion import CONTEXT_STATISTICS, FusionSettings, build_fusion, injected
 from sapd_plugin.core.outputs import image_index, select_image, with_zero_gradients
-from sapd_plugin.errors import SAPDError, check_count
+from sapd_plugin.errors import SAPDError, check_count, check_flag, check_index
 
 
 class SPF(nn.Module):
@@ -61,6 +61,8 @@ class SPF(nn.Module):
     ) -> None:
         super().__init__()
         check_count('image_channels', image_channels)
+        check_flag('detach', detach)
+        check_index('output_index', output_index)
         self.settings = FusionSettings(
             fusion, inputs, context, max_regions, mask_dropout, one_region, fusion_layers, encoding, planes, width
         )

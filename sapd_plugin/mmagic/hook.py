@@ -13,7 +13,7 @@ from mmengine.optim import OptimWrapper
 from mmengine.runner import Runner
 
 from sapd_plugin.core import FiniteCheck, ShareWatch, start_from
-from sapd_plugin.errors import SAPDError
+from sapd_plugin.errors import SAPDError, check_count
 from sapd_plugin.mmagic.log import StepLog
 from sapd_plugin.mmagic.optim import clip_apart, guard, rest, scales_losses
 from sapd_plugin.priors.inspection.pictures import strip
@@ -36,12 +36,16 @@ class SAPDHook(Hook):
     Args:
         picture_interval: show the latest training patch every so many iterations, in addition to each validation; 0 =
             only after validation.
+
+    Raises:
+        SAPDError: ``picture_interval`` is not an integer of at least 0.
     """
 
     # After EMAHook, which swaps the weights of state_dict when it saves and when it loads.
     priority = 'BELOW_NORMAL'
 
     def __init__(self, picture_interval: int = 0) -> None:
+        check_count('SAPDHook.picture_interval', picture_interval, at_least=0)
         self.picture_interval = picture_interval
         self._random_state: torch.Tensor | None = None
         self._resumed: str | None = None

@@ -166,10 +166,11 @@ class SAPDMixin(Base):
             accumulate: number of iterations that make one step of the optimizer.
 
         Raises:
-            SAPDError: missing VGG-19 weights, a loss of a different type, or a stage or teacher that does not fit the
-                run.
+            SAPDError: missing VGG-19 weights, a loss of a different type, or a stage, teacher or ``freeze_after`` that
+                does not fit the run.
         """
-        settings = replace(self.settings, accumulate=accumulate)
+        with within('model'):
+            settings = replace(self.settings, accumulate=accumulate)
         check_stage(settings.stage, 'model.stage', 'load_from', load_from)
         check_frozen(settings, 'model', 'load_from', load_from)
         preprocessor = self.data_preprocessor

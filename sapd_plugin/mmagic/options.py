@@ -23,13 +23,13 @@ REFUSED = {
 }
 
 
-def base_model_class(name: str | type) -> type:
+def base_model_class(name: object) -> type:
     """Return the class that SAPDModel wraps.
 
     Raises:
         SAPDError: no such model in MMagic's registry, or SAPD does not support it.
     """
-    base: Any = name if isinstance(name, type) else MODELS.get(name) if name != 'SAPDModel' else None
+    base: Any = name if isinstance(name, type) else _find(name) if name != 'SAPDModel' else None
     if base is None:
         models = MODELS.module_dict.items()
         names = sorted(k for k, v in models if inspect.isclass(v) and issubclass(v, BaseEditModel))
@@ -76,4 +76,11 @@ def check_module(key: str, block: Any) -> None:
     Raises:
         SAPDError: naming the key, what was found and the nearest valid name.
     """
-    check_block(key, block, MODELS.get, MODELS.module_dict)
+    if isinstance(block, Mapping):
+        block = {name: value for name, value in block.items() if name != '_scope_'}  # read by the registry itself
+    check_block(key, block, _find, MODELS.module_dict)
+
+
+def _find(name: object) -> Any:
+    """Look up a name in MMagic's registry, which fails for an empty name; None if it is not registered."""
+    return MODELS.get(str(name)) if name else None  # a config may hold anything here

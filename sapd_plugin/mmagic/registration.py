@@ -43,7 +43,7 @@ def build_spf_network(network: dict[str, Any] | None = None, **settings: Any) ->
     Raises:
         SAPDError: no network, or an unknown or invalid setting.
     """
-    return build_spf('network_spf', _build_initialised, network, settings)
+    return build_spf('network_spf', _build_second_network, network, settings)
 
 
 @MODELS.register_module(name='MultiOutputLoss')
@@ -56,7 +56,12 @@ def build_multi_output_loss(criteria: Any, loss_weight: float = 1.0) -> losses.M
     return losses.build_multi_output_loss(_build_checked, criteria, loss_weight)
 
 
-def _build_initialised(config: Any) -> nn.Module:
+def _build_second_network(config: Any) -> nn.Module:
+    # MMEngine builds a Sequential from a list.
+    several = isinstance(config, list)
+    blocks = {f'network[{i}]': block for i, block in enumerate(config)} if several else {'network': config}
+    for key, block in blocks.items():
+        check_module(key, block)
     network = MODELS.build(config)
     # The runner does this for the student, but not inside modules that are not MMEngine's.
     if hasattr(network, 'init_weights'):

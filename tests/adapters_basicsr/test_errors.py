@@ -21,6 +21,11 @@ from tests.recipes import DELETE
 
 OPTIONS = {
     'unknown base': ({'base_model_type': 'SRModle'}, r"base_model_type: found 'SRModle'.*Did you mean 'SRModel'"),
+    'base, list': (
+        {'base_model_type': ['SRModel']},
+        r"base_model_type: found \['SRModel'\], expected one of .*SRModel",
+    ),
+    'base, number': ({'base_model_type': 3}, r'base_model_type: found 3, expected one of .*SRModel'),
     'base itself': ({'base_model_type': 'SAPDModel'}, r"base_model_type: found 'SAPDModel', expected one of .*SRModel"),
     'Real-ESRGAN': (
         {'base_model_type': 'RealESRGANModel'},
@@ -61,6 +66,22 @@ OPTIONS = {
     'second network': (
         {'network_spf:network': {'type': 'SRVGGNetCompact', 'num_conv': 1, 'upscale': 2}},
         r'network_spf.network: turns .* into \(1, 3, 96, 96\)',
+    ),
+    'second network, text': (
+        {'network_spf:network': 'DnCNN'},
+        r"network_spf.network: found 'DnCNN', expected a block with 'type'",
+    ),
+    'second network, list': (
+        {'network_spf:network': ['DnCNN']},
+        r"network_spf.network: found \['DnCNN'\], expected a block with 'type'",
+    ),
+    'second network, type': (
+        {'network_spf:network': {'type': 'DnCN'}},
+        r"network_spf.network.type: found 'DnCN'.*Did you mean 'DnCNN'",
+    ),
+    'second network, key': (
+        {'network_spf:network': {'type': 'DnCNN', 'in_n': 3}},
+        r"network_spf.network: unknown key 'in_n'.*Did you mean 'in_nc'",
     ),
     'absent checkpoint': (
         {'path:pretrain_network_g': '/absent/net.pth'},

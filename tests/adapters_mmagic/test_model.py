@@ -355,11 +355,24 @@ def test_the_branch_can_be_another_network(pairs, store, tmp_path):
     assert type(model.in_training.distiller.reconstruction).__name__ == 'MSELoss'
 
 
+def test_the_second_network_is_any_block_that_the_registry_builds():
+    block = {'type': 'DropoutNet', 'width': 4, '_scope_': 'mmagic'}
+    branch = MODELS.build({'type': 'SPF', 'fusion': 'none', 'network': [block, block]})
+    assert isinstance(branch.network, torch.nn.Sequential)
+    assert [type(network) for network in branch.network] == [DropoutNet, DropoutNet]
+
+
 MISTAKES = {
     'unknown base': (
         {'base_model_type': 'BaseEditModl'},
         r"base_model_type: found 'BaseEditModl'.*Did you mean 'BaseE",
     ),
+    'base, list': (
+        {'base_model_type': ['BaseEditModel']},
+        r"base_model_type: found \['BaseEditModel'\], expected one of",
+    ),
+    'base, number': ({'base_model_type': 3}, r'base_model_type: found 3, expected one of .*BaseEditModel'),
+    'base, empty': ({'base_model_type': ''}, r"base_model_type: found '', expected one of .*BaseEditModel"),
     'base itself': ({'base_model_type': 'SAPDModel'}, r"base_model_type: found 'SAPDModel', expected one of"),
     'GAN': ({'base_model_type': 'ESRGAN'}, r'ESRGAN cannot be used, because it has its own training step'),
     'video': ({'base_model_type': 'BasicVSR'}, r'BasicVSR cannot be used, because it trains on clips'),
@@ -381,6 +394,23 @@ MISTAKES = {
         {'network_spf:network': {'type': 'MSRResNet', 'in_channels': 3, 'out_channels': 3, 'upscale_factor': 2}},
         r'network_spf.network: turns .* into \(1, 3, 128, 128\)',
     ),
+    'second network, text': (
+        {'network_spf:network': 'DnCNN'},
+        r"network_spf.network: found 'DnCNN', expected a block with 'type'",
+    ),
+    'second network, list': (
+        {'network_spf:network': ['DnCNN']},
+        r"network_spf.network\[0\]: found 'DnCNN', expected a block with 'type'",
+    ),
+    'second network, type': (
+        {'network_spf:network': {'type': 'DnCN'}},
+        r"network_spf.network.type: found 'DnCN'.*Did you mean 'DnCNN'",
+    ),
+    'second network, key': (
+        {'network_spf:network': {'type': 'DnCNN', 'in_n': 3}},
+        r"network_spf.network: unknown key 'in_n'.*Did you mean 'in_nc'",
+    ),
+    'second network, wrong type': ({'network_spf:network': 3}, r'network_spf.network: found 3, expected a block'),
     'channels': (
         {'network_spf:network': {'type': 'NAFNet', 'img_channels': 1, 'mid_channels': 4}},
         r'network_spf.network: does not take a restored image of \(1, 3, 64, 64\)',
@@ -408,6 +438,9 @@ def test_mistakes_in_the_run(pairs, store, tmp_path):
         trained(config, tmp_path)
     config = stock_config(pairs, **{'default_hooks:sapd': {'type': 'SAPDHook'}})
     with pytest.raises(SAPDError, match=r"model.type: SAPDHook found BaseEditModel, expected 'SAPDModel'"):
+        trained(config, tmp_path)
+    config = sapd_config(pairs, store, **{'default_hooks:sapd:picture_interval': 2.5})
+    with pytest.raises(SAPDError, match=r'SAPDHook.picture_interval: found 2.5, expected an integer >= 0'):
         trained(config, tmp_path)
     config = sapd_config(pairs, store, **WITHOUT_STORE)
     with pytest.raises(SAPDError, match=r"gives batches without 'sam_mask', expected 'PairedImageMaskDataset'"):

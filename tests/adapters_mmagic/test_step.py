@@ -253,6 +253,15 @@ def test_a_frozen_teacher(pairs, store, tmp_path):
     assert_equal_states(four, runner.model.spf)
 
 
+def test_a_teacher_that_freezes_inside_of_a_step_is_refused(pairs, store, tmp_path):
+    """The wrapper knows how many iterations make a step."""
+    frozen = {'model:teacher': 'frozen', 'model:freeze_after': 5, 'optim_wrapper:accumulative_counts': 4}
+    with pytest.raises(SAPDError, match=r'model.freeze_after: found 5, expected an integer >= 4 and a multiple of'):
+        trained(sapd_config(pairs, store, **frozen), tmp_path)
+    with pytest.raises(SAPDError, match=r'model.freeze_after: found 5, expected an integer >= 6'):
+        trained(sapd_config(pairs, store, **{**frozen, 'model:every': 6}), tmp_path)
+
+
 def test_a_frozen_teacher_has_to_be_trained(pairs, store, tmp_path):
     config = sapd_config(pairs, store, **{'model:teacher': 'frozen'})
     with pytest.raises(SAPDError, match=r'model.freeze_after: is 0, .* and load_from is empty'):

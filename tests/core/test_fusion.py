@@ -401,6 +401,9 @@ MISTAKES = {
     'planes': ({'planes': 4}, r'^planes: read by fusion: image alone, found with fusion: modulate'),
     'encoding': ({'encoding': 'none', 'fusion': ['map', 'attend']}, r'^encoding: .* found with fusion: map, attend'),
     'image inputs': ({'fusion': 'image', 'inputs': ['restored', 'degraded']}, r'^inputs: fusion: image reads'),
+    'detach': ({'detach': 'yes'}, r"^detach: found 'yes', expected true or false"),
+    'output index': ({'output_index': 'last'}, r"^output_index: found 'last', expected an integer or nothing"),
+    'output index, number': ({'output_index': 0.0}, r'^output_index: found 0.0, expected an integer or nothing'),
     'context unread': ({'fusion': 'none', 'context': 'image'}, r'^context: image is not read by fusion: none'),
 }
 

@@ -18,6 +18,19 @@ MISTAKES = {
     'decay, text': ({'teacher': 'ema', 'teacher_decay': '1e-3'}, r"teacher_decay: found '1e-3', expected a number"),
     'another teacher': ({'freeze_after': 10}, r"freeze_after: only teacher 'frozen' reads it, and teacher is 'online'"),
     'output_index': ({'output_index': 'last'}, r"output_index: found 'last', expected an integer or nothing"),
+    'output_index, flag': ({'output_index': True}, r'output_index: found True, expected an integer or nothing'),
+    'frozen untrained': (
+        {'teacher': 'frozen', 'freeze_after': 3, 'every': 4},
+        r'sapd_opt.freeze_after: found 3, expected an integer >= 4, because SPF is first trained in iteration 4',
+    ),
+    'frozen untrained, accumulation': (
+        {'teacher': 'frozen', 'freeze_after': 6, 'every': 2, 'accumulate': 4},
+        r'freeze_after: found 6, expected an integer >= 8 and a multiple of accumulate \(4\)',
+    ),
+    'frozen inside a step': (
+        {'teacher': 'frozen', 'freeze_after': 10, 'every': 2, 'accumulate': 4},
+        r'freeze_after: found 10, expected an integer >= 8 and a multiple of accumulate \(4\)',
+    ),
     'online': ({'online': 'sam'}, r"online: found 'sam', expected a block with 'segmenter'"),
 }
 
@@ -39,6 +52,21 @@ def test_every_counts_steps_and_a_step_may_be_several_iterations():
     assert [i for i in range(1, 13) if settings.due(i)] == [5, 6, 11, 12]
     assert [settings.begins_step(i) for i in (5, 6)] == [True, False]
     assert [settings.ends_step(i) for i in (5, 6)] == [False, True]
+
+
+@pytest.mark.parametrize(('every', 'accumulate'), [(1, 1), (3, 1), (1, 2), (3, 2)])
+def test_the_shortest_training_of_a_frozen_teacher_holds_one_whole_step(every, accumulate):
+    accepted = []
+    for freeze_after in range(1, 3 * every * accumulate):
+        try:
+            settings = StepSettings(teacher='frozen', freeze_after=freeze_after, every=every, accumulate=accumulate)
+        except SAPDError:
+            continue
+        accepted.append(freeze_after)
+        trained = [i for i in range(1, freeze_after + 1) if settings.due(i)]
+        assert trained
+        assert len(trained) % accumulate == 0
+    assert accepted == [*range(every * accumulate, 3 * every * accumulate, accumulate)]
 
 
 def test_a_frozen_teacher_has_to_be_trained():

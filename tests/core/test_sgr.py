@@ -212,7 +212,12 @@ MISTAKES = [
     ({'target': 'gate'}, "target: found 'gate', .*Did you mean 'gated'"),
     ({'image_scale': 0.3}, 'image_scale: found 0.3, expected 1, 0.5 or 0.25'),
     ({'balance': 'gradiant'}, "balance: found 'gradiant', .*Did you mean 'gradient'"),
+    ({'loss_weight': 10**400}, 'loss_weight: found 1000'),
     ({'layers': []}, r'layers: found \[\], expected a list'),
+    ({'layers': 3}, r'layers: found 3, expected a list'),
+    ({'layers': [3]}, r'layers: found 3, expected one of relu1_1'),
+    ({'weights': 3}, r'weights: found 3, expected the path of VGG-19 weights'),
+    ({'weights': []}, r'weights: found \[\], expected the path of VGG-19 weights'),
     ({'stop': 5, 'start': 5}, 'stop: found 5, expected an iteration after start'),
 ]
 
