@@ -69,7 +69,7 @@ class VGG19Features(nn.Module):
         weights: path of a checkpoint; None means that :func:`find_vgg` finds one.
 
     Raises:
-        SAPDError: no weights found, an unknown layer, or a checkpoint that is not a VGG-19 up to the last layer.
+        SAPDError: no weights found, an unknown layer, or a file that is not a VGG-19 up to the last layer.
     """
 
     def __init__(self, layers: Sequence[str] = ('relu3_1',), weights: str | os.PathLike[str] | None = None) -> None:
@@ -85,7 +85,7 @@ class VGG19Features(nn.Module):
                 f"and at {Path(torch.hub.get_dir()) / 'checkpoints' / TORCHVISION_FILE} (torchvision's file; "
                 '`python -c \'import torchvision; torchvision.models.vgg19(weights="DEFAULT")\'` downloads it).'
             )
-        convolutions = _convolutions(torch.load(path, map_location='cpu', weights_only=True))
+        convolutions = _convolutions(_read(path))
         self.normalised = bool(convolutions) and convolutions[0][0].shape == (3, 3, 1, 1)
         if self.normalised:
             preprocess_weight, preprocess_bias = convolutions.pop(0)
@@ -137,6 +137,17 @@ class VGG19Features(nn.Module):
                 if layer in self.layers:
                     features[layer] = x
         return features
+
+
+def _read(path: Path) -> Mapping[str, Any]:
+    """Read a state dict."""
+    try:
+        state = torch.load(path, map_location='cpu', weights_only=True)
+    except Exception as error:
+        raise SAPDError(f'weights: {path} is not a checkpoint ({error}), expected VGG-19 weights.') from error
+    if not isinstance(state, Mapping):
+        raise SAPDError(f'weights: {path} holds a {type(state).__name__}, expected VGG-19 weights.')
+    return state
 
 
 def _convolutions(state: Mapping[str, Any]) -> list[tuple[Tensor, Tensor]]:

@@ -397,6 +397,7 @@ MISTAKES = {
     'dropout type': ({'mask_dropout': True}, r'^mask_dropout: found True, expected a probability'),
     'one region': ({'one_region': 1}, r'^one_region: found 1, expected true or false'),
     'layers': ({'fusion_layers': 'model.1'}, r"^fusion_layers: found 'model.1', expected a list"),
+    'layers in a layer': ({'fusion_layers': [['model.1']]}, r"^fusion_layers: found \['model.1'\] in the list"),
     'layers unread': ({'fusion': 'map', 'fusion_layers': ['model.1']}, r'^fusion_layers: read by modulate and attend'),
     'planes': ({'planes': 4}, r'^planes: read by fusion: image alone, found with fusion: modulate'),
     'encoding': ({'encoding': 'none', 'fusion': ['map', 'attend']}, r'^encoding: .* found with fusion: map, attend'),

@@ -235,6 +235,12 @@ def test_mistakes_are_named(vgg_weights, tmp_path, monkeypatch):
         SGRLoss(layers=['relu4_1'], weights=vgg_weights)
     with pytest.raises(SAPDError, match=r'weights: no file .*absent.pth'):
         SGRLoss(weights=tmp_path / 'absent.pth')
+    (tmp_path / 'text.pth').write_text('no weights')
+    with pytest.raises(SAPDError, match=r'weights: .*text.pth is not a checkpoint'):
+        SGRLoss(weights=tmp_path / 'text.pth')
+    torch.save([1], tmp_path / 'list.pth')
+    with pytest.raises(SAPDError, match=r'weights: .*list.pth holds a list, expected VGG-19 weights'):
+        SGRLoss(weights=tmp_path / 'list.pth')
     monkeypatch.delenv('SAPD_VGG_CHECKPOINT', raising=False)
     monkeypatch.setenv('TORCH_HOME', str(tmp_path))
     with pytest.raises(SAPDError, match=r'no VGG-19 weights found.*SAPD_VGG_CHECKPOINT.*vgg19-dcbb9e9d.pth'):

@@ -88,6 +88,9 @@ def _is_number(value: object) -> bool:
 def _check_names(key: str, names: object) -> None:
     if not isinstance(names, Sequence) or isinstance(names, str) or not names:
         raise SAPDError(f'{key}: found {names!r}, expected a list of names.')
+    for name in names:
+        if not isinstance(name, str):
+            raise SAPDError(f'{key}: found {name!r} in the list, expected a name.')
 
 
 def _check_inputs(inputs: Sequence[str]) -> None:
