@@ -115,6 +115,9 @@ class SAPDMixin(Base):
                 f'base_model_type: {self.base_name} does not call setup_optimizers() from init_training_settings(), '
                 'so SPF would not be trained.'
             )
+        # No gradients, so no change. Without a step before the schedulers' first one, PyTorch warns, and with `every`
+        # SPF's own first step comes later.
+        self.optimizer_spf.step()
         get_root_logger().info(self.distiller.formula())
 
     def setup_optimizers(self) -> None:

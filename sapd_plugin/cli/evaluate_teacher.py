@@ -89,8 +89,8 @@ def evaluate(options: argparse.Namespace) -> tuple[list[Score], Extremes]:
     shuffled = ShuffledMasks(store, keys.values(), options.seed)
     teacher = Teacher(*find_run(options.run, options.config), options.reference, options.device)
     twin = None if options.twin is None else Teacher(*find_run(options.twin, None), device=options.device)
-    if twin is not None and not twin.spf.settings.one_region:
-        raise SAPDError(f'--twin: {options.twin} was trained with masks, expected network_spf.one_region: true.')
+    if twin is not None:
+        check_twin(teacher, twin, options.twin)
     controls = Controls(store, shuffled, teacher)
     options.output.mkdir(parents=True, exist_ok=True)
     scores, extremes = [], Extremes()
@@ -119,6 +119,20 @@ def evaluate(options: argparse.Namespace) -> tuple[list[Score], Extremes]:
         scores += score(key, restored, target / 255.0, labels)
         extremes.look(key, restored, target / 255.0, labels)
     return scores, extremes
+
+
+def check_twin(teacher: Teacher, twin: Teacher, folder: Path) -> None:
+    """Refuse a run that is not the teacher's with one region. Raises SAPDError, which names the first difference."""
+    if not twin.spf.settings.one_region:
+        raise SAPDError(f'--twin: {folder} was trained with masks, expected network_spf.one_region: true.')
+    expected = teacher.training | {'network_spf.one_region': True}
+    for key in sorted(expected.keys() | twin.training.keys()):
+        found, value = twin.training.get(key), expected.get(key)
+        if found != value:
+            raise SAPDError(
+                f'--twin: {folder} differs from --run in {key}: found {found!r}, expected {value!r}. A twin differs in '
+                'network_spf.one_region alone.'
+            )
 
 
 class Controls:

@@ -245,14 +245,26 @@ class Distiller(nn.Module):
 
     def formula(self) -> str:
         """Return a line for the log that says which losses train which network, and when."""
-        losses = (('L_SPD', self.spd), ('L_SGR', self.sgr), ('L_hint', self.hint))
-        terms = [f'{loss.loss_weight:g}*{name}' for name, loss in losses if loss is not None]
+        spd, base = self.spd, 'L(base)'
+        if spd is not None and spd.target == 'mix':
+            base = f'L(base, compared with {spd.mix:g}*z + {1 - spd.mix:g}*gt)'
+            spd = None
+        terms = [base]
+        for name, loss in (('L_SPD', spd), ('L_SGR', self.sgr), ('L_hint', self.hint)):
+            if loss is not None:
+                share = ' (as a share of the gradient)' if loss.balance == 'gradient' else ''
+                terms.append(f'{loss.loss_weight:g}*{name}{share}')
         parameters = sum(p.numel() for p in self.spf.parameters()) if isinstance(self.spf, nn.Module) else 0
         settings = self.settings
-        times = [f'SPF at 1 of {settings.every} steps']
+        times = [f'SPF {_every(settings.every)}']
         if self.sgr is not None and settings.accumulate == 1:
-            times.append(f'SGR at 1 of {math.lcm(settings.every, self.sgr.every)}')
+            times.append(f'SGR {_every(math.lcm(settings.every, self.sgr.every))}')
+        details = {'ema': f', decay {settings.teacher_decay:g}', 'frozen': f' after iteration {settings.freeze_after}'}
         return (
-            f'SAPD: L(student) = L(base) + {" + ".join(terms)}; L_recon2 trains SPF alone ({parameters:,d} parameters)'
-            f'. {", ".join(times)}; teacher: {settings.teacher}.'
+            f'SAPD: L(student) = {" + ".join(terms)}; L_recon2 trains SPF alone ({parameters:,d} parameters). '
+            f'{", ".join(times)}; teacher: {settings.teacher}{details.get(settings.teacher, "")}.'
         )
+
+
+def _every(steps: int) -> str:
+    return 'every step' if steps == 1 else f'every {steps} steps'

@@ -71,6 +71,12 @@ class Teacher:
         if 'train' not in opt['datasets']:
             raise SAPDError(f"{config}: found no 'datasets.train', expected {expected}.")
         dataset = opt['datasets']['train']
+        # What a twin has to share: all of the training that is not a path or a name.
+        self.training: dict[str, Any] = {'base_model_type': opt.get('base_model_type')} | {
+            f'{block}.{key}': value
+            for block in ('network_g', 'network_spf', 'train')
+            for key, value in (opt.get(block) or {}).items()
+        }
         if dataset.get('color') not in (None, 'rgb'):
             raise SAPDError(f"{config}: datasets.train.color: found '{dataset['color']}', expected color images.")
         self.device = torch.device(device)

@@ -72,7 +72,6 @@ class BasicSRTrial(Trial):
         options = deepcopy(self._options)
         for key in ('spd_opt', 'sgr_opt'):
             options['train'][key] = from_the_start(options['train'].get(key))
-        options['train']['sapd_opt'] = {**(options['train'].get('sapd_opt') or {}), 'every': 1}
         with _quiet():
             model = build_model(stock_options(options) if stock else options)
 

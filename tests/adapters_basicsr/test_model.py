@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import random
+import warnings
 from pathlib import Path
 from unittest import mock
 
@@ -198,6 +199,9 @@ def test_between_due_steps_the_step_is_stock(pairs, store, vgg_weights, tmp_path
     assert_equal_states(stock.net_g, model.net_g)
     assert_equal_states(start, model.net_spf)
     assert model.log_dict == stock.log_dict
+    with warnings.catch_warnings():
+        warnings.simplefilter('error')  # schedulers step before SPF's optimizer does
+        model.update_learning_rate(2)
     train(model, dataset, range(2, 3))
     second = dict(model.log_dict)
     assert second['l_spd'] > 0

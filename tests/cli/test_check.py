@@ -55,7 +55,7 @@ def findings(out: str) -> dict[str, tuple[str, str]]:
 def test_a_config_that_can_train_is_measured_and_nothing_is_written(
     config: Config, pairs: Path, grey_store: Path, vgg_weights: Path, tmp_path: Path, capsys: pytest.CaptureFixture
 ) -> None:
-    every = {'train:sgr_opt:every' if config is basicsr_config else 'model:sgr_loss:every': 2}
+    every = {'train:sapd_opt:every' if config is basicsr_config else 'model:every': 4}
     path = config(tmp_path, pairs, grey_store, vgg_weights, **every)
     before = sorted(tmp_path.rglob('*'))
     assert check.main([str(path), '--steps', '2', '--batch', '2']) == 0
@@ -69,7 +69,7 @@ def test_a_config_that_can_train_is_measured_and_nothing_is_written(
     assert sapd > stock
     price, kinds, conditions = re.split(r' on average|; ', found['price'][1])
     times = re.fullmatch(r'SAPD (\d+) ms, stock (\d+) ms per step: ([\d.]+)x stock', price)
-    assert re.fullmatch(r' \(50 % of the steps [\d.]+x, 50 % of the steps [\d.]+x\)', kinds), kinds
+    assert re.fullmatch(r' \(75 % of the steps [\d.]+x, 25 % of the steps [\d.]+x\)', kinds), kinds
     assert conditions == 'medians of 2, batch 2.'
     assert int(times[1]) > int(times[2])
     assert float(times[3]) > 1

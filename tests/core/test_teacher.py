@@ -75,7 +75,13 @@ def test_the_log_says_what_trains_what_and_when(vgg_weights):
     losses = SPDLoss(0.2), SGRLoss(weights=vgg_weights, every=4)
     line = Distiller(Branch(), F.l1_loss, *losses, settings=StepSettings(every=3, teacher='ema')).formula()
     assert 'L(base) + 0.2*L_SPD + 0.1*L_SGR; L_recon2 trains SPF alone' in line
-    assert line.endswith('SPF at 1 of 3 steps, SGR at 1 of 12; teacher: ema.')
+    assert line.endswith('SPF every 3 steps, SGR every 12 steps; teacher: ema, decay 0.999.')
+    settings = StepSettings(every=1, teacher='frozen', freeze_after=40)
+    spd = SPDLoss(target='mix', mix=0.75)
+    sgr = SGRLoss(weights=vgg_weights, balance='gradient', every=1)
+    line = Distiller(Branch(), F.l1_loss, spd, sgr, settings=settings).formula()
+    assert 'L(student) = L(base, compared with 0.75*z + 0.25*gt) + 0.1*L_SGR (as a share of the gradient); ' in line
+    assert line.endswith('SPF every step, SGR every step; teacher: frozen after iteration 40.')
 
 
 def _loaded(state) -> Branch:

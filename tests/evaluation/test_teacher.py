@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import cv2
@@ -156,6 +157,25 @@ def test_the_picture_shows_where_z_gains_and_loses_most() -> None:
     assert extremes.worst.title.startswith('bad')
     assert (extremes.best.images['y'] == 255).sum() == 3
     assert (extremes.worst.images['z'] == 255).sum() == 3
+
+
+def test_a_twin_differs_in_one_region_alone(trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    twin = tmp_path / 'twin'
+    shutil.copytree(trained / 'experiments/sapd', twin)
+    (config,) = twin.glob('*.yml')
+    text = config.read_text()
+    fused = text.replace('fusion: image', 'fusion: image\n  one_region: true')
+    assert fused != text
+    config.write_text(fused)
+    assert evaluate(trained, tmp_path / 'out', '--twin', str(twin), '--limit', '2') == 0
+    rows = pd.read_csv(tmp_path / 'out/teacher.csv')
+    whole = rows[rows['kind'] == WHOLE]
+    # The same weights: its z is that without masks.
+    assert (whole['psnr_y_twin'] - whole['psnr_y']).abs().max() == 0
+    assert (whole['psnr_z_twin'] - whole['psnr_z_empty']).abs().max() < 1e-4
+    config.write_text(fused.replace('ema_decay: 0.5', 'ema_decay: 0.9'))
+    assert evaluate(trained, tmp_path / 'out', '--twin', str(twin), '--limit', '2') == 2
+    assert 'differs from --run in train.ema_decay: found 0.9, expected 0.5' in capsys.readouterr().err
 
 
 def test_mistakes_are_named(trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:

@@ -38,5 +38,6 @@ class Modulation(nn.Module):
         """
         known, scale = moments(features, level, context)
         gain, shift = self.last(torch.cat([known, self.hidden(known).relu()], dim=2)).chunk(2, dim=2)
-        gain, shift = level.paint(torch.cat([1 + gain, shift * scale], dim=2)).chunk(2, dim=1)
-        return torch.addcmul(shift, to_single(features), gain).to(features.dtype)
+        # One after the other: the backward pass needs the painted gain, but not the painted shift.
+        scaled = to_single(features) * level.paint(1 + gain)
+        return scaled.add_(level.paint(shift * scale)).to(features.dtype)
