@@ -21,7 +21,7 @@ COMMANDS = {
     'quickstart': 'train a stock and a SAPD student in a few minutes',
     'reproduce': 'list, run and report the tables of papers',
     'evaluate-segmentation': 'compare masks of restored images with those of clean ones',
-    'evaluate-teacher': 'compare refined and restored images of a run',
+    'evaluate-teacher': 'compare refined and restored images of a BasicSR run',
     'inference-cost': 'parameters, MACs, time and memory of students',
     'compat': 'let BasicSR 1.4.2 be imported with torchvision >= 0.17',
 }
