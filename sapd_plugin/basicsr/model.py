@@ -36,6 +36,7 @@ from sapd_plugin.core import (
     build_hint,
     build_online,
     build_typed_loss,
+    check_image,
     read_settings,
     read_values,
     start_from,
@@ -81,13 +82,14 @@ class SAPDMixin(Base):
         # A separate stream, so that the base's networks and data see the random draws of a stock run.
         self.branch_rng = BranchRNG((self.opt.get('manual_seed') or 0) + rank, self.device)
         settings = read_settings('train.sapd_opt', train.get('sapd_opt'))
-        online = 'train.sapd_opt.online'
+        online, scale = 'train.sapd_opt.online', self.opt.get('scale')
+        check_image(self.net_g, 'network_g', self._image_channels(), settings.output_index, scale)
         with self.branch_rng.active():
             self.net_spf = self._build_branch(settings)
             reconstruction = train.get('spf_opt') or train.get('pixel_opt') or {'type': 'L1Loss'}
             spd = build_typed_loss('train.spd_opt', SPDLoss, train.get('spd_opt'), build_loss)
             with within('train.spd_opt'):
-                hint = build_hint(spd, self.net_g, self.net_spf)
+                hint = build_hint(spd, self.net_g, self.net_spf, settings.output_index, scale)
             self.distiller = Distiller(
                 self.net_spf,
                 build_loss(reconstruction),
@@ -247,7 +249,7 @@ class SAPDMixin(Base):
             self.opt['network_spf'],
             min(int(dataset.get('gt_size') or 64), 64),
             network=self.opt['network_g'],
-            image_channels=1 if canonical_color(dataset.get('color')) in ('y', 'gray') else 3,
+            image_channels=self._image_channels(),
             output_index=settings.output_index,
         ).to(self.device)
         if path.get('pretrain_network_spf') is not None:
@@ -257,6 +259,9 @@ class SAPDMixin(Base):
         branch = self.model_to_device(branch.train())
         self.print_network(branch)
         return branch
+
+    def _image_channels(self) -> int:
+        return 1 if canonical_color(self.opt['datasets']['train'].get('color')) in ('y', 'gray') else 3
 
     def _load_spf(self, network: nn.Module, key: str) -> None:
         path = self.opt['path']

@@ -11,6 +11,7 @@ from sapd_plugin.core.online import OnlineMasks, build_online, needs_stored_mask
 from sapd_plugin.core.perceptual import VGG19Features, find_vgg
 from sapd_plugin.core.precision import BranchScaler, GradScaler, full_precision, in_float16, loss_scale
 from sapd_plugin.core.record import StepRecord, Supervision
+from sapd_plugin.core.rehearsal import check_image
 from sapd_plugin.core.rng import BranchRNG
 from sapd_plugin.core.schedule import Schedule, check_stage
 from sapd_plugin.core.settings import StepSettings, check_frozen, read_settings
@@ -51,6 +52,7 @@ __all__ = [
     'captured_output',
     'check_block',
     'check_frozen',
+    'check_image',
     'check_losses',
     'check_stage',
     'find_vgg',

@@ -6,10 +6,10 @@ import inspect
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, TypeVar
 
-import torch
 from torch import nn
 
 from sapd_plugin.core.fusion import CONTEXT_STATISTICS, refusals
+from sapd_plugin.core.rehearsal import empty_images, rehearse
 from sapd_plugin.core.spf import SPF
 from sapd_plugin.errors import SAPDError, check_keys, nearest, within
 
@@ -48,7 +48,8 @@ def build_branch(
         **defaults: settings for keys that ``block`` lacks, including ``image_channels``.
 
     Raises:
-        SAPDError: an invalid setting, or a second network that does not take a restored image or changes its size.
+        SAPDError: an invalid setting, or a second network that does not take a restored image, changes its size, or
+            returns several images and not the one of ``output_index``.
     """
     settings = {**defaults, **block}
     branch = build(settings)
@@ -57,21 +58,16 @@ def build_branch(
     return branch
 
 
-@torch.no_grad()
 def _try_out(branch: nn.Module, channels: int, size: int) -> None:
-    """Run the branch on an empty patch."""
-    patch = torch.zeros(1, channels, size, size, device=next(branch.parameters()).device)
+    """Rehearse the branch on empty patches."""
+    patch = empty_images(branch, channels, (size, size))
     inputs = {}
     if getattr(branch, 'needs_degraded', False):
         inputs['degraded'] = patch
     if getattr(branch, 'needs_context', False):
-        inputs['context'] = patch.new_zeros(1, 1, CONTEXT_STATISTICS)
-    training = branch.training
-    try:
-        with refusals(tuple(patch.shape)):
-            branch.eval()(patch, patch[:, :1].int(), **inputs)
-    finally:
-        branch.train(training)
+        inputs['context'] = patch.new_zeros(len(patch), 1, CONTEXT_STATISTICS)
+    with refusals(tuple(patch.shape)):
+        rehearse(branch, patch, patch[:, :1].int(), **inputs)
 
 
 def build_typed_loss(

@@ -182,7 +182,7 @@ class Distiller(nn.Module):
             if self.hint is not None:
                 losses['l_hint'] = y.new_zeros(())
                 if features is not None:
-                    losses['l_hint'] = self.factor('l_hint', iteration) * self.hint(*features)
+                    losses['l_hint'] = self.factor('l_hint', iteration) * self.hint(*features, y.shape[-2:])
         return losses
 
     def watch(self, iteration: int, student: nn.Module | None = None) -> AbstractContextManager[list[Tensor]]:

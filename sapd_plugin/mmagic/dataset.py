@@ -67,6 +67,7 @@ class MaskMixin(Base):
     def __init__(self, masks: dict[str, Any], **config: Any) -> None:
         super().__init__(**config)
         self.mask_store: MaskStore | ShuffledMasks | None = None
+        self.mask_context = bool(masks['mask_context'])
         self.mask_warning = ''
         if self.test_mode:
             return
@@ -77,9 +78,7 @@ class MaskMixin(Base):
         self.mask_warning = few_regions(f'{WHERE}.pipeline', self.mask_store, keys, size)
         if self.mask_warning:
             print_log(self.mask_warning, 'current', logging.WARNING)
-        self.pipeline = Compose(
-            with_masks(self.pipeline.transforms, self.mask_store, template, bool(masks['mask_context']))
-        )
+        self.pipeline = Compose(with_masks(self.pipeline.transforms, self.mask_store, template, self.mask_context))
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickle for spawned workers: the class was created at run time."""

@@ -6,13 +6,14 @@ from collections.abc import Iterator
 from typing import Any
 
 import torch
+from mmagic.datasets import BasicImageDataset
 from mmagic.registry import HOOKS
 from mmengine.hooks import Hook
 from mmengine.model import is_model_wrapper
 from mmengine.optim import OptimWrapper
 from mmengine.runner import Runner
 
-from sapd_plugin.core import FiniteCheck, ShareWatch, start_from
+from sapd_plugin.core import FiniteCheck, ShareWatch, needs_stored_masks, start_from
 from sapd_plugin.errors import SAPDError, check_count
 from sapd_plugin.mmagic.log import StepLog
 from sapd_plugin.mmagic.optim import clip_apart, guard, rest, scales_losses
@@ -58,7 +59,7 @@ class SAPDHook(Hook):
 
         Raises:
             SAPDError: the model is not a SAPDModel, there is no single optimizer wrapper for both networks, chunks of
-                a compiled step, or ``prepare_training`` fails.
+                a compiled step, a data set without what training reads, or ``prepare_training`` fails.
         """
         model = _model(runner)
         if not isinstance(runner.optim_wrapper, OptimWrapper):
@@ -71,6 +72,8 @@ class SAPDHook(Hook):
                 f"model.chunks: found {model.settings.chunks}, expected 1 beside MMEngine's compile, because SPF "
                 'cannot run again inside of compiled code.'
             )
+        for dataset in _datasets(runner.train_dataloader.dataset):
+            _check_dataset(dataset, model)
         wrapper, device = runner.optim_wrapper, next(model.generator.parameters()).device
         model.prepare_training(runner._load_from or self._resumed, device, wrapper._accumulative_counts)
         distiller = model.in_training.distiller
@@ -180,16 +183,37 @@ def _model(runner: Runner) -> Any:
     return model
 
 
+def _check_dataset(dataset: Any, model: Any) -> None:
+    """Refuse a data set without masks or statistics; what a user's own class gives is known at the first batch.
+
+    Raises:
+        SAPDError: naming the key.
+    """
+    stock = type(dataset) is BasicImageDataset
+    if stock and needs_stored_masks(model.settings.online):
+        raise SAPDError(
+            "train_dataloader.dataset.type: 'BasicImageDataset' loads no masks, expected 'PairedImageMaskDataset' and "
+            "a 'mask_store'."
+        )
+    given = not stock and getattr(dataset, 'mask_context', True)
+    if getattr(model.spf, 'needs_context', False) and not given:
+        raise SAPDError(
+            "train_dataloader.dataset.mask_context: missing, expected True: network_spf.context is 'image', which "
+            'reads statistics of the whole photo.'
+        )
+
+
 def _fingerprints(runner: Runner) -> list[str]:
     """Return the fingerprints of the mask stores that training reads."""
-    return sorted({store.fingerprint for store in _stores(runner.train_dataloader.dataset)})
+    stores = (getattr(dataset, 'mask_store', None) for dataset in _datasets(runner.train_dataloader.dataset))
+    return sorted({store.fingerprint for store in stores if store is not None})
 
 
-def _stores(dataset: Any) -> Iterator[Any]:
-    """Yield the stores below MMEngine's wrappers (RepeatDataset, ConcatDataset, ...)."""
-    store = getattr(dataset, 'mask_store', None)
-    if store is not None:
-        yield store
-    for inner in [getattr(dataset, 'dataset', None), *(getattr(dataset, 'datasets', None) or [])]:
-        if inner is not None:
-            yield from _stores(inner)
+def _datasets(dataset: Any) -> Iterator[Any]:
+    """Yield the data sets below MMEngine's wrappers (RepeatDataset, ConcatDataset, ...)."""
+    inner = [getattr(dataset, 'dataset', None), *(getattr(dataset, 'datasets', None) or [])]
+    inner = [each for each in inner if each is not None]
+    if not inner:
+        yield dataset
+    for each in inner:
+        yield from _datasets(each)

@@ -33,6 +33,7 @@ from sapd_plugin.core import (
     build_online,
     build_typed_loss,
     check_frozen,
+    check_image,
     check_stage,
     needs_stored_masks,
     read_settings,
@@ -166,20 +167,21 @@ class SAPDMixin(Base):
             accumulate: number of iterations that make one step of the optimizer.
 
         Raises:
-            SAPDError: missing VGG-19 weights, a loss of a different type, or a stage, teacher or ``freeze_after`` that
-                does not fit the run.
+            SAPDError: missing VGG-19 weights, a loss of a different type, a stage, teacher or ``freeze_after`` that
+                does not fit the run, or an image of the generator that cannot be distilled.
         """
         with within('model'):
             settings = replace(self.settings, accumulate=accumulate)
         check_stage(settings.stage, 'model.stage', 'load_from', load_from)
         check_frozen(settings, 'model', 'load_from', load_from)
+        check_image(self.generator, 'generator', _image_channels(self.generator), settings.output_index)
         preprocessor = self.data_preprocessor
         mean, std = (getattr(preprocessor, name, None) for name in ('mean', 'std'))
         rng = BranchRNG(torch.initial_seed() + get_rank(), device)
         segmenter = partial(build_online_segmenter, 'model.online', device=device)
         with rng.active():
             with within('model.spd_loss'):
-                hint = build_hint(self.spd, self.generator, self.spf)
+                hint = build_hint(self.spd, self.generator, self.spf, settings.output_index)
             distiller = Distiller(
                 Checkpointed(self.spf) if settings.chunks > 1 else self.spf,
                 MODELS.build(self.sapd['spf_loss']),
@@ -216,11 +218,6 @@ class SAPDMixin(Base):
         assert training.hook is not None
         degraded = inputs['img'] if isinstance(inputs, dict) else inputs
         supervision = _supervision(data_samples, degraded, self.settings.online)
-        if getattr(self.spf, 'needs_context', False) and supervision.context is None:
-            raise SAPDError(
-                "train_dataloader.dataset.mask_context: missing, expected True: network_spf.context is 'image', which "
-                'reads statistics of the whole photo.'
-            )
         retarget = partial(setattr, data_samples, 'gt_img')
         with training.hook.attach(supervision, training.iteration, retarget) as recorder:
             losses = super().forward(inputs, data_samples, mode, **kwargs)

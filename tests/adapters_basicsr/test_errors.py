@@ -65,7 +65,16 @@ OPTIONS = {
     'scale': ({'scale': 4}, r'network_spf.network: missing. With scale 4 the second network works at the output size'),
     'second network': (
         {'network_spf:network': {'type': 'SRVGGNetCompact', 'num_conv': 1, 'upscale': 2}},
-        r'network_spf.network: turns .* into \(1, 3, 96, 96\)',
+        r'network_spf.network: turns .* into \(2, 3, 96, 96\)',
+    ),
+    'hints of another size': (
+        {
+            'scale': 2,
+            'network_g:upscale': 2,
+            'network_spf:network': {'type': 'SRVGGNetCompact', 'num_feat': 8, 'num_conv': 2, 'upscale': 1},
+            'train:spd_opt:feature_weight': 0.5,
+        },
+        r'train.spd_opt.feature_weight: no layer of the same name has features of the same size',
     ),
     'second network, text': (
         {'network_spf:network': 'DnCNN'},

@@ -43,10 +43,14 @@ def test_the_image_to_distil_is_the_class_s_own_choice(pairs, store, tmp_path):
 
 
 def test_the_switch_overrules_the_class(pairs, store, tmp_path):
-    with pytest.raises(SAPDError, match=r'ground truth \(2, 3, 48, 48\).*do not belong together'):
-        options = sapd_options(pairs, store, **PROTOCOL, **{'train:sapd_opt:output_index': 0})
+    for index, message in (
+        (0, 'an image of 32x32 where the ground truth has 64x64'),
+        (2, 'but network_g returns 2 im'),
+    ):
+        options = sapd_options(pairs, store, **PROTOCOL, **{'train:sapd_opt:output_index': index})
         options['network_spf']['output_index'] = -1
-        session(options, tmp_path, 1)
+        with pytest.raises(SAPDError, match=f'output_index: found {index}, {message}'):
+            session(options, tmp_path, 0)
 
 
 def gradient(network: torch.nn.Module) -> torch.Tensor:

@@ -11,8 +11,9 @@ import cv2
 import numpy as np
 import pytest
 import torch
+from mmagic.datasets import BasicImageDataset
 from mmagic.models.base_models import BaseEditModel
-from mmagic.registry import MODELS
+from mmagic.registry import DATASETS, MODELS
 from mmengine.config import Config
 from mmengine.runner import Runner
 from torch import nn
@@ -338,9 +339,13 @@ def test_a_generator_of_several_images(pairs, store, tmp_path):
     assert runner.model.spf.output_index == -1
     assert runner.model.in_training.latest[1].restored.shape == (1, 3, 48, 48)
     # The config's choice goes before the class's own.
-    config = sapd_config(pairs, store, **SCALES, **{'model:output_index': 0, 'model:network_spf:output_index': -1})
-    with pytest.raises(SAPDError, match=r'ground truth \(2, 3, 48, 48\).*do not belong together'):
-        trained(config, tmp_path)
+    for index, message in (
+        (0, 'an image of 32x32 where the ground truth has 64x64'),
+        (2, 'but generator returns 2 im'),
+    ):
+        wrong = {'model:output_index': index, 'model:network_spf:output_index': -1, 'model:every': 100}
+        with pytest.raises(SAPDError, match=f'output_index: found {index}, {message}'):
+            trained(sapd_config(pairs, store, **SCALES, **wrong), tmp_path / str(index))
 
 
 def test_the_branch_can_be_another_network(pairs, store, tmp_path):
@@ -392,7 +397,7 @@ MISTAKES = {
     'no generator': ({'generator': DELETE}, r'model.generator: missing'),
     'second network': (
         {'network_spf:network': {'type': 'MSRResNet', 'in_channels': 3, 'out_channels': 3, 'upscale_factor': 2}},
-        r'network_spf.network: turns .* into \(1, 3, 128, 128\)',
+        r'network_spf.network: turns .* into \(2, 3, 128, 128\)',
     ),
     'second network, text': (
         {'network_spf:network': 'DnCNN'},
@@ -413,7 +418,7 @@ MISTAKES = {
     'second network, wrong type': ({'network_spf:network': 3}, r'network_spf.network: found 3, expected a block'),
     'channels': (
         {'network_spf:network': {'type': 'NAFNet', 'img_channels': 1, 'mid_channels': 4}},
-        r'network_spf.network: does not take a restored image of \(1, 3, 64, 64\)',
+        r'network_spf.network: does not take a restored image of \(2, 3, 64, 64\)',
     ),
 }
 
@@ -424,6 +429,11 @@ def test_mistakes_in_the_model(pairs, store, tmp_path, mistake):
     config = sapd_config(pairs, store, **{f'model:{key}': value for key, value in changes.items()})
     with pytest.raises(SAPDError, match=message):
         MODELS.build(config['model'])
+
+
+@DATASETS.register_module()
+class UsersOwnDataset(BasicImageDataset):
+    """A data set class that only a user has: what its batches hold is not known."""
 
 
 WITHOUT_STORE = {
@@ -442,7 +452,10 @@ def test_mistakes_in_the_run(pairs, store, tmp_path):
     config = sapd_config(pairs, store, **{'default_hooks:sapd:picture_interval': 2.5})
     with pytest.raises(SAPDError, match=r'SAPDHook.picture_interval: found 2.5, expected an integer >= 0'):
         trained(config, tmp_path)
-    config = sapd_config(pairs, store, **WITHOUT_STORE)
+    config = sapd_config(pairs, store, **WITHOUT_STORE, **{'model:every': 100})
+    with pytest.raises(SAPDError, match=r"'BasicImageDataset' loads no masks, expected 'PairedImageMaskDataset'"):
+        trained(config, tmp_path)
+    config = sapd_config(pairs, store, **{**WITHOUT_STORE, 'train_dataloader:dataset:type': 'UsersOwnDataset'})
     with pytest.raises(SAPDError, match=r"gives batches without 'sam_mask', expected 'PairedImageMaskDataset'"):
         trained(config, tmp_path)
     config = sapd_config(pairs, store, **{'model:sgr_loss': {'type': 'SGRLoss', 'weights': '/absent/vgg.pth'}})

@@ -328,9 +328,10 @@ def test_a_share_that_is_too_small_is_warned_of(pairs, store, tmp_path, monkeypa
 
 def test_context_of_the_photo_reaches_spf(pairs, grey_store, tmp_path):
     spf = {'model:network_spf': {'type': 'SPF', 'context': 'image', 'inputs': ['restored', 'degraded']}}
-    config = sapd_config(pairs, grey_store, **spf, **{'train_cfg:max_iters': 1})
+    config = sapd_config(pairs, grey_store, **spf, **{'train_cfg:max_iters': 1, 'model:every': 2})
     with pytest.raises(SAPDError, match=r'train_dataloader.dataset.mask_context: missing, expected True'):
-        trained(config, tmp_path / 'a')
+        trained(config, tmp_path / 'a')  # not at the second step, which never comes
+    config['model']['every'] = 1
     config['train_dataloader']['dataset']['mask_context'] = True
     runner, given = runner_of(config, tmp_path / 'b'), []
     runner.model.spf.register_forward_pre_hook(lambda module, args, options: given.append(options), with_kwargs=True)

@@ -57,6 +57,19 @@ def test_tokens_are_the_cells_of_a_square_image():
     torch.testing.assert_close(affinity_loss(*tokens), affinity_loss(features, target))
 
 
+def test_tokens_are_the_cells_of_an_image_of_other_proportions():
+    features, target = torch.randn(2, 5, 16, 32), torch.randn(2, 7, 16, 32)
+    tokens = [each.flatten(2).transpose(1, 2) for each in (features, target)]
+    expected = affinity_loss(features, target)
+    torch.testing.assert_close(affinity_loss(*tokens, size=(64, 128)), expected)
+    # 8 x 32 = 16 x 16, so that the number of tokens does not tell.
+    assert affinity_loss(*(each[:, :256] for each in tokens), size=(32, 128)) != affinity_loss(
+        *(each[:, :256] for each in tokens)
+    )
+    with pytest.raises(SAPDError, match=r'feature_layer: returns 512 tokens, .* proportions 1x1 of the image'):
+        affinity_loss(*tokens)
+
+
 def test_gradient_reaches_the_student_alone():
     torch.manual_seed(0)
     features, target = (torch.randn(2, 3, 4, 5, dtype=torch.float64, requires_grad=True) for _ in range(2))
@@ -111,6 +124,69 @@ def test_layers_that_the_twins_do_not_share_are_refused():
         find_layer(DnCNN(3, 3, 8, 4), spf)
     with pytest.raises(SAPDError, match="feature_weight: needs SPF's second network, found the branch Sequential"):
         find_layer(student, nn.Sequential())
+
+
+class Enlarging(nn.Module):
+    """A student of any scale whose trunk works at the input's size, and whose last block at that of the output."""
+
+    def __init__(self, scale: int = 1, deep: bool = False) -> None:
+        super().__init__()
+        block = [nn.Conv2d(8, 8, 3, padding=1), nn.ReLU(), nn.Conv2d(8, 8, 3, padding=1)]
+        self.first = nn.Conv2d(3, 8, 3, padding=1)
+        self.trunk = nn.Sequential(nn.Sequential(*block))
+        self.enlarge = nn.Upsample(scale_factor=scale)
+        self.late = nn.ModuleList([Residual() for _ in range(2)]) if deep else nn.ModuleList()
+        self.last = nn.Conv2d(8, 3, 3, padding=1)
+
+    def forward(self, image: torch.Tensor) -> torch.Tensor:
+        features = self.enlarge(self.trunk(self.first(image)))
+        for block in self.late:
+            features = block(features)
+        return self.last(features)
+
+
+class Residual(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.a, self.b = nn.Conv2d(8, 8, 3, padding=1), nn.Conv2d(8, 8, 3, padding=1)
+
+    def forward(self, features: torch.Tensor) -> torch.Tensor:
+        return features + self.b(self.a(features))
+
+
+@pytest.mark.parametrize('scale', [2, 3, 4])
+@pytest.mark.parametrize('known', [True, False])
+def test_layers_of_other_sizes_are_refused_before_training(scale, known):
+    student, spf = Enlarging(scale), SPF(Enlarging())
+    given = scale if known else None
+    with pytest.raises(SAPDError, match=r'feature_weight: no layer of the same name has features of the same size'):
+        build_hint(SPDLoss(feature_weight=0.5), student, spf, scale=given)
+    with pytest.raises(SAPDError, match=r"feature_layer: 'first' returns \(2, 8, .* expected .* the same size"):
+        build_hint(SPDLoss(feature_weight=0.5, feature_layer='first'), student, spf, scale=given)
+    with pytest.raises(SAPDError, match=r"feature_layer: 'trunk.0.3' was not run, or returned no tensor"):
+        for network in (student, spf.network):
+            network.trunk[0].append(nn.Identity())
+            network.trunk[0].forward = lambda features: features
+        find_layer(student, spf, 'trunk.0.3', scale=given)
+
+
+@pytest.mark.parametrize('scale', [1, 2, None])
+def test_the_layer_is_one_of_the_same_size_in_both_networks(scale):
+    student, spf = Enlarging(scale or 2, deep=True), SPF(Enlarging(deep=True))
+    layer = find_layer(student, spf, scale=scale)
+    assert layer.startswith('late.')
+    x, y = torch.rand(2, 3, 24, 24), torch.rand(2, 3, 24 * (scale or 2), 24 * (scale or 2))
+    with captured_features(student, layer) as own, captured_features(spf.network, layer) as other:
+        student(x)
+        spf(y, torch.ones(2, 1, *y.shape[2:], dtype=torch.int32))
+    assert affinity_loss(own[-1], other[-1]) > 0
+
+
+def test_a_student_that_takes_no_image_alone_gets_no_hints():
+    student = nafnet()
+    student.forward = lambda image, level: image
+    with pytest.raises(SAPDError, match=r'feature_weight: the student does not take an image of \(2, 3, 64, 64\)'):
+        find_layer(student, SPF(nafnet()))
 
 
 def test_captured_features_are_those_of_the_call_with_their_graph():
