@@ -15,6 +15,7 @@ from benchmarks import controls
 from sapd_plugin.core.spf import SPF
 from sapd_plugin.errors import SAPDError
 from sapd_plugin.evaluation.mask_trial import Photo, Plan, gains, log_mse, spf_loss, train
+from tests.photos import ROOT
 
 
 def photos(count: int = 3, side: int = 48) -> list[Photo]:
@@ -122,6 +123,17 @@ def test_the_table_pairs_photos_and_seeds() -> None:
     for control, expected in (('one-region twin', 0.25), ('cascade', 1), ('shuffled', 0.5), ('one region', 0.75)):
         for over in ('seeds', 'photos'):
             assert line[f'own - {control}, over {over}'] == f'{expected:+.3f} [{expected:+.3f}, {expected:+.3f}]'
+
+
+def test_the_documented_gains_are_those_of_the_csv() -> None:
+    table = controls.summary(pd.read_csv(ROOT / 'benchmarks/controls.csv', dtype={'photo': str})).set_index('task')
+    method, readme = ((ROOT / name).read_text(encoding='utf-8') for name in ('docs/method.md', 'README.md'))
+    for task, noise in (('weak100', 'sigma 100'), ('weak50', 'sigma 50')):
+        line = table.loc[task]
+        twin, others = line['own - one-region twin, over seeds'], ('own - cascade', 'own - shuffled')
+        cells = [noise, line['z - y'], twin, *(line[f'{name}, over seeds'] for name in others)]
+        assert f'| {" | ".join(cells)} |' in method
+        assert f'{twin} dB at {noise}' in readme
 
 
 @pytest.mark.slow
