@@ -234,7 +234,7 @@ def simulated_cuda() -> Iterator[SimulatedCuda]:
 
 
 def _line() -> str:
-    """Return the innermost line of the package that is being run, 'core/sgr.py:98'; 'elsewhere' if there is none."""
+    """Return the package's innermost line on the stack, such as 'core/sgr.py:98', or 'elsewhere'."""
     frame = sys._getframe()
     while frame is not None:
         path = Path(frame.f_code.co_filename)

@@ -209,7 +209,7 @@ class SGRLoss(DistillationLoss):
             gt: ground truth, as ``restored``; only the targets 'gt' and 'gated' need it.
 
         Raises:
-            SAPDError: a target that needs the ground truth, and there is none.
+            SAPDError: ``target`` needs the ground truth, and ``gt`` is None.
         """
         if gt is None and self.target != 'refined':
             raise SAPDError(f"target: '{self.target}' needs the ground truth, found None.")

@@ -40,7 +40,7 @@ class SummedHook(DistillationHook):
         return {**losses, 'loss_spf': spf + self._multiplied}
 
     def _scale(self) -> Tensor | float:
-        # A leaf's gradient is there before the backward pass goes on to older parts of the graph.
+        # A leaf's gradient is complete before the backward pass reaches earlier parts of the graph.
         assert self._multiplied.grad is not None
         return self._multiplied.grad
 

@@ -54,7 +54,7 @@ class Partition:
         mask: M, (N,1,H,W) integer, 0 = no mask.
         max_regions: keep this many of the largest regions of each patch; the others become the region 0.
         dtype: of the images.
-        context: (N,K+1,S), statistics of the whole photo's regions; row k is that of label k. None if there are none.
+        context: (N,K+1,S), statistics of the whole photo's regions; row k is that of label k. None if unused.
     """
 
     def __init__(self, mask: Tensor, max_regions: int, dtype: torch.dtype, context: Tensor | None = None) -> None:
