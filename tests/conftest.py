@@ -69,3 +69,12 @@ def grey_store(pairs: Path) -> Path:
     from tests.photos import make_store
 
     return make_store(pairs.parent / 'grey', pairs / 'clean')
+
+
+@pytest.fixture(scope='session')
+def published_checkpoint(calibration_data: Path) -> Path:
+    """MobileSAM as its authors trained it."""
+    path = calibration_data / 'sam' / 'mobile_sam.pt'
+    if not path.exists():
+        pytest.skip(f'{path} does not exist')
+    return path

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
 import torch
 
@@ -22,12 +20,3 @@ def device() -> torch.device:
 def batch() -> Batch:
     """Two patches of 64x64 on the CPU."""
     return patches(2, 64)
-
-
-@pytest.fixture(scope='session')
-def sam_checkpoint(calibration_data: Path) -> Path:
-    """MobileSAM as its authors trained it."""
-    path = calibration_data / 'sam' / 'mobile_sam.pt'
-    if not path.exists():
-        pytest.skip(f'{path} does not exist')
-    return path

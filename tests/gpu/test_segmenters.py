@@ -15,10 +15,10 @@ pytestmark = pytest.mark.gpu
 
 
 @pytest.mark.parametrize(('preset', 'settings'), [('fast', {}), ('stock', {'points_per_side': 8})])
-def test_masks_are_much_the_same(device: torch.device, sam_checkpoint: Path, preset: str, settings: dict) -> None:
+def test_masks_are_much_the_same(device: torch.device, published_checkpoint: Path, preset: str, settings: dict) -> None:
     photo = photographs()['001']
     on_cpu, on_gpu = (
-        build_segmenter('mobile_sam', checkpoint=sam_checkpoint, device=where, preset=preset, **settings)(photo)
+        build_segmenter('mobile_sam', checkpoint=published_checkpoint, device=where, preset=preset, **settings)(photo)
         for where in ('cpu', str(device))
     )
     assert segmentation_covering(on_gpu.labels, on_cpu.labels) > 0.95

@@ -47,15 +47,6 @@ def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope='session')
-def published_checkpoint(calibration_data: Path) -> Path:
-    """MobileSAM as its authors trained it."""
-    path = calibration_data / 'sam' / 'mobile_sam.pt'
-    if not path.exists():
-        pytest.skip(f'{path} does not exist')
-    return path
-
-
-@pytest.fixture(scope='session')
 def bird() -> np.ndarray:
     """A rocket in the sky, 321x481."""
     return photographs()['005']
