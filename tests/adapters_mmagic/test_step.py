@@ -9,7 +9,6 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 import torch
 from mmagic.registry import MODELS
@@ -21,7 +20,7 @@ from torch import nn
 from sapd_plugin.core import shares
 from sapd_plugin.errors import SAPDError
 from tests.adapters_mmagic.recipes import sapd_config, stock_config
-from tests.adapters_mmagic.test_model import ACCUMULATE, ZERO, runner_of, trained
+from tests.adapters_mmagic.test_model import ACCUMULATE, ZERO, prepared, runner_of, trained
 from tests.networks import assert_equal_states
 from tests.photos import ROOT
 
@@ -135,15 +134,7 @@ def test_every_second_step(pairs, store, tmp_path, changes, due):
 
 def gradients(config: dict[str, Any]) -> dict[str, torch.Tensor]:
     """The gradients of the first step of a model, with weights that hide nothing."""
-    model = MODELS.build(config['model'])
-    model.prepare_training(None, torch.device('cpu'))
-    model.in_training.iteration = 1
-    torch.manual_seed(0)
-    np.random.seed(0)
-    for parameter in model.parameters():
-        nn.init.normal_(parameter, std=0.05)
-    loader = Runner.build_dataloader(config['train_dataloader'], seed=0)
-    data = model.data_preprocessor(next(iter(loader)), True)
+    model, data = prepared(config)
     loss, log = model.parse_losses(model(**data, mode='loss'))
     loss.backward()
     return {name: parameter.grad for name, parameter in model.named_parameters()} | dict(log)
