@@ -88,7 +88,8 @@ class PackSAMMask:
         if CONTEXT in results:
             mask, context = patch_context(mask, results[CONTEXT])
             results[CONTEXT] = torch.from_numpy(context)
-        results[MASK] = np.ascontiguousarray(mask, dtype=np.int32)
+        # A tensor, because MMagic would copy an array once more.
+        results[MASK] = torch.from_numpy(np.ascontiguousarray(mask[None, ..., 0], dtype=np.int32))
         return self.pack(results)
 
     def __repr__(self) -> str:
