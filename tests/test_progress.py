@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import io
+import re
+import sys
+from collections.abc import Callable
 from types import SimpleNamespace
 
 import pytest
 
 from sapd_plugin import progress
-from sapd_plugin.progress import ProgressFile, read_progress
+from sapd_plugin.progress import Bar, ProgressFile, read_progress
 
 
 @pytest.fixture
@@ -61,3 +65,71 @@ def test_mmagic_reports_finished_iterations(file, monkeypatch, rank, written):
     assert runner.train(SimpleNamespace(register_hook=hooks.append)) == 'trained'
     hooks[0].after_train_iter(SimpleNamespace(rank=rank, iter=7), 0)
     assert read_progress(file.path) == written
+
+
+def shown(bar: Callable[..., None], terminal: bool, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The states that a bar shows while a clock of its own passes the seconds that ``bar(wait)`` waits."""
+    clock, stream = [1000.0], io.StringIO()
+    stream.isatty = lambda: terminal
+    monkeypatch.setattr(sys, 'stderr', stream)
+    monkeypatch.setattr('tqdm.std.time', lambda: clock[0])
+
+    def wait(seconds: float) -> None:
+        clock[0] += seconds
+
+    bar(wait)
+    return [re.sub(r'\|.*\|', '|', state.strip()) for state in re.split('[\r\n]', stream.getvalue()) if state.strip()]
+
+
+def test_lines_of_a_bar_in_a_log_come_at_once_and_then_less_and_less_often(monkeypatch):
+    def bar(wait):
+        for _ in Bar(range(200), 'masks', unit='image'):
+            wait(1)
+
+    lines = shown(bar, False, monkeypatch)
+    assert [int(re.search(r'(\d+)/200', line)[1]) for line in lines] == [0, 1, 3, 7, 15, 31, 61, 91, 121, 151, 181, 200]
+    assert lines[0] == 'masks:   0%| 0/200 [00:00<?, ?image/s]'
+    assert lines[1] == 'masks:   0%| 1/200 [00:01<03:19,  1.00image/s]'
+
+
+def test_a_bar_on_a_terminal_moves_five_times_a_second(monkeypatch):
+    def bar(wait):
+        for _ in Bar(range(100), 'masks'):
+            wait(0.02)
+
+    states = [int(re.search(r'(\d+)/100', state)[1]) for state in shown(bar, True, monkeypatch)]
+    assert len(states) in (11, 12)
+    assert (states[0], states[-1]) == (0, 100)
+
+
+def test_what_was_finished_before_is_not_part_of_the_time_left(monkeypatch):
+    def bar(wait):
+        with Bar(total=1000, desc='train') as found:
+            wait(20)  # the program starts
+            found.reach(900)
+            wait(10)
+            found.reach(910)
+            wait(10)
+            found.reach(905)
+
+    lines = shown(bar, False, monkeypatch)
+    assert lines[:3] == [
+        'train:   0%| 0/1000 [00:00<?, ?it/s]',
+        'train:  90%| 900/1000 [00:00<?, ?it/s]',
+        'train:  91%| 910/1000 [00:10<01:30,  1.00it/s]',
+    ]
+    assert '910/1000 [00:20' in lines[-1]
+
+
+def test_a_step_is_shown_when_it_begins(monkeypatch):
+    def bar(wait):
+        with Bar(total=2, desc='check', leave=False) as found:
+            found.say('wiring')
+            found.update()
+            found.say('images')
+            wait(9)
+            found.update()
+
+    lines = shown(bar, False, monkeypatch)
+    assert [line.rsplit('it/s')[-1].rsplit('it')[-1] for line in lines] == [']', ', wiring]', ', images]', ', images]']
+    assert '2/2' in lines[-1]

@@ -84,7 +84,7 @@ def run(options: argparse.Namespace) -> int:
     restores = options.restored_by is not None
     device = choose_device(options, rank, restores)
     segmenter = build_from_options(options, device, restores)
-    print(*describe(segmenter, device), f'part: {rank}', sep='\n')
+    print(*describe(segmenter, device), *([f'part: {rank}'] if rank.count > 1 else []), sep='\n')
     restorer = build_restorer(options, device)
     report = extract_masks(
         options.images,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -10,7 +9,6 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
-from tqdm import tqdm
 
 from sapd_plugin.errors import SAPDError
 from sapd_plugin.priors.extraction.images import ImageError
@@ -19,6 +17,7 @@ from sapd_plugin.priors.extraction.sources import Photos, open_photos
 from sapd_plugin.priors.labels import LabelMap
 from sapd_plugin.priors.segmenters import Segmenter
 from sapd_plugin.priors.store import MaskStoreWriter
+from sapd_plugin.progress import Bar
 
 
 class Restorer(Protocol):
@@ -100,7 +99,7 @@ def extract_masks(
         source: what kind of images are segmented (restored, clean, degraded); part of the fingerprint. By default
             'restored' with a restorer, else 'images'.
         rank: take every n-th image from the i-th on, and write shard i.
-        progress: show a progress bar on stderr: rank, rate and time left.
+        progress: show a progress bar on stderr: count, total, rate and time left.
 
     Raises:
         SAPDError: no images, a store with different settings, or a full disk.
@@ -119,13 +118,12 @@ def extract_masks(
         todo = [item for item in named if not writer.done(item[0])]
         report.kept = len(named) - len(todo)
         reached, begun = 0, time.perf_counter()
-        with tqdm(
+        with Bar(
             todo,
-            str(rank),
+            str(rank) if rank.count > 1 else 'masks',
             len(named),
             unit='image',
             initial=report.kept,
-            mininterval=0.2 if sys.stderr.isatty() else 30.0,  # each refresh adds a line to a log file
             position=rank.local,
             disable=not progress,
         ) as bar:
