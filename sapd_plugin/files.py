@@ -1,17 +1,10 @@
-"""Atomic writes, digests, and the size of an image file as OpenCV decodes it."""
+"""Atomic writes, and digests of files."""
 
 from __future__ import annotations
 
 import hashlib
 import os
-from io import BytesIO
 from pathlib import Path
-
-from PIL import Image
-
-_EXIF_ORIENTATION = 0x0112
-# The formats whose EXIF orientation OpenCV applies when it decodes; MPO is Pillow's name for some JPEG files.
-_ROTATED_FORMATS = ('JPEG', 'MPO', 'PNG')
 
 
 def write_atomically(path: Path, data: str | bytes) -> None:
@@ -47,22 +40,3 @@ def digest(path: Path, algorithm: str = 'sha256') -> str:
     """Return the hexadecimal digest of a file; ``algorithm`` is a name that :mod:`hashlib` supports."""
     with path.open('rb') as file:
         return hashlib.file_digest(file, algorithm).hexdigest()
-
-
-def image_size(image: str | os.PathLike[str] | bytes) -> tuple[int, int]:
-    """Return (H, W) in pixels of an image file as OpenCV decodes it, from its header alone.
-
-    OpenCV applies the EXIF orientation of JPEG and PNG files, and ignores it in other formats.
-
-    Args:
-        image: a path, or the content of the file.
-
-    Raises:
-        OSError: there is no such file, or it is not an image.
-    """
-    with Image.open(BytesIO(image) if isinstance(image, bytes) else image) as opened:
-        # Without EXIF data in the header, Pillow would decode the whole PNG to look for it after the pixels.
-        has_exif = opened.format in _ROTATED_FORMATS and (opened.format != 'PNG' or 'exif' in opened.info)
-        rotated = has_exif and 5 <= opened.getexif().get(_EXIF_ORIENTATION, 1) <= 8
-        width, height = opened.size
-    return (width, height) if rotated else (height, width)

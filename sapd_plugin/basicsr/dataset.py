@@ -19,7 +19,7 @@ from torch import Tensor
 from torchvision.transforms.functional import normalize
 
 from sapd_plugin.errors import check_keys
-from sapd_plugin.files import image_size
+from sapd_plugin.image_header import image_size
 from sapd_plugin.priors.context import patch_context
 from sapd_plugin.priors.patches import few_regions
 from sapd_plugin.priors.shuffled import ShuffledMasks

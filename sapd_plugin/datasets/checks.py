@@ -7,13 +7,12 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from PIL import Image
-
 from sapd_plugin.datasets.files import run_jobs
 from sapd_plugin.datasets.manifest import Manifest, Part
 from sapd_plugin.datasets.scan import Block, Entry, Scan, Source, blocks_header, scan_part
 from sapd_plugin.errors import SAPDError
-from sapd_plugin.files import digest, image_size
+from sapd_plugin.files import digest
+from sapd_plugin.image_header import read_header
 from sapd_plugin.priors.extraction.images import ImageError, read_image
 
 SHOWN = 10  # names shown of a long list
@@ -137,7 +136,7 @@ def _read_shapes(result: CheckedSplit, verify: bool, workers: int) -> list[str]:
 
 
 def source_shape(source: Source) -> Shape:
-    """Return (H, W, channels) of an image as OpenCV decodes it, reading only its header.
+    """Return (H, W, channels) of an image: the size as OpenCV decodes it, the channels of the file; see `read_header`.
 
     Raises:
         ImageError: the file is not an image.
@@ -146,10 +145,8 @@ def source_shape(source: Source) -> Shape:
         shape = blocks_header(source.path)[1]
         return shape[2], shape[3], shape[4]
     try:
-        with Image.open(source) as image:
-            channels = 3 if image.mode == 'P' else len(image.getbands())
-        return (*image_size(source), channels)
-    except (OSError, SyntaxError, ValueError) as error:
+        return read_header(source)[:3]
+    except OSError as error:
         raise ImageError(f'{source}: not an image, or truncated ({error}).') from error
 
 

@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 
 from sapd_plugin.errors import SAPDError
-from sapd_plugin.files import image_size
+from sapd_plugin.image_header import image_size
 from sapd_plugin.priors.extraction.images import list_images, read_image
 from sapd_plugin.priors.extraction.sources import Photos
 from sapd_plugin.priors.store.keys import mask_key, nearest_keys, template_key

@@ -14,7 +14,7 @@ from mmengine.fileio import get_file_backend
 from mmengine.logging import print_log
 
 from sapd_plugin.errors import check_choice, check_keys
-from sapd_plugin.files import image_size
+from sapd_plugin.image_header import image_size
 from sapd_plugin.mmagic.transforms import GT, WHERE, patch_size, with_masks
 from sapd_plugin.priors.patches import few_regions
 from sapd_plugin.priors.shuffled import ShuffledMasks

@@ -19,6 +19,7 @@ from sapd_plugin.datasets.synthetic.rain import PRESETS as RAIN
 from sapd_plugin.datasets.synthetic.rain import Rain, RainSettings
 from sapd_plugin.metrics import protocol_psnr
 from sapd_plugin.priors.extraction.images import read_image
+from tests.oriented import turned
 from tests.photos import photographs
 
 DEGRADATIONS = {'rain': (Rain, RainSettings), 'noise': (Noise, NoiseSettings), 'blur': (Blur, BlurSettings)}
@@ -173,6 +174,30 @@ def test_shake_kernels_are_kernels() -> None:
     assert max(sizes) <= 31
     assert len(sizes) > 6
     assert all(size % 2 for size in sizes)
+
+
+@pytest.mark.parametrize('suffix', ['.png', '.jpg'])
+def test_sub_images_of_turned_photos_hold_all_their_rows(suffix: str, tmp_path: Path) -> None:
+    photo = photographs()['001'][:100, :150, ::-1]
+    (tmp_path / 'photos').mkdir()
+    for orientation in range(1, 9):
+        for late in (False, True):
+            data = turned(cv2.imencode(suffix, photo)[1].tobytes(), orientation, late)
+            (tmp_path / 'photos' / f'{orientation}{"late" * late}{suffix}').write_bytes(data)
+    folder = make(tmp_path / 'photos', tmp_path, 'noise', '--crop-size', '64', '--step', '64')
+    lines = [line.split() for line in (folder / 'meta_info.txt').read_text().splitlines()]
+    assert len(lines) == 16
+    for name, shape in lines:
+        whole = read_image(folder / 'target' / name)
+        expected = (150, 100) if int(name[0]) >= 5 else (100, 150)
+        assert whole.shape == (*expected, 3)
+        assert shape == '({},{},3)'.format(*expected)
+        rows, columns = ([0, 64, 86], [0, 36]) if expected == (150, 100) else ([0, 36], [0, 64, 86])
+        parts = [read_image(path) for path in sorted((folder / 'target_sub').glob(f'{Path(name).stem}_s*'))]
+        windows = [whole[top : top + 64, left : left + 64] for top in rows for left in columns]
+        assert len(parts) == len(windows)
+        assert all(np.array_equal(part, window) for part, window in zip(parts, windows))
+    assert (folder / 'meta_info_sub.txt').read_text().count('(64,64,3)\n') == 16 * 6
 
 
 def test_blur_takes_kernels_from_pictures_and_shifts_as_they_do(kernels: Path, photos: Path, tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ from tqdm import tqdm
 from sapd_plugin.errors import SAPDError
 from sapd_plugin.evaluation.people import INDEX, People
 from sapd_plugin.experiments.results import read_csv
-from sapd_plugin.files import image_size
+from sapd_plugin.image_header import image_size
 from sapd_plugin.priors.inspection.overlap import segmentation_covering
 from sapd_plugin.priors.labels import LabelMap
 from sapd_plugin.priors.store import MaskStoreWriter
