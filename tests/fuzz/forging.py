@@ -11,6 +11,8 @@ from sapd_plugin.priors.store.codec import Record, RecordError
 from sapd_plugin.priors.store.tiles import deflate
 
 HEADER = struct.Struct('<8sHHIIIII16s')
+# Those of the image, from version 3 on.
+DIGESTS = 32
 # Most parts of most forgeries are unharmed, and deflating is the slowest step.
 _deflate = lru_cache(256)(deflate)
 
@@ -27,18 +29,21 @@ class Parts:
     fingerprint: bytes
     table: bytes
     tiles: tuple[bytes, ...]
+    digests: bytes = bytes(DIGESTS)  # not written before version 3
 
 
 def take_apart(record: bytes) -> Parts:
     """Undo `forge` for a whole record."""
     _, version, tile, height, width, regions, table_bytes, _, fingerprint = HEADER.unpack_from(record)
     count = -(-height // tile) * -(-width // tile)
-    ends = struct.unpack_from(f'<{count}I', record, HEADER.size)
-    at = HEADER.size + 8 * count
+    numbers_at = HEADER.size + DIGESTS * (version == 3)
+    ends = struct.unpack_from(f'<{count}I', record, numbers_at)
+    at = numbers_at + 8 * count
     begin = at + table_bytes + 4
     tiles = [zlib.decompress(record[begin + a : begin + b], -15) for a, b in zip((0, *ends), ends)]
     table = zlib.decompress(record[at : at + table_bytes], -15)
-    return Parts(version, tile, height, width, regions, fingerprint, table, tuple(tiles))
+    digests = record[HEADER.size : numbers_at] or bytes(DIGESTS)
+    return Parts(version, tile, height, width, regions, fingerprint, table, tuple(tiles), digests)
 
 
 def forge(parts: Parts, ends: tuple[int, ...] | None = None, raw: bool = False) -> bytes:
@@ -55,7 +60,7 @@ def forge(parts: Parts, ends: tuple[int, ...] | None = None, raw: bool = False) 
     written = [end % 2**32 for end in (true_ends if ends is None else ends)]
     body = b''.join(tiles)
     numbers = (parts.version, parts.tile, parts.height, parts.width, parts.regions, len(table), len(body))
-    head = HEADER.pack(b'SAPDMASK', *numbers, parts.fingerprint)
+    head = HEADER.pack(b'SAPDMASK', *numbers, parts.fingerprint) + (parts.digests if parts.version == 3 else b'')
     head += struct.pack(f'<{len(written)}I', *written)
     # Checksums of what the reader will take for the tiles.
     spans = zip([0, *written], written)
@@ -76,7 +81,7 @@ def damage_parts(parts: Parts, what: int, position: int, value: int, kind: int) 
     """Damage one part: the tables, a tile, the list of tiles, or a number of the header."""
     tiles = list(parts.tiles)
     which = position % len(tiles) if tiles else 0
-    what %= 9
+    what %= 10
     if what == 0:
         return replace(parts, table=damage(parts.table, position, value, kind))
     if what in (1, 2, 3) and tiles:
@@ -90,7 +95,9 @@ def damage_parts(parts: Parts, what: int, position: int, value: int, kind: int) 
     if what == 6:
         return replace(parts, height=value % 2**32) if kind % 2 else replace(parts, width=value % 2**32)
     if what == 7:
-        return replace(parts, version=value % 4)
+        return replace(parts, version=value % 5)
+    if what == 8:
+        return replace(parts, digests=damage(parts.digests, position, value, 0))
     return replace(parts, tile=value % 2**16)
 
 
@@ -108,6 +115,7 @@ def read_all(data: bytes, crop: tuple[int, int, int, int] = (1, 5, 2, 7)) -> boo
         assert len(record.regions) >= int(pixels.max(initial=0))
         if record.has_colors:
             assert len(record.colors) == len(record.context()) == len(record.regions) + 1
+        assert (record.digests is None) != record.has_digests
         record.check()
         record.verify()
     except RecordError as error:

@@ -15,6 +15,7 @@ import atheris
 with atheris.instrument_imports(include=['sapd_plugin.priors']):
     from sapd_plugin.priors.labels import LabelMap
     from sapd_plugin.priors.store.codec import Record, encode
+    from sapd_plugin.priors.store.digests import ImageDigests
 
 import numpy as np
 
@@ -22,12 +23,13 @@ from tests.fuzz.forging import damage, damage_parts, forge, read_all, take_apart
 
 
 def _samples() -> list[bytes]:
-    """Good records: one and several tiles, without regions, with labels of 8, 16 and 32 bits, half with colors."""
+    """Good records: one and several tiles, without regions, with labels of 8, 16 and 32 bits, half with colors, one with digests."""
     rng = np.random.default_rng(0)
     shapes = ((1, 1, 1), (40, 30, 0), (40, 30, 9), (130, 140, 40), (70, 60, 300), (280, 260, 70_000))
     maps = [LabelMap.from_labels(rng.integers(0, regions + 1, shape)) for *shape, regions in shapes]
     maps[::2] = [m.with_colors(rng.integers(0, 256, (*m.shape, 3), dtype=np.uint8)) for m in maps[::2]]
-    return [encode(label_map, bytes(range(16))) for label_map in maps]
+    digests = [ImageDigests(bytes(range(16, 32)), bytes(range(32, 48))) if i == 2 else None for i in range(len(maps))]
+    return [encode(label_map, bytes(range(16)), own) for label_map, own in zip(maps, digests)]
 
 
 SAMPLES = _samples()

@@ -1,11 +1,12 @@
 """The store's record of one label map: a header, then tiles that can be read one by one.
 
-Layout, little-endian, versions 1 and 2::
+Layout, little-endian, versions 1 to 3::
 
     header    magic 'SAPDMASK', version, sizes, 16-byte settings fingerprint (see `_HEADER`)
+    digests   from version 3 on: of the segmented image's pixels and of its file, 16 bytes each (see `ImageDigests`)
     tile ends uint32 per tile, raster order: end of each tile's bytes, from the start of the first
     tile crcs uint32 per tile: crc32 of those bytes
-    tables    of regions and, in version 2, of their colors; columns split into byte planes; deflated together
+    tables    of regions and, from version 2 on, of their colors; columns split into byte planes; deflated together
     crc32     of all of the above
     tiles     of TILE x TILE pixels, smaller at the right and bottom edges
 
@@ -22,6 +23,7 @@ import numpy as np
 from sapd_plugin.errors import SAPDError
 from sapd_plugin.priors.context import region_context
 from sapd_plugin.priors.labels import COLOR_DTYPE, MAX_PIXELS, REGION_DTYPE, LabelMap, smallest_dtype
+from sapd_plugin.priors.store.digests import DIGEST_BYTES, ImageDigests
 from sapd_plugin.priors.store.tiles import (
     MAX_TILE,
     RecordError,
@@ -36,7 +38,7 @@ from sapd_plugin.priors.store.tiles import (
 __all__ = ['Record', 'RecordError', 'encode']
 
 TILE = 128
-WITHOUT_COLORS, WITH_COLORS = 1, 2
+WITHOUT_COLORS, WITH_COLORS, WITH_DIGESTS = 1, 2, 3
 FINGERPRINT_BYTES = 16
 _MAGIC = b'SAPDMASK'
 # Magic, version, tile side, height, width, regions, bytes of the tables, bytes of all tiles, fingerprint
@@ -44,15 +46,19 @@ _HEADER = struct.Struct('<8sHHIIIII16s')
 _UINT32 = struct.Struct('<I')
 
 
-def encode(label_map: LabelMap, fingerprint: bytes) -> bytes:
-    """Write a label map as one record, of version 2 if it has colors.
+def encode(label_map: LabelMap, fingerprint: bytes, digests: ImageDigests | None = None) -> bytes:
+    """Write a label map as one record: of version 3 with digests, else of version 2 if it has colors.
 
     The same input gives the same bytes (with the same zlib).
 
-    ``fingerprint`` is the 16-byte hash of the settings that the map was made with.
+    Args:
+        label_map: with colors if there are digests.
+        fingerprint: the 16-byte hash of the settings that the map was made with.
+        digests: of the image that was segmented.
 
     Raises:
-        SAPDError: a fingerprint of a different length, labels beyond the region table, or another number of colors.
+        SAPDError: a fingerprint or digest of a different length, labels beyond the region table, or another number of
+            colors.
     """
     labels, regions, colors = label_map.labels, label_map.regions, label_map.colors
     if len(fingerprint) != FINGERPRINT_BYTES:
@@ -61,6 +67,8 @@ def encode(label_map: LabelMap, fingerprint: bytes) -> bytes:
         raise SAPDError(f'label map: found label {labels.max()}, expected at most {len(regions)} (its regions).')
     if colors is not None and len(colors) != len(regions) + 1:
         raise SAPDError(f'label map: found {len(colors)} rows of colors, expected {len(regions) + 1}.')
+    if digests is not None and (colors is None or any(len(digest) != DIGEST_BYTES for digest in digests)):
+        raise SAPDError(f'label map: found digests {digests}, expected 2 of {DIGEST_BYTES} bytes, and colors.')
     height, width = labels.shape
     stored = labels.astype(smallest_dtype(len(regions)).newbyteorder('<'), copy=False)
     tiles = [
@@ -71,9 +79,9 @@ def encode(label_map: LabelMap, fingerprint: bytes) -> bytes:
     ends = np.cumsum([len(tile) for tile in tiles], dtype='<u4')
     crcs = np.array([zlib.crc32(tile) for tile in tiles], dtype='<u4')
     table = deflate(b''.join(planes(np.ascontiguousarray(t)) for t in (regions, colors) if t is not None))
-    version = WITHOUT_COLORS if colors is None else WITH_COLORS
+    version = WITHOUT_COLORS if colors is None else WITH_COLORS if digests is None else WITH_DIGESTS
     fixed = (version, TILE, height, width, len(regions), len(table), int(ends[-1]), fingerprint)
-    head = _HEADER.pack(_MAGIC, *fixed) + ends.tobytes() + crcs.tobytes() + table
+    head = _HEADER.pack(_MAGIC, *fixed) + b''.join(digests or ()) + ends.tobytes() + crcs.tobytes() + table
     return b''.join([head, _UINT32.pack(zlib.crc32(head)), *tiles])
 
 
@@ -100,15 +108,16 @@ class Record:
             raise RecordError(f'mask record: {len(buffer)} bytes that do not begin with a mask record header.')
         fixed = _HEADER.unpack_from(buffer)
         version, tile, height, width, regions, table_bytes, tiles_bytes, self.fingerprint = fixed[1:]
-        if version not in (WITHOUT_COLORS, WITH_COLORS):
+        if not WITHOUT_COLORS <= version <= WITH_DIGESTS:
             raise RecordError(
-                f'mask record: found format version {version}, expected {WITHOUT_COLORS} or {WITH_COLORS}.'
+                f'mask record: found format version {version}, expected {WITHOUT_COLORS} to {WITH_DIGESTS}.'
             )
         if not (1 <= tile <= MAX_TILE and regions <= height * width and 1 <= height * width <= MAX_PIXELS):
             raise RecordError(f'mask record: impossible header: {height}x{width}, {regions} regions, tiles of {tile}.')
         self._across = -(-width // tile)
         self._tile_count = -(-height // tile) * self._across
-        table_at = _HEADER.size + 8 * self._tile_count
+        self._numbers_at = _HEADER.size + (2 * DIGEST_BYTES if version == WITH_DIGESTS else 0)
+        table_at = self._numbers_at + 8 * self._tile_count
         head_bytes = table_at + table_bytes
         expected = head_bytes + _UINT32.size + tiles_bytes
         if len(buffer) != expected:
@@ -120,7 +129,9 @@ class Record:
         if end != tiles_bytes:
             raise RecordError(f'mask record: the tiles end at {end}, expected {tiles_bytes}.')
         # Whether it holds `colors`; records of version 1 do not.
-        self.has_colors = version == WITH_COLORS
+        self.has_colors = version >= WITH_COLORS
+        # Whether it holds `digests`; records of versions 1 and 2 do not.
+        self.has_digests = version == WITH_DIGESTS
         self._table, self._tiles = buffer[table_at:head_bytes], buffer[head_bytes + _UINT32.size :]
         self._tile_side, self._count = tile, regions
         self._stored = smallest_dtype(regions).newbyteorder('<')
@@ -128,6 +139,14 @@ class Record:
         self.dtype = np.dtype(np.int32) if self._stored.itemsize == 4 else self._stored.newbyteorder('=')
         # (H, W, 1), as an H x W x C image.
         self.shape = (height, width, 1)
+
+    @property
+    def digests(self) -> ImageDigests | None:
+        """Digests of the image that was segmented, before a restorer; None in versions 1 and 2."""
+        if not self.has_digests:
+            return None
+        first, second = _HEADER.size, _HEADER.size + DIGEST_BYTES
+        return ImageDigests(bytes(self._buffer[first:second]), bytes(self._buffer[second : second + DIGEST_BYTES]))
 
     @property
     def regions(self) -> np.ndarray:
@@ -213,7 +232,7 @@ class Record:
 
     def _uint32(self, index: int) -> int:
         """Return one of the numbers behind the header: first the ends of all tiles, then their checksums."""
-        return _UINT32.unpack_from(self._buffer, _HEADER.size + 4 * index)[0]
+        return _UINT32.unpack_from(self._buffer, self._numbers_at + 4 * index)[0]
 
     def _bytes(self, index: int) -> memoryview:
         stored = self._tiles[self._uint32(index - 1) if index else 0 : self._uint32(index)]

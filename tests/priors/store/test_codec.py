@@ -12,9 +12,11 @@ from sapd_plugin.errors import SAPDError
 from sapd_plugin.priors.context import region_context
 from sapd_plugin.priors.labels import LabelMap
 from sapd_plugin.priors.store.codec import TILE, Record, RecordError, encode
+from sapd_plugin.priors.store.digests import ImageDigests, digest_file, digest_pixels
 from sapd_plugin.priors.store.tiles import deflate
 from tests.fuzz.forging import Parts, damage, damage_parts, forge, read_all, take_apart
 
+DIGESTS = ImageDigests(bytes(range(100, 116)), bytes(range(200, 216)))
 FINGERPRINT = bytes(range(16))
 # Of [[1, 1, 2], [1, 0, 2]], written by 0.1.0
 OLD_RECORD = bytes.fromhex(
@@ -97,14 +99,14 @@ def test_a_crop_reads_the_tiles_it_touches_and_no_other() -> None:
             read()
 
 
-@pytest.fixture(scope='module', params=[False, True], ids=['version 1', 'version 2'])
+@pytest.fixture(scope='module', params=[1, 2, 3], ids=['version 1', 'version 2', 'version 3'])
 def sample(request: pytest.FixtureRequest) -> bytes:
     rng = np.random.default_rng(0)
     labels = np.kron(rng.integers(0, 300, (20, 30)), np.ones((10, 10), dtype=int))
     label_map = LabelMap.from_labels(labels, rng.random(300), rng.random(300))
-    if request.param:
+    if request.param >= 2:
         label_map = label_map.with_colors(rng.integers(0, 256, (200, 300, 3), dtype=np.uint8))
-    return encode(label_map, FINGERPRINT)
+    return encode(label_map, FINGERPRINT, DIGESTS if request.param == 3 else None)
 
 
 def test_a_record_of_an_earlier_release_is_read() -> None:
@@ -116,6 +118,26 @@ def test_a_record_of_an_earlier_release_is_read() -> None:
     with pytest.raises(RecordError, match='version 1, which lacks the colors'):
         record.context()
     assert take_apart(encode(LabelMap.from_labels(record.labels()), FINGERPRINT)) == take_apart(OLD_RECORD)
+
+
+def test_digests_of_the_image_are_kept_and_records_without_them_say_so(sample: bytes) -> None:
+    record = Record(sample)
+    assert record.digests == (DIGESTS if record.has_digests else None)
+    assert record.has_digests == (take_apart(sample).version == 3)
+    record.verify()
+    label_map = LabelMap.from_labels(np.array([[1, 2]]))
+    with pytest.raises(SAPDError, match='and colors'):
+        encode(label_map, FINGERPRINT, DIGESTS)
+    with pytest.raises(SAPDError, match='expected 2 of 16 bytes'):
+        encode(label_map.with_colors(np.zeros((1, 2, 3), np.uint8)), FINGERPRINT, ImageDigests(b'short'))
+
+
+def test_digests_are_of_shape_and_pixels() -> None:
+    image = np.arange(60, dtype=np.uint8).reshape(4, 5, 3)
+    assert digest_pixels(image).hex() == 'eb155d9e16f4c442128b788658b0144c'
+    assert digest_pixels(np.asfortranarray(image)) == digest_pixels(image)
+    assert digest_pixels(image.reshape(5, 4, 3)) != digest_pixels(image)
+    assert digest_file(b'abc').hex() == 'cf4ab791c62b8d2b2109c90275287816'
 
 
 def test_colors_of_another_map_are_refused() -> None:
@@ -145,7 +167,7 @@ def test_every_truncation_is_refused(sample: bytes) -> None:
 
 
 @given(
-    version=st.integers(0, 3),
+    version=st.integers(0, 4),
     tile=st.integers(0, 2**16 - 1),
     sides=st.tuples(*[st.integers(0, 2**32 - 1) | st.integers(0, 300)] * 2),
     regions=st.integers(0, 2**32 - 1) | st.integers(0, 3),
@@ -234,8 +256,8 @@ def test_a_record_whose_pixels_and_table_differ_is_found() -> None:
 
 
 def test_a_newer_version_is_named(sample: bytes) -> None:
-    with pytest.raises(RecordError, match='found format version 3, expected 1 or 2'):
-        Record(sample[:8] + struct.pack('<H', 3) + sample[10:])
+    with pytest.raises(RecordError, match='found format version 4, expected 1 to 3'):
+        Record(sample[:8] + struct.pack('<H', 4) + sample[10:])
 
 
 def test_encoding_checks_its_input() -> None:
