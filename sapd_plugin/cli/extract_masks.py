@@ -60,6 +60,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     add('--source', help='kind of images, recorded in the store: target, input, ... (default: restored, or images)')
     add('--shard', metavar='I/N', help="extract part I (from 0) of N, into shard I; or 'slurm'")
+    add('--replace', action='store_true', help='remove masks of other images with the same names, and make them again')
     add('--overlays', type=int, default=0, metavar='N', help='write N pictures to STORE/overlays')
 
 
@@ -94,6 +95,7 @@ def run(options: argparse.Namespace) -> int:
         root=options.root,
         source=options.source,
         rank=rank,
+        replace=options.replace,
     )
     print(*report.lines(), sep='\n')
     # Counted by lines: other ranks may still be writing their shards.

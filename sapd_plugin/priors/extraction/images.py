@@ -20,11 +20,15 @@ class ImageError(SAPDError):
 
 def read_image(path: str | os.PathLike[str]) -> np.ndarray:
     """Read a photo as (H,W,3) uint8 RGB. Raises `ImageError` if it cannot be read or decoded."""
+    return decode_image(load_image(path), path)
+
+
+def load_image(path: str | os.PathLike[str]) -> bytes:
+    """Return the content of a photo's file. Raises `ImageError` if it cannot be read."""
     try:
-        data = Path(path).read_bytes()
+        return Path(path).read_bytes()
     except OSError as error:
         raise ImageError(f'{path}: cannot be read ({error.strerror}).') from error
-    return decode_image(data, path)
 
 
 def decode_image(data: bytes, where: str | os.PathLike[str]) -> np.ndarray:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
@@ -12,11 +12,13 @@ import numpy as np
 
 from sapd_plugin.errors import SAPDError
 from sapd_plugin.priors.extraction.images import ImageError
+from sapd_plugin.priors.extraction.kept import compare_kept
 from sapd_plugin.priors.extraction.ranks import Rank
 from sapd_plugin.priors.extraction.sources import Photos, open_photos
 from sapd_plugin.priors.labels import LabelMap
 from sapd_plugin.priors.segmenters import Segmenter
-from sapd_plugin.priors.store import MaskStoreWriter
+from sapd_plugin.priors.store import MaskStoreWriter, manifest
+from sapd_plugin.priors.store.digests import ImageDigests
 from sapd_plugin.progress import Bar
 
 
@@ -40,6 +42,8 @@ class Report:
 
     Attributes:
         written, kept: masks extracted in this run, and those that the store held before.
+        replaced: masks of other images that the store held under the same keys, and that are removed.
+        unverified: kept masks that cannot be compared with their images.
         left: images of this rank that were not reached.
         failed: (file, reason) of each image without a mask.
         interrupted: whether the user stopped it.
@@ -49,6 +53,8 @@ class Report:
 
     written: int = 0
     kept: int = 0
+    replaced: int = 0
+    unverified: int = 0
     left: int = 0
     failed: list[tuple[str, str]] = field(default_factory=list)
     interrupted: bool = False
@@ -65,6 +71,13 @@ class Report:
     def lines(self) -> Iterable[str]:
         """Yield the lines of the summary: counts, rates, coverage, then each image that failed with its reason."""
         yield f'{self.written} masks written, {self.kept} kept, {len(self.failed)} failed, {self.left} left'
+        if self.replaced:
+            yield f'{self.replaced} masks of other images with the same names removed (--replace)'
+        if self.unverified:
+            yield (
+                f'{self.unverified} kept masks are unverified: an earlier version made them, which stored no digest of '
+                'the image, or another process is writing their shard'
+            )
         if self.written:
             yield (
                 f'{self.seconds / self.written:.3f} s per image, {self.regions / self.written:.1f} regions per image, '
@@ -84,8 +97,11 @@ def extract_masks(
     source: str | None = None,
     rank: Rank = Rank(),  # noqa: B008  (it is frozen)
     progress: bool = True,
+    replace: bool = False,
 ) -> Report:
     """Segment the images of a folder, list or LMDB into a store; images that the store already holds are skipped.
+
+    First, the images that have a mask already are compared with the digests of their masks.
 
     A file that cannot be read or segmented is reported, and the run continues. Ctrl-C drops the mask being extracted
     and ends the run; all earlier masks are in the store.
@@ -100,9 +116,11 @@ def extract_masks(
             'restored' with a restorer, else 'images'.
         rank: take every n-th image from the i-th on, and write shard i.
         progress: show a progress bar on stderr: count, total, rate and time left.
+        replace: remove masks of other images with the same keys, and make them again.
 
     Raises:
-        SAPDError: no images, a store with different settings, or a full disk.
+        SAPDError: no images, a store with different settings, masks of other images without ``replace``, or a full
+            disk.
     """
     output = Path(output)
     photos = images if isinstance(images, Photos) else open_photos(Path(images), None if root is None else Path(root))
@@ -114,9 +132,10 @@ def extract_masks(
         settings['restored_by'] = restorer.settings
     named = photos.named[rank.index :: rank.count]
     report = Report(failed=photos.failed[rank.index :: rank.count])
-    with MaskStoreWriter(output, {**settings, 'note': f'made from {place}'}, rank.index, rank.count) as writer:
-        todo = [item for item in named if not writer.done(item[0])]
-        report.kept = len(named) - len(todo)
+    settings['note'] = f'made from {place}'
+    keys = [key for key, _ in named]
+    with MaskStoreWriter(output, settings, rank.index, rank.count, keys) as writer:
+        todo = _resume(report, writer, photos, named, progress, replace)
         reached, begun = 0, time.perf_counter()
         with Bar(
             todo,
@@ -129,11 +148,11 @@ def extract_masks(
         ) as bar:
             try:
                 for key, name in bar:
-                    found = _segment(name, photos, segmenter, restorer)
+                    found, digests = _segment(name, photos, segmenter, restorer)
                     if isinstance(found, str):
                         report.failed.append((name, found))
                     else:
-                        writer.put(key, found)
+                        writer.put(key, found, digests)
                         report.written += 1
                         report.pixels += found.labels.size
                         report.covered += int((found.labels != 0).sum())
@@ -141,21 +160,58 @@ def extract_masks(
                     reached += 1
             except KeyboardInterrupt:
                 report.interrupted = True
-        report.left = len(todo) - reached
+        report.left += len(todo) - reached
         report.seconds = time.perf_counter() - begun
     return report
 
 
-def _segment(name: str, photos: Photos, segmenter: Segmenter, restorer: Restorer | None) -> LabelMap | str:
-    """Return the label map of a photo, or the reason why it has none."""
+def _resume(
+    report: Report,
+    writer: MaskStoreWriter,
+    photos: Photos,
+    named: Sequence[tuple[str, str]],
+    progress: bool,
+    replace: bool,
+) -> list[tuple[str, str]]:
+    """Compare the masks that the store holds, and return (key, name) of the images that are left to segment.
+
+    Raises:
+        SAPDError: masks of other images, without ``replace``.
+    """
+    present = [item for item in named if writer.done(item[0])]
+    try:
+        kept = compare_kept(present, writer.digests, photos, progress)
+    except KeyboardInterrupt:
+        report.interrupted, report.kept, report.left = True, len(present), len(named) - len(present)
+        return []
+    if kept.other and not replace:
+        names = ', '.join(repr(key) for key, _ in kept.other[:3])
+        made = manifest.read_settings(writer.path).get('note', 'made from unknown images')
+        raise SAPDError(
+            f'--output: {len(kept.other)} of the {len(present)} masks that {writer.path} holds of these images are of '
+            f'other images with the same names, among them {names}. The store was {made}, '
+            f'found {photos.place}. Extract these images into a different store, or add --replace to remove those '
+            'masks and make them again.'
+        )
+    writer.discard(key for key, _ in kept.other)
+    report.failed += kept.unreadable
+    report.kept, report.unverified, report.replaced = kept.same + kept.unverified, kept.unverified, len(kept.other)
+    finished = {key for key, _ in present} - {key for key, _ in kept.other}
+    return [item for item in named if item[0] not in finished]
+
+
+def _segment(
+    name: str, photos: Photos, segmenter: Segmenter, restorer: Restorer | None
+) -> tuple[LabelMap | str, ImageDigests | None]:
+    """Return the label map of a photo, or the reason why it has none; and the photo's digests."""
     stage = 'restorer' if restorer is not None else 'segmenter'
     try:
-        image = photos.read(name)
+        image, digests = photos.read_with_digests(name)
         if restorer is not None:
             image, stage = restorer(image), 'segmenter'
-        return segmenter(image).with_colors(image)
+        return segmenter(image).with_colors(image), digests
     except ImageError as error:
-        return str(error).removeprefix(f'{name}: ')
+        return str(error).removeprefix(f'{name}: '), None
     except Exception as error:
         # One image that makes a segmenter fail must not end a long run; it is reported at the end.
-        return f'the {stage} failed: {type(error).__name__}: {error}'
+        return f'the {stage} failed: {type(error).__name__}: {error}', None

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -11,7 +13,8 @@ import lmdb
 import numpy as np
 
 from sapd_plugin.errors import SAPDError
-from sapd_plugin.priors.extraction.images import ImageError, decode_image, list_images, read_image
+from sapd_plugin.priors.extraction.images import ImageError, decode_image, list_images, load_image, read_image
+from sapd_plugin.priors.store.digests import ImageDigests, digest_file, digest_pixels
 from sapd_plugin.priors.store.keys import key_bytes, mask_key
 from sapd_plugin.priors.store.meta_info import META_INFO
 
@@ -24,18 +27,50 @@ class Photos:
         place: folder, list or LMDB folder, as the user gave it.
         named: (key, name) of each photo; the name is its path, or its key in an LMDB.
         read: returns the image with a name, (H,W,3) uint8 RGB, or raises `ImageError`.
-        failed: (name, reason) of each image that cannot have a mask, because its key is invalid or already used.
+        failed: (name, reason) of each image that cannot have a mask, because its key is invalid or not its own.
+        load: returns the content of the file of an image whose pixels are all that `decode_image` makes of it, or
+            raises `ImageError`; None if the images are more than that, such as resized.
     """
 
     place: Path
     named: list[tuple[str, str]]
     read: Callable[[str], np.ndarray]
     failed: list[tuple[str, str]] = field(default_factory=list)
+    load: Callable[[str], bytes] | None = None
 
     @cached_property
     def names(self) -> dict[str, str]:
         """Map of keys to names."""
         return dict(self.named)
+
+    def read_with_digests(self, name: str) -> tuple[np.ndarray, ImageDigests]:
+        """Return the image with a name, (H,W,3) uint8 RGB, and its digests. Raises `ImageError`."""
+        if self.load is None:
+            image = self.read(name)
+            return image, ImageDigests(digest_pixels(image))
+        content = self.load(name)
+        image = decode_image(content, name)
+        return image, ImageDigests(digest_pixels(image), digest_file(content))
+
+    def is_same(self, name: str, digests: ImageDigests) -> bool:
+        """Return whether the image with a name has one of these digests. Raises `ImageError`."""
+        if self.load is None:
+            return digest_pixels(self.read(name)) == digests.pixels
+        return is_same_image(digests, self.load(name), name)
+
+
+def is_same_image(digests: ImageDigests, content: bytes, where: str | os.PathLike[str]) -> bool:
+    """Return whether an image file has one of these digests; it is decoded only if its content differs.
+
+    Args:
+        digests: of a record.
+        content: of the file.
+        where: its name, for messages.
+
+    Raises:
+        ImageError: the file is not an image.
+    """
+    return digest_file(content) == digests.file or digest_pixels(decode_image(content, where)) == digests.pixels
 
 
 def open_photos(images: Path, root: Path | None = None) -> Photos:
@@ -53,16 +88,25 @@ def open_photos(images: Path, root: Path | None = None) -> Photos:
         if root is not None:
             raise SAPDError(f'--root: found {root} with the LMDB {images}, expected it only with a list of images.')
         reader = _LMDB(images)
-        return _name(images, reader.names(), str, reader.read)
+        counts = Counter(reader.names())
+        named, failed = _name(counts, str)
+        reason = (
+            f'{META_INFO} lists {{}} images with this key, which ends at the first dot; expected one image per key.'
+        )
+        failed += [(name, reason.format(count)) for name, count in counts.items() if count > 1]
+        return Photos(images, named, reader.read, failed, reader.load)
     files, folder = list_images(images, root)
-    return _name(images, map(str, files), lambda name: mask_key(name, folder), read_image)
+    named, failed = _name(map(str, files), lambda name: mask_key(name, folder))
+    return Photos(images, named, read_image, failed, load_image)
 
 
-def _name(
-    place: Path, names: Iterable[str], make_key: Callable[[str], str], read: Callable[[str], np.ndarray]
-) -> Photos:
-    failed: list[tuple[str, str]] = []
-    named: dict[str, str] = {}
+Named = list[tuple[str, str]]
+
+
+def _name(names: Iterable[str], make_key: Callable[[str], str]) -> tuple[Named, Named]:
+    """Return (key, name) of each image, and (name, reason) of those without a key of their own."""
+    failed: Named = []
+    by_key: dict[str, list[str]] = {}
     for name in names:
         try:
             key = make_key(name)
@@ -70,11 +114,18 @@ def _name(
         except SAPDError as error:
             failed.append((name, str(error)))
             continue
-        if key in named:
-            failed.append((name, f"has the same key '{key}' as {named[key]}, expected one image per key."))
-        else:
-            named[key] = name
-    return Photos(place, list(named.items()), read, failed)
+        by_key.setdefault(key, []).append(name)
+    named: Named = []
+    for key, sharing in by_key.items():
+        # A list may name one file twice, as a/1.png and a/../a/1.png.
+        files = list(dict.fromkeys(map(os.path.abspath, sharing)))
+        if len(files) == 1:
+            named.append((key, sharing[0]))
+            continue
+        for name in sharing:
+            others = ', '.join(other for other in sharing if other != name)
+            failed.append((name, f"has the same key '{key}' as {others}, expected one image per key: rename one."))
+    return named, failed
 
 
 class _LMDB:
@@ -98,6 +149,9 @@ class _LMDB:
         return names
 
     def read(self, name: str) -> np.ndarray:
+        return decode_image(self.load(name), f"{self._folder}, key '{name}'")
+
+    def load(self, name: str) -> bytes:
         where = f"{self._folder}, key '{name}'"
         try:
             with self._env.begin() as transaction:
@@ -106,4 +160,4 @@ class _LMDB:
             raise ImageError(f'{where}: cannot be read ({error}).') from error
         if data is None:
             raise ImageError(f'{where}: not in the LMDB, although {META_INFO} lists it.')
-        return decode_image(data, where)
+        return bytes(data)

@@ -27,7 +27,7 @@ class ImageDigests(NamedTuple):
 def digest_pixels(image: np.ndarray) -> bytes:
     """Return the 16-byte digest of an image, (H,W,3) uint8 RGB: of its shape and its bytes."""
     state = hashlib.blake2b(repr(image.shape).encode(), digest_size=DIGEST_BYTES)
-    state.update(np.ascontiguousarray(image))
+    state.update(np.ascontiguousarray(image).data)
     return state.digest()
 
 

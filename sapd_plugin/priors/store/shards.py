@@ -26,6 +26,15 @@ def shard_name(index: int) -> str:
     return f'shard-{index:05d}.lmdb'
 
 
+def shard_number(shard: Path) -> int:
+    """Undo `shard_name`.
+
+    >>> shard_number(Path('masks') / shard_name(7))
+    7
+    """
+    return int(shard.stem.removeprefix('shard-'))
+
+
 def lock_of(shard: Path) -> Path:
     """Return the lock file that a shard's writer holds."""
     return shard.with_name(f'.{shard.name}.lock')

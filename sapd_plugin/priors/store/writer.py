@@ -8,9 +8,9 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple, TextIO, TypeVar
 
 import lmdb
 
@@ -18,13 +18,25 @@ from sapd_plugin.errors import SAPDError
 from sapd_plugin.files import rename_durably, write_atomically
 from sapd_plugin.priors.labels import LabelMap
 from sapd_plugin.priors.store import manifest
-from sapd_plugin.priors.store.codec import encode
+from sapd_plugin.priors.store.codec import Record, RecordError, encode
+from sapd_plugin.priors.store.digests import ImageDigests
 from sapd_plugin.priors.store.keys import key_bytes
 from sapd_plugin.priors.store.locks import BusyError, agreed_on_ranks, disk_errors_named, locked
 from sapd_plugin.priors.store.meta_info import META_INFO, meta_line, read_keys, read_lines, repair
-from sapd_plugin.priors.store.shards import MANIFEST_KEY, find_shards, lock_of, shard_name
+from sapd_plugin.priors.store.shards import MANIFEST_KEY, ShardReader, find_shards, lock_of, shard_name, shard_number
 
+T = TypeVar('T')
 _STORE_LOCK = '.lock'
+
+
+class _Elsewhere(NamedTuple):
+    """A mask in a shard of another writer: the shard, and the digests of its image if they are known."""
+
+    shard: Path
+    digests: ImageDigests | None
+
+
+_UNKNOWN = _Elsewhere(Path(), None)
 
 
 class MaskStoreWriter:
@@ -35,6 +47,7 @@ class MaskStoreWriter:
         settings: settings of the masks, JSON values; see `manifest.INFORMATIVE` for those that may differ.
         shard: number of the shard, from 0. Any number of processes may write a store, each its own shard.
         ranks: number of processes that share the images, or None; all running ones must agree.
+        keys: those whose `digests` may be asked for even if their masks are in another shard.
         map_size: initial size of LMDB's map in bytes; it is doubled as needed.
 
     Raises:
@@ -48,6 +61,7 @@ class MaskStoreWriter:
         settings: Mapping[str, Any],
         shard: int = 0,
         ranks: int | None = None,
+        keys: Iterable[str] = (),
         map_size: int = 1 << 24,
     ) -> None:
         self.path = Path(path)
@@ -67,21 +81,32 @@ class MaskStoreWriter:
                     self._begin_shard(map_size)
                 # Checked before it is opened, because LMDB overwrites an empty file and crashes on a truncated one.
                 repair(self.shard, self.settings)
-                self._elsewhere = self._keys_of_others()
+                self._elsewhere = self._keys_of_others(set(keys))
             self._env = lmdb.open(str(self.shard), map_size=map_size, create=False)
             self._exit.callback(self._env.close)
-            self._meta = self._exit.enter_context((self.shard / META_INFO).open('a', encoding='utf-8', newline='\n'))
+            self._meta = self._exit.enter_context(self._open_meta())
             self._exit = self._exit.pop_all()
 
-    def put(self, key: str, label_map: LabelMap) -> None:
+    def put(self, key: str, label_map: LabelMap, digests: ImageDigests | None = None) -> None:
         """Write one mask, durably: it is on the disk when this returns. A mask with this key is replaced.
+
+        Args:
+            key: of the mask.
+            label_map: with colors if there are digests.
+            digests: of the image that was segmented.
 
         Raises:
             SAPDError: the key is invalid or the disk is full; nothing that was written before is lost.
         """
-        name, record = key_bytes(key), encode(label_map, self._fingerprint)
+        name, record = key_bytes(key), encode(label_map, self._fingerprint, digests)
+
+        def put(transaction: lmdb.Transaction) -> bool:
+            new = transaction.get(name) is None
+            transaction.put(name, record)
+            return new
+
         with disk_errors_named(self.path):
-            if self._write(name, record):
+            if self._write(put):
                 self._meta.write(meta_line(key, label_map.shape))
                 self._meta.flush()
 
@@ -93,6 +118,34 @@ class MaskStoreWriter:
         """
         with self._env.begin() as transaction:
             return key in self._elsewhere or transaction.get(key_bytes(key)) is not None
+
+    def digests(self, key: str) -> ImageDigests | None:
+        """Return the digests of the image that a key's mask was made from, or None if they are unknown.
+
+        They are if there is no such mask, if its record is damaged or lacks them, and if another process holds its
+        shard.
+        """
+        with self._env.begin(buffers=True) as transaction:
+            value = transaction.get(key_bytes(key))
+            return self._elsewhere.get(key, _UNKNOWN).digests if value is None else _digests(value)
+
+    def discard(self, keys: Iterable[str]) -> None:
+        """Remove the masks of these keys, in whatever shard they are.
+
+        Raises:
+            SAPDError: another process holds one of the shards, and nothing is removed from that one.
+        """
+        keys = list(keys)
+        elsewhere: dict[Path, list[str]] = {}
+        for key in keys:
+            if key in self._elsewhere:
+                elsewhere.setdefault(self._elsewhere[key].shard, []).append(key)
+        self._remove(keys)
+        for shard, theirs in elsewhere.items():
+            with MaskStoreWriter(self.path, self.settings, shard_number(shard)) as other:
+                other._remove(theirs)
+            for key in theirs:
+                del self._elsewhere[key]
 
     def __len__(self) -> int:
         """Return the number of masks in this shard."""
@@ -135,22 +188,48 @@ class MaskStoreWriter:
             transaction.put(MANIFEST_KEY, manifest.to_json(self.settings).encode())
         rename_durably(draft, self.shard)
 
-    def _keys_of_others(self) -> set[str]:
-        keys: set[str] = set()
+    def _keys_of_others(self, wanted: set[str]) -> dict[str, _Elsewhere]:
+        found: dict[str, _Elsewhere] = {}
         for shard in find_shards(self.path):
             if shard != self.shard:
+                digests: dict[str, ImageDigests | None] = {}
                 with contextlib.suppress(BusyError), locked(lock_of(shard), shard):
                     repair(shard, self.settings)
-                keys.update(read_keys(shard))
-        return keys
+                    mine = wanted.intersection(read_keys(shard))
+                    if mine:
+                        with contextlib.closing(ShardReader(shard, self.settings)) as reader:
+                            digests = {key: _digests(reader.get(key_bytes(key)) or b'') for key in mine}
+                found.update((key, _Elsewhere(shard, digests.get(key))) for key in read_keys(shard))
+        return found
 
-    def _write(self, name: bytes, record: bytes) -> bool:
-        """Return True if the mask is new."""
+    def _remove(self, keys: Iterable[str]) -> None:
+        """Remove masks of this shard, and their lines."""
+        with disk_errors_named(self.path):
+            removed = self._write(lambda transaction: {key for key in keys if transaction.delete(key_bytes(key))})
+            if removed:
+                # A crash before this is repaired as one between a mask and its line.
+                lines = zip(read_keys(self.shard), read_lines(self.shard).split('\n'))
+                self._meta.close()
+                write_atomically(
+                    self.shard / META_INFO, ''.join(f'{line}\n' for key, line in lines if key not in removed)
+                )
+                self._meta = self._exit.enter_context(self._open_meta())
+
+    def _open_meta(self) -> TextIO:
+        return (self.shard / META_INFO).open('a', encoding='utf-8', newline='\n')
+
+    def _write(self, work: Callable[[lmdb.Transaction], T]) -> T:
+        """Do the work in one transaction, again in a larger map if it is full, and return the result."""
         while True:
             try:
                 with self._env.begin(write=True) as transaction:
-                    new = transaction.get(name) is None
-                    transaction.put(name, record)
-                return new
+                    return work(transaction)
             except lmdb.MapFullError:
                 self._env.set_mapsize(2 * self._env.info()['map_size'])
+
+
+def _digests(record: bytes | memoryview) -> ImageDigests | None:
+    try:
+        return Record(record).digests
+    except RecordError:
+        return None

@@ -113,7 +113,8 @@ def test_shards_share_the_list(photos: Path, tmp_path: Path) -> None:
 
 def test_a_list_of_images(photos: Path, tmp_path: Path) -> None:
     names = tmp_path / 'names.txt'
-    names.write_text('left/1.v1.png\n\nright/0.v1.png\ngone.png\n', encoding='utf-8')
+    # One file under two names is one image.
+    names.write_text('left/1.v1.png\n\nright/0.v1.png\ngone.png\nleft/../left/1.v1.png\n', encoding='utf-8')
     report = extract_masks(names, tmp_path / 'store', Quadrants(), root=photos, progress=False)
     assert report.written == 2
     assert report.failed == [(str(photos / 'gone.png'), 'cannot be read (No such file or directory).')]
@@ -125,10 +126,14 @@ def test_failures_of_the_segmenter_and_equal_keys_are_listed(photos: Path, tmp_p
     cv2.imwrite(str(photos / 'dark.png'), np.zeros((9, 9, 3), np.uint8))
     cv2.imwrite(str(photos / 'left' / '0.v1.bmp'), np.ones((9, 9, 3), np.uint8))
     report = extract_masks(photos, tmp_path / 'store', Quadrants(), progress=False)
-    assert report.written == 6
+    assert report.written == 5
     reasons = {Path(path).name: reason for path, reason in report.failed}
     assert reasons['dark.png'] == 'the segmenter failed: RuntimeError: too dark'
-    assert reasons['0.v1.png'].startswith("has the same key 'left/0.v1' as")
+    # Neither has a mask: training could not know whose it is.
+    for name, other in (('0.v1.png', '0.v1.bmp'), ('0.v1.bmp', '0.v1.png')):
+        other = photos / 'left' / other
+        assert reasons[name] == f"has the same key 'left/0.v1' as {other}, expected one image per key: rename one."
+    assert 'left/0.v1' not in MaskStore(tmp_path / 'store')
 
 
 def test_a_full_disk_stops_the_tool_with_one_line(photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:

@@ -182,7 +182,7 @@ def test_an_lmdb_with_basicsr_s_meta_info_is_read(tmp_path: Path, segmenter: Seg
         MaskStore(tmp_path / 'store').record('b/0_s001').labels(), segmenter(image[:, :, ::-1]).labels
     )
     reasons = dict(report.failed)
-    assert reasons['b/0_s001'] == "has the same key 'b/0_s001' as b/0_s001, expected one image per key."
+    assert 'lists 2 images with this key, which ends at the first dot' in reasons['b/0_s001']
     assert 'a truncated image' in reasons['cut']
     assert 'not in the LMDB, although meta_info.txt lists it' in reasons['gone']
 
