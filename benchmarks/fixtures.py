@@ -20,6 +20,7 @@ from sapd_plugin.datasets.sample_photos import embedded_photos
 from sapd_plugin.evaluation.cost import medians_ms
 from sapd_plugin.priors.segmenters import build_segmenter
 from sapd_plugin.priors.store import MaskStoreWriter
+from sapd_plugin.priors.store.digests import ImageDigests, digest_pixels
 
 PATCH, BATCH = 64, 4
 
@@ -47,7 +48,7 @@ def photo_pairs(folder: Path) -> Path:
             for kind, image in (('clean', clean), ('degraded', (clean + noise).clip(0, 255).astype(np.uint8))):
                 (folder / kind).mkdir(parents=True, exist_ok=True)
                 cv2.imwrite(str(folder / kind / f'{name}.png'), image[..., ::-1])
-            writer.put(name, segmenter(clean).with_colors(clean))
+            writer.put(name, segmenter(clean).with_colors(clean), ImageDigests(digest_pixels(clean)))
     return folder
 
 

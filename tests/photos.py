@@ -21,6 +21,7 @@ from sapd_plugin.priors.extraction.images import read_image
 from sapd_plugin.priors.labels import LabelMap
 from sapd_plugin.priors.segmenters import build_segmenter
 from sapd_plugin.priors.store import MaskStoreWriter
+from sapd_plugin.priors.store.digests import ImageDigests, digest_file, digest_pixels
 
 ROOT = Path(__file__).parents[1]
 SIZE = 321, 481  # that of BSDS500
@@ -69,7 +70,9 @@ def make_store(
     with MaskStoreWriter(folder, settings or {'segmenter': 'test'}) as writer:
         for path in sorted(images.glob('*.png')):
             label_map = LabelMap.from_labels((labels or grey_levels)(path))
-            writer.put(path.stem, label_map.with_colors(read_image(path)))
+            image = read_image(path)
+            digests = ImageDigests(digest_pixels(image), digest_file(path.read_bytes()))
+            writer.put(path.stem, label_map.with_colors(image), digests)
     return folder
 
 

@@ -8,6 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import lmdb
 import numpy as np
 import torch
 from basicsr.data.paired_image_dataset import PairedImageDataset
@@ -26,6 +27,7 @@ from sapd_plugin.priors.shuffled import ShuffledMasks
 from sapd_plugin.priors.store import MaskStore, mask_key
 from sapd_plugin.priors.store.keys import template_key
 from sapd_plugin.priors.training import MASK_KEYS, Target, check_size, open_training_store
+from sapd_plugin.priors.verification import ImageFile
 
 WHERE = 'datasets.train'
 
@@ -43,13 +45,14 @@ class PairedImageMaskDataset(PairedImageDataset):
             mask_store: folder of a mask store made by ``sapd extract-masks``; needed for training.
             mask_filename_tmpl: how the store names an image whose ground truth is named '{}'; default '{}'.
             mask_fingerprint: refuse a store whose settings have a different fingerprint; optional.
+            mask_check: how many images to compare with the digests of their masks, or 'all'; default 32.
             mask_shuffle: a seed; each image gets the mask of a different one. A control, not a feature.
             mask_context: true adds ``mask_context``, for ``network_spf.context: image``; the labels of a patch are
                 then 0..64 (:func:`sapd_plugin.priors.context.patch_context`).
 
     Raises:
-        SAPDError: a misspelt key, no store, a missing, wrong-sized or corrupt mask, or a different fingerprint;
-            always before the first step.
+        SAPDError: a misspelt key, no store, a missing, wrong-sized or corrupt mask or one of a different image, two
+            images with one key, or a different fingerprint; always before the first step.
     """
 
     store_is_optional = False
@@ -60,10 +63,11 @@ class PairedImageMaskDataset(PairedImageDataset):
         super().__init__(opt)
         self.from_lmdb = self.io_backend_opt['type'] == 'lmdb'  # the stock class drops the entry on its first read
         self.store: MaskStore | ShuffledMasks | None = None
-        self.mask_warning = ''
+        self.mask_note = self.mask_warning = ''
         self.keys = [self._key(paths['gt_path']) for paths in self.paths]
         if opt['phase'] == 'train' and (opt.get('mask_store') or not self.store_is_optional):
-            self.store = open_training_store(WHERE, opt, list(self._targets()), *get_dist_info())
+            self.store, self.mask_note = open_training_store(WHERE, opt, list(self._targets()), *get_dist_info())
+            get_root_logger().info(f'{WHERE}: {self.mask_note}')
             size = (opt['gt_size'], opt['gt_size'])
             self.mask_warning = few_regions(f'{WHERE}.gt_size', self.store, self.keys, size)
             if self.mask_warning:
@@ -117,7 +121,7 @@ class PairedImageMaskDataset(PairedImageDataset):
         return template_key(key, self.opt.get('mask_filename_tmpl', '{}'))
 
     def _targets(self) -> Iterator[Target]:
-        """Yield each ground truth; its size comes from its header."""
+        """Yield each ground truth; its size comes from its header, in an LMDB from meta_info.txt."""
         if self.from_lmdb:
             lines = (Path(self.gt_folder) / 'meta_info.txt').read_text(encoding='utf-8').splitlines()
             found = {line.split('.')[0]: re.findall(r'\d+', line.partition('(')[2]) for line in lines}
@@ -125,9 +129,19 @@ class PairedImageMaskDataset(PairedImageDataset):
             gt_path = paths['gt_path']
             if self.from_lmdb:
                 height, width = (int(side) for side in found[gt_path][:2])
-                yield Target(key, gt_path, partial(_pair, height, width))
+                yield Target(key, gt_path, partial(_pair, height, width), self._files(paths))
             else:
-                yield Target(key, gt_path, partial(image_size, gt_path))
+                yield Target(key, gt_path, partial(image_size, gt_path), self._files(paths))
+
+    def _files(self, paths: dict[str, str]) -> list[ImageFile]:
+        """Return the ground truth, and the degraded image if it is a different file."""
+        folders = {'gt_path': self.gt_folder, 'lq_path': self.lq_folder}
+        if self.from_lmdb:  # of which the same key is in both folders
+            files = dict.fromkeys((folders[side], paths[side]) for side in folders)
+            return [ImageFile(f"{folder}, key '{key}'", partial(_from_lmdb, folder, key)) for folder, key in files]
+        if self.io_backend_opt['type'] != 'disk':
+            return []
+        return [ImageFile(path, Path(path).read_bytes) for path in dict.fromkeys(paths[side] for side in folders)]
 
 
 def unit_range(image: np.ndarray) -> np.ndarray:
@@ -137,3 +151,12 @@ def unit_range(image: np.ndarray) -> np.ndarray:
 
 def _pair(height: int, width: int) -> tuple[int, int]:
     return height, width
+
+
+def _from_lmdb(folder: str, key: str) -> bytes:
+    # Closed again, because an environment must not be open when worker processes fork.
+    with lmdb.open(folder, readonly=True, lock=False, readahead=False) as env, env.begin() as transaction:
+        content = transaction.get(key.encode())
+    if content is None:
+        raise KeyError(key)
+    return bytes(content)

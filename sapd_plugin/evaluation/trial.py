@@ -56,12 +56,8 @@ class Trial(ABC):
         """Return the local folders of the training and validation images, by config key."""
 
     @abstractmethod
-    def load_data(self) -> tuple[int, Any, str]:
-        """Build the training set, which checks the mask store, and load one batch.
-
-        Returns:
-            The number of images, the store or None, and a warning about the masks or an empty string.
-        """
+    def load_data(self) -> LoadedData:
+        """Build the training set, which checks the mask store, and load one batch."""
 
     @abstractmethod
     def build(self, stock: bool) -> Training:
@@ -73,6 +69,22 @@ class Trial(ABC):
             return measure_step(lambda: self.build(stock), self.device, repeats)
         finally:
             gc.collect()
+
+
+class LoadedData(NamedTuple):
+    """A training set.
+
+    Attributes:
+        images: their number.
+        store: the masks, or None.
+        note: how far the images were compared with their masks.
+        warning: about the masks; may be empty, as ``note``.
+    """
+
+    images: int
+    store: Any
+    note: str
+    warning: str
 
 
 class Finding(NamedTuple):
@@ -165,10 +177,10 @@ def _images(trial: Trial) -> tuple[str, str]:
 
 
 def _masks(trial: Trial) -> tuple[str, str]:
-    images, store, warning = trial.load_data()
+    images, store, note, warning = trial.load_data()
     if store is None:
         return 'ok', f'{images} training images; their masks are made in the training loop.'
-    text = f'{images} training images, each with a mask of its size; fingerprint {store.fingerprint}.'
+    text = f'{images} training images, each with a mask of its size; fingerprint {store.fingerprint}; {note}'
     return ('warning', f'{text} {warning}') if warning else ('ok', text)
 
 

@@ -9,7 +9,6 @@ import sys
 from collections.abc import Iterator
 from copy import deepcopy
 from pathlib import Path
-from typing import Any
 from unittest import mock
 
 from basicsr.data import build_dataset
@@ -22,7 +21,7 @@ from sapd_plugin.basicsr.delta import is_sapd, stock_options
 from sapd_plugin.basicsr.options import base_model_class, check_options, parse_yaml
 from sapd_plugin.errors import SAPDError
 from sapd_plugin.evaluation.step_cost import ALL_ALIKE, Training, count_parameters, step_kinds
-from sapd_plugin.evaluation.trial import Trial, from_the_start
+from sapd_plugin.evaluation.trial import LoadedData, Trial, from_the_start
 
 
 class BasicSRTrial(Trial):
@@ -60,12 +59,13 @@ class BasicSRTrial(Trial):
             if key.startswith('dataroot') and isinstance(value, str) and '://' not in value
         }
 
-    def load_data(self) -> tuple[int, Any, str]:
+    def load_data(self) -> LoadedData:
         """Build the training set and load one batch."""
         with _quiet():
             dataset = build_dataset(self._options['datasets']['train'])
         self._data = default_collate([dataset[index % len(dataset)] for index in range(self.batch)])
-        return len(dataset), getattr(dataset, 'store', None), getattr(dataset, 'mask_warning', '')
+        texts = [getattr(dataset, name, '') for name in ('mask_note', 'mask_warning')]
+        return LoadedData(len(dataset), getattr(dataset, 'store', None), *texts)
 
     def build(self, stock: bool) -> Training:
         """Build the model."""

@@ -14,7 +14,7 @@ from mmengine.runner import IterBasedTrainLoop, Runner
 
 import sapd_plugin.mmagic  # noqa: F401  (the import registers)
 from sapd_plugin.evaluation.step_cost import ALL_ALIKE, Training, count_parameters, step_kinds
-from sapd_plugin.evaluation.trial import Trial, from_the_start
+from sapd_plugin.evaluation.trial import LoadedData, Trial, from_the_start
 from sapd_plugin.mmagic.delta import is_sapd, read_config, stock_model
 from sapd_plugin.mmagic.hook import SAPDHook
 
@@ -65,7 +65,7 @@ class MMagicTrial(Trial):
                         found[f'{where}.data_prefix.{key}'] = Path(path)
         return found
 
-    def load_data(self) -> tuple[int, Any, str]:
+    def load_data(self) -> LoadedData:
         """Build the training set and load one batch."""
         loader = self._config.train_dataloader.to_dict()
         for key in ('persistent_workers', 'prefetch_factor'):
@@ -75,7 +75,8 @@ class MMagicTrial(Trial):
         dataset = self._loader.dataset
         while not hasattr(dataset, 'mask_store') and hasattr(dataset, 'dataset'):
             dataset = dataset.dataset
-        return len(dataset), getattr(dataset, 'mask_store', None), getattr(dataset, 'mask_warning', '')
+        texts = [getattr(dataset, name, '') for name in ('mask_note', 'mask_warning')]
+        return LoadedData(len(dataset), getattr(dataset, 'mask_store', None), *texts)
 
     def build(self, stock: bool) -> Training:
         """Build the runner up to the first step."""

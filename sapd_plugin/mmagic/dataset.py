@@ -4,23 +4,23 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator
-from pathlib import PurePath
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from mmagic.registry import DATASETS
 from mmengine.dataset import BaseDataset, Compose
 from mmengine.dist import get_dist_info
-from mmengine.fileio import get_file_backend
 from mmengine.logging import print_log
 
 from sapd_plugin.errors import check_choice, check_keys
-from sapd_plugin.image_header import image_size
-from sapd_plugin.mmagic.transforms import GT, WHERE, patch_size, with_masks
+from sapd_plugin.mmagic.reader import ImageReader
+from sapd_plugin.mmagic.transforms import GT, WHERE, is_loader, patch_size, with_masks
 from sapd_plugin.priors.patches import few_regions
 from sapd_plugin.priors.shuffled import ShuffledMasks
 from sapd_plugin.priors.store import MaskStore
 from sapd_plugin.priors.store.keys import template_key
 from sapd_plugin.priors.training import MASK_KEYS, Target, open_training_store
+from sapd_plugin.priors.verification import ImageFile
 
 if TYPE_CHECKING:  # at run time, the mixin precedes the user's class
     from mmengine.dataset import BaseDataset as Base
@@ -41,13 +41,15 @@ def build_paired_image_mask_dataset(base_dataset_type: str | type = 'BasicImageD
             mask_store: folder of a mask store made by ``sapd extract-masks``; needed for training.
             mask_filename_tmpl: how the store names an image whose key is '{}'; default '{}'.
             mask_fingerprint: refuse a store whose settings have a different fingerprint; optional.
+            mask_check: how many images to compare with the digests of their masks, or 'all'; default 32.
             mask_shuffle: a seed; each image gets the mask of a different one. A control, not a feature.
             mask_context: true adds ``data_samples.mask_context``, (65,7) float32, for ``network_spf.context: image``;
                 the labels of a patch are then 0..64 (:func:`sapd_plugin.priors.context.patch_context`).
 
     Raises:
-        SAPDError: an unknown dataset, a misspelt key, no store, a missing, wrong-sized or corrupt mask, a different
-            fingerprint, or a pipeline that masks cannot follow; always before the first step.
+        SAPDError: an unknown dataset, a misspelt key, no store, a missing, wrong-sized or corrupt mask or one of a
+            different image, two images with one key, a different fingerprint, or a pipeline that masks cannot follow;
+            always before the first step.
     """
     base = base_dataset_type if isinstance(base_dataset_type, type) else DATASETS.get(base_dataset_type)
     if base is None or not (isinstance(base, type) and issubclass(base, BaseDataset)):
@@ -68,12 +70,13 @@ class MaskMixin(Base):
         super().__init__(**config)
         self.mask_store: MaskStore | ShuffledMasks | None = None
         self.mask_context = bool(masks['mask_context'])
-        self.mask_warning = ''
+        self.mask_note = self.mask_warning = ''
         if self.test_mode:
             return
         template = masks['mask_filename_tmpl'] or '{}'
         targets = list(self._targets(template))
-        self.mask_store = open_training_store(WHERE, masks, targets, *get_dist_info())
+        self.mask_store, self.mask_note = open_training_store(WHERE, masks, targets, *get_dist_info())
+        print_log(f'{WHERE}: {self.mask_note}', 'current')
         keys, size = [target.key for target in targets], patch_size(self.pipeline.transforms)
         self.mask_warning = few_regions(f'{WHERE}.pipeline', self.mask_store, keys, size)
         if self.mask_warning:
@@ -86,21 +89,18 @@ class MaskMixin(Base):
 
     def _targets(self, template: str) -> Iterator[Target]:
         """Yield each ground truth; its size comes from its header, read where the pipeline loads the images."""
-        loader = next((t for t in self.pipeline.transforms if getattr(t, 'key', None) == GT), None)
-        arguments = getattr(loader, 'backend_args', None) or {'backend': 'local'}
-        # Not with the loader's own backend, because an LMDB environment must not be opened before workers fork.
-        backend = get_file_backend(backend_args=arguments)
+        loaders: dict[str, Any] = {}
+        for transform in self.pipeline.transforms:
+            if is_loader(transform):
+                loaders.setdefault(transform.key, transform)
+        gt, degraded = (ImageReader(f'{WHERE}.pipeline', loaders.get(key)) for key in (GT, 'img'))
         for index in range(len(self)):
             info = self.get_data_info(index)
-
-            def size(path: str = info['gt_path']) -> tuple[int, int] | None:
-                if arguments['backend'] == 'local':
-                    return image_size(path)
-                if arguments['backend'] == 'lmdb':
-                    return image_size(bytes(backend.get(PurePath(path).stem)))
-                return None  # of a remote file: checked when it is loaded
-
-            yield Target(template_key(info['key'], template), info['gt_path'], size)
+            path, other = info['gt_path'], info.get('img_path')
+            files = [gt.file(path)]
+            if isinstance(other, str) and 'img' in loaders and (other, degraded.place) != (path, gt.place):
+                files.append(ImageFile(other, partial(degraded.content, other)))
+            yield Target(template_key(info['key'], template), path, partial(gt.size, path), files)
 
 
 def _masked_class(base: type) -> Any:

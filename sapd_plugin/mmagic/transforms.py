@@ -109,7 +109,7 @@ def with_masks(
     for transform in transforms:
         if not loaded:
             aligned.append(transform)
-            if 'LoadImageFromFile' in _names(transform) and transform.key == GT:
+            if is_loader(transform) and transform.key == GT:
                 aligned.append(LoadSAMMask(store, template, context))
                 loaded = True
         elif 'PackInputs' in _names(transform):
@@ -122,6 +122,11 @@ def with_masks(
         step = "LoadImageFromFile with key='gt'" if not loaded else 'PackInputs'
         raise SAPDError(f'{WHERE}.pipeline: has no {step}, so masks cannot be added.')
     return aligned
+
+
+def is_loader(transform: Any) -> bool:
+    """Return whether a transform is MMagic's LoadImageFromFile, or derived from it."""
+    return 'LoadImageFromFile' in _names(transform)
 
 
 def patch_size(transforms: Sequence[Any]) -> tuple[int, int] | None:

@@ -10,9 +10,10 @@ from sapd_plugin.errors import SAPDError, nearest
 from sapd_plugin.priors.shuffled import ShuffledMasks
 from sapd_plugin.priors.store import MaskStore
 from sapd_plugin.priors.store.codec import RecordError
+from sapd_plugin.priors.verification import ImageFile, read_count, verify_images
 
 # Config keys of a training dataset for masks.
-MASK_KEYS = ('mask_store', 'mask_filename_tmpl', 'mask_fingerprint', 'mask_shuffle', 'mask_context')
+MASK_KEYS = ('mask_store', 'mask_filename_tmpl', 'mask_fingerprint', 'mask_shuffle', 'mask_context', 'mask_check')
 
 
 class Target(NamedTuple):
@@ -20,19 +21,29 @@ class Target(NamedTuple):
 
     Attributes:
         key: of its mask.
-        name: for messages.
+        name: its path, for messages.
         size: reads (H, W) from the image's header; None if it is unknown.
+        files: those that the mask may have been made from: the ground truth, and the degraded image if training reads
+            that from a different file; none if they cannot be read here.
     """
 
     key: str
     name: str
     size: Callable[[], tuple[int, int] | None]
+    files: Sequence[ImageFile] = ()
+
+
+class CheckedMasks(NamedTuple):
+    """The masks of a training set, and a sentence on how far their images were compared."""
+
+    store: MaskStore | ShuffledMasks
+    note: str
 
 
 def open_training_store(
     where: str, config: Mapping[str, Any], targets: Sequence[Target], rank: int = 0, ranks: int = 1
-) -> MaskStore | ShuffledMasks:
-    """Open a store and check that it has a complete mask of the right size for every image.
+) -> CheckedMasks:
+    """Open a store and check that it has a complete mask of the right size for every image, and of these very images.
 
     Ranks of one training share the reading of masks and image headers, so that none waits long for another.
 
@@ -40,14 +51,16 @@ def open_training_store(
         where: the config key that holds the dataset, for messages.
         config: of the dataset. ``mask_store`` is the folder; ``mask_fingerprint``, if given, is the expected
             fingerprint of the settings; ``mask_shuffle``, if given, is the seed that shuffles the masks between images;
-            ``mask_context`` says whether each mask has to hold the colors of its regions.
+            ``mask_context`` says whether each mask has to hold the colors of its regions; ``mask_check`` is the number
+            of images to compare with the digests of their masks, or 'all'.
         targets: the ground truth images.
         rank: of this process, from 0.
         ranks: their number.
 
     Raises:
-        SAPDError: no store, a different fingerprint, an invalid setting, or a mask that is missing, is damaged, has the
-            wrong size or lacks the colors that ``mask_context`` needs.
+        SAPDError: no store, a different fingerprint, an invalid setting, two images with one key, or a mask that is
+            missing, is damaged, has the wrong size, is of a different image or lacks the colors that ``mask_context``
+            needs.
     """
     folder, fingerprint, seed = (config.get(key) for key in ('mask_store', 'mask_fingerprint', 'mask_shuffle'))
     context = config.get('mask_context')
@@ -55,8 +68,10 @@ def open_training_store(
         raise SAPDError(f'{where}.mask_context: found {context!r}, expected true or false.')
     if seed is not None and (not isinstance(seed, int) or isinstance(seed, bool)):
         raise SAPDError(f'{where}.mask_shuffle: found {seed!r}, expected an integer seed or nothing.')
+    count = read_count(f'{where}.mask_check', config.get('mask_check'), len(targets))
     if not folder:
         raise SAPDError(f'{where}.mask_store: missing, expected a folder made by `sapd extract-masks`.')
+    _refuse_shared_keys(where, targets)
     store = MaskStore(Path(folder).expanduser())
     if fingerprint and fingerprint != store.fingerprint:
         raise SAPDError(
@@ -88,7 +103,22 @@ def open_training_store(
         size = target.size()
         if size is not None:
             check_size(where, target.name, record.shape[:2], size)
-    return store if seed is None else ShuffledMasks(store, (target.key for target in targets), seed)
+    chosen = [targets[i * len(targets) // count] for i in range(count)]
+    note = verify_images(where, store, [(target.key, target.files) for target in chosen], rank, ranks)
+    masks = store if seed is None else ShuffledMasks(store, (target.key for target in targets), seed)
+    return CheckedMasks(masks, note)
+
+
+def _refuse_shared_keys(where: str, targets: Sequence[Target]) -> None:
+    """Refuse two images that would get one mask; an image may occur several times. Raises SAPDError naming both."""
+    names: dict[str, str] = {}
+    for target in targets:
+        other = names.setdefault(target.key, target.name)
+        if other != target.name:
+            raise SAPDError(
+                f"{where}: {other} and {target.name} have the same mask '{target.key}', expected one image per key. "
+                'A key is the path below the folder without its extension, in mask_filename_tmpl. Rename or remove one.'
+            )
 
 
 def check_size(where: str, image: str, mask_size: tuple[int, int], image_size: tuple[int, int]) -> None:

@@ -28,7 +28,10 @@ def make(folder: Path, count: int = 5, colors: bool = True) -> tuple[dict[str, s
 
 def test_masks_of_an_earlier_version_serve_all_but_the_context(tmp_path: Path) -> None:
     config, targets = make(tmp_path / 'masks', colors=False)
-    assert open_training_store('train', {**config, 'mask_context': False}, targets).record('3').shape == (*SIZE, 1)
+    assert open_training_store('train', {**config, 'mask_context': False}, targets).store.record('3').shape == (
+        *SIZE,
+        1,
+    )
     with pytest.raises(
         SAPDError, match=r"train\.mask_context: .*masks, mask '0' was made by an earlier version.*again"
     ):
@@ -37,7 +40,7 @@ def test_masks_of_an_earlier_version_serve_all_but_the_context(tmp_path: Path) -
 
 def test_masks_with_colors_serve_the_context(tmp_path: Path) -> None:
     config, targets = make(tmp_path / 'masks')
-    store = open_training_store('train', {**config, 'mask_context': True, 'mask_shuffle': 1}, targets)
+    store = open_training_store('train', {**config, 'mask_context': True, 'mask_shuffle': 1}, targets).store
     assert store.record('3').context().shape[1] == 7
 
 
