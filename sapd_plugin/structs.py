@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from math import isfinite
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -11,6 +12,7 @@ import yaml
 from msgspec import inspect
 
 from sapd_plugin.errors import SAPDError, check_choice, check_keys
+from sapd_plugin.texts import read_text
 
 T = TypeVar('T')
 
@@ -30,10 +32,13 @@ def read_yaml(path: Path) -> dict[str, Any]:
     """
     if not path.is_file():
         raise SAPDError(f'found no file {path}.')
+    text = read_text(path, 'YAML')
     try:
-        content = yaml.safe_load(path.read_text(encoding='utf-8'))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise SAPDError(f'{path}: not YAML: {error}') from error
+        content = yaml.safe_load(text)
+    except RecursionError as error:
+        raise SAPDError(f'{path}: not YAML of ours: found lists in lists without end, expected a mapping.') from error
+    except Exception as error:  # besides its own errors, those of the values that it makes: 2024-13-01, !!int x
+        raise SAPDError(f'{path}: not YAML: {" ".join(str(error).split())[:500]}') from error
     if not isinstance(content, dict):
         raise SAPDError(f'{path}: found {type(content).__name__}, expected a mapping.')
     return content
@@ -60,9 +65,11 @@ def convert(value: Any, kind: type[T], where: str) -> T:
         SAPDError: naming the place of a key that is unknown or missing, or of a value that has the wrong type or is not
             one of those allowed.
     """
-    _check(value, inspect.type_info(kind), where)
     try:
+        _check(value, inspect.type_info(kind), where)
         return msgspec.convert(value, kind)
+    except RecursionError as error:
+        raise SAPDError(f'{where}: found a value that contains itself, or lists in lists without end.') from error
     except msgspec.ValidationError as error:
         message, _, place = str(error).partition(' - at `$')
         raise SAPDError(f'{where}{place.rstrip("`")}: {message}.') from error
@@ -89,5 +96,7 @@ def _check(value: Any, expected: inspect.Type, where: str) -> None:
     elif isinstance(expected, (inspect.ListType, inspect.VarTupleType)) and isinstance(value, (list, tuple)):
         for number, part in enumerate(value):
             _check(part, expected.item_type, f'{where}[{number}]')
+    elif isinstance(expected, inspect.FloatType) and isinstance(value, float) and not isfinite(value):
+        raise SAPDError(f'{where}: found {value}, expected a finite number.')
     elif isinstance(expected, inspect.LiteralType):
         check_choice(where, value, [str(option) for option in expected.values])

@@ -133,3 +133,29 @@ def test_a_step_is_shown_when_it_begins(monkeypatch):
     lines = shown(bar, False, monkeypatch)
     assert [line.rsplit('it/s')[-1].rsplit('it')[-1] for line in lines] == [']', ', wiring]', ', images]', ', images]']
     assert '2/2' in lines[-1]
+
+
+def test_basicsr_reports_restored_images(file, monkeypatch):
+    test = pytest.importorskip('basicsr.test')
+    from sapd_plugin.basicsr.test import report_progress
+
+    restored = []
+    monkeypatch.setattr(test, 'build_model', lambda opt: SimpleNamespace(test=lambda: restored.append(1)))
+    report_progress(file)
+    model = test.build_model({'rank': 0})
+    for _ in range(3):
+        model.test()
+    assert len(restored) == read_progress(file.path) == 3
+
+
+def test_mmagic_reports_restored_images(file, monkeypatch):
+    runner = pytest.importorskip('mmengine.runner').Runner
+    from sapd_plugin.mmagic.test import report_progress
+
+    hooks = []
+    monkeypatch.setattr(runner, 'test', lambda self: 'tested')
+    report_progress(file)
+    assert runner.test(SimpleNamespace(register_hook=hooks.append)) == 'tested'
+    for batch in ([1, 2], [3]):
+        hooks[0].after_test_iter(SimpleNamespace(rank=0), 0, None, batch)
+    assert read_progress(file.path) == 3

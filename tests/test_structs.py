@@ -48,6 +48,19 @@ def test_a_record_is_read_from_yaml(tmp_path):
         ('{name: a, more: [{folder: e, count: two}]}', r'whole.yml.more\[0\].count: Expected `int`, got `str`'),
         ('[name]', 'found list, expected a mapping'),
         ('a: [', 'not YAML'),
+        ('name: ' + '[' * 5000, 'not YAML of ours: found lists in lists without end'),
+        ('{name: a, parts: &x {c: *x}}', r'whole.yml.*: (unknown key|found a value that contains itself)'),
+        ('{name: a, types: &x [*x], more: ~}', "unknown key 'types'"),
+        ('{name: a, type: &x [*x]}', r'whole.yml'),
+        ('{name: a, sigma: .nan}', 'whole.yml.sigma: found nan, expected a finite number'),
+        ('{name: a, sigma: -.inf}', 'whole.yml.sigma: found -inf, expected a finite number'),
+        ('{name: 2024-13-01}', 'not YAML: month must be in 1..12'),
+        ('{name: !!timestamp x}', 'not YAML: '),
+        ('{name: !!int x}', 'not YAML: '),
+        ('{name: !!python/object/apply:os.getcwd []}', 'not YAML: could not determine a constructor'),
+        ('{name: a\x00}', 'not YAML: '),
+        ('{1: a}', r"whole.yml: unknown key '1'"),
+        ('{[a]: 1}', 'not YAML: '),
     ],
 )
 def test_a_mistake_is_named_with_its_place(tmp_path, text, message):
@@ -55,6 +68,15 @@ def test_a_mistake_is_named_with_its_place(tmp_path, text, message):
     path.write_text(text)
     with pytest.raises(SAPDError, match=message):
         read_struct(path, Whole)
+
+
+def test_text_that_is_not_utf_8_is_named(tmp_path):
+    path = tmp_path / 'whole.yml'
+    path.write_bytes(b'name: a\ntype: [\xe9]')
+    with pytest.raises(SAPDError, match=r'whole.yml: found the byte 0xe9 in line 2, which is not UTF-8, expected YAML'):
+        read_struct(path, Whole)
+    path.write_bytes(b'\xef\xbb\xbfname: a')
+    assert read_struct(path, Whole).name == 'a'
 
 
 def test_a_file_that_is_absent_is_named(tmp_path):

@@ -6,7 +6,6 @@ import argparse
 import contextlib
 import inspect
 import json
-import re
 import signal
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -14,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sapd_plugin.errors import SAPDError, check_count
+from sapd_plugin.names import check_name
 
 if TYPE_CHECKING:
     from sapd_plugin.priors.extraction.ranks import Rank
@@ -101,8 +101,9 @@ def read_pairs(option: str, items: Sequence[str]) -> dict[str, str]:
     pairs: dict[str, str] = {}
     for item in items:
         name, equals, value = item.partition('=')
-        if not equals or not value or not re.fullmatch(r'[\w.+-]+', name) or name.startswith('.'):
-            raise SAPDError(f"{option}: found '{item}', expected ARM=..., the arm in letters, digits and _ . + -.")
+        if not equals or not value:
+            raise SAPDError(f"{option}: found '{item}', expected ARM=...")
+        check_name(f"{option}: '{item}'", name)
         if name in pairs:
             raise SAPDError(f'{option}: found {name} twice, expected each arm once.')
         pairs[name] = value

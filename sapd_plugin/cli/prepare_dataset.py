@@ -26,6 +26,7 @@ from sapd_plugin.datasets.synthetic import blur, noise, rain
 from sapd_plugin.datasets.synthetic.job import Degradation, make_pairs
 from sapd_plugin.datasets.synthetic.settings import read_settings
 from sapd_plugin.errors import SAPDError, check_choice
+from sapd_plugin.names import check_name
 
 # Degradation -> presets, the default first.
 SYNTHETIC: dict[str, Mapping[str, Any]] = {'rain': rain.PRESETS, 'noise': noise.PRESETS, 'blur': blur.PRESETS}
@@ -133,6 +134,8 @@ def run(options: argparse.Namespace) -> None:
     cut = read_cut(options)
     if options.synthetic is not None:
         check_choice('--into', options.into, ['train', 'val', 'test'])
+        if options.name is not None:
+            check_name('--name', options.name)
         degradation = build_degradation(options)
         folder = options.output / (options.name or f'Synthetic{degradation.name.capitalize()}') / options.into
         finish = Finish(cut if isinstance(cut, SubImages) else None, options.lmdb, options.workers)

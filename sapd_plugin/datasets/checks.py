@@ -9,6 +9,7 @@ from pathlib import Path
 
 from sapd_plugin.datasets.files import run_jobs
 from sapd_plugin.datasets.manifest import Manifest, Part
+from sapd_plugin.datasets.patterns import SUFFIXES
 from sapd_plugin.datasets.scan import Block, Entry, Scan, Source, blocks_header, scan_part
 from sapd_plugin.errors import SAPDError
 from sapd_plugin.files import digest
@@ -75,12 +76,13 @@ def check_dataset(
 def _problems(where: str, part: Part, scan: Scan, source: Path, any_count: bool) -> list[str]:
     counts = ' or '.join(map(str, part.counts))
     if not scan.inputs + scan.targets:
-        known = '; '.join(
-            ' + '.join(str(place) for place in (layout.input, layout.target, layout.pairs_file) if place is not None)
-            for layout in part.layouts
-        )
+        reason = _not_used(where, part, scan, source, counts)
+        if reason:
+            return [f'{where}: {reason}']
+        known = '; '.join(map(str, part.layouts))
         inside = sorted(path.name + ('/' if path.is_dir() else '') for path in source.iterdir())
-        return [f'{where}: found no image, expected {counts} in one of: {known}. {source} holds {some(inside)}.']
+        holds = f'{source} holds {some(inside)}. Images end with {", ".join(SUFFIXES)}.'
+        return [f'{where}: found no image, expected {counts} in one of: {known}. {holds}']
     problems = []
     if scan.alone:
         paths = [file.path if isinstance(file, Block) else file for file in scan.alone]
@@ -93,6 +95,24 @@ def _problems(where: str, part: Part, scan: Scan, source: Path, any_count: bool)
         advice = 'no pair matches' if not found else '--any-count accepts them'
         problems.append(f'{where}: found {found} (in {scan.describe()}), expected {counts}; {advice}.')
     return problems
+
+
+def _not_used(where: str, part: Part, scan: Scan, source: Path, counts: str) -> str:
+    """Return why a layout that is there was not used, and what to do; an empty string if none is there."""
+    for layout in part.layouts:
+        absent = layout.pairs_file is not None and not (source / layout.pairs_file).is_file()
+        if absent and next(layout.target.find(source), None) is not None:
+            return f'found {layout.target} without the list {layout.pairs_file}, expected it: it names the pairs.'
+    if scan.unused is None:
+        return ''
+    found = len(scan.unused.entries)
+    split = f'--split {where.removesuffix("/" + part.prefix[:-1]) if part.prefix else where}'
+    flags = split if found in part.counts else f'{split} --any-count' if found else split
+    pairs = f'{found} pairs' if scan.unused.layout.input is not None else f'{found} images'
+    return (
+        f'found {pairs} in {scan.unused.layout}, whose folders do not name the split: they are only used where '
+        f'the count is right, which is {counts}. If they are this split, add {flags}.'
+    )
 
 
 def _read_shapes(result: CheckedSplit, verify: bool, workers: int) -> list[str]:

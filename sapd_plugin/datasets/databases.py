@@ -13,11 +13,11 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from tqdm import tqdm
-
 from sapd_plugin.datasets.checks import Shape
 from sapd_plugin.datasets.files import PNG_COMPRESSION, Workshop
 from sapd_plugin.errors import SAPDError
+from sapd_plugin.progress import Bar
+from sapd_plugin.texts import read_text
 
 _PAGE = 4096
 
@@ -31,7 +31,7 @@ def is_made(database: Path, images: Sequence[Path]) -> bool:
     if not database.exists():
         return False
     meta = database / 'meta_info.txt'
-    lines = meta.read_text(encoding='ascii').splitlines() if meta.is_file() else []
+    lines = read_text(meta, "the names of an LMDB's images").splitlines() if meta.is_file() else []
     found, expected = {line.split('.')[0] for line in lines}, {image.stem for image in images}
     if found != expected:
         differing = sorted(found ^ expected)
@@ -69,7 +69,7 @@ def make_database(database: Path, images: Sequence[Path], shapes: Mapping[str, S
     room = sum(os.path.getsize(image) + 2 * _PAGE for image in images) * 5 // 4 + (1 << 26)
     temporary = workshop.path(database.name)
     maker = lmdb_maker()(str(temporary), map_size=room, compress_level=PNG_COMPRESSION)
-    for image in tqdm(images, desc=database.name, unit='image'):
+    for image in Bar(images, desc=database.name, unit='image'):
         maker.put(image.read_bytes(), image.stem, shapes[image.stem])
     maker.close()
     os.replace(temporary, database)

@@ -16,6 +16,7 @@ from tqdm.contrib.concurrent import thread_map
 
 from sapd_plugin.errors import SAPDError
 from sapd_plugin.priors.store.locks import BusyError, locked
+from sapd_plugin.progress import Bar
 
 PNG_COMPRESSION = 3
 
@@ -41,7 +42,7 @@ class Workshop:
 
     def write_text(self, path: Path, text: str) -> None:
         """Write a text file atomically, unless it already holds that text."""
-        if not (path.is_file() and path.read_text(encoding='utf-8') == text):
+        if not (path.is_file() and path.read_bytes() == text.encode('utf-8')):
             self.write(path, text.encode('utf-8'))
 
     def write_image(self, path: Path, image: np.ndarray) -> None:
@@ -88,4 +89,4 @@ def run_jobs(function: Callable[[Job], Result], jobs: Sequence[Job], workers: in
 
     Threads suffice, because decoding and encoding images releases the GIL.
     """
-    return thread_map(function, jobs, max_workers=workers, desc=label, unit='image', disable=not jobs)
+    return thread_map(function, jobs, max_workers=workers, desc=label, unit='image', disable=not jobs, tqdm_class=Bar)

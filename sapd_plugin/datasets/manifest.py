@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
+from typing import Annotated
 
 import msgspec
 
 from sapd_plugin.datasets.patterns import Pattern
 from sapd_plugin.errors import SAPDError, check_choice
+from sapd_plugin.names import check_name
 from sapd_plugin.structs import Record, read_struct
 
 FOLDER = Path(__file__).parent / 'manifests'
+_AT_LEAST_1, _AT_LEAST_1_ITEM = msgspec.Meta(ge=1), msgspec.Meta(min_length=1)
 
 
 class Layout(Record, frozen=True):
@@ -36,6 +40,10 @@ class Layout(Record, frozen=True):
     spare_targets: bool = False
     bare: bool = False
 
+    def __str__(self) -> str:
+        """Return the places, in a readable form."""
+        return ' + '.join(str(place) for place in (self.input, self.target, self.pairs_file) if place is not None)
+
     @property
     def target(self) -> Pattern:
         """Pattern of the ground truth."""
@@ -50,8 +58,10 @@ class Layout(Record, frozen=True):
 class Part(Record, frozen=True):
     """A set of images with a known count; most splits have one part."""
 
-    count: int | tuple[int, ...]  # the valid number of images, or several, the usual one first
-    layouts: tuple[Layout, ...]  # the known ones; the one that fits best is used
+    count: (
+        Annotated[int, _AT_LEAST_1] | Annotated[tuple[int, ...], _AT_LEAST_1_ITEM]
+    )  # the valid number of images, or several, the usual one first
+    layouts: Annotated[tuple[Layout, ...], _AT_LEAST_1_ITEM]  # the known ones; the one that fits best is used
     prefix: str = ''  # put before the prepared names, if a split has several parts
 
     @property
@@ -63,9 +73,9 @@ class Part(Record, frozen=True):
 class SubImages(Record, frozen=True):
     """Settings of the sub-images that images are cut into for training."""
 
-    size: int  # side of a sub-image, pixels
-    step: int  # distance from one to the next, pixels
-    above: int = 0  # an image with a side of at most this many pixels is kept whole
+    size: Annotated[int, _AT_LEAST_1]  # side of a sub-image, pixels
+    step: Annotated[int, _AT_LEAST_1]  # distance from one to the next, pixels
+    above: Annotated[int, msgspec.Meta(ge=0)] = 0  # an image with a side of at most this many pixels is kept whole
 
 
 class Manifest(Record, frozen=True):
@@ -74,7 +84,7 @@ class Manifest(Record, frozen=True):
     folder: str  # of the prepared dataset, below the output folder
     title: str  # the dataset and its paper
     page: str  # the authors' web page
-    splits: dict[str, tuple[Part, ...]]
+    splits: Annotated[dict[str, Annotated[tuple[Part, ...], _AT_LEAST_1_ITEM]], _AT_LEAST_1_ITEM]
     notes: str = ''  # remarks on its counts and versions
     sub_images: SubImages | None = None  # the settings of its authors for the training split
 
@@ -111,7 +121,18 @@ def read_manifest(path: Path) -> Manifest:
         SAPDError: an invalid manifest, naming file and key.
     """
     manifest = read_struct(path, Manifest)
+    check_name(f'{path.name} folder', manifest.folder)
+    for split in manifest.splits:
+        for part in split.split('/'):
+            check_name(f'{path.name} splits', part)
     for layout in manifest.layouts:
+        for pattern in filter(None, (layout.target, layout.input)):
+            try:
+                pattern.check()
+            except re.error as error:
+                raise SAPDError(
+                    f'{path.name}: found the pattern {pattern.text}, expected a valid one: {error}.'
+                ) from error
         if layout.input is not None and not set(layout.target.fields) <= set(layout.input.fields):
             raise SAPDError(
                 f'{path.name}: a field of the target {layout.target.text} is missing in the input, expected pairs by '

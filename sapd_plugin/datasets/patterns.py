@@ -37,6 +37,12 @@ class Pattern:
         """Names of the fields that name an image, in order."""
         return list(dict.fromkeys(name for name, _ in _FIELD.findall(self.text) if not name.startswith('_')))
 
+    def check(self) -> None:
+        """Compile every level; raises ``re.error`` if the expression of a field is not a regular one."""
+        known: dict[str, str] = {}
+        for level in self._levels:
+            known |= dict.fromkeys(_expression(level, known).groupindex, '')
+
     @cached_property
     def _levels(self) -> list[str]:
         return re.split(r'/(?![^{]*\})', self.text)

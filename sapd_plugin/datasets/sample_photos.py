@@ -10,6 +10,7 @@ import numpy as np
 import skimage.data
 
 from sapd_plugin.errors import SAPDError
+from sapd_plugin.texts import read_record
 
 FOLDERS = (
     ('degraded', 'clean'),
@@ -52,7 +53,7 @@ def make_pairs(output: Path, data: Path | None, seed: int) -> str:
     """
     source, record = {'data': data and str(data.resolve()), 'seed': seed}, output / 'source.json'
     if record.is_file():
-        found = json.loads(record.read_text(encoding='utf-8'))
+        found = read_record(record, 'the source of the pairs beside it')
         for key, value in source.items():
             if found.get(key) != value:
                 raise SAPDError(

@@ -55,6 +55,7 @@ class Scan:
     targets: int = 0  # number of them
     alone: list[Source] = field(default_factory=list)  # without a counterpart
     repeated: list[str] = field(default_factory=list)  # messages about files that would get the same name
+    unused: Scan | None = None  # the best one of the bare layouts, which were not used, if it found images
 
     def describe(self) -> str:
         """Return the patterns that were searched, and how many files each found."""
@@ -78,6 +79,8 @@ def scan_part(part: Part, source: Path, only: bool) -> Scan:
         fitting or scans[:1],
         key=lambda scan: (len(scan.entries) in part.counts, len(scan.entries), scan.inputs + scan.targets),
     )
+    unused = [scan for scan in scans if scan not in fitting and scan.inputs + scan.targets]
+    best.unused = max(unused, key=lambda scan: (len(scan.entries), scan.inputs + scan.targets), default=None)
     best.entries = [Entry(prepared_name(part.prefix + e.name), e.input, e.target) for e in best.entries]
     return best
 

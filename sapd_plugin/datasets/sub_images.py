@@ -14,6 +14,7 @@ from sapd_plugin.datasets.manifest import SubImages
 from sapd_plugin.datasets.placing import Placement, refuse_foreign_files
 from sapd_plugin.errors import SAPDError
 from sapd_plugin.priors.extraction.images import read_image
+from sapd_plugin.texts import read_record
 
 RECORD = 'sub_images.json'
 
@@ -66,7 +67,7 @@ def missing_cuts(cuts: Cuts, folder: Path, cut: SubImages) -> Cuts:
     """
     record = folder / RECORD
     if record.is_file():
-        found, expected = json.loads(record.read_text(encoding='utf-8')), msgspec.structs.asdict(cut)
+        found, expected = read_record(record, 'the settings of sub-images'), msgspec.structs.asdict(cut)
         if found != expected:
             raise SAPDError(
                 f'{record}: found sub-images of {found}, expected {expected}; remove input_sub, target_sub and this '

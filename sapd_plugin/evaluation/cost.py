@@ -15,6 +15,7 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from sapd_plugin.errors import SAPDError
+from sapd_plugin.progress import Bar
 
 
 @dataclass(frozen=True)
@@ -44,6 +45,11 @@ class Cost:
         return {**asdict(self), 'shape': list(self.shape)}
 
 
+def steps_of(repeats: int = 5) -> int:
+    """Return the number of steps that a bar shows per network: one count of MACs, one warm-up and the timed runs."""
+    return 2 + repeats
+
+
 def compare(
     networks: Mapping[str, nn.Module],
     shape: Sequence[int],
@@ -51,6 +57,7 @@ def compare(
     repeats: int = 5,
     threads: int | None = None,
     memory: bool = True,
+    bar: Bar | None = None,
 ) -> dict[str, Cost]:
     """Measure networks, timed in turn; their weights and modes are unchanged.
 
@@ -60,6 +67,7 @@ def compare(
         repeats: runs per median.
         threads: of torch on the CPU; None for the current number.
         memory: whether to measure peak memory; this needs a GPU.
+        bar: shows the progress; it moves by :func:`steps_of` ``repeats`` per network.
 
     Raises:
         SAPDError: a network does not take such an image.
@@ -74,9 +82,17 @@ def compare(
             for module in network.modules():
                 stack.callback(setattr, module, 'training', module.training)
             network.eval()
-        macs = {name: count_macs(network, shape) for name, network in networks.items()}
+        macs = {}
+        for name, network in networks.items():
+            if bar is not None:
+                bar.say(f'count MACs of {name} at {shape[-2]}x{shape[-1]}')
+            macs[name] = count_macs(network, shape)
+            if bar is not None:
+                bar.update()
+        if bar is not None:
+            bar.say(f'time at {shape[-2]}x{shape[-1]}')
         runs = {name: _run(network, inputs[name]) for name, network in networks.items()}
-        times = dict(zip(runs, medians_ms(list(runs.values()), repeats)))
+        times = dict(zip(runs, medians_ms(list(runs.values()), repeats, after=bar and bar.update)))
         costs = {}
         for name, network in networks.items():
             device = inputs[name].device
@@ -125,10 +141,12 @@ def medians_ms(
     repeats: int,
     warmup: int = 1,
     clock: Callable[[], float] = time.perf_counter,
+    after: Callable[[], object] | None = None,
 ) -> list[float]:
     """Return the median time of each function in milliseconds: wall time, or that of another clock in seconds.
 
-    The functions are called in turn, so that a change in the machine's speed affects all of them.
+    The functions are called in turn, so that a change in the machine's speed affects all of them. ``after`` is called
+    after each call of a function, and not timed.
     """
     times: list[list[float]] = [[] for _ in functions]
     for repeat in range(warmup + repeats):
@@ -137,6 +155,8 @@ def medians_ms(
             function()
             if repeat >= warmup:
                 record.append((clock() - start) * 1e3)
+            if after is not None:
+                after()
     return [statistics.median(record) for record in times]
 
 

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from io import StringIO
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 from scipy.io import loadmat
-from scipy.io.matlab import MatReadError
 
 from sapd_plugin.errors import SAPDError
 from sapd_plugin.priors.store.keys import nearest_keys
+from sapd_plugin.texts import read_text
 
 INDEX = 'index.csv'
 
@@ -38,7 +39,8 @@ class People:
             self._files = {path.stem: path for path in sorted(folder.glob('*.mat'))}
         else:
             try:  # by name, also where lines have more values than the header
-                rows = pd.read_csv(index, dtype=str, keep_default_na=False, index_col=False).to_dict('records')
+                text = read_text(index, 'a CSV')
+                rows = pd.read_csv(StringIO(text), dtype=str, keep_default_na=False, index_col=False).to_dict('records')
             except ValueError as error:
                 raise SAPDError(f'--human: {index} cannot be read ({error}).') from error
             if not rows or not {'image', 'bsds_id'} <= rows[0].keys():
@@ -81,7 +83,7 @@ class People:
         try:
             truths = loadmat(path)['groundTruth'][0]
             return [truth['Segmentation'][0, 0].astype(np.int64) for truth in truths]
-        except (OSError, MatReadError, KeyError, ValueError, IndexError, TypeError) as error:
+        except Exception as error:  # a damaged file may raise anything: zlib.error, struct.error, ...
             raise SAPDError(f'--human: {path}: found no groundTruth of BSDS ({error!r}), expected its .mat.') from error
 
     def _path(self, key: str) -> Path:

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from tqdm import tqdm
 
 from sapd_plugin.errors import SAPDError
 from sapd_plugin.evaluation.agreement import against_clean, against_people, recoloured
@@ -21,6 +20,8 @@ from sapd_plugin.priors.inspection.overlays import arrange
 from sapd_plugin.priors.inspection.pictures import overlay
 from sapd_plugin.priors.segmenters import Segmenter
 from sapd_plugin.priors.store import MaskStore
+from sapd_plugin.progress import Bar
+from sapd_plugin.texts import read_record
 
 
 @dataclass
@@ -59,8 +60,9 @@ def extract_arms(arms: Mapping[str, Photos], output: Path, segmenter: Segmenter)
 
 def _record_images(record: Path, name: str, photos: Photos) -> None:
     """Record the digests of the segmented files: a store only knows names, and an arm may be trained again."""
-    known = json.loads(record.read_text(encoding='utf-8')) if record.is_file() else {}
-    now = {key: digest(Path(path)) for key, path in tqdm(photos.named, f'files of {name}', leave=False, disable=None)}
+    known = read_record(record, 'the digests of the segmented images') if record.is_file() else {}
+    bar = Bar(photos.named, f'files of {name}', unit='image', leave=False)
+    now = {key: digest(Path(path)) for key, path in bar}
     other = [key for key, digest in now.items() if known.get(key, digest) != digest]
     if other:
         raise SAPDError(
@@ -82,7 +84,7 @@ def score(masks: Mapping[str, Masks], keys: Sequence[str], people: People | None
         SAPDError: a record is damaged, or a segmentation has a different size.
     """
     scores: dict[str, dict[str, list[float]]] = {arm: {} for arm in masks}
-    for key in tqdm(keys, 'scores', unit='image', leave=False, disable=None):
+    for key in Bar(keys, 'scores', unit='image', leave=False):
         clean = masks[CLEAN].labels(key)
         drawn = people.annotators(key) if people is not None else None
         for arm, found in masks.items():

@@ -17,6 +17,8 @@ from sapd_plugin.experiments.definitions import Launch, Table
 from sapd_plugin.experiments.run import EvalSet, Log, Run
 from sapd_plugin.metrics import canonical_color
 
+_NUMBER = r'[-+]?(?:\d+\.?\d*(?:e[-+]?\d+)?|nan|inf)'  # as Python prints it; a killed training may end in half of one
+
 
 class BasicSRRun(Run):
     """A cell in BasicSR, which writes below its working directory."""
@@ -99,7 +101,7 @@ class BasicSRRun(Run):
 
     def read_metrics(self, test_set: EvalSet, output: str) -> dict[str, float]:
         """Read the metrics that BasicSR printed after the test, with four decimals."""
-        return {name: float(value) for name, value in re.findall(r'^\s+# (\w+): (-?[\d.]+)', output, re.MULTILINE)}
+        return {name: float(value) for name, value in re.findall(rf'^\s+# (\w+): ({_NUMBER})', output, re.MULTILINE)}
 
     @staticmethod
     def save_student(state: Mapping[str, Any], path: Path) -> None:
@@ -112,13 +114,13 @@ class BasicSRRun(Run):
         log = Log()
         for path in sorted((folder / 'experiments' / name).glob('train_*.log')):
             iteration = 0
-            for line in path.read_text(encoding='utf-8').splitlines():
-                if step := re.search(r'\[epoch:.*?, iter:\s*([\d,]+)', line):
+            for line in path.read_text(encoding='utf-8', errors='replace').splitlines(keepends=True):
+                if step := re.search(r'\[epoch:.*?, iter:\s*(\d[\d,]*)', line):
                     iteration = int(step[1].replace(',', ''))
-                    values = re.findall(r'\b(l_\w+|psnr_restored|psnr_refined): (\S+)', line)
+                    values = re.findall(rf'\b(l_\w+|psnr_restored|psnr_refined): ({_NUMBER})(?=\s)', line)
                     if values:
                         log.losses[iteration] = {key: float(value) for key, value in values}
-                elif psnr := re.match(r'\s+# psnr: (-?[\d.]+)', line):
+                elif psnr := re.match(rf'\s+# psnr: ({_NUMBER})(?=\s)', line):
                     log.curve[iteration] = float(psnr[1])
         return log
 

@@ -9,18 +9,19 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from msgspec.structs import replace
 
 from sapd_plugin.errors import SAPDError, check_choice, nearest
 from sapd_plugin.experiments.definitions import Arm, Entry, Model, Table
 from sapd_plugin.metrics.protocols import check_metric
+from sapd_plugin.names import check_name
 from sapd_plugin.paths import configs
 from sapd_plugin.structs import convert, read_yaml
 
 _NOT_TABLES = ('models.yml', 'arms.yml')
-T = TypeVar('T', Arm, Model)
+T = TypeVar('T', Arm, Model, Table)
 
 
 @dataclass(frozen=True)
@@ -149,15 +150,30 @@ def _overlay(base: Catalogue, folder: Path, stock: Sequence[Path]) -> Catalogue:
 def _read_blocks(path: Path, kind: type[T]) -> dict[str, T]:
     """Read the named blocks of ``models.yml`` or ``arms.yml``; return no blocks if the file does not exist."""
     blocks = read_yaml(path) if path.is_file() else {}
-    return {
-        name: convert({'name': name, **block} if isinstance(block, dict) else block, kind, f'{path.name} {name}')
-        for name, block in blocks.items()
-    }
+    found = {}
+    for name, block in blocks.items():
+        check_name(path.name, name, portable=kind is not Model)
+        one = found[name] = _convert_named(name, block, kind, f'{path.name} {name}')
+        if isinstance(one, Arm) and one.masks.segmenter is not None:
+            check_name(f'{path.name} {name}.masks.segmenter', one.masks.segmenter)  # part of the store's name
+    return found
+
+
+def _convert_named(name: str, block: Any, kind: type[T], where: str) -> T:
+    """Convert a block that has its name from its key or its file."""
+    if isinstance(block, dict):
+        if block.get('name', name) != name:
+            raise SAPDError(f'{where}.name: found {block["name"]!r}, expected {name!r} or no such key.')
+        block = {'name': name, **block}
+    return convert(block, kind, where)
 
 
 def _read_table(path: Path, models: Mapping[str, Model], arms: Mapping[str, Arm], stock: Sequence[Path]) -> Table:
     where, block = path.name, read_yaml(path)
-    table = convert({'name': path.stem, **block}, Table, where)
+    check_name(f'{path}, the name of the table', path.stem)
+    table = _convert_named(path.stem, block, Table, where)
+    for name in table.tests:
+        check_name(f'{where} tests', name)
     for name in table.entries:
         check_choice(f'{where} models', name, models)
     for arm in table.arms:

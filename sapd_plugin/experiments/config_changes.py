@@ -14,9 +14,16 @@ DATA = 'datasets/'  # the configs' data paths begin with this
 Place = tuple[dict[str, Any], str]  # a block of a config, and one of its keys
 
 
-def get_key(config: Any, path: str) -> Any:
-    """Return the value of a dotted key."""
-    return reduce(getitem, path.split('.'), config)
+def get_key(config: Any, path: str, where: str) -> Any:
+    """Return the value of a dotted key.
+
+    Raises:
+        SAPDError: the config, which is named ``where``, lacks the key.
+    """
+    try:
+        return reduce(getitem, path.split('.'), config)
+    except (KeyError, IndexError, TypeError) as error:
+        raise SAPDError(f"{where}: found no key '{path}', expected one in the config of a training.") from error
 
 
 def set_keys(config: Any, changes: Mapping[str, Any], where: str) -> None:

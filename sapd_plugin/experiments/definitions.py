@@ -7,16 +7,16 @@ import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, cast
+from typing import Annotated, Any, Literal, cast
 
-from msgspec import field
+from msgspec import Meta, field
 
 from sapd_plugin.structs import Record
 
 FRAMEWORKS = ('basicsr', 'mmagic')
 MASK_SOURCES = ('restored', 'target', 'input')
 PRETRAINING = 'pretraining'  # the arm whose student the others start from, if an entry defines it
-PerFramework = Mapping[Literal['basicsr', 'mmagic'], Any]
+PerFramework = Mapping[Literal['basicsr', 'mmagic'], Mapping[str, Any]]
 
 
 class Masks(Record, frozen=True):
@@ -107,12 +107,12 @@ class Entry(Record, frozen=True):
 
     basicsr: str | None = None
     mmagic: str | None = None
-    gpus: int = 1
+    gpus: Annotated[int, Meta(ge=1)] = 1
     published: str | None = None
     changes: PerFramework = field(name='set', default={})
     pretraining: PerFramework = field(default={})
     arms: tuple[str, ...] | None = None
-    time_factor: float = 1.0
+    time_factor: Annotated[float, Meta(gt=0)] = 1.0
 
     @property
     def configs(self) -> dict[str, Path]:
@@ -125,9 +125,9 @@ class Yardstick(Record, frozen=True):
 
     model: str
     test: str
-    psnr: float
+    psnr: Annotated[float, Meta(ge=0)]
     source: str
-    ssim: float | None = None
+    ssim: Annotated[float, Meta(ge=-1, le=1)] | None = None
     size: str = 'full'
     note: str = ''
 
@@ -161,20 +161,20 @@ class Table(Record, frozen=True):
     title: str
     task: str
     train: str
-    tests: Mapping[str, str]
+    tests: Annotated[Mapping[str, str], Meta(min_length=1)]
     protocol: str
-    entries: Mapping[str, Entry] = field(name='models')
+    entries: Annotated[Mapping[str, Entry], Meta(min_length=1)] = field(name='models')
     quantise: str = 'round'
     validation: str | None = None
-    sigma: int | float | None = None
+    sigma: Annotated[int, Meta(ge=0)] | Annotated[float, Meta(ge=0)] | None = None
     mask_images: str | None = None
     mask_provider: str | None = None
     group: str | None = None
     made_by: str = 'sapd prepare-dataset'
     resume: bool = True
     arms: tuple[str, ...] = ()
-    sizes: tuple[Literal['full', 'small', 'tiny'], ...] = ('full', 'small', 'tiny')
-    seeds: tuple[int, ...] = (0, 1, 2)
+    sizes: Annotated[tuple[Literal['full', 'small', 'tiny'], ...], Meta(min_length=1)] = ('full', 'small', 'tiny')
+    seeds: Annotated[tuple[Annotated[int, Meta(ge=0, lt=2**32)], ...], Meta(min_length=1)] = (0, 1, 2)
     yardsticks: tuple[Yardstick, ...] = ()
     note: str = ''
 

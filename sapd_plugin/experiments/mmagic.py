@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from functools import cache
 from pathlib import Path
 from pprint import pformat
@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from mmengine.config import Config
 
+from sapd_plugin.errors import SAPDError
 from sapd_plugin.experiments.config_changes import Place
 from sapd_plugin.experiments.definitions import Launch, Table
 from sapd_plugin.experiments.run import EvalSet, Log, Run
@@ -143,7 +144,7 @@ class MMagicRun(Run):
         """Read MMEngine's scalars. ``loss`` is the sum of the losses, unless a model has a loss of that name."""
         log = Log()
         for path in sorted((folder / 'work').glob('*/vis_data/scalars.json')):
-            for scalars in map(json.loads, path.read_text(encoding='utf-8').splitlines()):
+            for scalars in _lines(path):
                 for key in ('PSNR', 'ProtocolPSNR'):
                     values = [scalars[name] for name in scalars if name.rsplit('/')[-1] == key]
                     if values and 'step' in scalars:
@@ -151,6 +152,18 @@ class MMagicRun(Run):
                 if 'psnr_refined' in scalars:
                     log.losses[int(scalars['step'])] = _losses(scalars)
         return log
+
+
+def _lines(path: Path) -> Iterator[dict[str, Any]]:
+    """Yield the complete lines of MMEngine's log, whose last one may be half a line after the training was killed."""
+    *lines, last = path.read_text(encoding='utf-8', errors='replace').split('\n')
+    for number, line in enumerate(lines, start=1):
+        try:
+            scalars = json.loads(line)
+        except ValueError as error:
+            raise SAPDError(f'{path} line {number}: {error}, expected the values that MMEngine logged.') from error
+        if isinstance(scalars, dict):
+            yield scalars
 
 
 def _losses(scalars: Mapping[str, Any]) -> dict[str, float]:

@@ -12,7 +12,7 @@ from typing import Any
 import pandas as pd
 
 from sapd_plugin.evaluation.statistics import half_width
-from sapd_plugin.experiments.catalogue import Catalogue
+from sapd_plugin.experiments.catalogue import Catalogue, Cell
 from sapd_plugin.experiments.definitions import FRAMEWORKS, Table
 from sapd_plugin.experiments.plan import load_framework
 from sapd_plugin.experiments.results import PROTOCOL, Results
@@ -213,6 +213,21 @@ def print_tables(catalogue: Catalogue, tables: Iterable[Table], results: Sequenc
         print()
 
 
+def _known(catalogue: Catalogue, table: Table, framework: str, results: Iterable[Results]) -> list[Cell]:
+    """Return the measured cells of a table in the order of its arms; name those that the definitions do not have."""
+    places = {(cell.model, cell.size, cell.arm) for cell in catalogue.cells(table, framework)}
+    known = []
+    for cell in (result.cell for result in results):
+        if (cell.table, cell.framework) == (table.name, framework):
+            if (cell.model, cell.size, cell.arm) in places:
+                known.append(cell)
+            else:
+                print(
+                    f'{table.name}/{cell}: measured, but not in the definitions, so not in the report', file=sys.stderr
+                )
+    return sorted(known, key=lambda cell: (list(catalogue.arms).index(cell.arm), cell.seed))
+
+
 def write_reports(catalogue: Catalogue, tables: Iterable[Table], results: Sequence[Results], root: Path) -> None:
     """Write Markdown, LaTeX, CSV and pictures of tables below ``root/reports``, and print their paths."""
     drawn = importlib.util.find_spec('matplotlib') is not None
@@ -229,11 +244,10 @@ def write_reports(catalogue: Catalogue, tables: Iterable[Table], results: Sequen
             for suffix, text in texts.items():
                 base.with_suffix(suffix).write_text(text, encoding='utf-8')
                 print(base.with_suffix(suffix))
+            cells = _known(catalogue, table, framework, results)
             if drawn:
                 from sapd_plugin.experiments.pictures import draw_cost, draw_curves
 
-                cells = [r.cell for r in results if (r.cell.table, r.cell.framework) == (table.name, framework)]
-                cells.sort(key=lambda cell: (list(catalogue.arms).index(cell.arm), cell.seed))
                 paths = [draw_cost(base.with_name(f'{base.name}_cost.png'), table, frame)]
                 if cells:
                     paths += draw_curves(base, catalogue, load_framework(framework), cells, root)

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 from sapd_plugin.core.delta import LOSSES
-from sapd_plugin.errors import SAPDError
+from sapd_plugin.errors import SAPDError, check_count
 from sapd_plugin.experiments.catalogue import Catalogue, Cell
 from sapd_plugin.experiments.config_changes import Place, get_key, move_data, set_keys, stretch
 from sapd_plugin.experiments.definitions import PRETRAINING, Settings, Table
@@ -169,24 +169,31 @@ class Run(ABC):
     @property
     def published_iterations(self) -> int:
         """The number of iterations of the stock config."""
-        return int(get_key(self.stock, self.iterations_key))
+        return self._count(self.stock, self.iterations_key)
 
     @property
     def iterations(self) -> int:
         """The number of iterations of this training run."""
-        return int(get_key(self.options, self.iterations_key))
+        return self._count(self.options, self.iterations_key)
 
     @property
     def batch(self) -> int:
         """The number of images per step over all processes."""
-        return self.settings.batch or int(get_key(self.stock, self.batch_key)) * self.entry.gpus
+        return self.settings.batch or self._count(self.stock, self.batch_key) * self.entry.gpus
+
+    def _count(self, options: Mapping[str, Any], key: str) -> int:
+        where = str(self.entry.configs[self.framework])
+        value = get_key(options, key, where)
+        check_count(f'{where}: {key}', value)
+        return int(value)
 
     @cached_property
     def options(self) -> dict[str, Any]:
         """The training config: the stock config with the changes of the tables and the command line.
 
         Raises:
-            SAPDError: the table sets a key that the stock config does not have, or the batch cannot be shared evenly.
+            SAPDError: the table sets a key that the stock config does not have, the stock config is not one of a
+                training, or the batch cannot be shared evenly.
         """
         stock, settings = self.entry.configs[self.framework], self.settings
         asked, processes = settings.iterations, settings.launch.gpus
@@ -196,7 +203,10 @@ class Run(ABC):
         options = deepcopy(self.stock)
         set_keys(options, changes, str(stock))
         options = move_data(options, settings.data)
-        get_key(options, self.network_key).update(self.model.overrides(self.cell.size, self.framework))
+        network = get_key(options, self.network_key, str(stock))
+        if not isinstance(network, dict):
+            raise SAPDError(f'{stock}: {self.network_key}: found {network!r}, expected the block of a network.')
+        network.update(self.model.overrides(self.cell.size, self.framework))
         if self.batch % processes:
             raise SAPDError(
                 f'--gpus: {self.cell.name} trains on batches of {self.batch}, which {processes} processes cannot share '
@@ -205,9 +215,15 @@ class Run(ABC):
         set_keys(options, {self.batch_key: self.batch // processes}, str(stock))
         if self.arm.longer:
             asked = round((asked or self.published_iterations) * self.entry.time_factor)
-        if asked is not None:
-            stretch(asked / get_key(options, self.iterations_key), asked, *self.schedule(options))
-        self.adapt(options)
+        try:
+            if asked is not None:
+                stretch(asked / self._count(options, self.iterations_key), asked, *self.schedule(options))
+            self.adapt(options)
+        except SAPDError:
+            raise
+        except (KeyError, TypeError, AttributeError, ValueError) as error:
+            reason = f'{type(error).__name__}: {error}'
+            raise SAPDError(f'{stock}: not the config of a {self.framework} training ({reason}).') from error
         return options
 
     @property

@@ -12,10 +12,8 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from tqdm import tqdm
-
 from sapd_plugin.errors import SAPDError
-from sapd_plugin.progress import VARIABLE, read_progress
+from sapd_plugin.progress import VARIABLE, Bar, read_progress
 
 try:
     import fcntl
@@ -127,7 +125,7 @@ def execute(
     folder: Path,
     log: Path,
     title: str,
-    total: int | None = None,
+    total: int,
     unit: str = 'it',
     progress: Callable[[], int | None] | None = None,
 ) -> str:
@@ -138,7 +136,7 @@ def execute(
         folder: working folder.
         log: file that both streams of the output are appended to.
         title: title of the progress bar.
-        total: total count, for the bar; None means unknown.
+        total: total count, for the bar.
         unit: unit of the count.
         progress: returns the current count; None means that the command writes it to ``$SAPD_PROGRESS_FILE``.
 
@@ -150,8 +148,7 @@ def execute(
     """
     file = log.with_name(f'.{log.name}.progress')
     file.unlink(missing_ok=True)
-    form = None if total is not None else '{desc}: {elapsed}'
-    with log.open('ab') as output, tqdm(total=total, unit=unit, desc=title, mininterval=1, bar_format=form) as bar:
+    with log.open('ab') as output, Bar(total=total, unit=unit, desc=title) as bar:
         begin = output.tell()
         process = subprocess.Popen(
             command,
@@ -167,8 +164,8 @@ def execute(
                     process.wait(_INTERVAL)
                 except subprocess.TimeoutExpired:
                     count = read_progress(file) if progress is None else progress()
-                    bar.update((count or bar.n) - bar.n)
-            if process.returncode == 0 and total is not None:
+                    bar.reach(count or 0)
+            if process.returncode == 0:
                 bar.update(total - bar.n)
         except BaseException:
             process.terminate()

@@ -6,6 +6,7 @@ import shlex
 import sys
 import time
 from collections.abc import Sequence
+from math import isfinite, nan
 from pathlib import Path
 from statistics import fmean
 from typing import ClassVar
@@ -14,7 +15,7 @@ import torch
 
 from sapd_plugin.archs.weights import network_weights
 from sapd_plugin.errors import SAPDError
-from sapd_plugin.evaluation.cost import compare
+from sapd_plugin.evaluation.cost import compare, steps_of
 from sapd_plugin.evaluation.networks import build_network_from, load_student
 from sapd_plugin.experiments.results import PROTOCOL, Results, load
 from sapd_plugin.experiments.run import EvalSet, Run
@@ -23,6 +24,7 @@ from sapd_plugin.files import digest
 from sapd_plugin.metrics import canonical_color
 from sapd_plugin.priors.extraction.sources import open_photos
 from sapd_plugin.priors.store import MaskStore
+from sapd_plugin.progress import Bar
 
 COST_SIZE = (256, 256)  # height and width of the image that inference is measured on, as in papers
 
@@ -107,7 +109,7 @@ class MaskTask(Task):
 
     def done(self) -> bool:
         """Return whether this extraction has finished, with any Python interpreter."""
-        return self._finished.is_file() and self._finished.read_text('utf-8').endswith(shlex.join(self._arguments))
+        return self._finished.is_file() and _text(self._finished).endswith(shlex.join(self._arguments))
 
     def command(self) -> Sequence[str]:
         """Return the command that extracts the masks."""
@@ -181,15 +183,21 @@ class TestTask(RunTask):
         """Test, and store the metrics with their protocol."""
         name, table = self.test_set.name, self.of.table
         self._config.write_text(self.of.dump(self.of.test_options(self.test_set)), encoding='utf-8')
-        output = execute(self.command(), self.folder, self.folder / f'test_{name}.txt', title=self.title)
+        images = len(list((self.test_set.folder / 'target').iterdir()))
+        log = self.folder / f'test_{name}.txt'
+        output = execute(self.command(), self.folder, log, title=self.title, total=images, unit='image')
         metrics = self.of.read_metrics(self.test_set, output)
-        if 'psnr' not in metrics:
-            raise SAPDError(f'{self._config}: the test printed no PSNR. Its output:\n{output[-2000:]}')
+        for metric in ('psnr', 'ssim'):
+            value = metrics.get(metric, nan)
+            if not isfinite(value):
+                printed = f'{metric} {value}' if metric in metrics else f'no {metric}'
+                tail = f'Its output:\n{output[-2000:]}'
+                raise SAPDError(f'{self._config}: the test printed {printed}, expected a finite number. {tail}')
         found = self.results
         found.tests[name] = {
             **metrics,
             **{key: getattr(table, key) for key in PROTOCOL},
-            'images': len(list((self.test_set.folder / 'target').iterdir())),
+            'images': images,
         }
         found.save(self.folder)
 
@@ -223,8 +231,14 @@ class CostTask(RunTask):
     def work(self) -> None:
         """Measure the cost in this process."""
         framework, config = self.of.cell.framework, self.of.config
-        networks = {str(path): load_student(build_network_from(framework, config), path) for path in self._students}
-        costs = list(compare(networks, (1, self._channels, *COST_SIZE)).values())
+        students = self._students
+        with Bar(total=len(students) * (1 + steps_of()), desc=self.title, unit='step') as bar:
+            networks = {}
+            for path in students:
+                bar.say(f'load {path.name}')
+                networks[str(path)] = load_student(build_network_from(framework, config), path)
+                bar.update()
+            costs = list(compare(networks, (1, self._channels, *COST_SIZE), bar=bar).values())
         over_stock = costs[-1].milliseconds / costs[0].milliseconds if costs[1:] else None
         found = self.results
         found.cost = {**costs[-1].as_dict(), 'over_stock': over_stock}
@@ -266,7 +280,12 @@ def write_once(path: Path, text: str) -> None:
 
 
 def _holds(path: Path, text: str) -> bool:
-    return path.is_file() and path.read_text(encoding='utf-8') == text
+    return path.is_file() and _text(path) == text
+
+
+def _text(path: Path) -> str:
+    """Read a file that may be anything; what is not UTF-8 differs from any text of ours."""
+    return path.read_text(encoding='utf-8', errors='replace')
 
 
 def _describe_masks(store: Path) -> str:

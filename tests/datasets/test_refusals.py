@@ -64,6 +64,43 @@ def test_an_empty_folder_is_refused_with_the_layouts_that_were_searched(tmp_path
     assert 'test: found no image, expected 1111' in error
 
 
+@pytest.mark.parametrize(
+    ('clean', 'rain', 'inside'), [('clean', 'rainy', '(input|lq|rainy|rain)/*'), ('', '', 'rain-*')]
+)
+def test_folders_that_do_not_name_their_split_are_told_so_and_which_flags_help(
+    tmp_path: Path, refused: Refused, clean: str, rain: str, inside: str
+) -> None:
+    """Three of the 1254 or 1800 + 100 pairs, in a layout that both splits have."""
+    for number in (1, 2, 3):
+        for kind, folder in (('rain', rain), ('norain', clean)):
+            write(tmp_path / 'source' / folder / (f'{number}.png' if folder else f'{kind}-{number}.png'))
+    command = ['rain100h', '--source', tmp_path / 'source', '--output', tmp_path / 'out']
+    for more in ([], ['--any-count']):
+        error = refused(*command, *more)
+        for split, counts in (('train', '1254 or 1800'), ('test', '100')):
+            assert f'- {split}: found 3 pairs in {inside} + ' in error
+            assert f'do not name the split: they are only used where the count is right, which is {counts}. ' in error
+            assert f'If they are this split, add --split {split} --any-count.' in error
+        assert 'found no image' not in error
+    advised = [*map(str, command), '--split', 'test', '--any-count']
+    assert prepare_dataset.main(advised) == 0
+    assert len(list((tmp_path / 'out/Rain100H/test/input').iterdir())) == 3
+
+
+def test_images_without_the_list_that_names_their_pairs_are_told_so(tmp_path: Path, refused: Refused) -> None:
+    (part,) = load_manifest('realblur_j').splits['test']
+    stand_ins.make_part(tmp_path / 'source', part.layouts[0], 2)
+    (tmp_path / 'source/RealBlur_J_test_list.txt').unlink()
+    error = refused('realblur_j', '--source', tmp_path / 'source', '--output', tmp_path / 'out', '--any-count')
+    assert 'without the list RealBlur_J_test_list.txt, expected it: it names the pairs.' in error
+
+
+def test_images_of_another_format_are_explained(tmp_path: Path, refused: Refused) -> None:
+    write(tmp_path / 'source/McMaster/1.webp')
+    error = refused('mcmaster', '--source', tmp_path / 'source', '--output', tmp_path / 'out', '--any-count')
+    assert 'holds McMaster/. Images end with .png, .jpg, .jpeg, .bmp, .tif, .tiff.' in error
+
+
 def test_one_split_alone_is_offered(source: Path, gopro: list[str], refused: Refused) -> None:
     for path in (source / 'train').rglob('*.png'):
         path.unlink()

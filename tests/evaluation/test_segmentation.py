@@ -226,7 +226,7 @@ def test_names_that_do_not_fit(tmp_path, names, template, message):
         (['--name-template', 'stok={}_1'], "--name-template: unknown key 'stok'.*Did you mean 'stock'"),
         (['--preset', 'fast'], "segmenter 'felzenszwalb': unknown key 'preset'"),
         (['--restored', 'clean=x'], 'found an arm called clean, expected another name'),
-        (['--restored', 'a/b=x'], "found 'a/b=x', expected ARM=..."),
+        (['--restored', 'a'], "--restored: found 'a', expected ARM=..."),
         (['--restored', 'a=absent'], '--restored a: found no folder absent'),
         ('sapd/003.png of another size', 'sapd: found .*003.png of 95x128, expected'),
         ('sapd/003.png not an image', '003.png: cannot be read'),

@@ -74,7 +74,7 @@ def test_training_and_test_of_each_size(framework, name, model, tmp_path):
         assert (config['manual_seed'] if basicsr else config['randomness']['seed']) == table.seeds[-1]
         train = config['datasets']['train'] if basicsr else config['train_dataloader']
         batch = train['batch_size_per_gpu' if basicsr else 'batch_size']
-        assert batch * 2 == get_key(run.stock, run.batch_key) * table.entries[model].gpus
+        assert batch * 2 == get_key(run.stock, run.batch_key, 'stock') * table.entries[model].gpus
         data = train if basicsr else train['dataset']
         assert data['dataroot_gt' if basicsr else 'data_root'].startswith(f'/photos/{table.train}/')
         assert ('mask_store' in data) == run.arm.has_priors

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import io
+import json
 import re
 
 import numpy as np
 import pandas as pd
 import pytest
 
+from sapd_plugin.cli import reproduce
 from sapd_plugin.errors import SAPDError
 from sapd_plugin.evaluation.statistics import half_width
 from sapd_plugin.experiments import report
@@ -16,7 +18,7 @@ from sapd_plugin.experiments.catalogue import Cell
 from sapd_plugin.experiments.pictures import draw_cost, draw_curves
 from sapd_plugin.experiments.results import iter_results, load, read_finished
 from sapd_plugin.experiments.run import Log, Run
-from tests.experiments.recipes import catalogue, result
+from tests.experiments.recipes import catalogue, definitions, result
 
 STOCK, SAPD = [30.0, 30.2, 30.1], [30.3, 30.4, 30.5]
 
@@ -147,9 +149,154 @@ def test_finished_cells_are_read_from_a_csv(tmp_path, trial):
         read_finished(path)
 
 
-def test_a_damaged_results_file_is_named(tmp_path, found):
-    cell = found[0].cell
-    path = cell.folder(tmp_path / 'runs') / 'results.json'
-    path.write_text(path.read_text()[:50])
-    with pytest.raises(SAPDError, match=r'results\.json: not a results file'):
-        load(cell, tmp_path / 'runs')
+def without(*keys):
+    """Return a change of a results file that takes a nested key away."""
+
+    def change(found):
+        *parents, last = keys
+        for key in parents:
+            found = found[key]
+        del found[last]
+
+    return change
+
+
+def changed(value, *keys):
+    """Return a change of a results file that gives a nested key this value."""
+
+    def change(found):
+        *parents, last = keys
+        for key in parents:
+            found = found[key]
+        found[last] = value
+
+    return change
+
+
+@pytest.mark.parametrize(
+    ('change', 'message'),
+    [
+        (changed('spd', 'cell', 'arm'), r'cell\.arm: found "spd", expected "stock", as the file\'s folder says'),
+        (changed('0', 'cell', 'seed'), r'cell\.seed: found "0", expected 0,'),
+        (changed(False, 'cell', 'seed'), r'cell\.seed: found false, expected 0,'),
+        (changed(1, 'cell', 'extra'), r'cell\.extra: found 1, expected no such key'),
+        (without('cell', 'model'), r'cell\.model: found nothing, expected "RCAN"'),
+        (changed([], 'cell'), r'found cell: \[\], expected \{"framework": "basicsr"'),
+        (changed({}, 'test'), r"unknown key 'test'.*Did you mean 'tests'"),
+        (
+            changed(float('nan'), 'tests', 'Rain100L', 'psnr'),
+            'found NaN, which is not a finite number; expected the re',
+        ),
+        (changed(float('-inf'), 'tests', 'Rain100L', 'ssim'), 'found -Infinity, which is not a finite number'),
+        (changed('30.1', 'tests', 'Rain100L', 'psnr'), r'tests\[\.\.\.\]\.psnr: Expected `int \| float`, got `str`'),
+        (changed(1.2, 'tests', 'Rain100L', 'ssim'), r'tests\[\.\.\.\]\.ssim: Expected `float` <= 1.001'),
+        (changed(0, 'tests', 'Rain100L', 'images'), r'tests\[\.\.\.\]\.images: Expected `int` >= 1'),
+        (without('tests', 'Rain100L', 'ssim'), 'tests.*missing required field `ssim`'),
+        (changed([1], 'tests'), r'tests: Expected `object`, got `array`'),
+        (changed(-1, 'training', 'iterations'), r'training\.iterations: Expected `int` >= 0'),
+        (changed('yes', 'training', 'finished'), r'training\.finished: Expected `bool`, got `str`'),
+        (changed({'l_spd': 'low'}, 'training', 'logged'), r'training\.logged\[\.\.\.\]: Expected'),
+        (changed('fast', 'cost', 'milliseconds'), r'cost\.milliseconds: Expected'),
+        (changed(2, 'made_with', 'torch'), r'made_with\[\.\.\.\]: Expected `str`, got `int`'),
+    ],
+)
+def test_what_a_hand_has_changed_in_a_results_file_is_named(tmp_path, found, change, message, capsys):
+    root = tmp_path / 'runs'
+    path = found[3].cell.folder(root) / 'results.json'
+    assert found[3].cell.arm == 'stock'
+    content = json.loads(path.read_text())
+    change(content)
+    path.write_text(json.dumps(content))
+    with pytest.raises(SAPDError, match=f'{re.escape(str(path))}: {message}'):
+        list(iter_results(root))
+    command = ['--output', str(root), '--definitions', str(tmp_path / 'definitions')]
+    definitions(tmp_path / 'definitions')
+    for name in ('list', 'report'):
+        assert reproduce.main([name, *command]) == 2
+        printed = capsys.readouterr().err
+        assert re.search(message, printed)
+        assert 'Correct the file, or delete it and run the cell again.' in printed
+
+
+@pytest.mark.parametrize(
+    ('content', 'message'),
+    [
+        (b'', 'results.json: Expecting value: line 1 column 1 .char 0.; expected the results of a cell'),
+        (b'{"cell": {"framework": "bas', 'Unterminated string'),
+        (b'[1, 2]', 'found a list, expected the results of a cell, which have the keys cell and training, tests'),
+        (b'7', 'found a number, expected'),
+        (b'null', 'found null, expected'),
+        (b'\x89PNG\r\n\x1a\n', 'found the byte 0x89 in line 1, which is not UTF-8, expected the results of a cell'),
+        (b'[' * 100_000, 'found lists in lists without end, expected the results of a cell'),
+        (b'{"tests": {"a": {"psnr": 1e999}}}', 'found 1e999, which is not a finite number'),
+    ],
+)
+def test_a_results_file_of_another_kind_is_named(tmp_path, found, content, message):
+    path = found[0].cell.folder(tmp_path / 'runs') / 'results.json'
+    path.write_bytes(content)
+    with pytest.raises(SAPDError, match=f'{re.escape(str(path))}: .*' if message[0] == '.' else message):
+        load(found[0].cell, tmp_path / 'runs')
+
+
+def test_a_folder_that_is_not_one_of_a_cell_is_named(tmp_path, found):
+    folder = found[0].cell.folder(tmp_path / 'runs')
+    folder.rename(folder.with_name('0 (copy)'))
+    with pytest.raises(
+        SAPDError, match=r"found '0 \(copy\)' as the seed, expected FRAMEWORK/TABLE/MODEL/SIZE/ARM/SEED"
+    ):
+        list(iter_results(tmp_path / 'runs'))
+
+
+def test_values_that_are_not_finite_are_saved_as_null(tmp_path):
+    made = result(tmp_path, 'spd', 0, 30.0, logged={'l_spd': float('nan'), 'l_spf': 0.5, 'steps': 3})
+    logged = load(made.cell, tmp_path).training['logged']
+    assert logged == {'l_spd': None, 'l_spf': 0.5, 'steps': 3}
+
+
+def test_results_of_an_arm_that_no_definition_has_are_left_out(trial, tmp_path, found, capsys):
+    result(tmp_path / 'runs', 'spdx', 0, 50.0)
+    definitions(tmp_path / 'definitions')
+    command = ['report', '--output', str(tmp_path / 'runs'), '--definitions', str(tmp_path / 'definitions')]
+    assert reproduce.main(command) == 0
+    printed = capsys.readouterr()
+    assert 'trial_basicsr.md' in printed.out
+    assert 'trial/RCAN/tiny/spdx/0: measured, but not in the definitions' in printed.err
+
+
+@pytest.mark.parametrize(
+    ('content', 'message'),
+    [
+        (b'\x89PNG\r\n\x1a\n', 'found the byte 0x89 in line 1, which is not UTF-8, expected a CSV'),
+        (b'a,b\n\xff,1\n', 'found the byte 0xff in line 2, which is not UTF-8'),
+        (b'', 'found no lines, expected one with column names'),
+        (b'a,b\n1\n', 'line 2: found 1 values, expected 2'),
+        (b'"' + b'a' * 200_000 + b'",b\n1,2\n', 'field larger than field limit'),
+        (b'a\x00,b\n1,2\n', 'found no column framework'),
+        (
+            HEAD.encode() + LINE.format(seed='0x1', metric='psnr', value=1, finished='').encode(),
+            "seed: found '0x1', exp",
+        ),
+        (
+            HEAD.encode() + LINE.format(seed=0, metric='psnr', value='0x1', finished='').encode(),
+            "value: found '0x1', ex",
+        ),
+        (HEAD.encode() + LINE.format(seed=0, metric='psnr', value='1e999', finished='').encode(), "found '1e999', exp"),
+        (
+            HEAD.encode() + LINE.format(seed=0, metric='psnr', value='1_0', finished='').encode(),
+            "found '1_0', expected",
+        ),
+    ],
+)
+def test_a_csv_of_another_kind_is_named(tmp_path, content, message):
+    path = tmp_path / 'cells.csv'
+    path.write_bytes(content)
+    with pytest.raises(SAPDError, match=f'--done: .*cells.csv.*{message}'):
+        read_finished(path)
+
+
+def test_a_csv_with_the_mark_of_a_text_editor_is_read(tmp_path):
+    path = tmp_path / 'cells.csv'
+    text = HEAD + LINE.format(seed=0, metric='psnr', value=30.5, finished='')
+    path.write_bytes(b'\xef\xbb\xbf' + text.replace('\n', '\r\n').encode())
+    (found,) = read_finished(path).values()
+    assert found.tests['Rain100L']['psnr'] == 30.5

@@ -40,7 +40,7 @@ from tests.experiments.recipes import Note
 class Waiting(Note):
     def work(self):
         wait = "import pathlib, time; pathlib.Path('begun').touch(); time.sleep(2)"
-        execute([sys.executable, '-c', wait], self.folder, self.folder / 'output.txt', 'train')
+        execute([sys.executable, '-c', wait], self.folder, self.folder / 'output.txt', 'train', total=1)
 
 folder = Path(sys.argv[1])
 run_chains([[Waiting('train', folder, folder / 'log')]])
@@ -119,7 +119,11 @@ def test_a_failed_command_shows_the_end_of_its_own_output(tmp_path):
     (tmp_path / 'log.txt').write_text('of an earlier command\n')
     with pytest.raises(SAPDError, match='no disk') as error:
         execute(
-            [sys.executable, '-c', "print('early'); raise SystemExit('no disk')"], tmp_path, tmp_path / 'log.txt', 'x'
+            [sys.executable, '-c', "print('early'); raise SystemExit('no disk')"],
+            tmp_path,
+            tmp_path / 'log.txt',
+            'x',
+            1,
         )
     assert 'early' in str(error.value)
     assert 'earlier' not in str(error.value)

@@ -27,16 +27,30 @@ def results_json(rows):
     known = {
         name: rows[0]['training_seconds' if name == 'seconds' else name] for n in collect.PARTS.values() for name in n
     }
-    known.update(finished=known['finished'] == 'True', shape=known['shape'].split('x'))
-    found = {part: {name: known[name] or None for name in names} for part, names in collect.PARTS.items()}
-    found['cell'] = {key: rows[0][key] for key in PLACE}
-    found['tests'] = {row['test']: {name: row[name] or None for name in collect.TEST} for row in rows}
+    shape = known.pop('shape')
+    found = {
+        part: {name: value_of(name, known[name]) for name in names if known.get(name)}
+        for part, names in collect.PARTS.items()
+    }
+    if shape:
+        found['cost']['shape'] = [int(length) for length in shape.split('x')]
+    found['cell'] = {key: int(rows[0][key]) if key == 'seed' else rows[0][key] for key in PLACE}
+    found['tests'] = {
+        row['test']: {name: value_of(name, row[name]) if row[name] else None for name in collect.TEST} for row in rows
+    }
     for row in rows:
         found['tests'][row['test']][row['metric']] = float(row['value'])
     for name, value in json.loads(rows[0]['more'] or '{}').items():
         part, _, key = name.partition('.')
         found[part][key] = value
     return found
+
+
+def value_of(name, text):
+    """Return the number or bool that a CSV's text stands for; a name, a version or a digest stays text."""
+    if name in (*collect.PARTS['made_with'], 'masks', 'checkpoint', 'sha256', 'device', 'protocol', 'quantise'):
+        return text
+    return json.loads(text.lower())
 
 
 @pytest.fixture(scope='module')
@@ -108,7 +122,7 @@ def test_cells_that_were_measured_again_replace_their_rows_and_no_others(runs, r
 @pytest.mark.parametrize(
     ('name', 'content', 'message'),
     [
-        ('results.json', '{"cell": 1}', 'not a results file'),
+        ('results.json', '{"cell": 1}', 'results.json: found cell: 1, expected {"framework": "basicsr"'),
         (
             'segmentation/Rain100L/images.csv',
             'arm,image,colour\nsapd,001,red\n',

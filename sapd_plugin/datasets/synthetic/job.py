@@ -22,6 +22,7 @@ from sapd_plugin.datasets.scan import prepared_name
 from sapd_plugin.errors import SAPDError
 from sapd_plugin.priors.extraction.images import list_images, read_image
 from sapd_plugin.priors.store.keys import mask_key
+from sapd_plugin.texts import read_record
 
 # Keys that a record omits if they have these values, as records from before these keys do.
 LATER_KEYS = {'kernel_share': 1}
@@ -160,7 +161,7 @@ def check_record(path: Path, record: Mapping[str, Any]) -> None:
     """
     if not path.is_file():
         return
-    found = {**LATER_KEYS, **json.loads(path.read_text(encoding='utf-8'))}
+    found = {**LATER_KEYS, **read_record(path, 'the parameters of synthetic pairs')}
     for key, value in {**LATER_KEYS, **record}.items():
         if found.get(key) != value:
             raise SAPDError(
