@@ -3,12 +3,30 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 import torch
 
-from sapd_plugin.errors import SAPDError, check_count
+from sapd_plugin.errors import SAPDError, within
+from sapd_plugin.values import Seed, Valid, checked
+
+
+def _levels(sigma: Any) -> tuple[float, float]:
+    lowest, highest = sigma if isinstance(sigma, (list, tuple)) else (sigma, sigma)
+    return float(lowest), float(highest)
+
+
+def _check_sigma(key: str, value: object) -> None:
+    levels: list[Any] = list(value) if isinstance(value, (list, tuple)) else [value, value]
+    numbers = all(isinstance(level, (int, float)) and not isinstance(level, bool) for level in levels)
+    if not numbers or len(levels) != 2 or not 0 <= levels[0] <= levels[1] < float('inf'):
+        raise SAPDError(
+            f'{key}: found {value!r}, expected a number of at least 0, on the 0-255 scale, or [lowest, highest].'
+        )
+
+
+Sigma = Annotated[float | Sequence[float], Valid(_check_sigma)]
 
 
 class NoiseSource:
@@ -34,24 +52,16 @@ class NoiseSource:
     ([44.1, 10.0, 24.47], dtype('float32'))
     """
 
-    def __init__(self, where: str, sigma: float | Sequence[float], seed: int | None = None, clip: bool = False) -> None:
-        levels: list[Any] = list(sigma) if isinstance(sigma, (list, tuple)) else [sigma, sigma]
-        numbers = all(isinstance(level, (int, float)) and not isinstance(level, bool) for level in levels)
-        if not numbers or len(levels) != 2 or not 0 <= levels[0] <= levels[1] < float('inf'):
-            raise SAPDError(
-                f'{where}.sigma: found {sigma!r}, expected a number of at least 0, on the 0-255 scale, or [lowest, '
-                'highest].'
-            )
-        if seed is not None:
-            check_count(f'{where}.seed', seed, at_least=0)
-            if seed >= 2**32:
-                raise SAPDError(f'{where}.seed: found {seed}, expected an integer below 2^32.')
-        if seed is not None and levels[0] != levels[1]:
-            raise SAPDError(f'{where}.sigma: found {sigma!r}, but with a seed, for testing, one level is expected.')
-        if not isinstance(clip, bool):
-            raise SAPDError(f'{where}.clip: found {clip!r}, expected true or false.')
-        self.lowest, self.highest = float(levels[0]), float(levels[1])
+    def __init__(self, where: str, sigma: Sigma, seed: int | None = None, clip: bool = False) -> None:
+        with within(where):
+            self._set(sigma, seed, clip)
+
+    @checked
+    def _set(self, sigma: Sigma, seed: Seed | None, clip: bool) -> None:
+        self.lowest, self.highest = _levels(sigma)
         self.seed, self.clip = seed, clip
+        if seed is not None and self.lowest != self.highest:
+            raise SAPDError(f'sigma: found {sigma!r}, but with a seed, for testing, one level is expected.')
 
     def __call__(self, image: np.ndarray, peak: float) -> np.ndarray:
         """Return a noisy copy, float32.

@@ -16,6 +16,7 @@ from basicsr.models.sr_model import SRModel
 from basicsr.utils.registry import METRIC_REGISTRY, MODEL_REGISTRY
 from torch import Tensor
 
+from sapd_plugin.core import check_block
 from sapd_plugin.errors import SAPDError, check_choice, check_keys
 from sapd_plugin.metrics import check_metric, find_protocol, protocol_psnr, protocol_ssim
 
@@ -73,8 +74,10 @@ def check_metrics(opt: Mapping[str, Any]) -> None:
         SAPDError: naming the key, what was found, what is expected and the nearest valid name.
     """
     for name, block in ((opt.get('val') or {}).get('metrics') or {}).items():
+        where = f'val.metrics.{name}'
+        check_block(where, block, dict(iter(METRIC_REGISTRY)).get, METRIC_REGISTRY.keys(), given=('img', 'img2'))
         if str(block.get('type')).startswith('calculate_protocol_'):
-            _check(f'val.metrics.{name}', block)
+            _check(where, block)
 
 
 def _rgb(image: np.ndarray, input_order: str) -> np.ndarray:

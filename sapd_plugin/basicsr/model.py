@@ -6,6 +6,7 @@ gradient of SPD and SGR and trains the SPF branch. Testing is the base model's, 
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from copy import deepcopy
 from functools import partial
 from pathlib import Path
@@ -17,6 +18,7 @@ from basicsr.losses import build_loss
 from basicsr.utils import get_root_logger, imwrite
 from torch import Tensor, nn
 
+from sapd_plugin.basicsr.blame import named_blocks
 from sapd_plugin.basicsr.options import base_model_class, check_options
 from sapd_plugin.basicsr.resume import load_branch_state, save_branch_state
 from sapd_plugin.core import (
@@ -41,7 +43,7 @@ from sapd_plugin.core import (
     read_values,
     start_from,
 )
-from sapd_plugin.errors import SAPDError, within
+from sapd_plugin.errors import SAPDError, describe, within
 from sapd_plugin.metrics import canonical_color
 from sapd_plugin.priors.inspection.pictures import strip
 from sapd_plugin.priors.segmenters import build_online_segmenter
@@ -67,7 +69,9 @@ def build_sapd_model(opt: dict[str, Any]) -> Any:
     base = base_model_class(opt)
     if opt['is_train']:
         check_options(opt)
-    return type(f'SAPD{base.__name__}', (SAPDMixin, base), {'base_name': base.__name__})(opt)
+    model = type(f'SAPD{base.__name__}', (SAPDMixin, base), {'base_name': base.__name__})
+    with named_blocks(opt) if opt['is_train'] else nullcontext():
+        return model(opt)
 
 
 class SAPDMixin(Base):
@@ -262,6 +266,23 @@ class SAPDMixin(Base):
 
     def _image_channels(self) -> int:
         return 1 if canonical_color(self.opt['datasets']['train'].get('color')) in ('y', 'gray') else 3
+
+    def load_network(
+        self, net: nn.Module, load_path: str, strict: bool = True, param_key: str | None = 'params'
+    ) -> None:
+        """Load a checkpoint as the base does.
+
+        Raises:
+            SAPDError: the file cannot be read, or does not fit the network.
+        """
+        try:
+            super().load_network(net, load_path, strict, param_key)
+        except Exception as error:  # torch and pickle raise many kinds
+            keys = [key for key, value in self.opt['path'].items() if value == load_path]
+            raise SAPDError(
+                f'path.{" or ".join(keys)}: {load_path} does not fit {type(self.get_bare_model(net)).__name__} with '
+                f"the entry '{param_key}' ({describe(error)[:400]})."
+            ) from error
 
     def _load_spf(self, network: nn.Module, key: str) -> None:
         path = self.opt['path']

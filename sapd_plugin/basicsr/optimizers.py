@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -10,6 +11,7 @@ from torch import nn
 from torch.optim import Optimizer
 
 from sapd_plugin.errors import SAPDError, check_choice, check_keys
+from sapd_plugin.values import Positive, Weight, check_arguments, check_values
 
 CLIP = 'clip_grad_norm'
 _UNFIT = ('Optimizer', 'LBFGS', 'SparseAdam')  # abstract; needs a closure; needs sparse gradients
@@ -28,19 +30,9 @@ def build_optimizer(optim_type: str, params: Any, lr: float | None = None, **kwa
     Raises:
         SAPDError: an unknown class or key, no learning rate, or a norm that is not a positive number.
     """
-    where = 'train.optim_*'
-    found = inspect.getmembers(torch.optim, inspect.isclass)
-    kinds: dict[str, Any] = {name: kind for name, kind in found if issubclass(kind, Optimizer) and name not in _UNFIT}
-    check_choice(f'{where}.type', optim_type, kinds)
-    kind = kinds[optim_type]
+    check_optimizer('train.optim_*', {'type': optim_type, 'lr': lr, **kwargs})
     norm = kwargs.pop(CLIP, None)
-    known = [name for name in inspect.signature(kind).parameters if name != 'params']
-    check_keys(where, kwargs, [*known, CLIP])
-    if lr is None:
-        raise SAPDError(f'{where}.lr: missing, expected the learning rate.')
-    if norm is not None and (isinstance(norm, bool) or not isinstance(norm, (int, float)) or not norm > 0):
-        raise SAPDError(f'{where}.{CLIP}: found {norm!r}, expected a positive number. (YAML: 0.01, not 1e-2)')
-    optimizer: Optimizer = kind(params, lr=lr, **kwargs)
+    optimizer: Optimizer = _kinds()[optim_type](params, lr=lr, **kwargs)
     if norm is not None:
 
         def clip(optimizer: Optimizer, args: Any, kwargs: Any) -> None:
@@ -48,3 +40,33 @@ def build_optimizer(optim_type: str, params: Any, lr: float | None = None, **kwa
 
         optimizer.register_step_pre_hook(clip)
     return optimizer
+
+
+def check_optimizer(where: str, block: Mapping[str, Any]) -> None:
+    """Refuse an optimizer's block that :func:`build_optimizer` cannot build.
+
+    Args:
+        where: the block's config key, for messages.
+        block: ``type``, ``lr`` and the class's own arguments.
+
+    Raises:
+        SAPDError: as :func:`build_optimizer`.
+    """
+    kinds, settings = _kinds(), dict(block)
+    name, norm = settings.pop('type', None), settings.pop(CLIP, None)
+    check_choice(f'{where}.type', name, kinds)
+    if settings.get('lr') is None:
+        raise SAPDError(f'{where}.lr: missing, expected the learning rate.')
+    check_values(where, {**settings, CLIP: norm}, {'lr': Weight, 'weight_decay': Weight, CLIP: Positive | None})
+    kind = kinds[str(name)]
+    check_keys(where, settings, [*(name for name in inspect.signature(kind).parameters if name != 'params'), CLIP])
+    check_arguments(where, settings, kind)
+    try:
+        kind([nn.Parameter(torch.zeros(1, 1))], **settings)
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise SAPDError(f'{where}: torch refuses these settings of {name}: {error}.') from error
+
+
+def _kinds() -> dict[str, Any]:
+    found = inspect.getmembers(torch.optim, inspect.isclass)
+    return {name: kind for name, kind in found if issubclass(kind, Optimizer) and name not in _UNFIT}

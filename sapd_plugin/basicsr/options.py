@@ -9,10 +9,14 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from basicsr.models.base_model import BaseModel
 from basicsr.utils.options import ordered_yaml
 from basicsr.utils.registry import ARCH_REGISTRY, LOSS_REGISTRY, MODEL_REGISTRY, Registry
 
 from sapd_plugin.basicsr.metrics import check_metrics
+from sapd_plugin.basicsr.optimizers import check_optimizer
+from sapd_plugin.basicsr.option_kinds import check_kinds
+from sapd_plugin.basicsr.schedulers import check_scheduler
 from sapd_plugin.core import (
     check_block,
     check_frozen,
@@ -23,7 +27,9 @@ from sapd_plugin.core import (
     refuse_base,
 )
 from sapd_plugin.errors import SAPDError, check_choice
+from sapd_plugin.priors.training import MASK_KEYS
 
+DATASET_KEYS = (*MASK_KEYS, 'base_dataset_type')
 TRAIN_KEYS = ('spf_opt', 'spd_opt', 'sgr_opt', 'sapd_opt', 'optim_spf')
 READ_BY_BASICSR = ('model_type', 'network_g', 'network_d', 'optim_g', 'optim_d')  # similar to ours in spelling
 
@@ -44,7 +50,7 @@ def parse_yaml(text: str) -> dict[str, Any]:
     """
     try:
         options = yaml.load(text, Loader=ordered_yaml()[0])
-    except (yaml.YAMLError, ImportError) as error:
+    except (yaml.YAMLError, ImportError, TypeError, ValueError, AttributeError) as error:  # the last ones: of a tag
         raise SAPDError(f'not a BasicSR YAML: {error}') from error
     if not isinstance(options, Mapping):
         raise SAPDError('found no keys, expected the options of a BasicSR training.')
@@ -89,17 +95,25 @@ def check_options(opt: Mapping[str, Any]) -> None:
     Raises:
         SAPDError: naming the key, what was found, what is expected and the nearest valid name.
     """
-    train, path = opt['train'], opt['path']
     _refuse_misspelt('', opt, ('network_spf', 'base_model_type'))
-    _refuse_misspelt('train.', train, TRAIN_KEYS)
     if not isinstance(opt.get('network_spf'), Mapping):
         raise SAPDError("network_spf: missing; SAPDModel needs a block with 'type: SPF' in addition to network_g.")
-    check_network('network_spf', opt['network_spf'])
+    if isinstance(opt.get('train'), Mapping):
+        _refuse_misspelt('train.', opt['train'], TRAIN_KEYS)
+    check_kinds(opt)
+    train, path = opt['train'], opt['path']
+    _refuse_misspelt('datasets.train.', opt['datasets']['train'], DATASET_KEYS)
+    for key in ('network_g', 'network_spf'):
+        check_network(key, opt[key])
     check_losses('train', {key: train.get(key) for key in ('spd_opt', 'sgr_opt', 'spf_opt')}, check_loss)
+    for key in ('pixel_opt', 'perceptual_opt'):
+        if train.get(key):
+            check_loss(f'train.{key}', train[key])
     check_metrics(opt)
+    _check_optimizers(opt)
     settings = read_settings('train.sapd_opt', train.get('sapd_opt'))
     for key, value in path.items():
-        if ('pretrain_network' in key or key == 'resume_state') and value and not Path(value).is_file():
+        if ('pretrain_network' in key or key == 'resume_state') and value and not Path(value).expanduser().is_file():
             raise SAPDError(f'path.{key}: no file {value}, expected a checkpoint.')
     pretrained = path.get('pretrain_network_g')
     check_stage(settings.stage, 'train.sapd_opt.stage', 'path.pretrain_network_g', pretrained)
@@ -132,6 +146,17 @@ def check_options(opt: Mapping[str, Any]) -> None:
             'datasets.train.mask_context: missing, expected true: network_spf.context is image, which reads the '
             'statistics of whole photos.'
         )
+
+
+def _check_optimizers(opt: Mapping[str, Any]) -> None:
+    """Refuse optimizers and a scheduler that cannot be built, unless the base model has a way of its own."""
+    base, train = base_model_class(opt), opt['train']
+    if base.get_optimizer is BaseModel.get_optimizer:  # type: ignore[attr-defined]
+        for key in ('optim_g', 'optim_spf'):
+            if train.get(key):
+                check_optimizer(f'train.{key}', train[key])
+    if base.setup_schedulers is BaseModel.setup_schedulers:  # type: ignore[attr-defined]
+        check_scheduler('train.scheduler', train['scheduler'], train['total_iter'])
 
 
 def check_network(key: str, block: Any) -> None:

@@ -14,6 +14,7 @@ from unittest import mock
 import torch
 from basicsr.models.base_model import BaseModel
 
+from sapd_plugin.basicsr.launch import check_sooner
 from sapd_plugin.basicsr.optimizers import build_optimizer
 from sapd_plugin.basicsr.schedulers import CosineAnnealingRestartCyclicLR
 from sapd_plugin.errors import check_keys
@@ -24,6 +25,7 @@ def apply_all() -> None:
     allow_any_optimizer()
     allow_cyclic_schedule()
     allow_cpu_resume()
+    check_options_sooner()
 
 
 def allow_any_optimizer() -> None:
@@ -67,6 +69,16 @@ def allow_cpu_resume() -> None:
         stock = getattr(module, 'load_resume_state', None)
         if module is not None and stock is not None and not hasattr(stock, '__wrapped__'):
             module.load_resume_state = _on_cpu(stock)  # type: ignore[attr-defined]
+
+
+def check_options_sooner() -> None:
+    """Let BasicSR's train module check the options of a training with SAM priors before it makes any folder.
+
+    BasicSR reads a resume state, makes folders and builds the data sets before it builds the model, which checks them
+    again. As for :func:`allow_cpu_resume`, the module may be loaded later.
+    """
+    for name in ('__main__', 'basicsr.train'):
+        check_sooner(sys.modules.get(name))
 
 
 def _on_cpu(stock: Any) -> Any:

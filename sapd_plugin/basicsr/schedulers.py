@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from basicsr.models.lr_scheduler import get_position_from_periods
-from torch.optim import Optimizer
+import torch
+from basicsr.models.lr_scheduler import CosineAnnealingRestartLR, MultiStepRestartLR, get_position_from_periods
+from torch.optim import SGD, Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
-from sapd_plugin.errors import SAPDError
+from sapd_plugin.basicsr.option_kinds import SCHEDULER
+from sapd_plugin.core.building import check_arguments_of
+from sapd_plugin.errors import SAPDError, check_choice
+from sapd_plugin.values import check_values
 
 
 class CosineAnnealingRestartCyclicLR(LRScheduler):
@@ -53,3 +57,40 @@ class CosineAnnealingRestartCyclicLR(LRScheduler):
         done = (now - (self.ends[i] - self.periods[i])) / self.periods[i]
         weight, lowest = self.restart_weights[i], self.eta_mins[i]
         return [lowest + weight * 0.5 * (base - lowest) * (1 + math.cos(math.pi * done)) for base in self.base_lrs]
+
+
+# Of BasicSR's `setup_schedulers`, and ours.
+SCHEDULERS: dict[str, Any] = {
+    'MultiStepLR': MultiStepRestartLR,
+    'MultiStepRestartLR': MultiStepRestartLR,
+    'CosineAnnealingRestartLR': CosineAnnealingRestartLR,
+    'CosineAnnealingRestartCyclicLR': CosineAnnealingRestartCyclicLR,
+}
+
+
+def check_scheduler(where: str, block: Mapping[str, Any], iterations: float) -> None:
+    """Refuse a scheduler's block that BasicSR cannot build, or that ends before the training does.
+
+    Args:
+        where: the block's config key, for messages.
+        block: ``type`` and the scheduler's own arguments.
+        iterations: of the training.
+
+    Raises:
+        SAPDError: naming the key, what was found and what is expected.
+    """
+    settings = dict(block)
+    name = settings.pop('type', None)
+    check_choice(f'{where}.type', name, SCHEDULERS)
+    kind = SCHEDULERS[str(name)]
+    check_arguments_of(where, settings, kind, given=('optimizer',))
+    check_values(where, settings, SCHEDULER)
+    try:
+        kind(SGD([torch.zeros(1, requires_grad=True)], lr=1.0), **settings)
+    except AssertionError as error:
+        raise SAPDError(f'{where}: {error}') from error
+    if kind is CosineAnnealingRestartLR and sum(settings['periods']) < iterations - 1:
+        raise SAPDError(
+            f'{where}.periods: end after {sum(settings["periods"])} iterations, expected at least those of '
+            f'train.total_iter ({iterations:g}), because BasicSR fails behind the last period.'
+        )

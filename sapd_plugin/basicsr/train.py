@@ -1,6 +1,8 @@
 """Train with BasicSR's own train_pipeline, plugin loaded, experiments below the working folder.
 
 python -m sapd_plugin.basicsr.train -opt OPTIONS.yml [--auto_resume] [--launcher pytorch] [--force_yml k:v=1 ...]
+
+A mistake in the options is printed as ``error: ...``, the last line, and the exit status is 2.
 """
 
 from __future__ import annotations
@@ -10,7 +12,9 @@ from typing import Any
 
 import basicsr.train
 
-from sapd_plugin.basicsr.patches import allow_cpu_resume
+from sapd_plugin.basicsr.launch import launched
+from sapd_plugin.basicsr.patches import allow_cpu_resume, check_options_sooner
+from sapd_plugin.mistakes import told_in_one_line
 from sapd_plugin.progress import ProgressFile
 
 
@@ -36,10 +40,12 @@ def report_progress(progress: ProgressFile) -> None:
 def main() -> None:
     """Run the train command with this process's command line."""
     allow_cpu_resume()  # again, because the patched module is loaded now
+    check_options_sooner()
     progress = ProgressFile.from_environment()
     if progress is not None:
         report_progress(progress)
-    basicsr.train.train_pipeline(os.getcwd())
+    with told_in_one_line(), launched(basicsr.train):
+        basicsr.train.train_pipeline(os.getcwd())
 
 
 if __name__ == '__main__':

@@ -11,7 +11,8 @@ from torch import nn
 from sapd_plugin.core.fusion import CONTEXT_STATISTICS, refusals
 from sapd_plugin.core.rehearsal import empty_images, rehearse
 from sapd_plugin.core.spf import SPF
-from sapd_plugin.errors import SAPDError, check_keys, nearest, within
+from sapd_plugin.errors import SAPDError, check_keys, describe, nearest, within
+from sapd_plugin.values import check_arguments
 
 Loss = TypeVar('Loss', bound=nn.Module)
 
@@ -32,7 +33,14 @@ def build_spf(key: str, build_network: Callable[[Any], nn.Module], network: Any,
     if not network:
         raise SAPDError(f'{key}.network: missing, expected the block of a registered network (type, ...).')
     with within(key):
-        return SPF(build_network(network), **settings)
+        try:
+            second = build_network(network)
+        except SAPDError:
+            raise
+        except Exception as error:  # of a network that a user wrote: any
+            name = network.get('type') if isinstance(network, Mapping) else network
+            raise SAPDError(f'network: {name} cannot be built from these arguments ({describe(error)}).') from error
+        return SPF(second, **settings)
 
 
 def build_branch(
@@ -93,14 +101,17 @@ def build_typed_loss(
     return loss
 
 
-def check_block(key: str, block: Any, find: Callable[[str], Any], names: Iterable[str]) -> None:
-    """Refuse a config block whose type is not registered, or that has a key which its type does not read.
+def check_block(
+    key: str, block: Any, find: Callable[[str], Any], names: Iterable[str], given: Iterable[str] = ()
+) -> None:
+    """Refuse a config block whose type is not registered, or whose keys or values its type does not take.
 
     Args:
         key: config key of the block, for messages.
         block: ``type``, a registered name or a class, and its arguments.
         find: returns the registered object with a name, or None.
         names: all registered names.
+        given: names of the arguments that the framework passes.
 
     Raises:
         SAPDError: naming the key, what was found and the nearest valid name.
@@ -111,9 +122,29 @@ def check_block(key: str, block: Any, find: Callable[[str], Any], names: Iterabl
     built = kind if callable(kind) else find(str(kind))
     if built is None:
         raise SAPDError(f"{key}.type: found '{kind}', expected a registered name.{nearest(kind, names)}")
-    parameters = inspect.signature(built).parameters
+    check_arguments_of(key, {name: value for name, value in block.items() if name != 'type'}, built, given)
+
+
+def check_arguments_of(key: str, arguments: Mapping[str, Any], built: Any, given: Iterable[str] = ()) -> None:
+    """Refuse arguments that a class or function does not take or cannot mean, or that lack one which it needs.
+
+    Args:
+        key: config key of the block that holds the arguments, for messages.
+        arguments: the block without its type.
+        built: the class or function.
+        given: names of the arguments that the framework passes.
+
+    Raises:
+        SAPDError: naming the key, what was found and what is expected.
+    """
+    parameters = {name: p for name, p in inspect.signature(built).parameters.items() if name not in given}
+    variable = (inspect.Parameter.VAR_KEYWORD, inspect.Parameter.VAR_POSITIONAL)
     if not any(p.kind is inspect.Parameter.VAR_KEYWORD for p in parameters.values()):
-        check_keys(key, (name for name in block if name != 'type'), parameters)
+        check_keys(key, arguments, [name for name, p in parameters.items() if p.kind not in variable])
+    for name, parameter in parameters.items():
+        if parameter.default is parameter.empty and parameter.kind not in variable and name not in arguments:
+            raise SAPDError(f'{key}.{name}: missing, and {getattr(built, "__name__", built)} needs it.')
+    check_arguments(key, arguments, built)
 
 
 def check_losses(where: str, losses: Mapping[str, Any], check: Callable[[str, Any], None]) -> None:

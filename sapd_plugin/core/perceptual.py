@@ -20,31 +20,39 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from sapd_plugin.core.color import to_single
-from sapd_plugin.errors import SAPDError, check_choice
+from sapd_plugin.errors import SAPDError
+from sapd_plugin.values import check_names, check_path
+from sapd_plugin.weight_files import read_weights
 
 _CONVS_PER_BLOCK = (2, 2, 4, 4, 4)
 LAYERS = tuple(f'relu{b}_{c}' for b, count in enumerate(_CONVS_PER_BLOCK, 1) for c in range(1, count + 1))
 TORCHVISION_FILE = 'vgg19-dcbb9e9d.pth'
+BASICSR_FILE = f'experiments/pretrained_models/{TORCHVISION_FILE}'  # where BasicSR's perceptual loss looks first
 _WIDTHS = (64, 128, 256, 512, 512)
 
 
 def find_vgg(weights: str | os.PathLike[str] | None = None) -> Path | None:
     """Return the path of VGG-19 weights, or None if there are none.
 
-    The first of these is returned: ``weights``, $SAPD_VGG_CHECKPOINT, torchvision's file in the cache of torch.hub.
+    The first of these is returned: ``weights``, $SAPD_VGG_CHECKPOINT, torchvision's file where BasicSR looks for it
+    (below the working directory), torchvision's file in the cache of torch.hub.
 
     Raises:
         SAPDError: ``weights`` or the variable names a file that does not exist, or ``weights`` is not a path.
     """
-    if weights is not None and not isinstance(weights, (str, os.PathLike)):
-        raise SAPDError(f'weights: found {weights!r}, expected the path of VGG-19 weights.')
+    if weights is not None:
+        check_path('weights', weights)
     for key, named in (('weights', weights), ('SAPD_VGG_CHECKPOINT', os.environ.get('SAPD_VGG_CHECKPOINT'))):
         if named:
             if not Path(named).expanduser().is_file():
                 raise SAPDError(f'{key}: no file {named}, expected VGG-19 weights.')
             return Path(named).expanduser()
-    cached = Path(torch.hub.get_dir()) / 'checkpoints' / TORCHVISION_FILE
-    return cached if cached.is_file() else None
+    return next((place for place in vgg_places() if place.is_file()), None)
+
+
+def vgg_places() -> list[Path]:
+    """Return where VGG-19 weights are looked for if nothing names them: BasicSR's own place, then torch.hub's cache."""
+    return [Path(BASICSR_FILE), Path(torch.hub.get_dir()) / 'checkpoints' / TORCHVISION_FILE]
 
 
 class _ReflectConv(nn.Conv2d):
@@ -74,18 +82,15 @@ class VGG19Features(nn.Module):
 
     def __init__(self, layers: Sequence[str] = ('relu3_1',), weights: str | os.PathLike[str] | None = None) -> None:
         super().__init__()
-        if isinstance(layers, str) or not isinstance(layers, Sequence) or not layers:
-            raise SAPDError(f"layers: found {layers!r}, expected a list such as ['relu3_1'].")
-        for layer in layers:
-            check_choice('layers', layer, LAYERS)
+        check_names('layers', layers, valid=LAYERS)
         path = find_vgg(weights)
         if path is None:
             raise SAPDError(
                 'weights: no VGG-19 weights found. Looked at the key weights of the SGR loss, at $SAPD_VGG_CHECKPOINT '
-                f"and at {Path(torch.hub.get_dir()) / 'checkpoints' / TORCHVISION_FILE} (torchvision's file; "
+                f"and at {' and '.join(map(str, vgg_places()))} (torchvision's file; "
                 '`python -c \'import torchvision; torchvision.models.vgg19(weights="DEFAULT")\'` downloads it).'
             )
-        convolutions = _convolutions(_read(path))
+        convolutions = _convolutions(read_weights('weights', path, 'VGG-19 weights'))
         self.normalised = bool(convolutions) and convolutions[0][0].shape == (3, 3, 1, 1)
         if self.normalised:
             preprocess_weight, preprocess_bias = convolutions.pop(0)
@@ -93,7 +98,7 @@ class VGG19Features(nn.Module):
             mean, std = torch.tensor([0.485, 0.456, 0.406]), torch.tensor([0.229, 0.224, 0.225])
             preprocess_weight, preprocess_bias = torch.diag(1 / std)[:, :, None, None], -mean / std
         self.preprocess = nn.Conv2d(3, 3, 1)
-        self.preprocess.load_state_dict({'weight': preprocess_weight, 'bias': preprocess_bias})
+        _fill(self.preprocess, preprocess_weight, preprocess_bias, path)
         self.layers = tuple(sorted(layers, key=LAYERS.index))
         self.convs = nn.ModuleDict()
         channels = 3
@@ -109,7 +114,7 @@ class VGG19Features(nn.Module):
                 )
             kind = _ReflectConv if self.normalised else nn.Conv2d
             conv = kind(channels, width, 3, padding=1)
-            conv.load_state_dict(dict(zip(('weight', 'bias'), convolutions[number])))
+            _fill(conv, *convolutions[number], path)
             self.convs[layer], channels = conv, width
         self.requires_grad_(False)
         self.eval()
@@ -139,20 +144,18 @@ class VGG19Features(nn.Module):
         return features
 
 
-def _read(path: Path) -> Mapping[str, Any]:
-    """Read a state dict."""
-    try:
-        state = torch.load(path, map_location='cpu', weights_only=True)
-    except Exception as error:
-        raise SAPDError(f'weights: {path} is not a checkpoint ({error}), expected VGG-19 weights.') from error
-    if not isinstance(state, Mapping):
-        raise SAPDError(f'weights: {path} holds a {type(state).__name__}, expected VGG-19 weights.')
-    return state
+def _fill(conv: nn.Conv2d, weight: Tensor, bias: Any, path: Path) -> None:
+    """Give a convolution its weights. Raises SAPDError if the bias does not fit, or not all are numbers."""
+    fits = isinstance(bias, Tensor) and bias.shape == weight.shape[:1]
+    if not fits or not weight.isfinite().all() or not bias.isfinite().all():
+        raise SAPDError(f'weights: {path} is damaged: a bias does not fit its weights, or weights are not finite.')
+    conv.load_state_dict({'weight': weight, 'bias': bias})
 
 
-def _convolutions(state: Mapping[str, Any]) -> list[tuple[Tensor, Tensor]]:
+def _convolutions(state: Mapping[str, Any]) -> list[tuple[Tensor, Any]]:
     """Return (weight, bias) of each convolution in a state dict, bare or under 'state_dict' or 'params'."""
     for key in ('state_dict', 'params'):
-        state = state.get(key, state)
-    weights = {k: v for k, v in state.items() if k.endswith('weight') and isinstance(v, Tensor) and v.ndim == 4}
+        inner = state.get(key)
+        state = inner if isinstance(inner, Mapping) else state
+    weights = {k: v for k, v in state.items() if str(k).endswith('weight') and isinstance(v, Tensor) and v.ndim == 4}
     return [(v, state.get(f'{k[: -len("weight")]}bias', torch.zeros(len(v)))) for k, v in weights.items()]

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Annotated
 
 from torch import nn
 
-from sapd_plugin.errors import SAPDError, check_choice, check_count, check_number
+from sapd_plugin.errors import SAPDError, check_choice
+from sapd_plugin.values import Count, Natural, Weight, check_fields, checked, one_of
 
 STAGES = ('joint', 'two_stage')
 BALANCES = ('none', 'gradient')
@@ -31,19 +33,16 @@ class Schedule:
     [1.0, 0.75, 0.5, 0.25, 0.0]
     """
 
-    start: int = 0
-    ramp: int = 0
-    stop: int | None = None
-    fall: int = 0
+    start: Natural = 0
+    ramp: Natural = 0
+    stop: Count | None = None
+    fall: Natural = 0
 
     def __post_init__(self) -> None:
-        for key in ('start', 'ramp', 'fall'):
-            check_count(key, getattr(self, key), at_least=0)
-        if self.stop is not None:
-            check_count('stop', self.stop)
-            if self.stop <= self.start:
-                raise SAPDError(f'stop: found {self.stop}, expected an iteration after start ({self.start}).')
-        elif self.fall:
+        check_fields(self)
+        if self.stop is not None and self.stop <= self.start:
+            raise SAPDError(f'stop: found {self.stop}, expected an iteration after start ({self.start}).')
+        if self.stop is None and self.fall:
             raise SAPDError(f'fall: found {self.fall} without stop, the iteration at which the factor is 0: add stop.')
 
     def factor(self, iteration: int) -> float:
@@ -71,18 +70,17 @@ class DistillationLoss(nn.Module):
         SAPDError: a negative weight, an unknown balance, or an invalid schedule.
     """
 
+    @checked
     def __init__(
         self,
-        loss_weight: float,
-        balance: str = 'none',
-        start: int = 0,
-        ramp: int = 0,
-        stop: int | None = None,
-        fall: int = 0,
+        loss_weight: Weight,
+        balance: Annotated[str, one_of(*BALANCES)] = 'none',
+        start: Natural = 0,
+        ramp: Natural = 0,
+        stop: Count | None = None,
+        fall: Natural = 0,
     ) -> None:
         super().__init__()
-        check_number('loss_weight', loss_weight, at_least=0)
-        check_choice('balance', balance, BALANCES)
         self.loss_weight, self.balance = loss_weight, balance
         self.schedule = Schedule(start, ramp, stop, fall)
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, fields
-from typing import Any
+from typing import Annotated
 
 from sapd_plugin.core.schedule import STAGES
-from sapd_plugin.errors import SAPDError, check_choice, check_count, check_index, check_keys, check_number, within
+from sapd_plugin.errors import SAPDError, check_keys, within
+from sapd_plugin.values import Block, Count, Natural, Share, check_block, check_fields, one_of
 
 TEACHERS = ('online', 'ema', 'frozen')
 
@@ -34,26 +34,18 @@ class StepSettings:
         SAPDError: a value of the wrong type or out of range, or a value that the teacher does not read.
     """
 
-    stage: str = 'joint'
+    stage: Annotated[str, one_of(*STAGES)] = 'joint'
     output_index: int | None = None
-    online: Mapping[str, Any] | None = None
-    teacher: str = 'online'
-    teacher_decay: float = 0.999
-    freeze_after: int = 0
-    every: int = 2
-    chunks: int = 1
-    accumulate: int = 1
+    online: Block | None = None
+    teacher: Annotated[str, one_of(*TEACHERS)] = 'online'
+    teacher_decay: Share = 0.999
+    freeze_after: Natural = 0
+    every: Count = 2
+    chunks: Count = 1
+    accumulate: Count = 1
 
     def __post_init__(self) -> None:
-        check_choice('stage', self.stage, STAGES)
-        check_choice('teacher', self.teacher, TEACHERS)
-        for key in ('every', 'chunks', 'accumulate'):
-            check_count(key, getattr(self, key))
-        check_count('freeze_after', self.freeze_after, at_least=0)
-        check_index('output_index', self.output_index)
-        if self.online is not None and not isinstance(self.online, Mapping):
-            raise SAPDError(f"online: found {self.online!r}, expected a block with 'segmenter' and its settings.")
-        check_number('teacher_decay', self.teacher_decay, at_least=0, at_most=1)
+        check_fields(self)
         for key, teacher in (('teacher_decay', 'ema'), ('freeze_after', 'frozen')):
             if getattr(self, key) != getattr(StepSettings, key) and self.teacher != teacher:
                 raise SAPDError(f"{key}: only teacher '{teacher}' reads it, and teacher is '{self.teacher}'.")
@@ -90,7 +82,7 @@ class StepSettings:
         return self.step(iteration) % self.every == 0
 
 
-def read_settings(key: str, block: Mapping[str, Any] | None) -> StepSettings:
+def read_settings(key: str, block: Block | None) -> StepSettings:
     """Read the settings from a config block; None and an empty block mean the defaults.
 
     Args:
@@ -100,8 +92,8 @@ def read_settings(key: str, block: Mapping[str, Any] | None) -> StepSettings:
     Raises:
         SAPDError: the block is not a mapping, or an unknown or invalid setting.
     """
-    if block is not None and not isinstance(block, Mapping):
-        raise SAPDError(f'{key}: found {block!r}, expected a block of settings.')
+    if block is not None:
+        check_block(key, block)
     names = [field.name for field in fields(StepSettings)]
     check_keys(key, block or {}, names)
     with within(key):

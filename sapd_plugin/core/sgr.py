@@ -7,21 +7,27 @@ section SGR).
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
+from typing import Annotated
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
 from sapd_plugin.core.color import to_single
-from sapd_plugin.core.perceptual import VGG19Features
+from sapd_plugin.core.perceptual import LAYERS, VGG19Features
 from sapd_plugin.core.regions import majority_downsample, region_means, region_order
-from sapd_plugin.core.schedule import DistillationLoss
-from sapd_plugin.errors import SAPDError, check_choice, check_count, check_flag, check_number
+from sapd_plugin.core.schedule import BALANCES, DistillationLoss
+from sapd_plugin.errors import SAPDError
+from sapd_plugin.values import Count, File, Natural, Valid, Weight, check_names, checked, one_of
 
 TARGETS = ('refined', 'gt', 'gated')
 _SCALES = (1.0, 0.5, 0.25)
+
+
+def _check_scale(key: str, value: object) -> None:
+    if isinstance(value, bool) or value not in _SCALES:
+        raise SAPDError(f'{key}: found {value!r}, expected 1, 0.5 or 0.25.')
 
 
 def edges(nodes: Tensor) -> Tensor:
@@ -158,38 +164,30 @@ class SGRLoss(DistillationLoss):
             is out of range, or an invalid schedule.
     """
 
+    @checked
     def __init__(
         self,
-        loss_weight: float = 0.1,
-        layers: Sequence[str] = ('relu3_1',),
-        weights: str | os.PathLike[str] | None = None,
-        edge_weight: float = 1.0,
-        node_weight: float = 0.0,
-        pixel_weight: float = 0.0,
-        min_region: int = 4,
-        max_regions: int = 128,
+        loss_weight: Weight = 0.1,
+        layers: Annotated[Sequence[str], Valid(check_names, valid=LAYERS)] = ('relu3_1',),
+        weights: File | None = None,
+        edge_weight: Weight = 1.0,
+        node_weight: Weight = 0.0,
+        pixel_weight: Weight = 0.0,
+        min_region: Count = 4,
+        max_regions: Count = 128,
         centre: bool = True,
-        target: str = 'refined',
-        every: int = 4,
-        image_scale: float = 1.0,
-        balance: str = 'none',
-        start: int = 0,
-        ramp: int = 0,
-        stop: int | None = None,
-        fall: int = 0,
+        target: Annotated[str, one_of(*TARGETS)] = 'refined',
+        every: Count = 4,
+        image_scale: Annotated[float, Valid(_check_scale)] = 1.0,
+        balance: Annotated[str, one_of(*BALANCES)] = 'none',
+        start: Natural = 0,
+        ramp: Natural = 0,
+        stop: Count | None = None,
+        fall: Natural = 0,
     ) -> None:
         super().__init__(loss_weight, balance, start, ramp, stop, fall)
-        terms = {'edge_weight': edge_weight, 'node_weight': node_weight, 'pixel_weight': pixel_weight}
-        for key, weight in terms.items():
-            check_number(key, weight, at_least=0)
-        if not any(terms.values()):
+        if not any((edge_weight, node_weight, pixel_weight)):
             raise SAPDError('edge_weight, node_weight and pixel_weight: are all 0, expected a number > 0 for one.')
-        for key, count in (('min_region', min_region), ('max_regions', max_regions), ('every', every)):
-            check_count(key, count)
-        check_flag('centre', centre)
-        check_choice('target', target, TARGETS)
-        if isinstance(image_scale, bool) or image_scale not in _SCALES:
-            raise SAPDError(f'image_scale: found {image_scale!r}, expected 1, 0.5 or 0.25.')
         self.edge_weight, self.node_weight, self.pixel_weight = edge_weight, node_weight, pixel_weight
         self.min_region, self.max_regions, self.centre = min_region, max_regions, centre
         self.target, self.every, self.shrink = target, every, round(1 / image_scale)

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
 import torch
 from torch import Tensor
 
 from sapd_plugin.core.color import to_single
 from sapd_plugin.core.regions import painted_means
-from sapd_plugin.core.schedule import DistillationLoss
-from sapd_plugin.errors import SAPDError, check_choice, check_number
+from sapd_plugin.core.schedule import BALANCES, DistillationLoss
+from sapd_plugin.errors import SAPDError
+from sapd_plugin.values import Count, Name, Natural, Share, Weight, checked, one_of
 
 CRITERIA = ('l1', 'charbonnier', 'l2')
 GATES = ('none', 'pixel', 'advantage', 'region')
@@ -118,29 +121,23 @@ class SPDLoss(DistillationLoss):
             an invalid schedule.
     """
 
+    @checked
     def __init__(
         self,
-        loss_weight: float = 0.1,
-        criterion: str = 'l1',
-        gate: str = 'advantage',
-        balance: str = 'none',
-        target: str = 'refined',
-        mix: float = _MIX,
-        feature_weight: float = 0.0,
-        feature_layer: str | None = None,
-        start: int = 0,
-        ramp: int = 0,
-        stop: int | None = None,
-        fall: int = 0,
+        loss_weight: Weight = 0.1,
+        criterion: Annotated[str, one_of(*CRITERIA)] = 'l1',
+        gate: Annotated[str, one_of(*GATES)] = 'advantage',
+        balance: Annotated[str, one_of(*BALANCES)] = 'none',
+        target: Annotated[str, one_of(*TARGETS)] = 'refined',
+        mix: Share = _MIX,
+        feature_weight: Weight = 0.0,
+        feature_layer: Name | None = None,
+        start: Natural = 0,
+        ramp: Natural = 0,
+        stop: Count | None = None,
+        fall: Natural = 0,
     ) -> None:
         super().__init__(loss_weight, balance, start, ramp, stop, fall)
-        check_choice('criterion', criterion, CRITERIA)
-        check_choice('gate', gate, GATES)
-        check_choice('target', target, TARGETS)
-        check_number('mix', mix, at_least=0, at_most=1)
-        check_number('feature_weight', feature_weight, at_least=0)
-        if feature_layer is not None and (not isinstance(feature_layer, str) or not feature_layer):
-            raise SAPDError(f'feature_layer: found {feature_layer!r}, expected the name of a layer, or nothing.')
         if mix != _MIX and target != 'mix':
             raise SAPDError(f"mix: found {mix}, but only target 'mix' reads it, and target is '{target}'.")
         if feature_layer is not None and not feature_weight:

@@ -9,7 +9,8 @@ from torch import Tensor, nn
 
 from sapd_plugin.core.fusion import CONTEXT_STATISTICS, FusionSettings, build_fusion, injected
 from sapd_plugin.core.outputs import image_index, select_image, with_zero_gradients
-from sapd_plugin.errors import SAPDError, check_count, check_flag, check_index
+from sapd_plugin.errors import SAPDError
+from sapd_plugin.values import Count, Share, checked
 
 
 class SPF(nn.Module):
@@ -42,27 +43,25 @@ class SPF(nn.Module):
             run on an image or has no layers at which masks could enter.
     """
 
+    @checked
     def __init__(
         self,
         network: nn.Module,
-        image_channels: int = 3,
+        image_channels: Count = 3,
         fusion: str | Sequence[str] = 'modulate',
         inputs: Sequence[str] = ('restored',),
         context: str = 'patch',
-        max_regions: int = 64,
-        mask_dropout: float = 0.1,
+        max_regions: Count = 64,
+        mask_dropout: Share = 0.1,
         one_region: bool = False,
         fusion_layers: Sequence[str] | None = None,
         encoding: str | None = None,
-        planes: int | None = None,
-        width: int | None = None,
+        planes: Count | None = None,
+        width: Count | None = None,
         detach: bool = True,
         output_index: int | None = None,
     ) -> None:
         super().__init__()
-        check_count('image_channels', image_channels)
-        check_flag('detach', detach)
-        check_index('output_index', output_index)
         self.settings = FusionSettings(
             fusion, inputs, context, max_regions, mask_dropout, one_region, fusion_layers, encoding, planes, width
         )

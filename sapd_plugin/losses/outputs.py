@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from sapd_plugin.errors import SAPDError
+from sapd_plugin.values import Weight, checked
 
 
 class MultiOutputLoss(nn.Module):
@@ -31,7 +32,8 @@ class MultiOutputLoss(nn.Module):
     8.0
     """
 
-    def __init__(self, criteria: Sequence[nn.Module], loss_weight: float = 1.0) -> None:
+    @checked
+    def __init__(self, criteria: Sequence[nn.Module], loss_weight: Weight = 1.0) -> None:
         super().__init__()
         if not criteria:
             raise SAPDError('MultiOutputLoss.criteria: empty, expected one loss block or a list of them.')

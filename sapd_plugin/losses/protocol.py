@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from sapd_plugin.errors import SAPDError, check_choice
+from sapd_plugin.errors import SAPDError
+from sapd_plugin.values import Positive, Valid, Weight, checked, one_of
 
 # ITU-R BT.601 weights of R, G and B in [0, 1] for Y in [16, 235].
 _LUMA = (65.481, 128.553, 24.966)
 # The generating kernel of Burt and Adelson's pyramid, a = 0.4.
 _BINOMIAL = (0.05, 0.25, 0.4, 0.25, 0.05)
+
+
+def _check_odd(key: str, value: object) -> None:
+    if isinstance(value, bool) or not isinstance(value, int) or value < 1 or value % 2 == 0:
+        raise SAPDError(f'{key}: found {value!r}, expected an odd integer >= 1.')
 
 
 class ImageLoss(nn.Module):
@@ -20,10 +28,14 @@ class ImageLoss(nn.Module):
     It is computed in float32 at least, also inside autocast, because transforms, variances and logarithms need it.
 
     Args:
-        loss_weight: factor of the loss.
+        loss_weight: factor of the loss, >= 0.
+
+    Raises:
+        SAPDError: an argument, also a subclass's, of the wrong type or out of range.
     """
 
-    def __init__(self, loss_weight: float = 1.0) -> None:
+    @checked
+    def __init__(self, loss_weight: Weight = 1.0) -> None:
         super().__init__()
         self.loss_weight = loss_weight
 
@@ -68,9 +80,11 @@ class PSNRLoss(ImageLoss):
     -20.0
     """
 
-    def __init__(self, loss_weight: float = 1.0, reduction: str = 'mean', toY: bool = False) -> None:
+    @checked
+    def __init__(
+        self, loss_weight: Weight = 1.0, reduction: Annotated[str, one_of('mean')] = 'mean', toY: bool = False
+    ) -> None:
         super().__init__(loss_weight)
-        check_choice('PSNRLoss.reduction', reduction, ('mean',))
         self.toY = toY
 
     def measure(self, restored: Tensor, target: Tensor) -> Tensor:
@@ -96,7 +110,13 @@ class SSIMLoss(ImageLoss):
     -1.0
     """
 
-    def __init__(self, loss_weight: float = 1.0, window_size: int = 11, sigma: float = 1.5) -> None:
+    @checked
+    def __init__(
+        self,
+        loss_weight: Weight = 1.0,
+        window_size: Annotated[int, Valid(_check_odd)] = 11,
+        sigma: Positive = 1.5,
+    ) -> None:
         super().__init__(loss_weight)
         self.window_size, self.sigma = window_size, sigma
 
@@ -113,7 +133,8 @@ class EdgeLoss(ImageLoss):
         eps: constant of the Charbonnier distance.
     """
 
-    def __init__(self, loss_weight: float = 1.0, eps: float = 1e-3) -> None:
+    @checked
+    def __init__(self, loss_weight: Weight = 1.0, eps: Positive = 1e-3) -> None:
         super().__init__(loss_weight)
         self.eps = eps
 

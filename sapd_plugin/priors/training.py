@@ -4,16 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 from sapd_plugin.errors import SAPDError, nearest
 from sapd_plugin.priors.shuffled import ShuffledMasks
 from sapd_plugin.priors.store import MaskStore
 from sapd_plugin.priors.store.codec import RecordError
 from sapd_plugin.priors.verification import ImageFile, read_count, verify_images
+from sapd_plugin.values import File, Name, Template, Valid, check_values
 
-# Config keys of a training dataset for masks.
-MASK_KEYS = ('mask_store', 'mask_filename_tmpl', 'mask_fingerprint', 'mask_shuffle', 'mask_context', 'mask_check')
+# Config keys of a training dataset for masks, and their types.
+MASK_KINDS: dict[str, Any] = {
+    'mask_store': File | None,
+    'mask_filename_tmpl': Template | None,
+    'mask_fingerprint': Name | None,
+    'mask_shuffle': int | None,
+    'mask_context': bool | None,
+    'mask_check': Annotated[int | str, Valid(read_count, images=0)] | None,
+}
+MASK_KEYS = tuple(MASK_KINDS)
 
 
 class Target(NamedTuple):
@@ -63,11 +72,8 @@ def open_training_store(
             needs.
     """
     folder, fingerprint, seed = (config.get(key) for key in ('mask_store', 'mask_fingerprint', 'mask_shuffle'))
+    check_values(where, config, MASK_KINDS)
     context = config.get('mask_context')
-    if context not in (None, False, True):
-        raise SAPDError(f'{where}.mask_context: found {context!r}, expected true or false.')
-    if seed is not None and (not isinstance(seed, int) or isinstance(seed, bool)):
-        raise SAPDError(f'{where}.mask_shuffle: found {seed!r}, expected an integer seed or nothing.')
     count = read_count(f'{where}.mask_check', config.get('mask_check'), len(targets))
     if not folder:
         raise SAPDError(f'{where}.mask_store: missing, expected a folder made by `sapd extract-masks`.')

@@ -60,7 +60,7 @@ def test_floor_model_hands_floored_images_to_the_tester():
     ('change', 'words'),
     [
         ({'protocol': 'y_round'}, ["val.metrics.psnr.protocol: found 'y_round'", "Did you mean 'y_rounded'?"]),
-        ({}, ['val.metrics.psnr.protocol: found None']),
+        ({}, ['val.metrics.psnr.protocol: missing']),
         ({'protocol': 'rgb_float'}, ['rounds images to 8 bits', "Use 'rgb'"]),
         ({'protocol': 'y', 'crop_borders': 4}, ["unknown key 'crop_borders'", "Did you mean 'crop_border'?"]),
         ({'protocol': 'y', 'test_y_channel': True}, ["unknown key 'test_y_channel'"]),
@@ -79,8 +79,12 @@ def test_mistakes_are_refused_before_training(pairs, store, images, change, word
             calculate_metric(images, block)
 
 
-def test_other_metrics_are_not_looked_at():
-    check_metrics({'val': {'metrics': {'niqe': {'type': 'calculate_niqe', 'anything': 1}}}})
+def test_other_metrics_have_their_own_keys():
+    check_metrics({'val': {'metrics': {'niqe': {'type': 'calculate_niqe', 'crop_border': 0, 'anything': 1}}}})
     check_metrics({})
+    with pytest.raises(SAPDError, match=r'val.metrics.niqe.crop_border: missing, and calculate_niqe needs it'):
+        check_metrics({'val': {'metrics': {'niqe': {'type': 'calculate_niqe'}}}})
+    with pytest.raises(SAPDError, match=r'val.metrics.psnr: found None, expected a block'):
+        check_metrics({'val': {'metrics': {'psnr': None}}})
     with pytest.raises(SAPDError):
         check_metrics({'val': {'metrics': {'a': {'type': 'calculate_protocol_ssim', 'protocol': 'x'}}}})

@@ -89,9 +89,9 @@ def test_an_optimizer_block_names_torch_s_own(pairs, tmp_path):
         ({'type': 'Adam'}, r'train.optim_\*.lr: missing'),
         (
             {'type': 'Adam', 'lr': 1e-3, 'clip_grad_norm': '1e-2'},
-            r"clip_grad_norm: found '1e-2', expected a positive number",
+            r"clip_grad_norm: found '1e-2', expected a number > 0",
         ),
-        ({'type': 'Adam', 'lr': 1e-3, 'clip_grad_norm': 0}, r'clip_grad_norm: found 0, expected a positive'),
+        ({'type': 'Adam', 'lr': 1e-3, 'clip_grad_norm': 0}, r'clip_grad_norm: found 0, expected a number > 0'),
     ],
 )
 def test_mistakes_in_an_optimizer_block_are_named(pairs, tmp_path, block, message):

@@ -393,8 +393,8 @@ MISTAKES = {
     'inputs text': ({'inputs': 'restored'}, r"^inputs: found 'restored', expected a list"),
     'context': ({'context': 'photo'}, r"^context: found 'photo', expected one of patch, image"),
     'regions': ({'max_regions': 0}, r'^max_regions: found 0, expected an integer >= 1'),
-    'dropout': ({'mask_dropout': 1.5}, r'^mask_dropout: found 1.5, expected a probability'),
-    'dropout type': ({'mask_dropout': True}, r'^mask_dropout: found True, expected a probability'),
+    'dropout': ({'mask_dropout': 1.5}, r'^mask_dropout: found 1.5, expected a number in \[0, 1\]'),
+    'dropout type': ({'mask_dropout': True}, r'^mask_dropout: found True, expected a number in \[0, 1\]'),
     'one region': ({'one_region': 1}, r'^one_region: found 1, expected true or false'),
     'layers': ({'fusion_layers': 'model.1'}, r"^fusion_layers: found 'model.1', expected a list"),
     'layers in a layer': ({'fusion_layers': [['model.1']]}, r"^fusion_layers: found \['model.1'\] in the list"),
@@ -403,8 +403,8 @@ MISTAKES = {
     'encoding': ({'encoding': 'none', 'fusion': ['map', 'attend']}, r'^encoding: .* found with fusion: map, attend'),
     'image inputs': ({'fusion': 'image', 'inputs': ['restored', 'degraded']}, r'^inputs: fusion: image reads'),
     'detach': ({'detach': 'yes'}, r"^detach: found 'yes', expected true or false"),
-    'output index': ({'output_index': 'last'}, r"^output_index: found 'last', expected an integer or nothing"),
-    'output index, number': ({'output_index': 0.0}, r'^output_index: found 0.0, expected an integer or nothing'),
+    'output index': ({'output_index': 'last'}, r"^output_index: found 'last', expected an integer"),
+    'output index, number': ({'output_index': 0.0}, r'^output_index: found 0.0, expected an integer'),
     'context unread': ({'fusion': 'none', 'context': 'image'}, r'^context: image is not read by fusion: none'),
 }
 

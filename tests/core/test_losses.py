@@ -7,7 +7,7 @@ import torch
 
 from sapd_plugin.core import BranchRNG, Schedule, SPDLoss, ToRGB, build_typed_loss, check_stage, spd_loss
 from sapd_plugin.core.spd import region_step
-from sapd_plugin.errors import SAPDError, check_flag, check_index, check_number
+from sapd_plugin.errors import SAPDError, check_flag, check_integer, check_number
 
 
 @pytest.mark.parametrize('criterion', ['l1', 'charbonnier', 'l2'])
@@ -124,7 +124,7 @@ def test_schedule():
 
 MISTAKES = [
     ({'loss_weight': -0.1}, 'loss_weight: found -0.1, expected a number >= 0'),
-    ({'loss_weight': '1e-1'}, "loss_weight: found '1e-1', expected a number >= 0"),
+    ({'loss_weight': '1e-1'}, "loss_weight: found '1e-1', expected a number >= 0. In YAML, write 0.1"),
     ({'loss_weight': float('nan')}, 'loss_weight: found nan'),
     ({'loss_weight': True}, 'loss_weight: found True'),
     ({'criterion': 'l3'}, "criterion: found 'l3', expected one of l1"),
@@ -134,8 +134,8 @@ MISTAKES = [
     ({'mix': 1.2}, r'mix: found 1.2, expected a number in \[0, 1\]'),
     ({'feature_weight': -1}, 'feature_weight: found -1, expected a number >= 0'),
     ({'mix': 0.5}, "mix: found 0.5, but only target 'mix' reads it, and target is 'refined'"),
-    ({'feature_layer': 3}, 'feature_layer: found 3, expected the name of a layer'),
-    ({'feature_layer': '', 'feature_weight': 1}, "feature_layer: found '', expected the name of a layer"),
+    ({'feature_layer': 3}, 'feature_layer: found 3, expected text'),
+    ({'feature_layer': '', 'feature_weight': 1}, "feature_layer: found '', expected text"),
     ({'feature_layer': 'body'}, "feature_layer: found 'body', but feature_weight, its weight, is 0"),
     ({'start': 1.5}, 'start: found 1.5, expected an integer >= 0'),
     ({'ramp': -1}, 'ramp: found -1, expected an integer >= 0'),
@@ -155,17 +155,16 @@ def test_numbers_and_flags_are_checked():
         check_number('a', value, at_least=0, at_most=1)
     check_number('a', -3)
     check_flag('b', False)
-    check_index('c', -1)
-    check_index('c', None)
+    check_integer('c', -1)
     for value in (None, '1', float('inf'), True, 10**400):
-        with pytest.raises(SAPDError, match='a: found .*, expected a number.$'):
+        with pytest.raises(SAPDError, match='a: found .*, expected a number\\.'):
             check_number('a', value)
     for value in (0, 'false', None):
         with pytest.raises(SAPDError, match='b: found .*, expected true or false'):
             check_flag('b', value)
     for value in (1.0, '1', True):
-        with pytest.raises(SAPDError, match='c: found .*, expected an integer or nothing'):
-            check_index('c', value)
+        with pytest.raises(SAPDError, match='c: found .*, expected an integer'):
+            check_integer('c', value)
 
 
 def test_two_stage_needs_a_trained_student():

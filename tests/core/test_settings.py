@@ -17,8 +17,8 @@ MISTAKES = {
     'decay': ({'teacher': 'ema', 'teacher_decay': 1.5}, r'teacher_decay: found 1.5, expected a number in \[0, 1\]'),
     'decay, text': ({'teacher': 'ema', 'teacher_decay': '1e-3'}, r"teacher_decay: found '1e-3', expected a number"),
     'another teacher': ({'freeze_after': 10}, r"freeze_after: only teacher 'frozen' reads it, and teacher is 'online'"),
-    'output_index': ({'output_index': 'last'}, r"output_index: found 'last', expected an integer or nothing"),
-    'output_index, flag': ({'output_index': True}, r'output_index: found True, expected an integer or nothing'),
+    'output_index': ({'output_index': 'last'}, r"output_index: found 'last', expected an integer"),
+    'output_index, flag': ({'output_index': True}, r'output_index: found True, expected an integer'),
     'frozen untrained': (
         {'teacher': 'frozen', 'freeze_after': 3, 'every': 4},
         r'sapd_opt.freeze_after: found 3, expected an integer >= 4, because SPF is first trained in iteration 4',
@@ -31,7 +31,7 @@ MISTAKES = {
         {'teacher': 'frozen', 'freeze_after': 10, 'every': 2, 'accumulate': 4},
         r'freeze_after: found 10, expected an integer >= 8 and a multiple of accumulate \(4\)',
     ),
-    'online': ({'online': 'sam'}, r"online: found 'sam', expected a block with 'segmenter'"),
+    'online': ({'online': 'sam'}, r"online: found 'sam', expected a block of settings"),
 }
 
 

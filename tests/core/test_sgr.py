@@ -215,9 +215,9 @@ MISTAKES = [
     ({'loss_weight': 10**400}, 'loss_weight: found 1000'),
     ({'layers': []}, r'layers: found \[\], expected a list'),
     ({'layers': 3}, r'layers: found 3, expected a list'),
-    ({'layers': [3]}, r'layers: found 3, expected one of relu1_1'),
-    ({'weights': 3}, r'weights: found 3, expected the path of VGG-19 weights'),
-    ({'weights': []}, r'weights: found \[\], expected the path of VGG-19 weights'),
+    ({'layers': [3]}, r'layers: found 3 in the list, expected a name'),
+    ({'weights': 3}, r'weights: found 3, expected a path'),
+    ({'weights': []}, r'weights: found \[\], expected a path'),
     ({'stop': 5, 'start': 5}, 'stop: found 5, expected an iteration after start'),
 ]
 

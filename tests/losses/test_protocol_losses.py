@@ -118,7 +118,7 @@ def test_what_is_no_pair_of_images_is_refused(name):
 
 
 def test_psnr_loss_has_one_reduction():
-    with pytest.raises(SAPDError, match=r"PSNRLoss.reduction: found 'sum', expected one of mean"):
+    with pytest.raises(SAPDError, match=r"reduction: found 'sum', expected one of mean"):
         PSNRLoss(reduction='sum')
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Annotated
 
 import torch
 from torch import Tensor, nn
@@ -10,7 +11,7 @@ from torch import Tensor, nn
 from sapd_plugin.core.color import to_single
 from sapd_plugin.core.fusion.injection import Injection
 from sapd_plugin.core.regions import boundaries, painted_means, region_order
-from sapd_plugin.errors import check_choice, check_count
+from sapd_plugin.values import Count, checked, one_of
 
 ENCODINGS = ('planes', 'region_mean', 'boundary', 'none')
 
@@ -69,10 +70,14 @@ class ImageFusion(nn.Sequential):
         SAPDError: an unknown encoding, or a count below 1.
     """
 
-    def __init__(self, image_channels: int, encoding: str = 'planes', planes: int = 16, width: int = 32) -> None:
-        check_choice('encoding', encoding, ENCODINGS)
-        for key, value in (('planes', planes), ('width', width)):
-            check_count(key, value)
+    @checked
+    def __init__(
+        self,
+        image_channels: int,
+        encoding: Annotated[str, one_of(*ENCODINGS)] = 'planes',
+        planes: Count = 16,
+        width: Count = 32,
+    ) -> None:
         last = nn.Conv2d(width, image_channels, 3, padding=1)
         nn.init.zeros_(last.weight)
         nn.init.zeros_(last.bias)  # type: ignore[arg-type]

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from sapd_plugin.core.outputs import select_image
-from sapd_plugin.errors import SAPDError, nearest
+from sapd_plugin.errors import SAPDError, describe, nearest
 
 SIDE = 64  # of the patch that the network is run on
 SPOT = (44, 20)  # where one of its two images differs
@@ -247,5 +247,8 @@ def refusals(shape: tuple[int, ...]) -> Iterator[None]:
         yield
     except SAPDError:
         raise
-    except (RuntimeError, ValueError, TypeError, AssertionError) as error:
-        raise SAPDError(f'network: does not take a restored image of {shape} ({error}). Name one that does.') from error
+    except Exception as error:  # of a network that a user wrote: any
+        raise SAPDError(
+            f'network: does not take a restored image of {shape} ({describe(error)}). The second network works at the '
+            'output size: name one that works at scale 1.'
+        ) from error

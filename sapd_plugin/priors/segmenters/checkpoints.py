@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from sapd_plugin.errors import SAPDError
+from sapd_plugin.weight_files import read_weights
 
 # Variant -> the authors' file name, best variant first.
 OFFICIAL_FILES = {
@@ -30,9 +31,9 @@ def find_sam_checkpoint(explicit: str | os.PathLike[str] | None = None, variant:
     named = {'checkpoint': explicit, ENVIRONMENT_VARIABLE: os.environ.get(ENVIRONMENT_VARIABLE)}
     for origin, path in named.items():
         if path:
-            if not Path(path).is_file():
+            if not Path(path).expanduser().is_file():
                 raise SAPDError(f'{origin}: found no file {path}, expected a SAM checkpoint.')
-            return Path(path)
+            return Path(path).expanduser()
     return next((path for path in _cached(variant) if path.is_file()), None)
 
 
@@ -61,8 +62,8 @@ def detect_variant(keys: Collection[str] | Mapping[str, Any], where: str | os.Pa
     """
     if 'image_encoder.layers.0.blocks.0.conv1.c.weight' in keys:
         return 'mobile_sam'
-    depth = {int(key.split('.')[2]) + 1 for key in keys if key.startswith('image_encoder.blocks.')}
-    variant = {32: 'sam_vit_h', 24: 'sam_vit_l', 12: 'sam_vit_b'}.get(max(depth, default=0))
+    blocks = {key.split('.')[2] for key in keys if key.startswith('image_encoder.blocks.')}
+    variant = {32: 'sam_vit_h', 24: 'sam_vit_l', 12: 'sam_vit_b'}.get(len(blocks))
     if variant is None:
         raise SAPDError(f"{where}: found {len(keys)} other names, expected SAM's ({', '.join(OFFICIAL_FILES)}).")
     return variant
@@ -76,13 +77,10 @@ def load_state(path: Path) -> dict[str, Any]:
     """
     import torch
 
-    try:
-        state = torch.load(path, map_location='cpu', weights_only=True)
-    except Exception as error:
-        raise SAPDError(f'{path}: found no readable checkpoint ({error}), expected a SAM state dict.') from error
-    state = state.get('model', state) if isinstance(state, dict) else state
-    if not isinstance(state, dict) or not all(isinstance(key, str) for key in state):
-        raise SAPDError(f'{path}: found {type(state).__name__}, expected a SAM state dict.')
+    state = read_weights('checkpoint', path, "SAM's weights")
+    state = state.get('model', state)
+    if not isinstance(state, dict) or not all(isinstance(value, torch.Tensor) for value in state.values()):
+        raise SAPDError(f"checkpoint: {path} does not hold tensors by name, expected SAM's weights.")
     return state
 
 

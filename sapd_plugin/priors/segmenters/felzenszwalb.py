@@ -8,9 +8,9 @@ from typing import Any
 import cv2
 import numpy as np
 
-from sapd_plugin.errors import SAPDError
 from sapd_plugin.priors.labels import LabelMap
 from sapd_plugin.priors.segmenters.registry import register_segmenter
+from sapd_plugin.values import Count, Natural, Weight, checked
 
 
 @register_segmenter('felzenszwalb')
@@ -30,15 +30,10 @@ class Felzenszwalb:
         SAPDError: a setting is out of range.
     """
 
+    @checked
     def __init__(
-        self, scale: float = 300.0, sigma: float = 0.8, min_size: int = 150, max_pixels: int = 2_100_000
+        self, scale: Weight = 300.0, sigma: Weight = 0.8, min_size: Natural = 150, max_pixels: Count = 2_100_000
     ) -> None:
-        for key, value in (('scale', scale), ('sigma', sigma), ('min_size', min_size), ('max_pixels', max_pixels)):
-            if isinstance(value, bool) or not isinstance(value, (int, float)) or value < 0:
-                raise SAPDError(f"segmenter 'felzenszwalb': {key}: found {value!r}, expected a number >= 0.")
-        for key, value in (('min_size', min_size), ('max_pixels', max_pixels)):
-            if value != int(value) or value < (key == 'max_pixels'):
-                raise SAPDError(f"segmenter 'felzenszwalb': {key}: found {value}, expected an integer > 0.")
         self._options = {'scale': float(scale), 'sigma': float(sigma), 'min_size': int(min_size)}
         self._max_pixels = int(max_pixels)
         self.settings: dict[str, Any] = {

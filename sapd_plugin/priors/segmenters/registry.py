@@ -54,9 +54,8 @@ def build_segmenter(name: str, **settings: Any) -> Segmenter:
     Raises:
         SAPDError: an unknown name or setting (the nearest is named), or one that the segmenter refuses.
     """
-    factory = _find_factory('segmenter', name)
-    check_keys(f"segmenter '{name}'", settings, inspect.signature(factory).parameters)
-    return factory(**settings)
+    where = f"segmenter '{name}'"
+    return _build(where, f'{where}: ', _find_factory('segmenter', name), settings)
 
 
 def build_online_segmenter(
@@ -79,16 +78,26 @@ def build_online_segmenter(
     name = settings.pop('segmenter', None)
     if name is None:
         raise SAPDError(f"{where}.segmenter: missing, expected a name such as 'mobile_sam'.")
-    if 'device' in inspect.signature(_find_factory(f'{where}.segmenter', name)).parameters:
+    factory = _find_factory(f'{where}.segmenter', name)
+    if 'device' in inspect.signature(factory).parameters:
         settings.setdefault('device', str(device))
-    segmenter = build_segmenter(name, **settings)
+    segmenter = _build(where, f'{where}.', factory, settings)
     return lambda photo: segmenter(photo).labels
 
 
-def _find_factory(key: str, name: str) -> Callable[..., Segmenter]:
-    if name not in SEGMENTERS:
+def _build(where: str, prefix: str, factory: Callable[..., Segmenter], settings: Mapping[str, Any]) -> Segmenter:
+    """Build a segmenter; ``where`` is its name or config key, ``prefix`` what precedes its settings in messages."""
+    check_keys(where, settings, inspect.signature(factory).parameters)
+    try:
+        return factory(**settings)
+    except SAPDError as error:
+        raise SAPDError(f'{prefix}{error}') from error
+
+
+def _find_factory(key: str, name: object) -> Callable[..., Segmenter]:
+    if not isinstance(name, str) or name not in SEGMENTERS:
         # Looked up only here, so that a segmenter's package is imported only when it is used.
         installed = {point.name: point for point in entry_points(group=ENTRY_POINT_GROUP)}
         check_choice(key, name, [*SEGMENTERS, *installed])
-        SEGMENTERS[name] = installed[name].load()
-    return SEGMENTERS[name]
+        SEGMENTERS[str(name)] = installed[str(name)].load()
+    return SEGMENTERS[str(name)]

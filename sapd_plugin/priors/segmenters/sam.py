@@ -5,16 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import partial
 from importlib.metadata import version
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import numpy as np
 
-from sapd_plugin.errors import SAPDError, check_choice, check_count, check_keys
+from sapd_plugin.errors import SAPDError, check_keys
 from sapd_plugin.files import digest
 from sapd_plugin.priors.labels import LabelMap
 from sapd_plugin.priors.segmenters import checkpoints
 from sapd_plugin.priors.segmenters.registry import register_segmenter
+from sapd_plugin.values import Count, File, Natural, Share, Valid, checked, one_of
 
 if TYPE_CHECKING:
     from segment_anything.modeling import Sam
@@ -85,6 +85,21 @@ def build_sam(state: dict[str, Any], where: str) -> Sam:
     return sam.eval().requires_grad_(False)
 
 
+def check_device(key: str, value: object) -> None:
+    """Refuse a ``value`` of config key ``key`` that is not a device which PyTorch can use. Raises SAPDError."""
+    import torch
+
+    try:
+        kind = torch.device(value if isinstance(value, str) else '').type
+    except RuntimeError as error:
+        raise SAPDError(f"{key}: found {value!r}, expected 'cpu' or 'cuda'.") from error
+    if kind == 'cuda' and not torch.cuda.is_available():
+        raise SAPDError(f"{key}: found {value!r} and no usable GPU, expected 'cpu'.")
+
+
+Device = Annotated[str, Valid(check_device)]
+
+
 class SamSegmenter:
     """Segment by prompting SAM with points and keeping the masks with high scores.
 
@@ -112,32 +127,28 @@ class SamSegmenter:
             preset does not have.
     """
 
+    @checked
     def __init__(
         self,
-        variant: str | None = None,
-        checkpoint: str | Path | None = None,
-        device: str = 'cpu',
-        preset: str = 'fast',
-        dtype: str = 'float32',
-        pred_iou_thresh: float | None = None,
-        stability_score_thresh: float | None = None,
-        points_per_batch: int | None = None,
-        mask_nms_thresh: float | None = None,
-        points_per_side: int | None = None,
-        box_nms_thresh: float | None = None,
-        crop_n_layers: int | None = None,
-        min_mask_region_area: int | None = None,
+        variant: Annotated[str, one_of(*checkpoints.OFFICIAL_FILES)] | None = None,
+        checkpoint: File | None = None,
+        device: Device = 'cpu',
+        preset: Annotated[str, one_of(*_PRESETS)] = 'fast',
+        dtype: Annotated[str, one_of(*DTYPES)] = 'float32',
+        pred_iou_thresh: Share | None = None,
+        stability_score_thresh: Share | None = None,
+        points_per_batch: Count | None = None,
+        mask_nms_thresh: Share | None = None,
+        points_per_side: Count | None = None,
+        box_nms_thresh: Share | None = None,
+        crop_n_layers: Natural | None = None,
+        min_mask_region_area: Natural | None = None,
     ) -> None:
-        if variant is not None:
-            check_choice('variant', variant, checkpoints.OFFICIAL_FILES)
-        check_choice('preset', preset, _PRESETS)
-        check_choice('dtype', dtype, DTYPES)
-        check_device(device)
         path = checkpoints.require_sam_checkpoint(checkpoint, variant)
         state = checkpoints.load_state(path)
         found = checkpoints.detect_variant(state, path)
         if variant not in (None, found):
-            raise SAPDError(f"segmenter '{variant}': found a checkpoint of {found} in {path}, expected {variant}.")
+            raise SAPDError(f'checkpoint: found one of {found} in {path}, expected {variant}.')
         given = {
             'pred_iou_thresh': pred_iou_thresh,
             'stability_score_thresh': stability_score_thresh,
@@ -181,18 +192,6 @@ class SamSegmenter:
         return LabelMap.from_masks(found.masks, list(found.predicted_iou), list(found.stability), shape=shape)
 
 
-def check_device(device: str) -> None:
-    """Refuse a device that PyTorch cannot use. Raises SAPDError."""
-    import torch
-
-    try:
-        kind = torch.device(device).type
-    except RuntimeError as error:
-        raise SAPDError(f"device: found {device!r}, expected 'cpu' or 'cuda'.") from error
-    if kind == 'cuda' and not torch.cuda.is_available():
-        raise SAPDError(f"device: found {device!r} and no usable GPU, expected 'cpu'.")
-
-
 def _parameters(variant: str, preset: str, device: str, settings: dict[str, Any]) -> dict[str, Any]:
     """Return all settings of a preset, with defaults for those that are None, after checking them."""
     iou, stability = THRESHOLDS[variant]
@@ -200,20 +199,8 @@ def _parameters(variant: str, preset: str, device: str, settings: dict[str, Any]
     if preset == 'stock' and device.startswith('cuda'):
         defaults['points_per_batch'] = _POINTS_PER_BATCH_ON_GPU
     given = {key: value for key, value in settings.items() if value is not None}
-    check_keys(f"segmenter '{variant}', preset '{preset}'", given, defaults)
-    parameters = {**defaults, **given}
-    check_parameters(variant, parameters)
-    return parameters
-
-
-def check_parameters(variant: str, parameters: dict[str, Any]) -> None:
-    """Refuse settings of a mask generator that are out of range. Raises SAPDError for the first one."""
-    for key, value in parameters.items():
-        where = f"segmenter '{variant}': {key}"
-        if not key.endswith('_thresh'):
-            check_count(where, value, 1 if key.startswith('points_') else 0)
-        elif isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value <= 1:
-            raise SAPDError(f'{where}: found {value!r}, expected a number from 0 to 1.')
+    check_keys(f"preset '{preset}'", given, defaults)
+    return {**defaults, **given}
 
 
 register_segmenter('sam')(SamSegmenter)

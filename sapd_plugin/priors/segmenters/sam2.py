@@ -14,7 +14,8 @@ from sapd_plugin.files import digest
 from sapd_plugin.priors.labels import LabelMap
 from sapd_plugin.priors.segmenters import checkpoints
 from sapd_plugin.priors.segmenters.registry import register_segmenter
-from sapd_plugin.priors.segmenters.sam import check_device, check_parameters
+from sapd_plugin.priors.segmenters.sam import Device
+from sapd_plugin.values import Count, File, Natural, Share, checked
 
 _SIZES = {'tiny': 't', 'small': 's', 'base_plus': 'b+', 'large': 'l'}
 # Variant -> its configuration in the package ``sam2``; the authors' checkpoint has the name of the variant.
@@ -44,17 +45,18 @@ class Sam2Segmenter:
             out of range.
     """
 
+    @checked
     def __init__(
         self,
         variant: str,
-        checkpoint: str | Path | None = None,
-        device: str = 'cpu',
-        points_per_side: int = 32,
-        pred_iou_thresh: float = 0.8,
-        stability_score_thresh: float = 0.95,
-        box_nms_thresh: float = 0.7,
-        crop_n_layers: int = 0,
-        points_per_batch: int = 64,
+        checkpoint: File | None = None,
+        device: Device = 'cpu',
+        points_per_side: Count = 32,
+        pred_iou_thresh: Share = 0.8,
+        stability_score_thresh: Share = 0.95,
+        box_nms_thresh: Share = 0.7,
+        crop_n_layers: Natural = 0,
+        points_per_batch: Count = 64,
     ) -> None:
         installed = _installed(variant)
         parameters = {
@@ -64,8 +66,6 @@ class Sam2Segmenter:
             'box_nms_thresh': box_nms_thresh,
             'crop_n_layers': crop_n_layers,
         }
-        check_parameters(variant, {**parameters, 'points_per_batch': points_per_batch})
-        check_device(device)
         path = checkpoints.find_sam_checkpoint(checkpoint, variant)
         if path is None:
             raise SAPDError(
