@@ -10,12 +10,13 @@ import contextlib
 import os
 import re
 from io import BytesIO
-from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
 import cv2
 import numpy as np
 from PIL import Image, TiffImagePlugin
+
+from sapd_plugin.files import open_regular, read_regular
 
 # Formats whose header tells the size of what OpenCV decodes; MPO is Pillow's name for some JPEG files.
 _KNOWN = ('BMP', 'JPEG', 'MPO', 'PNG', 'PPM', 'TIFF', 'WEBP')
@@ -59,7 +60,7 @@ def read_header(image: str | os.PathLike[str] | bytes) -> Header:
     """
     known = None
     with (
-        BytesIO(image) if isinstance(image, bytes) else Path(image).open('rb') as file,
+        BytesIO(image) if isinstance(image, bytes) else open_regular(image) as file,
         contextlib.suppress(OSError, SyntaxError, ValueError, Image.DecompressionBombError),
     ):
         known = _from_pillow(file)
@@ -122,7 +123,7 @@ def _turns_behind_the_pixels(file: BinaryIO) -> bool:
 
 
 def _decode(image: str | os.PathLike[str] | bytes, flag: int) -> np.ndarray:
-    data = image if isinstance(image, bytes) else Path(image).read_bytes()
+    data = image if isinstance(image, bytes) else read_regular(image)
     try:
         decoded = cv2.imdecode(np.frombuffer(data, np.uint8), flag) if data else None
     except cv2.error:

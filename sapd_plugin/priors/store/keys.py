@@ -38,11 +38,21 @@ def mask_key(path: str | os.PathLike[str], root: str | os.PathLike[str]) -> str:
 def template_key(key: str, template: str = '{}') -> str:
     """Return the key of a mask that is named differently from its image: '{}_restored' for x/1 is x/1_restored.
 
+    Raises:
+        SAPDError: the template is not text that holds {} once.
+
     >>> template_key('x/1', '{}_restored')
     'x/1_restored'
     """
+    before, field, behind = template.partition('{}') if isinstance(template, str) else ('', '', '')
+    # Nothing else that `str.format` knows: it can fill the memory, and a template without a field names one mask.
+    if not field or any(brace in before + behind for brace in '{}'):
+        raise SAPDError(
+            f"mask_filename_tmpl: found {template!r}, expected text with one {{}}, for which the image's name is put, "
+            "for example '{}_restored'."
+        )
     folder, slash, name = key.rpartition('/')
-    return folder + slash + template.format(name)
+    return f'{folder}{slash}{before}{name}{behind}'
 
 
 def key_bytes(key: str) -> bytes:

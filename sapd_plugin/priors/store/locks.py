@@ -6,6 +6,7 @@ Reading a store takes no lock, so only writers use this module; it can be import
 from __future__ import annotations
 
 import contextlib
+import errno
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -26,8 +27,16 @@ _PATIENCE = 0.05
 _ATTEMPTS = 10
 
 
+# What `flock` reports where the file system has no locks: some network file systems, and Lustre without -o flock.
+_NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.EINVAL)
+
+
 class BusyError(SAPDError):
     """Another process holds the lock."""
+
+
+class NoLocksError(SAPDError):
+    """The system or the file system has no locks."""
 
 
 @contextlib.contextmanager
@@ -48,10 +57,10 @@ def locked(lock: Path, what: Path, wait: bool = False) -> Iterator[None]:
 
     Raises:
         BusyError: another process holds it and ``wait`` is false.
-        SAPDError: this system has no such locks (Windows).
+        NoLocksError: this system (Windows) or this file system has no such locks.
     """
     if fcntl is None:
-        raise SAPDError(f'{what}: cannot be written on this system, which lacks fcntl. Use Linux, macOS or WSL.')
+        raise NoLocksError(f'{what}: cannot be written on this system, which lacks fcntl. Use Linux, macOS or WSL.')
     with lock.open('a') as file:
         if wait:
             _take(file, fcntl.LOCK_EX)
@@ -67,7 +76,7 @@ def is_held(lock: Path) -> bool:
     try:
         with lock.open() as file:
             return not _take(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except OSError:
+    except (OSError, NoLocksError):
         return False
 
 
@@ -109,4 +118,12 @@ def _take(file: IO[str], kind: int) -> bool:
         fcntl.flock(file, kind)
     except BlockingIOError:
         return False
+    except OSError as error:
+        if error.errno not in _NO_LOCKS:
+            raise
+        raise NoLocksError(
+            f'{file.name}: cannot be locked ({error.strerror}): its file system has no file locks (flock), without '
+            'which two processes could spoil what they write. Write to a local folder and move it there when it is '
+            'finished; reading needs no locks. Lustre has them if it is mounted with -o flock.'
+        ) from error
     return True

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from sapd_plugin.errors import SAPDError
+from sapd_plugin.files import read_regular
 from sapd_plugin.priors.store.codec import FINGERPRINT_BYTES
 
 FORMAT = 'sapd-mask-store'
@@ -17,6 +18,8 @@ VERSION = 1
 MANIFEST = 'manifest.json'
 # Settings that are kept and shown but do not change the masks, so the fingerprint leaves them out.
 INFORMATIVE = ('versions', 'note', 'device')
+# Levels of settings within settings; the deepest of ours have 3.
+MAX_DEPTH = 32
 
 
 def fingerprint(settings: Mapping[str, Any]) -> bytes:
@@ -34,7 +37,9 @@ def to_json(settings: Mapping[str, Any]) -> str:
     _canonical(settings)
     decisive = fingerprint(settings).hex()
     manifest = {'format': FORMAT, 'version': VERSION, 'fingerprint': decisive, 'settings': dict(settings)}
-    return json.dumps(manifest, indent=2, ensure_ascii=False) + '\n'
+    text = json.dumps(manifest, indent=2, ensure_ascii=False) + '\n'
+    # A path that is not valid UTF-8 has lone surrogates; the escape of Python is that of JSON.
+    return text.encode('utf-8', 'backslashreplace').decode()
 
 
 def from_json(text: str | bytes, where: str | os.PathLike[str]) -> dict[str, Any]:
@@ -46,8 +51,10 @@ def from_json(text: str | bytes, where: str | os.PathLike[str]) -> dict[str, Any
     try:
         manifest = json.loads(text)
         form, version, settings = manifest['format'], manifest['version'], manifest['settings']
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise SAPDError(f"{where}: found other content, expected a mask store's manifest ({error!r}).") from error
+    if _is_deeper(settings, MAX_DEPTH):
+        raise SAPDError(f'{where}: found settings of more than {MAX_DEPTH} levels, expected fewer.')
     if (form, version) != (FORMAT, VERSION) or not isinstance(settings, dict):
         raise SAPDError(f'{where}: found {form!r} of version {version!r}, expected {FORMAT!r} of version {VERSION}.')
     return settings
@@ -56,7 +63,7 @@ def from_json(text: str | bytes, where: str | os.PathLike[str]) -> dict[str, Any
 def read_settings(store: Path) -> dict[str, Any]:
     """Return the settings of the store in folder ``store``; raise SAPDError if it is not a store."""
     try:
-        text = (store / MANIFEST).read_bytes()
+        text = read_regular(store / MANIFEST)
     except OSError as error:
         raise SAPDError(
             f'mask store {store}: found no readable {MANIFEST} ({error.strerror}), expected the folder that '
@@ -85,6 +92,11 @@ def differences(found: Mapping[str, Any], expected: Mapping[str, Any]) -> list[s
         for key in sorted(flat_found.keys() | flat_expected.keys())
         if flat_found.get(key) != flat_expected.get(key) and key.split('.')[0] not in INFORMATIVE
     ]
+
+
+def _is_deeper(value: Any, levels: int) -> bool:
+    inner = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    return levels < 0 or any(_is_deeper(item, levels - 1) for item in inner)
 
 
 def _canonical(settings: Mapping[str, Any]) -> str:

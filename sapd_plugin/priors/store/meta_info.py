@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Iterator, Mapping
+import os
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
-from sapd_plugin.files import write_atomically
-from sapd_plugin.priors.store.codec import Record
-from sapd_plugin.priors.store.shards import ShardReader
+from sapd_plugin.errors import SAPDError
+from sapd_plugin.files import read_regular
 
 META_INFO = 'meta_info.txt'
 
@@ -20,30 +18,51 @@ def meta_line(key: str, shape: tuple[int, ...]) -> str:
 
 
 def read_lines(folder: Path) -> str:
-    """Return the complete lines of a folder's meta_info.txt, without an unfinished last one."""
+    """Return the complete lines of a folder's meta_info.txt, without an unfinished last one.
+
+    Raises:
+        SAPDError: it is not a regular file of UTF-8 text.
+    """
     path = folder / META_INFO
-    text = path.read_text(encoding='utf-8') if path.exists() else ''
-    return text[: text.rfind('\n') + 1]
+    try:
+        data = read_regular(path)
+        return data[: data.rfind(b'\n') + 1].decode('utf-8')
+    except FileNotFoundError:
+        return ''
+    except OSError as error:
+        raise SAPDError(f'{path}: cannot be read ({error.strerror}).') from error
+    except UnicodeDecodeError as error:
+        raise SAPDError(f'{path}: is damaged, expected UTF-8 text ({error}).') from error
 
 
 def read_keys(folder: Path) -> Iterator[str]:
-    """Yield the keys in a folder's meta_info.txt."""
+    """Yield the keys in a folder's meta_info.txt. Raises as `read_lines`."""
     for line in read_lines(folder).split('\n')[:-1]:
         # A key may contain spaces; the shape and the level do not.
         yield line.rsplit(' ', 2)[0].removesuffix('.png')
 
 
-def repair(shard: Path, settings: Mapping[str, Any]) -> None:
-    """Check a shard, and rewrite its meta_info.txt if a crash left a mask without its line.
+class LineWriter:
+    """Append lines to a file, each complete or not at all, even on a full disk."""
 
-    Call it while holding the shard's lock.
+    def __init__(self, path: Path) -> None:
+        self._descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o666)
 
-    Raises:
-        SAPDError: the shard is damaged, or has different settings.
-    """
-    with contextlib.closing(ShardReader(shard, settings)) as reader:
-        path = shard / META_INFO
-        whole = path.exists() and path.read_bytes().endswith(b'\n')
-        if len(reader) != read_lines(shard).count('\n') or (len(reader) and not whole) or not path.exists():
-            sizes = ((name.decode('utf-8'), Record(value).shape) for name, value in reader.items())
-            write_atomically(path, ''.join(meta_line(key, shape) for key, shape in sizes))
+    def write(self, line: str) -> None:
+        """Append a line that ends with a line break.
+
+        Raises:
+            OSError: it cannot be written; the file is as before.
+        """
+        data = line.encode('utf-8')
+        before = os.fstat(self._descriptor).st_size
+        try:
+            while data:
+                data = data[os.write(self._descriptor, data) :]
+        except OSError:
+            os.ftruncate(self._descriptor, before)
+            raise
+
+    def close(self) -> None:
+        """Close the file."""
+        os.close(self._descriptor)

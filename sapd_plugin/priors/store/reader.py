@@ -24,6 +24,7 @@ from sapd_plugin.priors.store.codec import Record, RecordError
 from sapd_plugin.priors.store.keys import key_bytes, nearest_keys
 from sapd_plugin.priors.store.locks import is_held
 from sapd_plugin.priors.store.shards import ShardReader, find_shards, lock_of
+from sapd_plugin.priors.store.verification import Stamp, trust, verified
 
 
 class MaskStore:
@@ -32,8 +33,13 @@ class MaskStore:
     Reading takes no lock and writes nothing, so a read-only file system is enough. A store that is still being
     written is refused; one that is written to after it was opened has to be opened again.
 
+    The shards' files are verified before they are opened, once per process and the workers that it starts.
+
     Args:
         path: the store's folder.
+
+    Attributes:
+        seconds: spent on verifying the shards; 0 if that was done before.
 
     Raises:
         SAPDError: the folder is not a store, is damaged, is being written, or mixes shards with different settings.
@@ -46,6 +52,7 @@ class MaskStore:
         self._fingerprint = manifest.fingerprint(self.settings)
         self._shards: list[ShardReader] = []
         self._pid = -1
+        self.seconds = 0.0
         if not self._open():
             raise SAPDError(f'mask store {self.path}: found no shard-*.lmdb, expected at least one.')
 
@@ -132,8 +139,8 @@ class MaskStore:
     def __repr__(self) -> str:
         return f'MaskStore({str(self.path)!r})'
 
-    def __reduce__(self) -> tuple[type[MaskStore], tuple[str]]:
-        return MaskStore, (str(self.path),)
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _reopen, (str(self.path), verified())
 
     def _open(self) -> list[ShardReader]:
         if self._pid == os.getpid():
@@ -147,6 +154,7 @@ class MaskStore:
                     'extraction to end, or stop it.'
                 )
         self._shards, self._pid = [ShardReader(path, self.settings) for path in paths], os.getpid()
+        self.seconds += sum(shard.seconds for shard in self._shards)
         return self._shards
 
     def _get(self, key: str) -> bytes | None:
@@ -156,3 +164,9 @@ class MaskStore:
             if value is not None:
                 return value
         return None
+
+
+def _reopen(path: str, stamps: dict[str, Stamp]) -> MaskStore:
+    """Open a store in a worker that is not a fork, without verifying its shards again."""
+    trust(stamps)
+    return MaskStore(path)

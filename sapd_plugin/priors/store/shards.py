@@ -15,9 +15,8 @@ import lmdb
 
 from sapd_plugin.errors import SAPDError
 from sapd_plugin.priors.store import manifest
+from sapd_plugin.priors.store.verification import MANIFEST_KEY, verify
 
-# No file name contains NUL, so no image's key can collide. It sorts before all keys.
-MANIFEST_KEY = b'\0manifest'
 _FIRST_KEY = MANIFEST_KEY + b'\0'
 
 
@@ -52,24 +51,22 @@ class ShardReader:
         path: the shard's folder.
         settings: those of the store; the shard's own copy of the manifest has to match.
 
+    Attributes:
+        seconds: spent on verifying the shard's file; 0 if that was done before.
+
     Raises:
-        SAPDError: the folder is not a complete LMDB environment, or its settings differ (each is named). Reads raise it
-            if the shard is damaged.
+        SAPDError: the folder is not a complete, sound LMDB environment, or its settings differ (each is named).
     """
 
     def __init__(self, path: Path, settings: Mapping[str, Any]) -> None:
         self.path = path
+        self.seconds = verify(path)
         try:
             # Without LMDB's locks, which would write to the folder; without read-ahead, as training reads at random.
             self._env = lmdb.open(str(path), readonly=True, create=False, lock=False, readahead=False)
         except lmdb.Error as error:
             raise SAPDError(f'mask store shard {path}: cannot be opened ({error}).') from error
         try:
-            # LMDB maps the file: reading a page beyond the end of a truncated copy kills the process by SIGBUS.
-            needed = (self._env.info()['last_pgno'] + 1) * self._env.stat()['psize']
-            found = (path / 'data.mdb').stat().st_size
-            if found < needed:
-                raise SAPDError(f'mask store shard {path}: found {found} bytes, expected {needed}: a truncated copy.')
             text = self.get(MANIFEST_KEY)
             if text is None:
                 raise SAPDError(f'mask store shard {path}: found no manifest, expected a shard of a mask store.')

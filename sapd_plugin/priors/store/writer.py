@@ -10,7 +10,7 @@ import os
 import shutil
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import Any, NamedTuple, TextIO, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import lmdb
 
@@ -21,9 +21,10 @@ from sapd_plugin.priors.store import manifest
 from sapd_plugin.priors.store.codec import Record, RecordError, encode
 from sapd_plugin.priors.store.digests import ImageDigests
 from sapd_plugin.priors.store.keys import key_bytes
-from sapd_plugin.priors.store.locks import BusyError, agreed_on_ranks, disk_errors_named, locked
-from sapd_plugin.priors.store.meta_info import META_INFO, meta_line, read_keys, read_lines, repair
-from sapd_plugin.priors.store.shards import MANIFEST_KEY, ShardReader, find_shards, lock_of, shard_name, shard_number
+from sapd_plugin.priors.store.locks import BusyError, NoLocksError, agreed_on_ranks, disk_errors_named, locked
+from sapd_plugin.priors.store.meta_info import META_INFO, LineWriter, meta_line, read_keys, read_lines
+from sapd_plugin.priors.store.shards import ShardReader, find_shards, lock_of, shard_name, shard_number
+from sapd_plugin.priors.store.verification import MANIFEST_KEY
 
 T = TypeVar('T')
 _STORE_LOCK = '.lock'
@@ -79,12 +80,13 @@ class MaskStoreWriter:
                 self._exit.enter_context(locked(lock_of(self.shard), self.shard))
                 if not self.shard.exists():
                     self._begin_shard(map_size)
-                # Checked before it is opened, because LMDB overwrites an empty file and crashes on a truncated one.
+                # Verified before it is opened, because LMDB overwrites an empty file and crashes on a damaged one.
                 repair(self.shard, self.settings)
                 self._elsewhere = self._keys_of_others(set(keys))
-            self._env = lmdb.open(str(self.shard), map_size=map_size, create=False)
+            self._env = _open_to_write(self.shard, map_size, create=False)
             self._exit.callback(self._env.close)
-            self._meta = self._exit.enter_context(self._open_meta())
+            self._lines = LineWriter(self.shard / META_INFO)
+            self._exit.callback(lambda: self._lines.close())
             self._exit = self._exit.pop_all()
 
     def put(self, key: str, label_map: LabelMap, digests: ImageDigests | None = None) -> None:
@@ -107,8 +109,7 @@ class MaskStoreWriter:
 
         with disk_errors_named(self.path):
             if self._write(put):
-                self._meta.write(meta_line(key, label_map.shape))
-                self._meta.flush()
+                self._lines.write(meta_line(key, label_map.shape))
 
     def done(self, key: str) -> bool:
         """Return True if this shard holds a mask with this key, or another shard did when this writer was opened.
@@ -168,23 +169,40 @@ class MaskStoreWriter:
     def _begin_store(self) -> None:
         if self.path.exists() and not self.path.is_dir():
             raise SAPDError(f'mask store {self.path}: found a file, expected a folder or nothing.')
+        text, new = manifest.to_json(self.settings), not self.path.exists()
+        # Before the lock, too: nothing is left in a folder that is refused.
+        self._is_begun()
         self.path.mkdir(parents=True, exist_ok=True)
-        with locked(self.path / _STORE_LOCK, self.path, wait=True):
-            if (self.path / manifest.MANIFEST).exists():
-                manifest.check_same(f'mask store {self.path}', manifest.read_settings(self.path), self.settings)
-                return
-            foreign = sorted(p.name for p in self.path.iterdir() if not p.name.startswith('.'))
-            if foreign:
-                raise SAPDError(
-                    f"mask store {self.path}: found '{foreign[0]}' and no {manifest.MANIFEST}, expected "
-                    'a mask store, an empty folder or nothing.'
-                )
-            write_atomically(self.path / manifest.MANIFEST, manifest.to_json(self.settings))
+        try:
+            with locked(self.path / _STORE_LOCK, self.path, wait=True):
+                if not self._is_begun():
+                    write_atomically(self.path / manifest.MANIFEST, text)
+        except NoLocksError:
+            if new:
+                (self.path / _STORE_LOCK).unlink(missing_ok=True)
+                self.path.rmdir()
+            raise
+
+    def _is_begun(self) -> bool:
+        """Return whether there is a store with these settings; refuse one with different ones, and other files."""
+        if (self.path / manifest.MANIFEST).exists():
+            manifest.check_same(f'mask store {self.path}', manifest.read_settings(self.path), self.settings)
+            return True
+        foreign = sorted(p.name for p in self.path.glob('*') if not p.name.startswith('.'))
+        if foreign:
+            raise SAPDError(
+                f"mask store {self.path}: found '{foreign[0]}' and no {manifest.MANIFEST}, expected "
+                'a mask store, an empty folder or nothing.'
+            )
+        return False
 
     def _begin_shard(self, map_size: int) -> None:
         draft = self.path / f'.{self.shard.name}.draft'
         shutil.rmtree(draft, ignore_errors=True)
-        with lmdb.open(str(draft), map_size=max(map_size, 1 << 20)) as env, env.begin(write=True) as transaction:
+        with (
+            contextlib.closing(_open_to_write(draft, max(map_size, 1 << 20))) as env,
+            env.begin(write=True) as transaction,
+        ):
             transaction.put(MANIFEST_KEY, manifest.to_json(self.settings).encode())
         rename_durably(draft, self.shard)
 
@@ -204,19 +222,14 @@ class MaskStoreWriter:
 
     def _remove(self, keys: Iterable[str]) -> None:
         """Remove masks of this shard, and their lines."""
+        keys = set(keys)
         with disk_errors_named(self.path):
-            removed = self._write(lambda transaction: {key for key in keys if transaction.delete(key_bytes(key))})
-            if removed:
-                # A crash before this is repaired as one between a mask and its line.
-                lines = zip(read_keys(self.shard), read_lines(self.shard).split('\n'))
-                self._meta.close()
-                write_atomically(
-                    self.shard / META_INFO, ''.join(f'{line}\n' for key, line in lines if key not in removed)
-                )
-                self._meta = self._exit.enter_context(self._open_meta())
-
-    def _open_meta(self) -> TextIO:
-        return (self.shard / META_INFO).open('a', encoding='utf-8', newline='\n')
+            lines = zip(read_keys(self.shard), read_lines(self.shard).split('\n'))
+            # The lines go first: a crash then leaves masks without lines, which the next writer repairs.
+            write_atomically(self.shard / META_INFO, ''.join(f'{line}\n' for key, line in lines if key not in keys))
+            self._lines.close()
+            self._lines = LineWriter(self.shard / META_INFO)
+            self._write(lambda transaction: [transaction.delete(key_bytes(key)) for key in keys])
 
     def _write(self, work: Callable[[lmdb.Transaction], T]) -> T:
         """Do the work in one transaction, again in a larger map if it is full, and return the result."""
@@ -233,3 +246,27 @@ def _digests(record: bytes | memoryview) -> ImageDigests | None:
         return Record(record).digests
     except RecordError:
         return None
+
+
+def repair(shard: Path, settings: Mapping[str, Any]) -> None:
+    """Check a shard, and rewrite its meta_info.txt if a crash left a mask without its line.
+
+    Call it while holding the shard's lock.
+
+    Raises:
+        SAPDError: the shard is damaged, or has different settings.
+    """
+    with contextlib.closing(ShardReader(shard, settings)) as reader:
+        path = shard / META_INFO
+        whole = path.exists() and path.read_bytes().endswith(b'\n')
+        if len(reader) != read_lines(shard).count('\n') or (len(reader) and not whole) or not path.exists():
+            sizes = ((name.decode('utf-8'), Record(value).shape) for name, value in reader.items())
+            write_atomically(path, ''.join(meta_line(key, shape) for key, shape in sizes))
+
+
+def _open_to_write(shard: Path, map_size: int, create: bool = True) -> lmdb.Environment:
+    """Open a shard whose lock this process holds.
+
+    Without LMDB's own lock file: it is sparse and mapped, so a full disk ends the process with a signal.
+    """
+    return lmdb.open(str(shard), map_size=map_size, create=create, lock=False)

@@ -139,7 +139,7 @@ from sapd_plugin.priors.store import MaskStore, MaskStoreWriter
 print(MaskStore(sys.argv[1]).record('a/x')[10:20, 30:50].shape)
 print(sorted({'torch', 'cv2', 'skimage', 'segment_anything', 'torchvision'} & set(sys.modules)))
 try:
-    MaskStoreWriter(sys.argv[1], {'segmenter': 'test'})
+    MaskStoreWriter(sys.argv[1], MaskStore(sys.argv[1]).settings)
 except SAPDError as error:
     print(error)
 """
