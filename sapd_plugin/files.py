@@ -6,8 +6,9 @@ import errno
 import hashlib
 import os
 import stat
+from io import BufferedReader
 from pathlib import Path
-from typing import BinaryIO, cast
+from typing import cast
 
 
 def write_atomically(path: Path, data: str | bytes) -> None:
@@ -39,7 +40,7 @@ def rename_durably(source: Path, target: Path) -> None:
             os.close(folder)
 
 
-def open_regular(path: str | os.PathLike[str], buffering: int = -1) -> BinaryIO:
+def open_regular(path: str | os.PathLike[str], buffering: int = -1) -> BufferedReader:
     """Open a regular file, or a link to one, for reading.
 
     Reading a named pipe would wait for ever, and reading a device might never end.
@@ -49,7 +50,7 @@ def open_regular(path: str | os.PathLike[str], buffering: int = -1) -> BinaryIO:
     """
     _check_kind(os.stat(path), path)
     # It may have been replaced in between: opening a pipe without a writer waits, too.
-    file = cast(BinaryIO, open(path, 'rb', buffering, opener=_open_without_waiting))  # noqa: SIM115
+    file = cast(BufferedReader, open(path, 'rb', buffering, opener=_open_without_waiting))  # noqa: SIM115
     try:
         _check_kind(os.fstat(file.fileno()), path)
     except OSError:

@@ -85,7 +85,15 @@ def append(data: bytearray, rng: random.Random) -> str:
     return 'appended noise'
 
 
-DAMAGES: tuple[Callable[[bytearray, random.Random], str], ...] = (flip, flip, overwrite, overwrite, zero, truncate, append)
+DAMAGES: tuple[Callable[[bytearray, random.Random], str], ...] = (
+    flip,
+    flip,
+    overwrite,
+    overwrite,
+    zero,
+    truncate,
+    append,
+)
 
 
 def damage(store: Path, rng: random.Random) -> str:
@@ -173,7 +181,8 @@ def make_samples(folder: Path, images: int) -> list[Sample]:
                     noise = np.random.default_rng(i).integers(0, 60, (90, 40 + i))
                     writer.put(f'{i:04}', LabelMap.from_labels(noise))
         with contextlib.closing(MaskStore(store)) as masks:
-            samples.append(Sample(store, {key: masks.record(key).labels().tobytes() for key in masks.keys()}))
+            keys = masks.keys()
+            samples.append(Sample(store, {key: masks.record(key).labels().tobytes() for key in keys}))
     return samples
 
 

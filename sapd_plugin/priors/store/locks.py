@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import shutil
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -46,9 +47,18 @@ def disk_errors_named(path: Path) -> Iterator[None]:
         yield
     except (lmdb.Error, OSError) as error:
         raise SAPDError(
-            f'mask store {path}: cannot be written ({error}). Nothing that was written before is lost: free space or '
-            'fix the permissions, then rerun the same command to resume.'
+            f'mask store {path}: cannot be written ({error}; {_free(path)}). Nothing that was written before is lost: '
+            'free space or fix the permissions, then rerun the same command to resume.'
         ) from error
+
+
+def _free(path: Path) -> str:
+    """Say how much space is left: where it ends within a page, LMDB reports an input or output error instead."""
+    place = next((place for place in (path, *path.parents) if place.exists()), Path())
+    try:
+        return f'{shutil.disk_usage(place).free:,} bytes are free'
+    except OSError:
+        return 'free space unknown'
 
 
 @contextlib.contextmanager

@@ -104,7 +104,8 @@ class _Checker:
         age = second.transaction - first.transaction
         # Each transaction replaces the older page, in turn.
         in_turn = age in (-1, 1) and second.transaction % 2 == 1
-        if self._strict and not (in_turn or first.transaction == second.transaction == 0):
+        begun = any(meta.transaction == 0 and meta.main.root != _NO_ROOT for meta in (first, second))
+        if self._strict and (begun or not (in_turn or first.transaction == second.transaction == 0)):
             raise DamagedError(f'its meta pages are of the transactions {first.transaction} and {second.transaction}')
         meta = second if age > 0 else first
         if meta.free.flags & ~_NO_SUBDIR != _INTEGER_KEYS or meta.main.flags:
@@ -135,7 +136,7 @@ class _Checker:
         # (page, lowest key, key above the highest or None); page by page in the file's order, which is faster
         level: list[tuple[int, bytes, bytes | None]] = [(tree.root, b'', None)]
         for _ in range(tree.depth - 1):
-            below = []
+            below: list[tuple[int, bytes, bytes | None]] = []
             for page, low, high in sorted(level, key=lambda item: item[0]):
                 keys, children = self._branch(page, low, high, numbers)
                 below += zip(children, [low, *keys], [*keys, high])

@@ -223,6 +223,8 @@ class MaskStoreWriter:
     def _remove(self, keys: Iterable[str]) -> None:
         """Remove masks of this shard, and their lines."""
         keys = set(keys)
+        if not keys:
+            return
         with disk_errors_named(self.path):
             lines = zip(read_keys(self.shard), read_lines(self.shard).split('\n'))
             # The lines go first: a crash then leaves masks without lines, which the next writer repairs.

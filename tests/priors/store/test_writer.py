@@ -254,3 +254,20 @@ def test_a_full_disk_stops_the_run_cleanly_and_a_read_only_one_is_read(mounted: 
     assert masks.verify() == []
     assert masks.record('7')[10:20, 30:50].shape == (10, 20, 1)
     masks.close()
+
+
+def write_until_full(store: Path) -> None:
+    with pytest.raises(SAPDError, match=r'(No space left on device|Input/output error).* bytes are free.*free space'):
+        write_100(store)
+    os._exit(0)
+
+
+@pytest.mark.parametrize('kilobytes', [4, 8, 12, 16, 20, 24, 28, 32, 48, 64, 200])
+def test_a_disk_that_is_full_at_any_moment_ends_no_run_with_a_signal(mounted: Path, kilobytes: int) -> None:
+    subprocess.run(['mount', '-o', f'remount,size={kilobytes}k', str(mounted)], check=True)
+    process = FORK.Process(target=write_until_full, args=(mounted / 'store',))
+    process.start()
+    process.join(60)
+    assert process.exitcode == 0
+    subprocess.run(['mount', '-o', 'remount,size=20m', str(mounted)], check=True)
+    check_completed(mounted / 'store')
