@@ -16,7 +16,7 @@ import cv2
 import numpy as np
 from PIL import Image, TiffImagePlugin
 
-from sapd_plugin.files import open_regular, read_regular
+from sapd_plugin.regular_files import open_regular, read_regular
 
 # Formats whose header tells the size of what OpenCV decodes; MPO is Pillow's name for some JPEG files.
 _KNOWN = ('BMP', 'JPEG', 'MPO', 'PNG', 'PPM', 'TIFF', 'WEBP')

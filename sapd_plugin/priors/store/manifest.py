@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from sapd_plugin.errors import SAPDError
-from sapd_plugin.files import read_regular
 from sapd_plugin.priors.store.codec import FINGERPRINT_BYTES
+from sapd_plugin.regular_files import read_regular
 
 FORMAT = 'sapd-mask-store'
 VERSION = 1

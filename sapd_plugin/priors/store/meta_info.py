@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from sapd_plugin.errors import SAPDError
-from sapd_plugin.files import read_regular
+from sapd_plugin.regular_files import read_regular
 
 META_INFO = 'meta_info.txt'
 

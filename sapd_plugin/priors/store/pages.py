@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
 from sapd_plugin.errors import SAPDError
-from sapd_plugin.files import open_regular
+from sapd_plugin.regular_files import open_regular
 
 MAGIC, VERSION = 0xBEEFC0DE, 1
 BRANCH, LEAF, OVERFLOW, META = 1, 2, 4, 8
