@@ -2,8 +2,16 @@
 
 from __future__ import annotations
 
+import io
 import struct
 import zlib
+
+import cv2
+import numpy as np
+from PIL import Image
+
+from sapd_plugin.priors.labels import LabelMap
+from tests.photos import quantise
 
 
 def tiff_block(value: int, order: str = '<', kind: int = 3, count: int = 1, tag: int = 0x0112) -> bytes:
@@ -32,3 +40,23 @@ def with_block(data: bytes, block: bytes, late: bool = False) -> bytes:
 def turned(data: bytes, orientation: int, late: bool = False) -> bytes:
     """Return a JPEG or PNG file with an orientation."""
     return with_block(data, tiff_block(orientation), late)
+
+
+class Levels:
+    """A segmenter of grey levels, which can be checked in any crop."""
+
+    def __init__(self) -> None:
+        self.settings = {'segmenter': 'levels'}
+
+    def __call__(self, image: np.ndarray) -> LabelMap:
+        return LabelMap.from_labels(quantise(image))
+
+
+def with_orientation(bgr: np.ndarray, suffix: str, orientation: int) -> bytes:
+    """Encode an image without loss, but for JPEG, with an EXIF orientation."""
+    if suffix in ('png', 'jpg'):
+        return turned(cv2.imencode(f'.{suffix}', bgr)[1].tobytes(), orientation, late=True)
+    file = io.BytesIO()
+    options = {'tiffinfo': {0x0112: orientation}} if suffix == 'tiff' else {'exif': tiff_block(orientation)}
+    Image.fromarray(bgr[..., ::-1]).save(file, suffix, **options, **({'lossless': True} if suffix == 'webp' else {}))
+    return file.getvalue()
