@@ -1,7 +1,7 @@
 """The adapter to BasicSR. Importing it registers, with BasicSR's registries:
 
 * model ``SAPDModel``, wrapping any registered model;
-* datasets ``PairedImageMaskDataset`` and ``GaussianNoiseDataset``;
+* datasets ``PairedImageMaskDataset``, wrapping any registered paired dataset, and ``GaussianNoiseDataset``;
 * network ``SPF``; losses ``SPDLoss``, ``SGRLoss``, ``MultiOutputLoss`` and those of
   :mod:`sapd_plugin.losses`;
 * the networks of :data:`sapd_plugin.archs.NETWORKS` that BasicSR lacks;
@@ -15,7 +15,7 @@ from sapd_plugin.errors import SAPDError
 
 try:
     alias_functional_tensor()  # BasicSR 1.4.2 cannot be imported with torchvision >= 0.17 without it
-    from basicsr.utils.registry import MODEL_REGISTRY
+    from basicsr.utils.registry import DATASET_REGISTRY, MODEL_REGISTRY
 except ModuleNotFoundError as error:
     if error.name == 'basicsr.utils.registry':
         raise SAPDError(
@@ -25,6 +25,7 @@ except ModuleNotFoundError as error:
     raise
 
 from sapd_plugin.basicsr.dataset import PairedImageMaskDataset
+from sapd_plugin.basicsr.following import build_paired_image_mask_dataset
 from sapd_plugin.basicsr.metrics import FloorSRModel, calculate_protocol_psnr, calculate_protocol_ssim
 from sapd_plugin.basicsr.model import SAPDMixin, build_sapd_model
 from sapd_plugin.basicsr.noise_dataset import GaussianNoiseDataset
@@ -39,6 +40,7 @@ from sapd_plugin.core import SGRLoss, SPDLoss
 
 # The other models, the datasets and the metrics are registered where they are defined.
 register_builder(MODEL_REGISTRY, 'SAPDModel', build_sapd_model)
+register_builder(DATASET_REGISTRY, 'PairedImageMaskDataset', build_paired_image_mask_dataset)
 register_all()
 apply_all()
 
@@ -50,6 +52,7 @@ __all__ = [
     'SGRLoss',
     'SPDLoss',
     'build_multi_output_loss',
+    'build_paired_image_mask_dataset',
     'build_sapd_model',
     'build_spf_network',
     'calculate_protocol_psnr',

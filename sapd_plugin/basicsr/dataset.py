@@ -15,7 +15,6 @@ from basicsr.data.paired_image_dataset import PairedImageDataset
 from basicsr.data.transforms import augment, paired_random_crop
 from basicsr.utils import FileClient, bgr2ycbcr, get_root_logger, imfrombytes, img2tensor
 from basicsr.utils.dist_util import get_dist_info
-from basicsr.utils.registry import DATASET_REGISTRY
 from torch import Tensor
 from torchvision.transforms.functional import normalize
 
@@ -26,14 +25,89 @@ from sapd_plugin.priors.patches import few_regions
 from sapd_plugin.priors.shuffled import ShuffledMasks
 from sapd_plugin.priors.store import MaskStore, mask_key
 from sapd_plugin.priors.store.keys import template_key
-from sapd_plugin.priors.training import MASK_KEYS, Target, check_size, open_training_store
+from sapd_plugin.priors.training import MASK_KEYS, MASK_KINDS, Target, check_size, open_training_store
 from sapd_plugin.priors.verification import ImageFile
+from sapd_plugin.values import check_values
 
 WHERE = 'datasets.train'
 
 
-@DATASET_REGISTRY.register()
-class PairedImageMaskDataset(PairedImageDataset):
+class StoredMasks:
+    """The masks of a store for a paired data set, which lists its images in ``paths``."""
+
+    opt: dict[str, Any]
+    paths: list[dict[str, str]]
+    gt_folder: str
+    lq_folder: str
+    backend: str
+    from_lmdb: bool
+
+    def prepare_masks(self, opt: dict[str, Any], optional: bool) -> None:
+        """Open the store and check it against the images; in phases other than training, do nothing.
+
+        Args:
+            opt: of the data set.
+            optional: whether training goes without masks if there is no ``mask_store``.
+
+        Raises:
+            SAPDError: a setting of the wrong type, or as ``open_training_store``.
+        """
+        check_keys(WHERE, (k for k in opt if str(k).startswith('mask')), MASK_KEYS)
+        check_values(WHERE, opt, MASK_KINDS)
+        self.store: MaskStore | ShuffledMasks | None = None
+        self.mask_note = self.mask_warning = ''
+        self.keys = [self._key(paths['gt_path']) for paths in self.paths]
+        if opt['phase'] == 'train' and (opt.get('mask_store') or not optional):
+            store, self.mask_note = open_training_store(WHERE, opt, list(self._targets()), *get_dist_info())
+            get_root_logger().info(f'{WHERE}: {self.mask_note}')
+            size = (opt['gt_size'], opt['gt_size']) if opt.get('gt_size') else None
+            self.mask_warning = few_regions(f'{WHERE}.gt_size', store, self.keys, size)
+            if self.mask_warning:
+                get_root_logger().warning(self.mask_warning)
+            self.check_alignment()
+            self.store = store
+
+    def check_alignment(self) -> None:
+        """Check that masks can follow the images; a subclass whose images move otherwise overrides this."""
+
+    def masks(self, record: Any, mask: np.ndarray) -> dict[str, Tensor]:
+        """Return the entries of a sample for the crop ``mask`` (H,W,1) of a record, which flips have moved since."""
+        context = {}
+        if self.opt.get('mask_context'):
+            mask, rows = patch_context(mask, record.context())
+            context['mask_context'] = torch.from_numpy(rows)
+        return {'mask': torch.from_numpy(np.ascontiguousarray(mask[None, ..., 0], dtype=np.int32)), **context}
+
+    def _key(self, gt_path: str) -> str:
+        """Return the key of an image's record: its path below dataroot_gt without extension, or its LMDB key."""
+        key = gt_path if self.from_lmdb else mask_key(gt_path, self.gt_folder)
+        return template_key(key, self.opt.get('mask_filename_tmpl') or '{}')
+
+    def _targets(self) -> Iterator[Target]:
+        """Yield each ground truth; its size comes from its header, in an LMDB from meta_info.txt."""
+        if self.from_lmdb:
+            lines = (Path(self.gt_folder) / 'meta_info.txt').read_text(encoding='utf-8').splitlines()
+            found = {line.split('.')[0]: re.findall(r'\d+', line.partition('(')[2]) for line in lines}
+        for key, paths in zip(self.keys, self.paths):
+            gt_path = paths['gt_path']
+            if self.from_lmdb:
+                height, width = (int(side) for side in found[gt_path][:2])
+                yield Target(key, gt_path, partial(_pair, height, width), self._files(paths))
+            else:
+                yield Target(key, gt_path, partial(image_size, gt_path), self._files(paths))
+
+    def _files(self, paths: dict[str, str]) -> list[ImageFile]:
+        """Return the ground truth, and the degraded image if it is a different file."""
+        folders = {'gt_path': self.gt_folder, 'lq_path': self.lq_folder}
+        if self.from_lmdb:  # of which the same key is in both folders
+            files = dict.fromkeys((folders[side], paths[side]) for side in folders)
+            return [ImageFile(f"{folder}, key '{key}'", partial(_from_lmdb, folder, key)) for folder, key in files]
+        if self.backend != 'disk':
+            return []
+        return [ImageFile(path, Path(path).read_bytes) for path in dict.fromkeys(paths[side] for side in folders)]
+
+
+class PairedImageMaskDataset(StoredMasks, PairedImageDataset):
     """PairedImageDataset (disk, meta file or LMDB) whose training samples also hold ``mask`` (1,H,W) int32.
 
     With ``mask_context``, also ``mask_context`` (65,7) float32.
@@ -59,19 +133,10 @@ class PairedImageMaskDataset(PairedImageDataset):
     file_client: Any
 
     def __init__(self, opt: dict[str, Any]) -> None:
-        check_keys(WHERE, (k for k in opt if str(k).startswith('mask')), MASK_KEYS)
         super().__init__(opt)
-        self.from_lmdb = self.io_backend_opt['type'] == 'lmdb'  # the stock class drops the entry on its first read
-        self.store: MaskStore | ShuffledMasks | None = None
-        self.mask_note = self.mask_warning = ''
-        self.keys = [self._key(paths['gt_path']) for paths in self.paths]
-        if opt['phase'] == 'train' and (opt.get('mask_store') or not self.store_is_optional):
-            self.store, self.mask_note = open_training_store(WHERE, opt, list(self._targets()), *get_dist_info())
-            get_root_logger().info(f'{WHERE}: {self.mask_note}')
-            size = (opt['gt_size'], opt['gt_size'])
-            self.mask_warning = few_regions(f'{WHERE}.gt_size', self.store, self.keys, size)
-            if self.mask_warning:
-                get_root_logger().warning(self.mask_warning)
+        self.backend = self.io_backend_opt['type']  # the stock class drops the entry on its first read
+        self.from_lmdb = self.backend == 'lmdb'
+        self.prepare_masks(opt, self.store_is_optional)
 
     def __getitem__(self, index: int) -> dict[str, Any]:
         """Return {'lq', 'gt': (C,h,w) float32, 'mask': (1,H,W) int32, 'lq_path', 'gt_path'}, perhaps 'mask_context'."""
@@ -106,42 +171,6 @@ class PairedImageMaskDataset(PairedImageDataset):
         record = self.store.record(self.keys[index])
         check_size(WHERE, self.paths[index]['gt_path'], record.shape[:2], (gt.shape[0], gt.shape[1]))
         return record
-
-    def masks(self, record: Any, mask: np.ndarray) -> dict[str, Tensor]:
-        """Return the entries of a sample for the crop ``mask`` (H,W,1) of a record, which flips have moved since."""
-        context = {}
-        if self.opt.get('mask_context'):
-            mask, rows = patch_context(mask, record.context())
-            context['mask_context'] = torch.from_numpy(rows)
-        return {'mask': torch.from_numpy(np.ascontiguousarray(mask[None, ..., 0], dtype=np.int32)), **context}
-
-    def _key(self, gt_path: str) -> str:
-        """Return the key of an image's record: its path below dataroot_gt without extension, or its LMDB key."""
-        key = gt_path if self.from_lmdb else mask_key(gt_path, self.gt_folder)
-        return template_key(key, self.opt.get('mask_filename_tmpl', '{}'))
-
-    def _targets(self) -> Iterator[Target]:
-        """Yield each ground truth; its size comes from its header, in an LMDB from meta_info.txt."""
-        if self.from_lmdb:
-            lines = (Path(self.gt_folder) / 'meta_info.txt').read_text(encoding='utf-8').splitlines()
-            found = {line.split('.')[0]: re.findall(r'\d+', line.partition('(')[2]) for line in lines}
-        for key, paths in zip(self.keys, self.paths):
-            gt_path = paths['gt_path']
-            if self.from_lmdb:
-                height, width = (int(side) for side in found[gt_path][:2])
-                yield Target(key, gt_path, partial(_pair, height, width), self._files(paths))
-            else:
-                yield Target(key, gt_path, partial(image_size, gt_path), self._files(paths))
-
-    def _files(self, paths: dict[str, str]) -> list[ImageFile]:
-        """Return the ground truth, and the degraded image if it is a different file."""
-        folders = {'gt_path': self.gt_folder, 'lq_path': self.lq_folder}
-        if self.from_lmdb:  # of which the same key is in both folders
-            files = dict.fromkeys((folders[side], paths[side]) for side in folders)
-            return [ImageFile(f"{folder}, key '{key}'", partial(_from_lmdb, folder, key)) for folder, key in files]
-        if self.io_backend_opt['type'] != 'disk':
-            return []
-        return [ImageFile(path, Path(path).read_bytes) for path in dict.fromkeys(paths[side] for side in folders)]
 
 
 def unit_range(image: np.ndarray) -> np.ndarray:

@@ -8,6 +8,7 @@ from typing import Any
 
 import yaml
 
+from sapd_plugin.basicsr.following import base_dataset_class
 from sapd_plugin.basicsr.options import TRAIN_KEYS, base_model_class, parse_yaml
 from sapd_plugin.basicsr.yaml_text import YamlText
 from sapd_plugin.core.delta import LOSSES, branch_block
@@ -95,11 +96,10 @@ def add_delta(
     base = base or options['model_type']
     base_model_class({'base_model_type': base})
     kind = dataset.get('type')
-    if kind not in MASKED_DATASETS:
-        raise SAPDError(
-            f"datasets.train.type: '{kind}' loads no masks, expected PairedImageDataset or GaussianNoiseDataset. "
-            'Masks have to follow every crop and flip, so a dataset of your own needs a version that loads them.'
-        )
+    masked = MASKED_DATASETS.get(kind, 'PairedImageMaskDataset')
+    own = kind not in MASKED_DATASETS
+    if own:
+        base_dataset_class(kind)
 
     document.replace(('model_type',), '!!python/object/apply:sapd_plugin.use [SAPDModel]')
     if base != 'SRModel':
@@ -107,8 +107,10 @@ def add_delta(
     if options.get('name'):
         document.replace(('name',), yaml.safe_dump(name or f'{options["name"]}_sapd').splitlines()[0])
     train = ('datasets', 'train')
-    if MASKED_DATASETS[kind] != kind:
-        document.replace((*train, 'type'), MASKED_DATASETS[kind])
+    if masked != kind:
+        document.replace((*train, 'type'), masked)
+    if own:
+        document.insert((*train, 'type'), {'base_dataset_type': kind})
     if 'mask_store' in dataset:
         document.replace((*train, 'mask_store'), yaml.safe_dump(masks).splitlines()[0])
     else:

@@ -13,6 +13,7 @@ from basicsr.models.base_model import BaseModel
 from basicsr.utils.options import ordered_yaml
 from basicsr.utils.registry import ARCH_REGISTRY, LOSS_REGISTRY, MODEL_REGISTRY, Registry
 
+from sapd_plugin.basicsr.following import base_dataset_class
 from sapd_plugin.basicsr.metrics import check_metrics
 from sapd_plugin.basicsr.optimizers import check_optimizer
 from sapd_plugin.basicsr.option_kinds import check_kinds
@@ -139,6 +140,13 @@ def check_options(opt: Mapping[str, Any]) -> None:
             "datasets.train.type: 'PairedImageDataset' loads no masks, expected 'PairedImageMaskDataset' and a "
             "'mask_store'."
         )
+    if dataset.get('base_dataset_type') is not None:
+        if dataset['type'] != 'PairedImageMaskDataset':
+            raise SAPDError(
+                f"datasets.train.base_dataset_type: read by 'PairedImageMaskDataset' alone, found with type "
+                f"'{dataset['type']}'."
+            )
+        base_dataset_class(dataset['base_dataset_type'])
     if dataset.get('type') == 'GaussianNoiseDataset' and needs_store and not dataset.get('mask_store'):
         raise SAPDError('datasets.train.mask_store: missing, expected a folder made by `sapd extract-masks`.')
     if opt['network_spf'].get('context') == 'image' and not dataset.get('mask_context'):
