@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from functools import partial
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from basicsr.utils.dist_util import get_dist_info
 from torch import Tensor
 from torchvision.transforms.functional import normalize
 
+from sapd_plugin.basicsr.pairs import check_pairs
 from sapd_plugin.errors import check_keys
 from sapd_plugin.image_header import image_size
 from sapd_plugin.priors.context import patch_context
@@ -137,6 +139,17 @@ class PairedImageMaskDataset(StoredMasks, PairedImageDataset):
         self.backend = self.io_backend_opt['type']  # the stock class drops the entry on its first read
         self.from_lmdb = self.backend == 'lmdb'
         self.prepare_masks(opt, self.store_is_optional)
+        rank, ranks = get_dist_info()
+        if opt['phase'] == 'train':
+            check_pairs(WHERE, opt, islice(zip(self.paths, self._sizes()), rank, None, ranks), self.backend)
+
+    def _sizes(self) -> Iterator[tuple[int, int] | None]:
+        """Yield (H, W) of each ground truth; that of its mask has been checked to be the same."""
+        store = self.store.store if isinstance(self.store, ShuffledMasks) else self.store
+        if store is not None:
+            yield from (store.size(key) for key in self.keys)
+        else:
+            yield from (target.size() for target in self._targets())
 
     def __getitem__(self, index: int) -> dict[str, Any]:
         """Return {'lq', 'gt': (C,h,w) float32, 'mask': (1,H,W) int32, 'lq_path', 'gt_path'}, perhaps 'mask_context'."""

@@ -96,7 +96,7 @@ def add_delta(
     base = base or options['model_type']
     base_model_class({'base_model_type': base})
     kind = dataset.get('type')
-    masked = MASKED_DATASETS.get(kind, 'PairedImageMaskDataset')
+    masked = MASKED_DATASETS.get(str(kind), 'PairedImageMaskDataset')
     own = kind not in MASKED_DATASETS
     if own:
         base_dataset_class(kind)

@@ -26,6 +26,19 @@ else:
     Base = object
 
 KEY = f'{WHERE}.base_dataset_type'
+UNPAIRED = (
+    'FFHQDataset',
+    'REDSDataset',
+    'REDSRecurrentDataset',
+    'RealESRGANDataset',
+    'SingleImageDataset',
+    'VideoRecurrentTestDataset',
+    'VideoTestDUFDataset',
+    'VideoTestDataset',
+    'VideoTestVimeo90KDataset',
+    'Vimeo90KDataset',
+    'Vimeo90KRecurrentDataset',
+)
 PROBES, SEEDS = 8, 3  # images, and samples of each, that are compared before the first step
 
 
@@ -40,6 +53,8 @@ def base_dataset_class(name: object) -> type:
     if kind is None or not issubclass(kind, Dataset) or _has_masks(kind):
         check_choice(KEY, name if isinstance(name, str) else repr(name), sorted(classes))
     assert isinstance(kind, type)
+    if kind.__name__ in UNPAIRED:
+        raise SAPDError(f"{KEY}: '{name}' gives no pairs of single images, so it loads no masks.")
     return kind
 
 

@@ -87,7 +87,8 @@ class SAPDMixin(Base):
         self.branch_rng = BranchRNG((self.opt.get('manual_seed') or 0) + rank, self.device)
         settings = read_settings('train.sapd_opt', train.get('sapd_opt'))
         online, scale = 'train.sapd_opt.online', self.opt.get('scale')
-        check_image(self.net_g, 'network_g', self._image_channels(), settings.output_index, scale)
+        channels = self._image_channels()
+        check_image(self.net_g, 'network_g', channels, settings.output_index, scale, 'datasets.train.color')
         with self.branch_rng.active():
             self.net_spf = self._build_branch(settings)
             reconstruction = train.get('spf_opt') or train.get('pixel_opt') or {'type': 'L1Loss'}

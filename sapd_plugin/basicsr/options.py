@@ -16,7 +16,7 @@ from basicsr.utils.registry import ARCH_REGISTRY, LOSS_REGISTRY, MODEL_REGISTRY,
 from sapd_plugin.basicsr.following import base_dataset_class
 from sapd_plugin.basicsr.metrics import check_metrics
 from sapd_plugin.basicsr.optimizers import check_optimizer
-from sapd_plugin.basicsr.option_kinds import check_kinds
+from sapd_plugin.basicsr.option_kinds import check_kinds, require
 from sapd_plugin.basicsr.schedulers import check_scheduler
 from sapd_plugin.core import (
     check_block,
@@ -134,6 +134,12 @@ def check_options(opt: Mapping[str, Any]) -> None:
             'network_g cannot be used again: name a network with scale 1.'
         )
     dataset = opt['datasets']['train']
+    if not dataset.get('base_dataset_type'):
+        require('datasets.train', dataset, ('gt_size', 'use_hflip', 'use_rot'))
+        if dataset['gt_size'] % scale:
+            raise SAPDError(
+                f'datasets.train.gt_size: found {dataset["gt_size"]}, expected a multiple of scale ({scale}).'
+            )
     needs_store = needs_stored_masks(settings.online)
     if dataset.get('type') == 'PairedImageDataset' and needs_store:
         raise SAPDError(

@@ -79,9 +79,14 @@ def student_input(student: nn.Module, channels: int, scale: int | None = None) -
 
 
 def check_image(
-    student: nn.Module, name: str, channels: int, output_index: int | None = None, scale: int | None = None
+    student: nn.Module,
+    name: str,
+    channels: int,
+    output_index: int | None = None,
+    scale: int | None = None,
+    channels_key: str = '',
 ) -> None:
-    """Refuse a student that returns several images, if the one to distil is not known or has a wrong size.
+    """Refuse a student that does not take the images, or returns several if the one to distil is not known or fits not.
 
     The right size is the ground truth's, or where no image has it or the scale is not known, that of the largest image.
     A student that cannot be called with an image alone is not checked; its training step knows how to call it.
@@ -92,14 +97,24 @@ def check_image(
         channels: of its image.
         output_index: as configured; None means the student's own.
         scale: as for :func:`student_input`.
+        channels_key: config key that says how many channels the images have, for messages; empty if none does.
 
     Raises:
-        SAPDError: ``output_index`` is missing, out of range, or that of an image of another size.
+        SAPDError: ``output_index`` is missing, out of range, or that of an image of another size; or the student takes
+            images of another number of channels.
     """
     degraded = student_input(student, channels, scale)
     try:
         output = rehearse(bare(student), degraded)
     except Exception:  # of a network that a user wrote: any
+        other = 4 - channels  # 1 or 3
+        if channels_key and _takes(student, other, scale):
+            kind = 'gray' if other == 1 else 'color'
+            raise SAPDError(
+                f'{channels_key}: the images have {channels} channels, but {name} takes {kind} images of {other}. Set '
+                f'{channels_key} to {"y (or gray, where the data set has it)" if other == 1 else "nothing"}, or change '
+                f"{name}'s channels."
+            ) from None
         return
     index = image_index(student, output_index)
     found = tuple(select_image(output, index, name).shape[2:])
@@ -113,6 +128,15 @@ def check_image(
             f'output_index: found {index}, an image of {_text(found)} where the ground truth has {_text(expected)}. '
             f'{name} returns {len(output)} images, of {", ".join(map(_text, sizes))}.'
         )
+
+
+def _takes(student: nn.Module, channels: int, scale: int | None) -> bool:
+    """Return whether a student can be run on images of so many channels."""
+    try:
+        rehearse(bare(student), student_input(student, channels, scale))
+    except Exception:  # of a network that a user wrote: any
+        return False
+    return True
 
 
 def _text(size: tuple[int, ...]) -> str:

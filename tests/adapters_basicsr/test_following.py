@@ -263,7 +263,7 @@ def test_a_data_set_that_moves_pixels_later_stops_the_run(pairs, grey_store):
         ('Failing', r'Failing cannot load the image number 0 \(NotImplementedError'),
         ('WithoutPaths', r"WithoutPaths has no list 'paths' of mappings with 'gt_path'"),
         ('WithMasks', r"WithMasks gives samples with a 'mask' of their own"),
-        ('SingleImageDataset', r"SingleImageDataset has no list 'paths' of mappings with 'gt_path'"),
+        ('SingleImageDataset', r"'SingleImageDataset' gives no pairs of single images, so it loads no masks"),
     ],
 )
 def test_mistakes_are_named(pairs, grey_store, base, message):

@@ -135,7 +135,7 @@ def test_an_entry_goes_behind_a_literal_block() -> None:
         ('model_type: SRModel', 'model_type: SAPDModel', 'trains with SAM priors already'),
         ('model_type: SRModel', 'model_type: RealESRGANModel', 'base_model_type: RealESRGANModel cannot be used'),
         ('model_type: SRModel', 'model_type: SRModle', "Did you mean 'SRModel'"),
-        ('PairedImageDataset', 'REDSDataset', "datasets.train.type: 'REDSDataset' loads no masks"),
+        ('PairedImageDataset', 'REDSDataset', "base_dataset_type: 'REDSDataset' gives no pairs of single images"),
         ('network_g:', 'network_h:', 'network_g: missing'),
         ('scale: 1', 'scale: [1', 'not a BasicSR YAML'),
     ],
