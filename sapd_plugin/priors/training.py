@@ -10,7 +10,7 @@ from sapd_plugin.errors import SAPDError, nearest
 from sapd_plugin.priors.shuffled import ShuffledMasks
 from sapd_plugin.priors.store import MaskStore
 from sapd_plugin.priors.store.codec import RecordError
-from sapd_plugin.priors.verification import ImageFile, read_count, verify_images
+from sapd_plugin.priors.verification import ImageFile, evenly_spread, read_count, verify_images
 from sapd_plugin.values import File, Name, Template, Valid, check_values
 
 # Config keys of a training dataset for masks, and their types.
@@ -109,8 +109,8 @@ def open_training_store(
         size = target.size()
         if size is not None:
             check_size(where, target.name, record.shape[:2], size)
-    chosen = [targets[i * len(targets) // count] for i in range(count)]
-    note = verify_images(where, store, [(target.key, target.files) for target in chosen], rank, ranks)
+    chosen = [(target.key, target.files) for target in evenly_spread(targets, count)]
+    note = verify_images(where, store, chosen, rank, ranks)
     masks = store if seed is None else ShuffledMasks(store, (target.key for target in targets), seed)
     return CheckedMasks(masks, note)
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 from sapd_plugin.errors import SAPDError
 from sapd_plugin.priors.extraction.images import ImageError, decode_image
 from sapd_plugin.priors.store import MaskStore
 from sapd_plugin.priors.store.digests import ImageDigests, digest_file, digest_pixels
 
+T = TypeVar('T')
 # How many images are compared unless `mask_check` says otherwise.
 SAMPLES = 32
 # What `--source` says of images that were degraded or restored before they were segmented.
@@ -42,6 +43,16 @@ def read_count(key: str, value: object, images: int) -> int:
     if isinstance(value, bool) or not isinstance(value, int) or value < 0:
         raise SAPDError(f"{key}: found {value!r}, expected a number of images to compare, or 'all'.")
     return min(value, images)
+
+
+def evenly_spread(items: Sequence[T], count: int) -> list[T]:
+    """Return up to ``count`` of the items, evenly spread, the first among them.
+
+    >>> evenly_spread('abcdefg', 3), evenly_spread('ab', 3)
+    (['a', 'c', 'e'], ['a', 'b'])
+    """
+    count = min(count, len(items))
+    return [items[i * len(items) // count] for i in range(count)]
 
 
 def verify_images(

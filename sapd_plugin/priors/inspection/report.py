@@ -54,6 +54,7 @@ class Inspection:
         regions, coverage, megapixels, bytes_each: spread over the images; coverage is 0..1.
         sizes: (H, W) -> number of images, the most frequent first.
         with_colors: records that hold the colors of their regions, which ``mask_context`` needs.
+        with_digests: records that hold digests of the image that was segmented.
         without_regions: keys of images without a region.
         problems: one line each: damage, different settings, a key in two shards, a stale meta_info.txt.
         missing: expected keys that the store lacks; None if no keys were expected.
@@ -73,6 +74,7 @@ class Inspection:
     bytes_each: Spread = _NOTHING
     sizes: list[tuple[tuple[int, int], int]] = field(default_factory=list)
     with_colors: int = 0
+    with_digests: int = 0
     without_regions: list[str] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
     missing: list[str] | None = None
@@ -108,16 +110,17 @@ class Inspection:
             rows['megapixels'] = self.megapixels.text(2)
             rows['sizes'] = sizes + more
             rows['colors'] = f'in {self.with_colors:,} of {self.masks:,} masks'
+            rows['image digests'] = f'in {self.with_digests:,} of {self.masks:,} masks'
         rows.update({f'  {key}': str(value) for key, value in self.settings.items()})
         rows['checked'] = 'every record, no problems' if not self.problems else f'{len(self.problems)} problems'
         if self.missing is not None:
             rows['expected'] = f'{len(self.missing)} missing, {len(self.extra)} extra'
         width = max(map(len, rows))
         yield from (f'{name:{width}}  {value}' for name, value in rows.items())
-        yield from _listed('without regions', self.without_regions)
-        yield from _listed('problem', self.problems)
-        yield from _listed('missing', self.missing or [])
-        yield from _listed('extra', self.extra)
+        yield from listed('without regions', self.without_regions)
+        yield from listed('problem', self.problems)
+        yield from listed('missing', self.missing or [])
+        yield from listed('extra', self.extra)
 
 
 def inspect_store(
@@ -150,6 +153,7 @@ def inspect_store(
         numbers.append((len(areas), int(areas.sum(dtype=np.int64)) / pixels, pixels / 1e6, len(value)))
         found.record_bytes += len(value)
         found.with_colors += record.has_colors
+        found.with_digests += record.has_digests
         if not len(areas):
             found.without_regions.append(key)
     found.sizes = sizes.most_common()
@@ -167,7 +171,8 @@ def inspect_store(
     return found
 
 
-def _listed(name: str, items: Sequence[str]) -> Iterable[str]:
+def listed(name: str, items: Sequence[str]) -> Iterable[str]:
+    """Yield a line for each of the first items of a list, and one for the others."""
     yield from (f'{name}: {item}' for item in items[:_SHOWN])
     if len(items) > _SHOWN:
         yield f'{name}: and {len(items) - _SHOWN} more (--json lists all)'
