@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import BinaryIO
 
 from sapd_plugin.regular_files import open_regular
 
@@ -19,12 +22,32 @@ def write_atomically(path: Path, data: str | bytes) -> None:
     Raises:
         OSError: the file cannot be written; an earlier version is kept.
     """
+    with draft_of(path) as file:
+        file.write(data.encode() if isinstance(data, str) else data)
+
+
+@contextmanager
+def draft_of(path: Path) -> Iterator[BinaryIO]:
+    """Open a draft of a file, which replaces it after the block; if the block fails, there is neither draft nor change.
+
+    A killed process leaves its draft, a hidden file; :func:`delete_drafts` deletes such drafts.
+    """
     draft = path.with_name(f'.{path.name}.draft')
     with draft.open('wb') as file:
-        file.write(data.encode() if isinstance(data, str) else data)
-        file.flush()
-        os.fsync(file.fileno())
+        try:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        except BaseException:
+            draft.unlink(missing_ok=True)
+            raise
     rename_durably(draft, path)
+
+
+def delete_drafts(folder: Path) -> None:
+    """Delete what killed processes left unfinished in a folder; no process writes there at the same time."""
+    for draft in folder.glob('.*.draft'):
+        draft.unlink(missing_ok=True)
 
 
 def rename_durably(source: Path, target: Path) -> None:

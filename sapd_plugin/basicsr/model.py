@@ -20,7 +20,7 @@ from torch import Tensor, nn
 
 from sapd_plugin.basicsr.blame import named_blocks
 from sapd_plugin.basicsr.options import base_model_class, check_options
-from sapd_plugin.basicsr.resume import load_branch_state, save_branch_state
+from sapd_plugin.basicsr.resume import RunState
 from sapd_plugin.core import (
     BranchRNG,
     DistillationHook,
@@ -82,6 +82,7 @@ class SAPDMixin(Base):
     def init_training_settings(self) -> None:
         """Build the SPF branch before the base builds its optimizers (called by the base's constructor)."""
         train, dataset = self.opt['train'], self.opt['datasets']['train']
+        self.run_state = RunState(self.opt)
         rank = self.opt.get('rank', 0)
         # A separate stream, so that the base's networks and data see the random draws of a stock run.
         self.branch_rng = BranchRNG((self.opt.get('manual_seed') or 0) + rank, self.device)
@@ -149,6 +150,7 @@ class SAPDMixin(Base):
             SAPDError: the batch holds no masks, or the base model has replaced the images of the batch.
             FloatingPointError: a loss is NaN or infinite; the message names it.
         """
+        self.run_state.batches.use()
         if self.distiller.due(current_iter):
             self._distil(current_iter, *args, **kwargs)
         else:
@@ -208,6 +210,8 @@ class SAPDMixin(Base):
     def validation(self, dataloader: Any, current_iter: int, tb_logger: Any, save_img: bool = False) -> None:
         """Run the base's validation; in training, also show the latest patch: degraded, y, z, gt, mask."""
         super().validation(dataloader, current_iter, tb_logger, save_img)
+        if self.is_train:
+            self.run_state.after_validation(current_iter)
         if self.is_train and self.latest is not None and self.opt.get('rank', 0) == 0:
             degraded, record = self.latest
             photos = [photo.numpy() for photo in record.photos(degraded)]
@@ -220,16 +224,17 @@ class SAPDMixin(Base):
                 imwrite(picture[..., ::-1], str(file))
 
     def save(self, epoch: int, current_iter: int) -> None:
-        """Save what the base saves, unchanged, and the branch as ``net_spf_{iter}.pth``.
+        """Save what the base saves, unchanged, and before it the branch as ``net_spf_{iter}.pth``.
 
-        Its moving average, if there is one, is the entry ``params_ema`` of that file.
+        Its moving average, if there is one, is the entry ``params_ema`` of that file. The base's training state, which
+        a run is resumed from, comes last, so that a state is complete if it is there.
         """
-        super().save(epoch=epoch, current_iter=current_iter)
         average = self.distiller.teacher.average
         networks = {'params': self.net_spf, **({} if average is None else {'params_ema': average})}
         self.save_network(list(networks.values()), 'net_spf', current_iter, list(networks))
         if current_iter != -1:
-            save_branch_state(self.opt, current_iter, self.hook.scaler.state_dict())
+            self.run_state.save(current_iter, self.hook.scaler.state_dict())
+        super().save(epoch=epoch, current_iter=current_iter)
 
     def resume_training(self, resume_state: dict[str, Any]) -> None:
         """Resume optimizers, schedulers and random-number-generator states.
@@ -244,7 +249,7 @@ class SAPDMixin(Base):
                 'a SAPD run: start one with its student in path.pretrain_network_g (train.sapd_opt.stage: two_stage).'
             )
         super().resume_training(resume_state)
-        self.hook.scaler.load_state_dict(load_branch_state(self.opt, resume_state['iter']))
+        self.hook.scaler.load_state_dict(self.run_state.load(resume_state['iter']))
 
     def _build_branch(self, settings: StepSettings) -> nn.Module:
         dataset, path = self.opt['datasets']['train'], self.opt['path']

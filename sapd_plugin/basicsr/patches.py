@@ -6,17 +6,23 @@ before BasicSR can be imported at all: see :mod:`sapd_plugin.compat`.
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import sys
 from typing import Any
 from unittest import mock
 
 import torch
+from basicsr.data.prefetch_dataloader import CPUPrefetcher, CUDAPrefetcher
 from basicsr.models.base_model import BaseModel
 
+from sapd_plugin.basicsr.batches import expect, followed
 from sapd_plugin.basicsr.launch import check_sooner
 from sapd_plugin.basicsr.optimizers import build_optimizer
+from sapd_plugin.basicsr.resume import saved_seed
 from sapd_plugin.basicsr.schedulers import CosineAnnealingRestartCyclicLR
+from sapd_plugin.basicsr.states import choose, seed_is_given
+from sapd_plugin.core.archives import atomic
 from sapd_plugin.errors import check_keys
 
 
@@ -24,7 +30,9 @@ def apply_all() -> None:
     """Apply every patch, once; called when :mod:`sapd_plugin.basicsr` is imported."""
     allow_any_optimizer()
     allow_cyclic_schedule()
-    allow_cpu_resume()
+    write_whole_files()
+    follow_batches()
+    resume_whole_states()
     check_options_sooner()
 
 
@@ -56,43 +64,85 @@ def allow_cyclic_schedule() -> None:
     BaseModel.setup_schedulers = setup_schedulers
 
 
-def allow_cpu_resume() -> None:
-    """Let BasicSR's train module resume on a machine without a GPU; with a GPU, nothing changes.
+def write_whole_files() -> None:
+    """Let a model's files be complete or absent: BasicSR <= 1.4.2 writes in place, so a kill leaves half a file."""
+    for name in ('save_network', 'save_training_state'):
+        setattr(BaseModel, name, _whole(getattr(BaseModel, name)))
 
-    BasicSR <= 1.4.2 needs a CUDA device in ``basicsr.train.load_resume_state``. The module may not be loaded yet
-    when the plugin is imported, so :mod:`sapd_plugin.basicsr.train` calls this again.
+
+def _whole(stock: Any) -> Any:
+    @functools.wraps(stock)
+    def save(self: Any, *args: Any, **kwargs: Any) -> None:
+        with mock.patch.object(torch, 'save', atomic(torch.save)):
+            stock(self, *args, **kwargs)
+
+    return save
+
+
+def follow_batches() -> None:
+    """Let a SAPDModel know which batches its training has used: BasicSR <= 1.4.2 resumes at the start of an epoch."""
+    for prefetcher in (CPUPrefetcher, CUDAPrefetcher):
+        prefetcher.__init__ = _following(prefetcher.__init__)
+
+
+def _following(stock: Any) -> Any:
+    @functools.wraps(stock)
+    def init(self: Any, loader: Any, *args: Any, **kwargs: Any) -> None:
+        stock(self, followed(loader), *args, **kwargs)
+
+    return init
+
+
+def resume_whole_states() -> None:
+    """Let BasicSR's train module resume the newest whole state of a run, and do so without a GPU, too.
+
+    BasicSR <= 1.4.2 takes the newest state even if a kill has cut it short, looks for it in the working folder and
+    writes elsewhere, needs a CUDA device, and draws a new seed if the options have none. The module may not be loaded
+    yet when the plugin is imported, so :mod:`sapd_plugin.basicsr.train` calls this again.
     """
-    if torch.cuda.is_available():
-        return
     for name in ('__main__', 'basicsr.train'):
         module = sys.modules.get(name)
         stock = getattr(module, 'load_resume_state', None)
         if module is not None and stock is not None and not hasattr(stock, '__wrapped__'):
-            module.load_resume_state = _on_cpu(stock)  # type: ignore[attr-defined]
+            module.load_resume_state = _resuming(stock)  # type: ignore[attr-defined]
 
 
 def check_options_sooner() -> None:
     """Let BasicSR's train module check the options of a training with SAM priors before it makes any folder.
 
     BasicSR reads a resume state, makes folders and builds the data sets before it builds the model, which checks them
-    again. As for :func:`allow_cpu_resume`, the module may be loaded later.
+    again. As for :func:`resume_whole_states`, the module may be loaded later.
     """
     for name in ('__main__', 'basicsr.train'):
         check_sooner(sys.modules.get(name))
 
 
-def _on_cpu(stock: Any) -> Any:
+def _resuming(stock: Any) -> Any:
     @functools.wraps(stock)
     def load_resume_state(opt: dict[str, Any]) -> Any:
-        load = torch.load
-
-        def on_cpu(path: str, **_: Any) -> Any:
-            return load(path, map_location='cpu')
-
-        with (
-            mock.patch.object(torch.cuda, 'current_device', return_value=0),
-            mock.patch.object(torch, 'load', on_cpu),
-        ):
-            return stock(opt)
+        expect(None)  # no training of this process is under way
+        state, automatic = choose(opt), opt['auto_resume']
+        opt['path']['resume_state'] = None if state is None else str(state)
+        if state is None:
+            return None
+        seed = saved_seed(state, opt['rank'])
+        if seed is not None and not seed_is_given():
+            opt['manual_seed'] = seed
+        opt['auto_resume'] = False  # it is found already
+        try:
+            with contextlib.ExitStack() as patched:
+                if not torch.cuda.is_available():
+                    patched.enter_context(mock.patch.object(torch.cuda, 'current_device', return_value=0))
+                    patched.enter_context(mock.patch.object(torch, 'load', _on_cpu(torch.load)))
+                return stock(opt)
+        finally:
+            opt['auto_resume'] = automatic
 
     return load_resume_state
+
+
+def _on_cpu(load: Any) -> Any:
+    def on_cpu(path: str, **_: Any) -> Any:
+        return load(path, map_location='cpu')
+
+    return on_cpu

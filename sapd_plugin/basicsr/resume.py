@@ -1,78 +1,171 @@
-"""The state of a SAPD run besides BasicSR's training state: random number generators and the masks' fingerprint."""
+"""The state of a SAPD run besides BasicSR's training state: one file per process, written before BasicSR's own.
+
+It holds the random states, the position in the batches, the masks' fingerprint and the options, so that a resumed run
+equals an uninterrupted one, and what it changes is named.
+"""
 
 from __future__ import annotations
 
-import random
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from basicsr.utils import get_root_logger
+from torch.utils.data import DataLoader
 
+from sapd_plugin.basicsr.batches import Batches, RandomState, expect
+from sapd_plugin.core import archives, changes
 from sapd_plugin.errors import SAPDError
-from sapd_plugin.priors.store import MaskStore
+from sapd_plugin.priors.store import manifest
+
+# What may differ after an interruption, or is not of the training: where it runs, how long, and what is watched.
+UNNAMED = ('name', 'path', 'logger', 'val', 'auto_resume', 'rank', 'dist', 'dist_params', 'is_train', 'root_path')
 
 
-def _path(opt: dict[str, Any], iteration: int, folder: Path) -> Path:
+class RunState:
+    """What a SAPD run saves and resumes besides BasicSR's training state.
+
+    Args:
+        opt: BasicSR's options before anything is built from them, since the base model removes keys.
+
+    Raises:
+        SAPDError: the run to resume started with masks that have a different fingerprint.
+    """
+
+    def __init__(self, opt: dict[str, Any]) -> None:
+        self.opt, self.batches = opt, Batches()
+        self.options = _snapshot(opt)
+        store = opt['datasets']['train'].get('mask_store')
+        # Now, not at each save: the store can be moved while a run has it open.
+        self.fingerprint = manifest.fingerprint(manifest.read_settings(Path(store).expanduser())).hex() if store else None
+        self._saved: dict[str, Any] = {}
+        expect(self.batches)
+        self._check_resumed()
+
+    def save(self, iteration: int, scaler: dict[str, Any]) -> None:
+        """Save the state of this process, before the main process saves BasicSR's; on a full disk, warn.
+
+        Args:
+            iteration: the iteration that has ended.
+            scaler: state of SPF's loss scaling.
+        """
+        self._saved = {
+            **_random_states(),
+            'mask_fingerprint': self.fingerprint,
+            'scaler': scaler,
+            'iteration': iteration,
+            'validations': 0,
+            'batches': self.batches.state(),
+            'options': self.options,
+            'manual_seed': self.opt.get('manual_seed'),
+        }
+        self._write()
+
+    def after_validation(self, iteration: int) -> None:
+        """Save the random states again after a validation at the iteration of a save, since its loader draws a seed."""
+        if self._saved.get('iteration') == iteration:
+            self._saved.update(_random_states(), validations=self._saved['validations'] + 1)
+            self._write()
+
+    def load(self, iteration: int) -> dict[str, Any]:
+        """Resume the random states and the position in the batches.
+
+        Returns:
+            The state of SPF's loss scaling.
+
+        Raises:
+            SAPDError: the masks' fingerprint differs from that at the start of the run.
+        """
+        path = _path(self.opt, iteration, Path(self.opt['path']['resume_state']).parent)
+        if not path.is_file():
+            get_root_logger().warning(f'{path} does not exist: training resumes with new random-number-generator states.')
+            return {}
+        state = read(path)
+        self._check_masks(state)
+        if torch.cuda.is_available() and len(state['cuda']) == torch.cuda.device_count():
+            torch.cuda.set_rng_state_all(state['cuda'])
+        RandomState.load(state).restore()
+        if self.opt.get('rank', 0) == 0:
+            for _ in range(self._validations(iteration) - state.get('validations', 0)):
+                iter(DataLoader([0]))  # draws what the loader of a validation that did not end would have drawn
+        self.batches.resume(state.get('batches', {}), RandomState())
+        scaler: dict[str, Any] = state.get('scaler', {})
+        return scaler
+
+    def _check_resumed(self) -> None:
+        """Name what a resumed run changes, before anything is built.
+
+        Raises:
+            SAPDError: the masks' fingerprint differs from that at the start of the run.
+        """
+        resumed = self.opt['path'].get('resume_state')
+        path = Path(resumed).with_suffix(f'.sapd.rank{self.opt.get("rank", 0)}') if resumed else None
+        if path is None or not path.is_file():
+            return
+        state = read(path)
+        self._check_masks(state)
+        changed = changes.changes(state.get('options', self.options), self.options)
+        if changed:
+            get_root_logger().warning(changes.warning_of(changed))
+
+    def _check_masks(self, state: dict[str, Any]) -> None:
+        if state['mask_fingerprint'] != self.fingerprint:
+            raise SAPDError(
+                f'datasets.train.mask_store: its fingerprint is {self.fingerprint}, the run to resume started with '
+                f'{state["mask_fingerprint"]}.'
+            )
+
+    def _validations(self, iteration: int) -> int:
+        """Return the number of validations that follow an iteration."""
+        every = (self.opt.get('val') or {}).get('val_freq')
+        if not every or iteration % every:
+            return 0
+        return sum(phase.split('_')[0] == 'val' for phase in self.opt['datasets'])
+
+    def _write(self) -> None:
+        folder = Path(self.opt['path']['training_states'])
+        path = _path(self.opt, self._saved['iteration'], folder)
+        try:
+            # The main process has made it on its own node; other nodes may not share that disk.
+            folder.mkdir(parents=True, exist_ok=True)
+            archives.atomic(torch.save)(self._saved, path)
+        except (OSError, RuntimeError) as error:  # torch's own error for a full disk is the second
+            get_root_logger().warning(f'{path} cannot be saved ({error}): training goes on without.')
+
+
+def read(path: Path) -> dict[str, Any]:
+    """Read what :class:`RunState` saved.
+
+    Raises:
+        SAPDError: the file is damaged.
+    """
+    try:
+        state: dict[str, Any] = torch.load(path, map_location='cpu', weights_only=True)
+    except Exception as error:  # torch raises many types for a damaged file
+        raise SAPDError(f'path.resume_state: {path} is damaged ({error}), expected a state that a run saved.') from error
+    return state
+
+
+def saved_seed(state: Path, rank: int) -> int | None:
+    """Return the seed of the run that saved a training state, or None if it is not a SAPD run or an older one."""
+    path = state.with_suffix(f'.sapd.rank{rank}')
+    return read(path).get('manual_seed') if path.is_file() else None
+
+
+def _path(opt: Mapping[str, Any], iteration: int, folder: Path) -> Path:
     # BasicSR searches for files that end in "state", so these must not.
     return folder / f'{iteration}.sapd.rank{opt.get("rank", 0)}'
 
 
-def _fingerprint(opt: dict[str, Any]) -> str | None:
-    store = opt['datasets']['train'].get('mask_store')
-    return MaskStore(store).fingerprint if store else None
+def _random_states() -> dict[str, Any]:
+    cuda = torch.cuda.get_rng_state_all() if torch.cuda.is_available() else []
+    return {**RandomState().save(), 'cuda': cuda}
 
 
-def save_branch_state(opt: dict[str, Any], iteration: int, scaler: dict[str, Any]) -> None:
-    """Save the state of this process next to BasicSR's training state, which the main process alone saves.
-
-    Args:
-        opt: BasicSR's options.
-        iteration: the iteration that has ended.
-        scaler: state of SPF's loss scaling.
-    """
-    numpy_state: Any = np.random.get_state()
-    algorithm, keys, *rest = numpy_state
-    state = {
-        'torch': torch.get_rng_state(),
-        'cuda': torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
-        'numpy': [algorithm, torch.from_numpy(keys.astype(np.int64)), *rest],
-        'python': random.getstate(),
-        'mask_fingerprint': _fingerprint(opt),
-        'scaler': scaler,
-    }
-    folder = Path(opt['path']['training_states'])
-    # The main process has made it on its own node; other nodes may not share that disk.
-    folder.mkdir(parents=True, exist_ok=True)
-    torch.save(state, _path(opt, iteration, folder))
-
-
-def load_branch_state(opt: dict[str, Any], iteration: int) -> dict[str, Any]:
-    """Resume the random-number-generator states that :func:`save_branch_state` saved.
-
-    Returns:
-        The state of SPF's loss scaling.
-
-    Raises:
-        SAPDError: the masks' fingerprint differs from that at the start of the run.
-    """
-    path = _path(opt, iteration, Path(opt['path']['resume_state']).parent)
-    if not path.is_file():
-        get_root_logger().warning(f'{path} does not exist: training resumes with new random-number-generator states.')
-        return {}
-    state = torch.load(path, map_location='cpu', weights_only=True)
-    saved, found = state['mask_fingerprint'], _fingerprint(opt)
-    if saved != found:
-        raise SAPDError(
-            f'datasets.train.mask_store: its fingerprint is {found}, the run to resume started with {saved}.'
-        )
-    torch.set_rng_state(state['torch'])
-    if torch.cuda.is_available() and len(state['cuda']) == torch.cuda.device_count():
-        torch.cuda.set_rng_state_all(state['cuda'])
-    algorithm, keys, *rest = state['numpy']
-    np.random.set_state((algorithm, keys.numpy().astype(np.uint32), *rest))
-    version, internal, gauss = state['python']
-    random.setstate((version, tuple(internal), gauss))
-    scaler: dict[str, Any] = state.get('scaler', {})
-    return scaler
+def _snapshot(opt: Mapping[str, Any]) -> str:
+    """Return the options that decide what is trained."""
+    options = {key: value for key, value in opt.items() if key not in UNNAMED}
+    options['datasets'] = {'train': opt['datasets']['train']}
+    options['train'] = {key: value for key, value in opt['train'].items() if key != 'total_iter'}
+    return changes.snapshot(options)

@@ -13,7 +13,7 @@ from typing import Any
 import basicsr.train
 
 from sapd_plugin.basicsr.launch import launched
-from sapd_plugin.basicsr.patches import allow_cpu_resume, check_options_sooner
+from sapd_plugin.basicsr.patches import check_options_sooner, resume_whole_states
 from sapd_plugin.mistakes import told_in_one_line
 from sapd_plugin.progress import ProgressFile
 
@@ -39,7 +39,7 @@ def report_progress(progress: ProgressFile) -> None:
 
 def main() -> None:
     """Run the train command with this process's command line."""
-    allow_cpu_resume()  # again, because the patched module is loaded now
+    resume_whole_states()  # again, because the patched module is loaded now
     check_options_sooner()
     progress = ProgressFile.from_environment()
     if progress is not None:

@@ -18,10 +18,14 @@ import yaml
 from basicsr.data import build_dataset
 from basicsr.utils import logger as basicsr_logger
 from basicsr.utils.lmdb_util import make_lmdb_from_imgs
+from basicsr.utils.registry import ARCH_REGISTRY
 
 from sapd_plugin.basicsr.options import parse_yaml
+from tests.networks import DropoutNet
 from tests.photos import ROOT
 from tests.recipes import update
+
+ARCH_REGISTRY.register(DropoutNet)
 
 # The quickstart's, smaller still.
 STOCK: dict[str, Any] = update(

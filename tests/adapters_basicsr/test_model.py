@@ -18,7 +18,7 @@ from basicsr.utils import get_root_logger, set_random_seed
 from basicsr.utils.registry import ARCH_REGISTRY, MODEL_REGISTRY
 from torch.utils.flop_counter import FlopCounterMode
 
-from sapd_plugin.basicsr.resume import save_branch_state
+from sapd_plugin.basicsr.resume import RunState
 from sapd_plugin.core.shares import WINDOW
 from sapd_plugin.errors import SAPDError
 from tests.adapters_basicsr.recipes import parsed, sapd_options, stock_options, training_set
@@ -51,7 +51,6 @@ SCALES = {
 ADAMW = {'type': 'AdamW', 'lr': 1e-3, 'betas': [0.9, 0.9], 'weight_decay': 0.5, 'clip_grad_norm': 0.01}
 PROTOCOL = {**SCALES, 'train:optim_g': ADAMW}
 
-ARCH_REGISTRY.register(DropoutNet)
 ARCH_REGISTRY.register(ScalesNet)
 
 
@@ -246,7 +245,7 @@ def test_states_are_saved_on_a_node_without_the_main_processs_disk(pairs, store,
     opt = parsed(sapd_options(pairs, store), tmp_path)
     folder = tmp_path / 'elsewhere/training_states'
     opt['path']['training_states'], opt['rank'] = str(folder), 1
-    save_branch_state(opt, 1, {})
+    RunState(opt).save(1, {})
     assert [path.name for path in folder.iterdir()] == ['1.sapd.rank1']
 
 
