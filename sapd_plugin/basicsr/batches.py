@@ -24,7 +24,8 @@ class RandomState:
     """The states of this process's generators on the CPU: of Python, NumPy and torch."""
 
     def __init__(self) -> None:
-        self.python, self.numpy = random.getstate(), np.random.get_state()
+        self.python = random.getstate()
+        self.numpy: Any = np.random.get_state()
         # Not a tensor, which workers would pass on in shared memory.
         self.torch = torch.get_rng_state().numpy()
 
@@ -146,7 +147,8 @@ class Batches:
         self.started = RandomState.load(saved['started'])
         self.started.restore()
         if self._replays(saved):
-            epoch, skipped = iter(loader), used  # fewer than there are workers
+            epoch: Iterator[Any] = iter(loader)
+            skipped = used  # fewer than there are workers
         else:
             self.workers = {int(name): RandomState.load(state) for name, state in saved['workers'].items()}
             epoch, skipped = self._skipping(loader, used)
@@ -194,8 +196,8 @@ class Batches:
     def _unlike(self, saved: dict[str, Any]) -> str:
         if not saved:
             return 'its state was saved by an earlier version'
-        differing = [f'{key} was {saved[key]} and is {value}' for key, value in self._layout().items() if saved[key] != value]
-        return ', '.join(differing)
+        now = self._layout()
+        return ', '.join(f'{key} was {saved[key]} and is {now[key]}' for key in now if saved[key] != now[key])
 
 
 class _Followed:
@@ -277,7 +279,8 @@ class _Init:
 
 def _warn(reason: str) -> None:
     get_root_logger().warning(
-        f'The resumed run sees different patches from those of an uninterrupted one, from the start of the epoch: {reason}.'
+        'The resumed run starts its epoch again and sees different patches from those of an uninterrupted run: '
+        f'{reason}.'
     )
 
 

@@ -38,7 +38,9 @@ class RunState:
         self.options = _snapshot(opt)
         store = opt['datasets']['train'].get('mask_store')
         # Now, not at each save: the store can be moved while a run has it open.
-        self.fingerprint = manifest.fingerprint(manifest.read_settings(Path(store).expanduser())).hex() if store else None
+        self.fingerprint = (
+            manifest.fingerprint(manifest.read_settings(Path(store).expanduser())).hex() if store else None
+        )
         self._saved: dict[str, Any] = {}
         expect(self.batches)
         self._check_resumed()
@@ -79,7 +81,9 @@ class RunState:
         """
         path = _path(self.opt, iteration, Path(self.opt['path']['resume_state']).parent)
         if not path.is_file():
-            get_root_logger().warning(f'{path} does not exist: training resumes with new random-number-generator states.')
+            get_root_logger().warning(
+                f'{path} does not exist: training resumes with new random-number-generator states.'
+            )
             return {}
         state = read(path)
         self._check_masks(state)
@@ -88,7 +92,7 @@ class RunState:
         RandomState.load(state).restore()
         if self.opt.get('rank', 0) == 0:
             for _ in range(self._validations(iteration) - state.get('validations', 0)):
-                iter(DataLoader([0]))  # draws what the loader of a validation that did not end would have drawn
+                iter(DataLoader([0]))  # type: ignore[arg-type]  # draws what the loader of a validation that did not end would have drawn
         self.batches.resume(state.get('batches', {}), RandomState())
         scaler: dict[str, Any] = state.get('scaler', {})
         return scaler
@@ -143,7 +147,9 @@ def read(path: Path) -> dict[str, Any]:
     try:
         state: dict[str, Any] = torch.load(path, map_location='cpu', weights_only=True)
     except Exception as error:  # torch raises many types for a damaged file
-        raise SAPDError(f'path.resume_state: {path} is damaged ({error}), expected a state that a run saved.') from error
+        raise SAPDError(
+            f'path.resume_state: {path} is damaged ({error}), expected a state that a run saved.'
+        ) from error
     return state
 
 

@@ -12,6 +12,8 @@ import torch
 
 from sapd_plugin.files import draft_of
 
+# Since 2.6, torch.load creates objects of trusted classes only unless it is told otherwise, and trusts by name.
+LOADS_TRUSTED_ONLY = tuple(int(part) for part in torch.__version__.split('.')[:2]) >= (2, 6)
 # A file of torch.save before 1.6, which has no list of contents at its end.
 _LEGACY = b'\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19.'
 
@@ -33,7 +35,7 @@ def atomic(save: Callable[..., None]) -> Callable[..., None]:
     def save_atomically(obj: Any, f: Any, *args: Any, **kwargs: Any) -> None:
         if not isinstance(f, (str, os.PathLike)):
             return save(obj, f, *args, **kwargs)
-        with draft_of(Path(f)) as file:
+        with draft_of(Path(f).resolve()) as file:
             save(obj, file, *args, **kwargs)
 
     return save_atomically

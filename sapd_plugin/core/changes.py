@@ -21,7 +21,8 @@ def changes(saved: str, now: str) -> list[str]:
     ['train.b: 2 -> 3', "train.c: absent -> 'x'"]
     """
     return [
-        f'{key}: {_shown(before)} -> {_shown(after)}' for key, before, after in _differ('', *map(json.loads, (saved, now)))
+        f'{key}: {_shown(before)} -> {_shown(after)}'
+        for key, before, after in _differ('', *map(json.loads, (saved, now)))
     ]
 
 

@@ -14,6 +14,7 @@ from torch import nn
 
 from sapd_plugin.archs.weights import network_weights
 from sapd_plugin.compat import alias_functional_tensor
+from sapd_plugin.core.archives import LOADS_TRUSTED_ONLY
 from sapd_plugin.errors import SAPDError, check_choice
 
 FRAMEWORKS = ('basicsr', 'mmagic')
@@ -93,9 +94,9 @@ def _read_checkpoint(path: Path) -> Any:
     try:
         return torch.load(path, map_location='cpu', weights_only=True)
     except pickle.UnpicklingError:
-        # The MMagic adapter makes torch trust what MMEngine saves with the weights. Before torch 2.4 it cannot,
+        # The MMagic adapter makes torch trust what MMEngine saves with the weights. Before torch 2.6 it does not,
         # so a process that works with MMagic reads the file as MMagic's own tools do.
-        if 'sapd_plugin.mmagic' not in sys.modules or hasattr(torch.serialization, 'add_safe_globals'):
+        if 'sapd_plugin.mmagic' not in sys.modules or LOADS_TRUSTED_ONLY:
             raise
         from mmengine.runner import CheckpointLoader
 

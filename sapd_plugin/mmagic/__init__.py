@@ -9,7 +9,8 @@
 * metrics ``ProtocolPSNR`` and ``ProtocolSSIM``;
 * hooks ``SAPDHook`` and ``PublishedCheckpointHook``; optimizer constructor ``SAPDOptimWrapperConstructor``.
 
-It also lets MMEngine read its own checkpoints under torch >= 2.6, see :mod:`sapd_plugin.mmagic.checkpoints`.
+It also lets MMEngine read its own checkpoints under torch >= 2.6, see :mod:`sapd_plugin.mmagic.checkpoints`, and lets
+runs that were killed while they saved be resumed, see :mod:`sapd_plugin.mmagic.saving`.
 """
 
 from sapd_plugin.core import SGRLoss, SPDLoss
@@ -22,10 +23,12 @@ from sapd_plugin.mmagic.noise import GaussianNoise, MATLABGray
 from sapd_plugin.mmagic.optim import SAPDOptimWrapperConstructor
 from sapd_plugin.mmagic.published import PublishedCheckpointHook
 from sapd_plugin.mmagic.registration import build_multi_output_loss, build_spf_network, register_all
+from sapd_plugin.mmagic.saving import keep_checkpoints_whole
 
 # Everything else is registered where it is defined.
 register_all()
 trust_own_checkpoints()
+keep_checkpoints_whole()
 
 __all__ = [
     'GaussianNoise',

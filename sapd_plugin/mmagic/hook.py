@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -13,10 +14,13 @@ from mmengine.model import is_model_wrapper
 from mmengine.optim import OptimWrapper
 from mmengine.runner import Runner
 
-from sapd_plugin.core import FiniteCheck, ShareWatch, needs_stored_masks, start_from
+from sapd_plugin.core import FiniteCheck, ShareWatch, changes, needs_stored_masks, start_from
 from sapd_plugin.errors import SAPDError, check_count
+from sapd_plugin.files import delete_drafts
+from sapd_plugin.mmagic.entry import give_logs, options_of, random_state, restore_random_state, take_logs
 from sapd_plugin.mmagic.log import StepLog
 from sapd_plugin.mmagic.optim import clip_apart, guard, rest, scales_losses
+from sapd_plugin.mmagic.saving import check_resumed
 from sapd_plugin.priors.inspection.pictures import strip
 
 PREFIX = 'spf.'
@@ -48,11 +52,19 @@ class SAPDHook(Hook):
     def __init__(self, picture_interval: int = 0) -> None:
         check_count('SAPDHook.picture_interval', picture_interval, at_least=0)
         self.picture_interval = picture_interval
-        self._random_state: torch.Tensor | None = None
+        self._random_state: dict[str, Any] = {}
         self._resumed: str | None = None
         self._teacher: dict[str, torch.Tensor] = {}
         self._check_finite = FiniteCheck()
         self._watch_shares: ShareWatch | None = None
+
+    def before_run(self, runner: Runner) -> None:
+        """Refuse a checkpoint that is not whole, before MMEngine reads it.
+
+        Raises:
+            SAPDError: naming it.
+        """
+        check_resumed(runner)
 
     def before_train(self, runner: Runner) -> None:
         """Build what training needs, before the first step.
@@ -74,6 +86,8 @@ class SAPDHook(Hook):
             )
         for dataset in _datasets(runner.train_dataloader.dataset):
             _check_dataset(dataset, model)
+        if runner.rank == 0:
+            delete_drafts(Path(runner.work_dir))
         wrapper, device = runner.optim_wrapper, next(model.generator.parameters()).device
         model.prepare_training(runner._load_from or self._resumed, device, wrapper._accumulative_counts)
         distiller = model.in_training.distiller
@@ -90,10 +104,10 @@ class SAPDHook(Hook):
     def before_train_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None) -> None:
         """Tell the model the iteration, counted from 1, for the schedules."""
         _model(runner).in_training.iteration = runner.iter + 1
-        if self._random_state is not None:
+        if self._random_state:
             # Not earlier, because the loop first skips data that was used for training already.
-            torch.set_rng_state(self._random_state)
-            self._random_state = None
+            restore_random_state(self._random_state)
+            self._random_state = {}
 
     def after_train_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None, outputs: Any = None) -> None:
         """Check losses and shares, update the teacher, and show the latest patch every ``picture_interval`` iterations.
@@ -118,7 +132,7 @@ class SAPDHook(Hook):
         self._show(runner, runner.iter)
 
     def before_save_checkpoint(self, runner: Runner, checkpoint: dict[str, Any]) -> None:
-        """Move SPF out of the student's state dict."""
+        """Move SPF out of the student's state dict, and logs to where torch reads them without this package."""
         student = checkpoint['state_dict']
         spf = {key[len(PREFIX) :]: student.pop(key) for key in list(student) if key.startswith(PREFIX)}
         average = _model(runner).in_training.distiller.teacher.average
@@ -126,7 +140,9 @@ class SAPDHook(Hook):
             'spf': spf,
             'teacher': {} if average is None else average.state_dict(),
             'mask_fingerprints': _fingerprints(runner),
-            'random_state': torch.get_rng_state(),
+            **random_state(),
+            'logs': take_logs(checkpoint),
+            'options': options_of(runner),
         }
 
     def after_load_checkpoint(self, runner: Runner, checkpoint: dict[str, Any]) -> None:
@@ -137,6 +153,7 @@ class SAPDHook(Hook):
                 masks have a different fingerprint.
         """
         entry = checkpoint.get(ENTRY)
+        give_logs(checkpoint, {} if entry is None else entry.get('logs', {}))
         if runner._resume:
             if entry is None:
                 raise SAPDError(
@@ -149,9 +166,11 @@ class SAPDHook(Hook):
                     f'train_dataloader.dataset.mask_store: its fingerprint is {found}, the run to resume '
                     f'started with {saved}.'
                 )
+            if changed := changes.changes(entry.get('options', options_of(runner)), options_of(runner)):
+                runner.logger.warning(changes.warning_of(changed))
             self._resumed, self._teacher = 'the latest checkpoint', entry.get('teacher', {})
             if runner.rank == 0:
-                self._random_state = entry['random_state'].cpu()
+                self._random_state = entry
         settings = _model(runner).settings
         if entry is None and settings.teacher == 'frozen' and settings.freeze_after == 0:
             raise SAPDError(

@@ -10,7 +10,7 @@ import torch
 from basicsr.data.prefetch_dataloader import CPUPrefetcher
 
 from sapd_plugin.basicsr import train
-from tests.adapters_basicsr.recipes import run_here, sapd_options, stock_options
+from tests.adapters_basicsr.recipes import run_here, sapd_options
 from tests.networks import assert_equal_states
 
 # Four images and batches of two, enlarged three times: an epoch has six iterations.

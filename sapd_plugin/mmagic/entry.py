@@ -1,0 +1,65 @@
+"""What a SAPD checkpoint holds for a resumed run besides weights: random states, logs and settings.
+
+All of it is made of what ``torch.load`` trusts, so that a stock MMagic, without this package, can test the student.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import torch
+from mmengine.logging import HistoryBuffer
+from mmengine.runner import Runner
+
+from sapd_plugin.core import changes
+
+# The settings that decide what is trained.
+NAMED = ('model', 'train_dataloader', 'optim_wrapper', 'param_scheduler', 'randomness', 'custom_hooks')
+
+
+def random_state() -> dict[str, Any]:
+    """Return the states of torch's generators."""
+    cuda = torch.cuda.get_rng_state_all() if torch.cuda.is_available() else []
+    return {'random_state': torch.get_rng_state(), 'random_states_cuda': cuda}
+
+
+def restore_random_state(entry: Mapping[str, Any]) -> None:
+    """Let torch's generators go on from the states that an entry holds."""
+    torch.set_rng_state(entry['random_state'].cpu())
+    cuda = [state.cpu() for state in entry.get('random_states_cuda', ())]
+    if cuda and len(cuda) == torch.cuda.device_count():
+        torch.cuda.set_rng_state_all(cuda)
+
+
+def take_logs(checkpoint: dict[str, Any]) -> dict[str, Any]:
+    """Take the log buffers out of a checkpoint and return them as tensors.
+
+    By default, torch >= 2.6 does not read buffers.
+    """
+    hub = checkpoint['message_hub']
+    logs = {name: log for name, log in hub['log_scalars'].items() if isinstance(log, HistoryBuffer)}
+    hub['log_scalars'] = {name: log for name, log in hub['log_scalars'].items() if name not in logs}
+    hub['runtime_info'] = {name: _plain(value) for name, value in hub['runtime_info'].items()}
+    return {
+        name: {'values': [torch.from_numpy(np.array(each)) for each in log.data], 'max_length': log.max_length}
+        for name, log in logs.items()
+    }
+
+
+def give_logs(checkpoint: dict[str, Any], logs: Mapping[str, Any]) -> None:
+    """Undo :func:`take_logs`."""
+    for name, log in logs.items():
+        values, counts = (each.cpu().numpy() for each in log['values'])
+        checkpoint['message_hub']['log_scalars'][name] = HistoryBuffer(values, counts, log['max_length'])
+
+
+def options_of(runner: Runner) -> str:
+    """Return the settings that decide what is trained."""
+    config = runner.cfg.to_dict()
+    return changes.snapshot({key: config[key] for key in NAMED if key in config})
+
+
+def _plain(value: Any) -> Any:
+    return value.item() if isinstance(value, np.generic) else value

@@ -1,0 +1,139 @@
+"""Checkpoints of MMEngine that survive a kill: written to their end or not at all, and resumed only if whole.
+
+MMEngine <= 0.10.7 writes a checkpoint in place, deletes the one that it replaces before, and resumes from what the file
+``last_checkpoint`` names. So a kill while it saves leaves a run that cannot be resumed.
+"""
+
+from __future__ import annotations
+
+import functools
+import logging
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import mmengine.runner.runner
+from mmengine.fileio import LocalBackend
+from mmengine.hooks import CheckpointHook
+from mmengine.logging import print_log
+
+from sapd_plugin.core.archives import is_whole
+from sapd_plugin.errors import SAPDError
+from sapd_plugin.files import draft_of
+
+
+def keep_checkpoints_whole() -> None:
+    """Apply the changes to MMEngine, once; called when :mod:`sapd_plugin.mmagic` is imported."""
+    LocalBackend.put = _atomically(LocalBackend.put)
+    for name in ('_save_checkpoint_with_step', '_save_best_checkpoint'):
+        setattr(CheckpointHook, name, _deleting_afterwards(getattr(CheckpointHook, name)))
+    mmengine.runner.runner.find_latest_checkpoint = find_latest_checkpoint
+
+
+def _atomically(stock: Callable[..., None]) -> Callable[..., None]:
+    """Let LocalBackend.put leave a file complete or unchanged, even after a crash."""
+
+    @functools.wraps(stock)
+    def put(self: LocalBackend, obj: bytes, filepath: str | Path) -> None:
+        path = Path(filepath).resolve()
+        if path.exists() and not path.is_file():  # such as a device
+            return stock(self, obj, filepath)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with draft_of(path) as file:
+            file.write(obj)
+
+    return put
+
+
+def find_latest_checkpoint(path: str) -> str | None:
+    """Return the newest whole checkpoint of a run, or None; replaces MMEngine's function, which trusts its note.
+
+    What is skipped is logged.
+
+    Args:
+        path: the run's work_dir.
+    """
+    note = Path(path) / 'last_checkpoint'
+    noted = note.read_text(encoding='utf-8').strip() if note.is_file() else ''
+    if not is_local(noted):
+        return noted
+    last = Path(noted) if noted else None
+    folder = Path(path) if last is None else last.parent  # a different one with out_dir
+    pattern = _NUMBERED if last is None else _like(last.name)
+    numbered = {file: int(found[1]) for file in folder.glob('*') if (found := pattern.fullmatch(file.name))}
+    candidates = sorted(numbered, key=lambda file: numbered[file], reverse=True)
+    candidates += [last] if last is not None and last not in candidates else []
+    for file in candidates:
+        if file.is_dir() or is_whole(file):  # DeepSpeed saves folders
+            return str(file)
+        print_log(f'{file} is skipped: it is missing or was not written to its end.', 'current', logging.WARNING)
+    print_log('Did not find a checkpoint to be resumed.', 'current')
+    return None
+
+
+def check_resumed(runner: Any) -> None:
+    """Refuse to resume from a named checkpoint that is not whole.
+
+    Raises:
+        SAPDError: naming it.
+    """
+    named = runner._load_from
+    if runner._resume and named and is_local(named):
+        path = Path(named).expanduser()
+        if path.is_file() and not is_whole(path):
+            newest = find_latest_checkpoint(str(path.parent))
+            hint = f' The newest whole one is {newest}.' if newest else ''
+            raise SAPDError(f'load_from: {named} was not written to its end, expected a whole checkpoint.{hint}')
+
+
+def is_local(path: str) -> bool:
+    """Return whether a path is one of this machine's and not a URL or a name of a model zoo."""
+    return '://' not in str(path)
+
+
+_NUMBERED = re.compile(r'(?:iter|epoch)_(\d+)\.pth')
+
+
+def _like(name: str) -> re.Pattern[str]:
+    """Return the pattern of checkpoints whose names differ from ``name`` in their last number."""
+    found = re.search(r'\d+(?=\D*$)', name)
+    if found is None:
+        return _NUMBERED
+    return re.compile(re.escape(name[: found.start()]) + r'(\d+)' + re.escape(name[found.end() :]))
+
+
+def _deleting_afterwards(stock: Callable[..., None]) -> Callable[..., None]:
+    """Let a CheckpointHook delete old checkpoints after the new one is saved."""
+
+    @functools.wraps(stock)
+    def save(self: CheckpointHook, *args: Any, **kwargs: Any) -> None:
+        backend = self.file_backend
+        if not isinstance(backend, LocalBackend):  # or it is a _Later, of the function that calls this one
+            return stock(self, *args, **kwargs)
+        self.file_backend = _Later(backend)
+        try:
+            stock(self, *args, **kwargs)
+            self.file_backend.do()
+        finally:
+            self.file_backend = backend
+
+    return save
+
+
+class _Later:
+    """A backend of this machine's files that deletes when it is told to, unless the file is a new one by then."""
+
+    def __init__(self, backend: LocalBackend) -> None:
+        self.backend, self.files = backend, dict[str, int]()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.backend, name)
+
+    def remove(self, path: str) -> None:
+        self.files[path] = Path(path).stat().st_ino
+
+    def do(self) -> None:
+        for path, file in self.files.items():
+            if Path(path).stat().st_ino == file:
+                self.backend.remove(path)
