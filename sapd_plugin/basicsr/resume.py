@@ -82,7 +82,7 @@ class RunState:
         path = _path(self.opt, iteration, Path(self.opt['path']['resume_state']).parent)
         if not path.is_file():
             get_root_logger().warning(
-                f'{path} does not exist: training resumes with new random-number-generator states.'
+                f'{path} does not exist: training resumes with new random states, at the start of an epoch.'
             )
             return {}
         state = read(path)

@@ -5,7 +5,7 @@ All of it is made of what ``torch.load`` trusts, so that a stock MMagic, without
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -31,6 +31,28 @@ def restore_random_state(entry: Mapping[str, Any]) -> None:
     cuda = [state.cpu() for state in entry.get('random_states_cuda', ())]
     if cuda and len(cuda) == torch.cuda.device_count():
         torch.cuda.set_rng_state_all(cuda)
+
+
+class RestoringIterator:
+    """The batches of a loop that skips those that were used for training already, then restores random states.
+
+    Args:
+        batches: the loop's own iterator.
+        skipped: number of batches that it skips.
+        restore: called before the next one, which may be made in this process.
+    """
+
+    def __init__(self, batches: Iterator[Any], skipped: int, restore: Callable[[], None]) -> None:
+        self.batches, self.skipped, self.restore = batches, skipped, restore
+
+    def __iter__(self) -> RestoringIterator:
+        return self
+
+    def __next__(self) -> Any:
+        if self.skipped == 0:
+            self.restore()
+        self.skipped -= 1
+        return next(self.batches)
 
 
 def take_logs(checkpoint: dict[str, Any]) -> dict[str, Any]:

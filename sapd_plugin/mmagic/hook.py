@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,14 @@ from mmengine.runner import Runner
 from sapd_plugin.core import FiniteCheck, ShareWatch, changes, needs_stored_masks, start_from
 from sapd_plugin.errors import SAPDError, check_count
 from sapd_plugin.files import delete_drafts
-from sapd_plugin.mmagic.entry import give_logs, options_of, random_state, restore_random_state, take_logs
+from sapd_plugin.mmagic.entry import (
+    RestoringIterator,
+    give_logs,
+    options_of,
+    random_state,
+    restore_random_state,
+    take_logs,
+)
 from sapd_plugin.mmagic.log import StepLog
 from sapd_plugin.mmagic.optim import clip_apart, guard, rest, scales_losses
 from sapd_plugin.mmagic.saving import check_resumed
@@ -88,6 +96,10 @@ class SAPDHook(Hook):
             _check_dataset(dataset, model)
         if runner.rank == 0:
             delete_drafts(Path(runner.work_dir))
+        loop = runner.train_loop
+        if self._random_state and hasattr(loop, 'dataloader_iterator'):
+            restore, self._random_state = partial(restore_random_state, self._random_state), {}
+            loop.dataloader_iterator = RestoringIterator(loop.dataloader_iterator, runner.iter, restore)
         wrapper, device = runner.optim_wrapper, next(model.generator.parameters()).device
         model.prepare_training(runner._load_from or self._resumed, device, wrapper._accumulative_counts)
         distiller = model.in_training.distiller
@@ -105,7 +117,7 @@ class SAPDHook(Hook):
         """Tell the model the iteration, counted from 1, for the schedules."""
         _model(runner).in_training.iteration = runner.iter + 1
         if self._random_state:
-            # Not earlier, because the loop first skips data that was used for training already.
+            # Of an epoch-based loop, which does not skip data that were used for training already.
             restore_random_state(self._random_state)
             self._random_state = {}
 

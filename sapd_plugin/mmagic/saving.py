@@ -17,6 +17,7 @@ import mmengine.runner.runner
 from mmengine.fileio import LocalBackend
 from mmengine.hooks import CheckpointHook
 from mmengine.logging import print_log
+from mmengine.runner import CheckpointLoader, Runner
 
 from sapd_plugin.core.archives import is_whole
 from sapd_plugin.errors import SAPDError
@@ -29,6 +30,7 @@ def keep_checkpoints_whole() -> None:
     for name in ('_save_checkpoint_with_step', '_save_best_checkpoint'):
         setattr(CheckpointHook, name, _deleting_afterwards(getattr(CheckpointHook, name)))
     mmengine.runner.runner.find_latest_checkpoint = find_latest_checkpoint
+    Runner.set_randomness = _seeded_as_before(Runner.set_randomness)
 
 
 def _atomically(stock: Callable[..., None]) -> Callable[..., None]:
@@ -85,6 +87,20 @@ def check_resumed(runner: Any) -> None:
             newest = find_latest_checkpoint(str(path.parent))
             hint = f' The newest whole one is {newest}.' if newest else ''
             raise SAPDError(f'load_from: {named} was not written to its end, expected a whole checkpoint.{hint}')
+
+
+def _seeded_as_before(stock: Callable[..., None]) -> Callable[..., None]:
+    """Let a resumed run whose config has no seed take the seed of its start, before its sampler is built."""
+
+    @functools.wraps(stock)
+    def set_randomness(self: Runner, seed: int | None = None, *args: Any, **kwargs: Any) -> None:
+        if seed is None and self.cfg.get('resume'):
+            path = self.cfg.get('load_from') or find_latest_checkpoint(self.work_dir)
+            if path is not None and is_local(path) and is_whole(Path(path).expanduser()):
+                seed = CheckpointLoader.load_checkpoint(str(path), map_location='cpu')['meta'].get('seed')
+        stock(self, seed, *args, **kwargs)
+
+    return set_randomness
 
 
 def is_local(path: str) -> bool:
