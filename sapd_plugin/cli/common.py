@@ -39,7 +39,22 @@ def run_command(
     parser = argparse.ArgumentParser(f'sapd {name}', description=doc, formatter_class=form, allow_abbrev=False)
     add_arguments(parser)
     options = parser.parse_args(arguments)
+    expand_home(options)
     return exit_status(lambda: run(options), interrupted)
+
+
+def expand_home(options: argparse.Namespace) -> None:
+    """Replace a leading ``~`` of each path: a shell leaves that of ``--output=~/masks`` as it is.
+
+    >>> expand_home(found := argparse.Namespace(output=Path('~/masks'), folders=[Path('~')], name='~'))
+    >>> found.output == Path.home() / 'masks', found.folders == [Path.home()], found.name
+    (True, True, '~')
+    """
+    for name, value in vars(options).items():
+        if isinstance(value, Path):
+            setattr(options, name, value.expanduser())
+        elif isinstance(value, list):
+            setattr(options, name, [each.expanduser() if isinstance(each, Path) else each for each in value])
 
 
 def exit_status(work: Callable[[], int | None], interrupted: str = RESUMABLE) -> int:

@@ -77,7 +77,7 @@ def run(options: argparse.Namespace) -> None:
     if options.degraded is not None:
         arms[DEGRADED] = arm_photos(DEGRADED, options.degraded, clean, templates.get(DEGRADED), scaled=True)
     for name, folder in restored.items():
-        arms[name] = arm_photos(name, Path(folder), clean, templates.get(name), options.side_by_side)
+        arms[name] = arm_photos(name, Path(folder).expanduser(), clean, templates.get(name), options.side_by_side)
     arms[CLEAN] = arm_photos(CLEAN, options.clean, clean)
     device = choose_device(options, Rank())
     segmenter = build_from_options(options, device)
