@@ -37,6 +37,9 @@ def _differ(where: str, before: Any, after: Any) -> Iterator[tuple[str, Any, Any
         for key in {**before, **after}:
             below = f'{where}.{key}' if where else key
             yield from _differ(below, before.get(key, _ABSENT), after.get(key, _ABSENT))
+    elif isinstance(before, list) and isinstance(after, list) and len(before) == len(after):
+        for number, pair in enumerate(zip(before, after)):
+            yield from _differ(f'{where}[{number}]', *pair)
     elif before is not after and json.dumps(before, default=str) != json.dumps(after, default=str):
         yield where, before, after
 

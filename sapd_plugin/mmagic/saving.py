@@ -61,12 +61,11 @@ def find_latest_checkpoint(path: str) -> str | None:
     if not is_local(noted):
         return noted
     last = Path(noted) if noted else None
-    folder = Path(path) if last is None else last.parent  # a different one with out_dir
     pattern = _NUMBERED if last is None else _like(last.name)
-    numbered = {file: int(found[1]) for file in folder.glob('*') if (found := pattern.fullmatch(file.name))}
-    candidates = sorted(numbered, key=lambda file: numbered[file], reverse=True)
-    candidates += [last] if last is not None and last not in candidates else []
-    for file in candidates:
+    candidates = _numbered(last.parent, pattern) if last is not None else []  # with out_dir, in a different folder
+    if last is None or last.parent.resolve() != Path(path).resolve():
+        candidates += _numbered(Path(path), pattern)  # or it was moved since the note was written
+    for file in [*candidates, *([last] if last is not None and last not in candidates else [])]:
         if file.is_dir() or is_whole(file):  # DeepSpeed saves folders
             return str(file)
         print_log(f'{file} is skipped: it is missing or was not written to its end.', 'current', logging.WARNING)
@@ -109,6 +108,12 @@ def is_local(path: str) -> bool:
 
 
 _NUMBERED = re.compile(r'(?:iter|epoch)_(\d+)\.pth')
+
+
+def _numbered(folder: Path, pattern: re.Pattern[str]) -> list[Path]:
+    """Return the files of a folder with such a name, that of the highest number first."""
+    numbered = {file: int(found[1]) for file in folder.glob('*') if (found := pattern.fullmatch(file.name))}
+    return sorted(numbered, key=lambda file: numbered[file], reverse=True)
 
 
 def _like(name: str) -> re.Pattern[str]:
