@@ -56,7 +56,7 @@ def read_header(image: str | os.PathLike[str] | bytes) -> Header:
         image: a path, or the content of the file.
 
     Raises:
-        OSError: there is no such file, or it is not an image.
+        OSError: there is no such file, or it is not a regular one or not an image.
     """
     known = None
     with (

@@ -29,16 +29,18 @@ from tqdm import tqdm
 
 from sapd_plugin.cli.common import check_counts, run_command
 from sapd_plugin.errors import SAPDError, nearest
+from sapd_plugin.evaluation.arms import by_key
 from sapd_plugin.evaluation.teacher import Masks, Teacher, find_run
 from sapd_plugin.evaluation.teacher_picture import Extremes
 from sapd_plugin.evaluation.teacher_scores import Score, score, table, write_scores
 from sapd_plugin.priors.context import COLUMNS
-from sapd_plugin.priors.extraction.images import list_images, read_image
+from sapd_plugin.priors.extraction.images import load_image, read_image
 from sapd_plugin.priors.inspection.overlays import write_png
 from sapd_plugin.priors.segmenters import build_segmenter
 from sapd_plugin.priors.shuffled import ShuffledMasks
 from sapd_plugin.priors.store import MaskStore
-from sapd_plugin.priors.store.keys import mask_key, template_key
+from sapd_plugin.priors.store.keys import template_key
+from sapd_plugin.priors.verification import ImageFile, verify_images
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -61,14 +63,13 @@ def find_pairs(folder: Path, limit: int | None) -> dict[str, tuple[Path, Path]]:
     """Pair ``input/X`` with ``target/X``, by name without extension.
 
     Raises:
-        SAPDError: a folder or a counterpart is missing.
+        SAPDError: a folder or a counterpart is missing, or two images of a folder have one name.
     """
     sides = []
     for side in ('input', 'target'):
         if not (folder / side).is_dir():
             raise SAPDError(f'--pairs: found no folder {folder / side}, expected input/ and target/ in {folder}.')
-        files, root = list_images(folder / side)
-        sides.append({mask_key(path, root): path for path in files})
+        sides.append(by_key('--pairs', folder / side))
     alone = sorted(sides[0].keys() ^ sides[1].keys())
     if alone:
         raise SAPDError(f'--pairs: found {alone[0]} in only one of input/ and target/ of {folder}, expected pairs.')
@@ -86,6 +87,11 @@ def evaluate(options: argparse.Namespace) -> tuple[list[Score], Extremes]:
             f'--masks: {options.masks} has no masks for {len(missing)} of {len(keys)} images, among them '
             f"'{missing[0]}'.{nearest(missing[0], store.keys())}"
         )
+    files = [
+        (keys[key], [ImageFile(str(path), partial(load_image, path)) for path in reversed(pair)])
+        for key, pair in pairs.items()
+    ]
+    print(verify_images('--masks', store, files))
     shuffled = ShuffledMasks(store, keys.values(), options.seed)
     teacher = Teacher(*find_run(options.run, options.config), options.reference, options.device)
     twin = None if options.twin is None else Teacher(*find_run(options.twin, None), device=options.device)

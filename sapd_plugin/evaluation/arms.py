@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,10 +14,13 @@ from sapd_plugin.errors import SAPDError
 from sapd_plugin.image_header import image_size
 from sapd_plugin.priors.extraction.images import list_images, read_image
 from sapd_plugin.priors.extraction.sources import Photos
-from sapd_plugin.priors.store.keys import mask_key, nearest_keys, template_key
+from sapd_plugin.priors.store.keys import mask_key, nearest_keys
 
 # Names of the two arms without restoration.
 CLEAN, DEGRADED = 'clean', 'degraded'
+
+# What a name template may hold besides text.
+_FIELD = re.compile(r'\{\{|\}\}|\{0?\}')
 
 # (H, W) in pixels.
 Size = tuple[int, int]
@@ -36,7 +40,7 @@ class Clean:
         Raises:
             SAPDError: the folder holds no images, or a file that is not an image.
         """
-        files = dict(list(_by_key(f'--{CLEAN}', folder).items())[:limit])
+        files = dict(list(by_key(f'--{CLEAN}', folder).items())[:limit])
         return cls(files, {key: _size(path) for key, path in files.items()})
 
 
@@ -63,7 +67,7 @@ def arm_photos(
         SAPDError: images are missing, names match in several ways, or sizes differ.
     """
     option = f'--{name}' if name in (CLEAN, DEGRADED) else f'--restored {name}'
-    files = match_names(name, _by_key(option, folder), list(clean.files), template)
+    files = match_names(name, by_key(option, folder), list(clean.files), template)
     for key, path in files.items():
         found, expected = _size(path), clean.sizes[key]
         wider = found[0] == expected[0] and found[1] > expected[1]
@@ -129,13 +133,20 @@ def _literal(text: str) -> str:
 
 
 def _named(key: str, template: str) -> str:
-    try:
-        return template_key(key, template)
-    except (IndexError, KeyError, ValueError) as error:
-        raise SAPDError(f"--name-template: found '{template}', expected {{}} in place of the clean name.") from error
+    """Return the key of an arm's image: the last part of ``key``, put in the template's fields {} or {0}.
+
+    Not by `str.format`, whose other fields can fill the memory; {{ and }} are braces, as there.
+    """
+    folder, slash, name = key.rpartition('/')
+    values = {'{}': name, '{0}': name, '{{': '{', '}}': '}'}
+    rest = _FIELD.sub('', template)
+    if '{' in rest or '}' in rest or not {'{}', '{0}'} & {*_FIELD.findall(template)}:
+        raise SAPDError(f"--name-template: found '{template}', expected {{}} in place of the clean name.")
+    return folder + slash + _FIELD.sub(lambda field: values[field[0]], template)
 
 
-def _by_key(option: str, folder: Path) -> dict[str, Path]:
+def by_key(option: str, folder: Path) -> dict[str, Path]:
+    """Return a folder's images by their keys; ``option`` named it. Raises SAPDError, also if two share a key."""
     if not folder.is_dir():
         raise SAPDError(f'{option}: found no folder {folder}, expected one of images.')
     files, root = list_images(folder)

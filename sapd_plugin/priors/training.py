@@ -110,7 +110,7 @@ def open_training_store(
         if size is not None:
             check_size(where, target.name, record.shape[:2], size)
     chosen = [(target.key, target.files) for target in evenly_spread(targets, count)]
-    note = verify_images(where, store, chosen, rank, ranks)
+    note = verify_images(f'{where}.mask_store', store, chosen, rank, ranks, f'{where}.mask_check')
     masks = store if seed is None else ShuffledMasks(store, (target.key for target in targets), seed)
     return CheckedMasks(masks, note)
 

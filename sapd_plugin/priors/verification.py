@@ -56,19 +56,25 @@ def evenly_spread(items: Sequence[T], count: int) -> list[T]:
 
 
 def verify_images(
-    where: str, store: MaskStore, targets: Sequence[tuple[str, Sequence[ImageFile]]], rank: int = 0, ranks: int = 1
+    where: str,
+    store: MaskStore,
+    targets: Sequence[tuple[str, Sequence[ImageFile]]],
+    rank: int = 0,
+    ranks: int = 1,
+    switch: str | None = None,
 ) -> str:
     """Compare training images with the digests of their masks, and return a sentence for the log.
 
     A mask may be of the ground truth or of the degraded image, also if that was restored before it was segmented.
 
     Args:
-        where: the config key that holds the dataset, for messages.
+        where: the config key or option that names the store, for messages.
         store: the masks.
         targets: those to compare, evenly spread over the training set: the key of the mask, and the files that it may
             be of: the ground truth, and the degraded image if training reads that from a file of its own.
         rank: of this process; it compares every ``ranks``-th image, from this one on.
         ranks: their number.
+        switch: the config key that 0 turns the comparison off with, for messages.
 
     Raises:
         SAPDError: a mask is of a different image, or an image cannot be read.
@@ -86,11 +92,11 @@ def verify_images(
     seconds = f'in {time.perf_counter() - begun:.1f} s'
     compared = len(targets[rank::ranks]) - unknown
     if wrong:
+        hint = f' If its images are meant to differ from these, set {switch}: 0.' if switch else ''
         raise SAPDError(
-            f'{where}.mask_store: {len(wrong)} of {compared} compared masks of {store.path} are of different images '
-            f'with the same names, among them {wrong[0]}. The store was '
-            f'{store.settings.get("note", "made from unknown images")}. Extract the masks of these images into a store '
-            f'of their own. If its images are meant to differ from the training images, set {where}.mask_check: 0.'
+            f'{where}: {len(wrong)} of {compared} compared masks of {store.path} are of different images with the same '
+            f'names, among them {wrong[0]}. The store was {store.settings.get("note", "made from unknown images")}. '
+            f'Extract the masks of these images into a store of their own.{hint}'
         )
     if not targets:
         return 'masks and images were not compared (mask_check: 0).'

@@ -106,6 +106,24 @@ def test_tiles_are_restored_each_by_itself(trained: Path, tmp_path: Path) -> Non
     assert evaluate(trained, tmp_path, '--patch', '120') == 2
 
 
+def test_masks_of_other_photos_and_shared_names_are_refused(
+    trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    shutil.copytree(trained / 'experiments', tmp_path / 'experiments')
+    shutil.copytree(trained / 'masks', tmp_path / 'masks')
+    for side in ('input', 'target'):  # the photos in another order
+        (tmp_path / 'pairs' / side).mkdir(parents=True)
+        for name, other in (('001', '002'), ('002', '003'), ('003', '001')):
+            shutil.copy(trained / 'pairs' / side / f'{other}.png', tmp_path / 'pairs' / side / f'{name}.png')
+    assert evaluate(tmp_path, tmp_path / 'out') == 2
+    error = capsys.readouterr().err
+    assert f'error: --masks: 3 of 3 compared masks of {tmp_path / "masks"} are of different images' in error
+    assert f"among them '001' ({tmp_path}/pairs/target/001.png or {tmp_path}/pairs/input/001.png)" in error
+    shutil.copy(tmp_path / 'pairs/target/001.png', tmp_path / 'pairs/target/001.jpg')
+    assert evaluate(tmp_path, tmp_path / 'out') == 2
+    assert '--pairs: found 001.jpg and 001.png, expected one image per name' in capsys.readouterr().err
+
+
 def test_kinds_of_places() -> None:
     labels = np.zeros((60, 100), np.uint8)
     labels[:, :50] = 1
