@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from sapd_plugin.errors import SAPDError
+from sapd_plugin.regular_files import read_regular
 
 
 def read_text(path: Path, expected: str = 'text') -> str:
@@ -17,7 +18,7 @@ def read_text(path: Path, expected: str = 'text') -> str:
         SAPDError: it is not UTF-8; the message names the file, the place and what is expected.
         OSError: it cannot be read.
     """
-    data = path.read_bytes()
+    data = read_regular(path)
     try:
         text = data.decode('utf-8-sig')
     except UnicodeDecodeError as error:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from functools import partial
 from itertools import islice
@@ -23,12 +22,14 @@ from sapd_plugin.basicsr.pairs import check_pairs
 from sapd_plugin.errors import check_keys
 from sapd_plugin.image_header import image_size
 from sapd_plugin.priors.context import patch_context
+from sapd_plugin.priors.image_lmdb import ImageLMDB
 from sapd_plugin.priors.patches import few_regions
 from sapd_plugin.priors.shuffled import ShuffledMasks
 from sapd_plugin.priors.store import MaskStore, mask_key
 from sapd_plugin.priors.store.keys import template_key
 from sapd_plugin.priors.training import MASK_KEYS, MASK_KINDS, Target, check_size, open_training_store
 from sapd_plugin.priors.verification import ImageFile
+from sapd_plugin.regular_files import read_regular
 from sapd_plugin.values import check_values
 
 WHERE = 'datasets.train'
@@ -86,17 +87,15 @@ class StoredMasks:
         return template_key(key, self.opt.get('mask_filename_tmpl') or '{}')
 
     def _targets(self) -> Iterator[Target]:
-        """Yield each ground truth; its size comes from its header, in an LMDB from meta_info.txt."""
-        if self.from_lmdb:
-            lines = (Path(self.gt_folder) / 'meta_info.txt').read_text(encoding='utf-8').splitlines()
-            found = {line.split('.')[0]: re.findall(r'\d+', line.partition('(')[2]) for line in lines}
+        """Yield each ground truth; its size comes from its header, or in an LMDB from meta_info.txt if that says it."""
+        sizes = ImageLMDB(Path(self.gt_folder)).sizes() if self.from_lmdb else {}
         for key, paths in zip(self.keys, self.paths):
-            gt_path = paths['gt_path']
-            if self.from_lmdb:
-                height, width = (int(side) for side in found[gt_path][:2])
-                yield Target(key, gt_path, partial(_pair, height, width), self._files(paths))
+            path = paths['gt_path']
+            if path in sizes:
+                size = partial(sizes.__getitem__, path)
             else:
-                yield Target(key, gt_path, partial(image_size, gt_path), self._files(paths))
+                size = partial(_lmdb_size, self.gt_folder, path) if self.from_lmdb else partial(image_size, path)
+            yield Target(key, path, size, self._files(paths))
 
     def _files(self, paths: dict[str, str]) -> list[ImageFile]:
         """Return the ground truth, and the degraded image if it is a different file."""
@@ -106,7 +105,7 @@ class StoredMasks:
             return [ImageFile(f"{folder}, key '{key}'", partial(_from_lmdb, folder, key)) for folder, key in files]
         if self.backend != 'disk':
             return []
-        return [ImageFile(path, Path(path).read_bytes) for path in dict.fromkeys(paths[side] for side in folders)]
+        return [ImageFile(path, partial(read_regular, path)) for path in dict.fromkeys(paths[side] for side in folders)]
 
 
 class PairedImageMaskDataset(StoredMasks, PairedImageDataset):
@@ -135,6 +134,7 @@ class PairedImageMaskDataset(StoredMasks, PairedImageDataset):
     file_client: Any
 
     def __init__(self, opt: dict[str, Any]) -> None:
+        check_databases(opt)
         super().__init__(opt)
         self.backend = self.io_backend_opt['type']  # the stock class drops the entry on its first read
         self.from_lmdb = self.backend == 'lmdb'
@@ -191,8 +191,20 @@ def unit_range(image: np.ndarray) -> np.ndarray:
     return image.astype(np.float32) / 255.0
 
 
-def _pair(height: int, width: int) -> tuple[int, int]:
-    return height, width
+def check_databases(opt: dict[str, Any]) -> None:
+    """Check the LMDBs of a data set before BasicSR opens them, because a damaged one would end the process.
+
+    Raises:
+        SAPDError: naming the damaged one.
+    """
+    if (opt.get('io_backend') or {}).get('type') == 'lmdb':
+        for side in ('dataroot_gt', 'dataroot_lq'):
+            if opt.get(side):
+                ImageLMDB(Path(opt[side]))
+
+
+def _lmdb_size(folder: str, key: str) -> tuple[int, int]:
+    return image_size(_from_lmdb(folder, key))
 
 
 def _from_lmdb(folder: str, key: str) -> bytes:
@@ -200,5 +212,5 @@ def _from_lmdb(folder: str, key: str) -> bytes:
     with lmdb.open(folder, readonly=True, lock=False, readahead=False) as env, env.begin() as transaction:
         content = transaction.get(key.encode())
     if content is None:
-        raise KeyError(key)
+        raise OSError(f'not in the LMDB {folder}, although its meta_info.txt lists it')
     return bytes(content)

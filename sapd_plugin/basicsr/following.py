@@ -15,7 +15,7 @@ from basicsr.utils import imfrombytes
 from basicsr.utils.registry import DATASET_REGISTRY
 from torch.utils.data import Dataset
 
-from sapd_plugin.basicsr.dataset import WHERE, PairedImageMaskDataset, StoredMasks
+from sapd_plugin.basicsr.dataset import WHERE, PairedImageMaskDataset, StoredMasks, check_databases
 from sapd_plugin.basicsr.motion import Motion, pixels, recorded, shows
 from sapd_plugin.errors import SAPDError, check_choice, describe
 from sapd_plugin.priors.training import check_size
@@ -88,6 +88,7 @@ class FollowingMixin(StoredMasks, Base):
 
     def __init__(self, opt: dict[str, Any]) -> None:
         backend = dict(opt.get('io_backend') or {'type': 'disk'})
+        check_databases(opt)
         super().__init__(opt)
         name, paths = self.base_class.__name__, getattr(self, 'paths', None)
         self.opt = opt

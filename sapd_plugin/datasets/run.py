@@ -62,6 +62,8 @@ def prepare(
         for scan in result.scans:
             print(f'{manifest.folder}/{result.name}: {len(scan.entries)} images ({scan.describe()})')
     folder = output / manifest.folder
+    for result in checked:  # before anything is written to a folder that may be someone else's
+        missing_placements(plan_placements(result.entries, folder / result.name), way)
     with nullcontext() if dry_run else open_workshop(folder) as workshop:
         for result in checked:
             own = None

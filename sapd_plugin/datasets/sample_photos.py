@@ -83,7 +83,9 @@ def _copy_pairs(output: Path, data: Path) -> str:
         inside = sorted(p.name for p in data.iterdir() if p.is_dir()) or 'no folders'
         expected = ', '.join(f'{a}/ and {b}/' for a, b in FOLDERS)
         raise SAPDError(f'--data: found {inside} in {data}, expected one of these pairs of folders: {expected}.')
-    sides = [{p.stem: p for p in (data / side).iterdir() if p.suffix.lower() in IMAGES} for side in found]
+    sides = [
+        {p.stem: p for p in (data / side).iterdir() if p.suffix.lower() in IMAGES and p.is_file()} for side in found
+    ]
     alone = sorted(sides[0].keys() ^ sides[1].keys())
     if alone:
         raise SAPDError(f'--data: {len(alone)} images have no counterpart of the same name, the first: {alone[0]}.')

@@ -12,6 +12,7 @@ import scipy.io
 from sapd_plugin.datasets.manifest import Layout, Part
 from sapd_plugin.datasets.patterns import Pattern
 from sapd_plugin.errors import SAPDError
+from sapd_plugin.texts import read_text
 
 
 @dataclass(frozen=True)
@@ -154,7 +155,7 @@ def _listed(file: Path, source: Path) -> set[Path]:
     """Read a list of pairs: two paths per line, relative to the source folder."""
     if not file.is_file():
         return set()
-    return {source / path for line in file.read_text(encoding='utf-8').splitlines() for path in line.split()}
+    return {source / path for line in read_text(file, 'two paths per line').splitlines() for path in line.split()}
 
 
 def blocks_header(path: Path) -> tuple[str, tuple[int, ...]]:

@@ -149,7 +149,7 @@ def by_key(option: str, folder: Path) -> dict[str, Path]:
     """Return a folder's images by their keys; ``option`` named it. Raises SAPDError, also if two share a key."""
     if not folder.is_dir():
         raise SAPDError(f'{option}: found no folder {folder}, expected one of images.')
-    files, root = list_images(folder)
+    files, root, _ = list_images(folder)
     images: dict[str, Path] = {}
     for path in files:
         key = mask_key(path, root)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pathlib import PurePath
+from pathlib import Path, PurePath
 from typing import Any
 
 import mmcv
@@ -13,6 +13,7 @@ from mmengine.fileio import get_file_backend
 from sapd_plugin.errors import SAPDError
 from sapd_plugin.image_header import read_header
 from sapd_plugin.priors.extraction.images import decode_image
+from sapd_plugin.priors.image_lmdb import ImageLMDB
 from sapd_plugin.priors.verification import ImageFile
 
 # Modes of mmcv's backend cv2 that turn images as the extraction of masks does.
@@ -33,6 +34,8 @@ class ImageReader:
         self._where, self._loader = where, loader
         # Of the loader's files; equal for loaders that read from the same place.
         self.place: dict[str, Any] = getattr(loader, 'backend_args', None) or {'backend': 'local'}
+        if self._kind == 'lmdb' and 'db_path' in self.place:
+            ImageLMDB(Path(self.place['db_path']))  # a damaged one would end the process
 
     def content(self, path: str) -> bytes:
         """Return the content of an image file, from where the loader reads it."""

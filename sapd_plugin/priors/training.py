@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, NamedTuple
@@ -43,7 +44,7 @@ class Target(NamedTuple):
 
 
 class CheckedMasks(NamedTuple):
-    """The masks of a training set, and a sentence on how far their images were compared."""
+    """The masks of a training set, and a sentence on what was checked, what it took, and which images were compared."""
 
     store: MaskStore | ShuffledMasks
     note: str
@@ -78,6 +79,7 @@ def open_training_store(
     if not folder:
         raise SAPDError(f'{where}.mask_store: missing, expected a folder made by `sapd extract-masks`.')
     _refuse_shared_keys(where, targets)
+    begun = time.perf_counter()
     store = MaskStore(Path(folder).expanduser())
     if fingerprint and fingerprint != store.fingerprint:
         raise SAPDError(
@@ -106,13 +108,23 @@ def open_training_store(
                 '`sapd extract-masks`, which stored no colors of regions. Delete the store and run it again, or leave '
                 'mask_context out and set network_spf.context to patch.'
             )
-        size = target.size()
+        size = _size(where, target)
         if size is not None:
             check_size(where, target.name, record.shape[:2], size)
+    checked = f'{len(targets[rank::ranks])} masks checked in {time.perf_counter() - begun:.1f} s'
     chosen = [(target.key, target.files) for target in evenly_spread(targets, count)]
     note = verify_images(f'{where}.mask_store', store, chosen, rank, ranks, f'{where}.mask_check')
     masks = store if seed is None else ShuffledMasks(store, (target.key for target in targets), seed)
-    return CheckedMasks(masks, note)
+    return CheckedMasks(masks, f'{checked}; {note}')
+
+
+def _size(where: str, target: Target) -> tuple[int, int] | None:
+    try:
+        return target.size()
+    except OSError as error:
+        raise SAPDError(
+            f'{where}: the ground truth {target.name} cannot be read ({error.strerror or error}), expected an image.'
+        ) from error
 
 
 def _refuse_shared_keys(where: str, targets: Sequence[Target]) -> None:

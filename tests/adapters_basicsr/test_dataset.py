@@ -6,11 +6,13 @@ from pathlib import Path
 from typing import Any
 
 import cv2
+import lmdb
 import numpy as np
 import pytest
 import torch
 from basicsr.data import build_dataset
 
+from sapd_plugin.errors import SAPDError
 from sapd_plugin.priors.extraction.job import extract_masks
 from sapd_plugin.priors.segmenters import build_segmenter
 from tests.adapters_basicsr.recipes import in_lmdb, parsed, sapd_options, seeded, stock_options, training_set
@@ -94,6 +96,36 @@ def test_masks_cut_from_an_lmdb_are_found_by_the_lmdb_data_set(pairs, tmp_path):
     report = extract_masks(tmp_path / 'clean.lmdb', store, build_segmenter('felzenszwalb'), progress=False)
     assert (report.written, report.failed) == (4, [])
     assert int(datasets(pairs, store, **changes)[1][0]['mask'].max()) >= 1
+
+
+def test_an_lmdb_whose_lines_say_no_sizes_is_served_and_a_wrong_size_still_found(pairs, grey_store, tmp_path):
+    changes = in_lmdb(pairs, tmp_path)
+    meta = tmp_path / 'clean.lmdb' / 'meta_info.txt'
+    lines = meta.read_text().splitlines()
+    assert all(line.endswith(' (96,112,3) 1') for line in lines)
+    for ending in ('', ' 1', ' (x)'):
+        meta.write_text(''.join(line.split(' ')[0] + ending + '\n' for line in lines))
+        assert is_aligned(datasets(pairs, grey_store, **changes)[1][0])
+    small = cv2.imencode('.png', np.zeros((96, 100, 3), np.uint8))[1].tobytes()
+    with lmdb.open(str(meta.parent), map_size=1 << 24) as env, env.begin(write=True) as transaction:
+        transaction.put(lines[2].split('.')[0].encode(), small)
+    with pytest.raises(SAPDError, match='the mask of .* is 96x112, the image 96x100'):
+        datasets(pairs, grey_store, **changes)
+
+
+@pytest.mark.parametrize('side', ['clean', 'rainy'])
+def test_a_damaged_lmdb_or_list_is_named_before_basicsr_opens_it(pairs, grey_store, tmp_path, side):
+    changes = in_lmdb(pairs, tmp_path)
+    options = sapd_options(pairs, grey_store, **changes)
+    folder = tmp_path / f'{side}.lmdb'
+    whole = (folder / 'data.mdb').read_bytes()
+    (folder / 'data.mdb').write_bytes(whole[:8192] + bytes(4096) * (len(whole) // 4096 - 2))
+    with pytest.raises(SAPDError, match=rf'images: the LMDB {folder} cannot be read \(page \d+ is not the one'):
+        training_set(options, pairs.parent)
+    (folder / 'data.mdb').write_bytes(whole)
+    (folder / 'meta_info.txt').write_bytes(b'\xff.png (96,112,3) 1\n')
+    with pytest.raises(SAPDError, match=rf'{folder}/meta_info.txt: is damaged, expected UTF-8 text'):
+        training_set(options, pairs.parent)
 
 
 def test_mask_is_cut_at_the_ground_truth_scale(pairs, grey_store, tmp_path):

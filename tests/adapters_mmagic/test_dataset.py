@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import itertools
+import os
 import random
 import re
 import shutil
@@ -223,6 +224,14 @@ def in_lmdb(dataset: dict[str, Any], pairs: Path, folder: Path) -> dict[str, Any
                 transaction.put(path.stem.encode(), path.read_bytes())
         loader['backend_args'] = {'backend': 'lmdb', 'db_path': target}
     return dataset
+
+
+def test_a_damaged_lmdb_is_named_before_mmengine_opens_it(pairs, grey_store, tmp_path):
+    config = in_lmdb(config_of(pairs, grey_store, [*FLIPS, CROP]), pairs, tmp_path)
+    for place in tmp_path.glob('*.lmdb/data.mdb'):
+        os.truncate(place, place.stat().st_size // 2)
+    with pytest.raises(SAPDError, match=r'images: the LMDB .* cannot be read \(.*a truncated copy\)'):
+        DATASETS.build(config)
 
 
 def test_lmdb_and_worker_processes(pairs, grey_store, tmp_path):

@@ -134,6 +134,22 @@ def test_differing_sizes_and_unreadable_images_are_named(source: Path, gopro: li
     assert f'{source}/test/input/3.png: a truncated image' in refused(*gopro, '--verify')
 
 
+def test_a_pipe_is_named_and_a_strangers_folder_left_as_it_is(
+    source: Path, gopro: list[str], tmp_path: Path, refused: Refused
+) -> None:
+    stranger = tmp_path / 'out' / 'GoPro' / 'train' / 'target' / 'letter.txt'
+    stranger.parent.mkdir(parents=True)
+    stranger.write_text('dear')
+    assert 'found letter.txt, which this dataset does not contain' in refused(*gopro)
+    assert sorted(path.name for path in (tmp_path / 'out').rglob('*')) == ['GoPro', 'letter.txt', 'target', 'train']
+    photo = sorted((source / 'train').rglob('*.png'))[0]
+    photo.unlink()
+    os.mkfifo(photo)
+    error = refused(*gopro)
+    assert f'{photo}' in error
+    assert 'a named pipe, expected a regular file' in error
+
+
 def test_an_image_that_is_there_twice_is_mentioned(
     source: Path, gopro: list[str], capsys: pytest.CaptureFixture
 ) -> None:

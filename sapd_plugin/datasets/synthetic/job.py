@@ -89,7 +89,7 @@ def draw_pairs(degradation: Degradation, photos: Path | Mapping[str, Path], seed
 def _photos(folder: Path) -> Iterator[tuple[Path, str]]:
     if not folder.is_dir():
         raise SAPDError(f'--source: found no folder {folder}, expected one of clean photos.')
-    files, root = list_images(folder)
+    files, root, _ = list_images(folder)
     for path in files:
         yield path, prepared_name(mask_key(path, root).replace('/', '-'))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
@@ -46,6 +47,7 @@ class Report:
         unverified: kept masks that cannot be compared with their images.
         left: images of this rank that were not reached.
         failed: (file, reason) of each image without a mask.
+        skipped: files in the folder of images that are not images.
         interrupted: whether the user stopped it.
         seconds: time from the first image to the last.
         pixels, covered, regions: sums over the masks of this run.
@@ -57,6 +59,7 @@ class Report:
     unverified: int = 0
     left: int = 0
     failed: list[tuple[str, str]] = field(default_factory=list)
+    skipped: list[str] = field(default_factory=list)
     interrupted: bool = False
     seconds: float = 0.0
     pixels: int = 0
@@ -83,6 +86,9 @@ class Report:
                 f'{self.seconds / self.written:.3f} s per image, {self.regions / self.written:.1f} regions per image, '
                 f'{100 * self.covered / self.pixels:.1f} % of the pixels covered'
             )
+        if self.skipped:
+            more = f' and {len(self.skipped) - 3} more' if len(self.skipped) > 3 else ''
+            yield f'{len(self.skipped)} files skipped that are not images: {", ".join(self.skipped[:3])}{more}'
         for path, reason in self.failed:
             yield f'failed: {path}: {reason}'
 
@@ -125,13 +131,19 @@ def extract_masks(
     output = Path(output)
     photos = images if isinstance(images, Photos) else open_photos(Path(images), None if root is None else Path(root))
     place = photos.place
+    if place.is_file() and not any(os.path.exists(name) for _, name in photos.named):
+        raise SAPDError(
+            f'images: none of the {len(photos.named)} files that {place} lists exists, among them '
+            f'{photos.named[0][1]}; expected one path per line, relative to --root.'
+        )
     if place.is_dir() and output.resolve().is_relative_to(place.resolve()):
         raise SAPDError(f'--output: found {output} inside the image folder {place}, expected a folder outside it.')
     settings = {**segmenter.settings, 'source': source or ('images' if restorer is None else 'restored')}
     if restorer is not None:
         settings['restored_by'] = restorer.settings
     named = photos.named[rank.index :: rank.count]
-    report = Report(failed=photos.failed[rank.index :: rank.count])
+    share = slice(rank.index, None, rank.count)
+    report = Report(failed=photos.failed[share], skipped=photos.skipped[share])
     settings['note'] = f'made from {place}'
     keys = [key for key, _ in named]
     with MaskStoreWriter(output, settings, rank.index, rank.count, keys) as writer:

@@ -9,11 +9,11 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
-import lmdb
 import numpy as np
 
 from sapd_plugin.errors import SAPDError
 from sapd_plugin.priors.extraction.images import ImageError, decode_image, list_images, load_image, read_image
+from sapd_plugin.priors.image_lmdb import ImageLMDB
 from sapd_plugin.priors.store.digests import ImageDigests, digest_file, digest_pixels
 from sapd_plugin.priors.store.keys import key_bytes, mask_key
 from sapd_plugin.priors.store.meta_info import META_INFO
@@ -28,6 +28,7 @@ class Photos:
         named: (key, name) of each photo; the name is its path, or its key in an LMDB.
         read: returns the image with a name, (H,W,3) uint8 RGB, or raises `ImageError`.
         failed: (name, reason) of each image that cannot have a mask, because its key is invalid or not its own.
+        skipped: names of files in the folder that are not images.
         load: returns the content of the file of an image whose pixels are all that `decode_image` makes of it, or
             raises `ImageError`; None if the images are more than that, such as resized.
     """
@@ -37,6 +38,7 @@ class Photos:
     read: Callable[[str], np.ndarray]
     failed: list[tuple[str, str]] = field(default_factory=list)
     load: Callable[[str], bytes] | None = None
+    skipped: list[str] = field(default_factory=list)
 
     @cached_property
     def names(self) -> dict[str, str]:
@@ -87,17 +89,15 @@ def open_photos(images: Path, root: Path | None = None) -> Photos:
     if (images / 'data.mdb').is_file():
         if root is not None:
             raise SAPDError(f'--root: found {root} with the LMDB {images}, expected it only with a list of images.')
-        reader = _LMDB(images)
-        counts = Counter(reader.names())
-        named, failed = _name(counts, str)
-        reason = (
-            f'{META_INFO} lists {{}} images with this key, which ends at the first dot; expected one image per key.'
-        )
-        failed += [(name, reason.format(count)) for name, count in counts.items() if count > 1]
-        return Photos(images, named, reader.read, failed, reader.load)
-    files, folder = list_images(images, root)
+        return _open_lmdb(images)
+    files, folder, skipped = list_images(images, root)
     named, failed = _name(map(str, files), lambda name: mask_key(name, folder))
-    return Photos(images, named, read_image, failed, load_image)
+    if not named:
+        raise SAPDError(
+            f'images: none of the {len(failed)} images of {images} can have a mask, among them {failed[0][0]}: '
+            f'{failed[0][1]}'
+        )
+    return Photos(images, named, read_image, failed, load_image, [str(path) for path in skipped])
 
 
 Named = list[tuple[str, str]]
@@ -128,36 +128,22 @@ def _name(names: Iterable[str], make_key: Callable[[str], str]) -> tuple[Named, 
     return named, failed
 
 
-class _LMDB:
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
-        try:
-            self._env = lmdb.open(str(folder), readonly=True, create=False, lock=False, readahead=False)
-        except lmdb.Error as error:
-            raise SAPDError(f'images: the LMDB {folder} cannot be opened ({error}).') from error
+def _open_lmdb(folder: Path) -> Photos:
+    images = ImageLMDB(folder)
+    counts = Counter(images.names())
+    if not counts:
+        raise SAPDError(f'images: found no image in the LMDB {folder}, expected at least one.')
 
-    def names(self) -> list[str]:
-        meta = self._folder / META_INFO
-        if meta.is_file():
-            lines = meta.read_text(encoding='utf-8').split('\n')
-            names = sorted(line.split('.')[0] for line in lines if line.strip())
-        else:
-            with self._env.begin() as transaction:
-                names = [bytes(key).decode('utf-8', 'surrogateescape') for key, _ in transaction.cursor()]
-        if not names:
-            raise SAPDError(f'images: found no image in the LMDB {self._folder}, expected at least one.')
-        return names
-
-    def read(self, name: str) -> np.ndarray:
-        return decode_image(self.load(name), f"{self._folder}, key '{name}'")
-
-    def load(self, name: str) -> bytes:
-        where = f"{self._folder}, key '{name}'"
-        try:
-            with self._env.begin() as transaction:
-                data = transaction.get(name.encode('utf-8'))
-        except lmdb.Error as error:
-            raise ImageError(f'{where}: cannot be read ({error}).') from error
+    def load(name: str) -> bytes:
+        data = images.load(name)
         if data is None:
-            raise ImageError(f'{where}: not in the LMDB, although {META_INFO} lists it.')
-        return bytes(data)
+            raise ImageError(f"{folder}, key '{name}': not in the LMDB, although {META_INFO} lists it.")
+        return data
+
+    def read(name: str) -> np.ndarray:
+        return decode_image(load(name), f"{folder}, key '{name}'")
+
+    named, failed = _name(counts, str)
+    reason = f'{META_INFO} lists {{}} images with this key, which ends at the first dot; expected one image per key.'
+    failed += [(name, reason.format(count)) for name, count in counts.items() if count > 1]
+    return Photos(folder, named, read, failed, load)

@@ -156,6 +156,8 @@ def inspect_store(
         found.with_digests += record.has_digests
         if not len(areas):
             found.without_regions.append(key)
+    if not found.masks:
+        found.problems.append('the store is empty: it holds no mask.')
     found.sizes = sizes.most_common()
     if numbers:
         found.regions, found.coverage, found.megapixels, found.bytes_each = map(Spread.of, zip(*numbers))

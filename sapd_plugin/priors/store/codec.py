@@ -10,7 +10,9 @@ Layout, little-endian, versions 1 to 3::
     crc32     of all of the above
     tiles     of TILE x TILE pixels, smaller at the right and bottom edges
 
-Whatever the header says, the buffer's size bounds that of the decoded data (deflate expands by at most 1032).
+Whatever the header says, the buffer's size bounds that of the label map: a tile takes 8 bytes of the numbers and at
+least 3 of its own, so n bytes hold at most 1,490 n pixels. A large photo of one region takes 17 bytes per tile, and 100
+megapixels of it 104 kB.
 """
 
 from __future__ import annotations
@@ -25,7 +27,6 @@ from sapd_plugin.priors.context import region_context
 from sapd_plugin.priors.labels import COLOR_DTYPE, MAX_PIXELS, REGION_DTYPE, LabelMap, smallest_dtype
 from sapd_plugin.priors.store.digests import DIGEST_BYTES, ImageDigests
 from sapd_plugin.priors.store.tiles import (
-    MAX_TILE,
     RecordError,
     decode_tile,
     deflate,
@@ -38,6 +39,7 @@ from sapd_plugin.priors.store.tiles import (
 __all__ = ['Record', 'RecordError', 'encode']
 
 TILE = 128
+_LEAST_TILE_BYTES = 3
 WITHOUT_COLORS, WITH_COLORS, WITH_DIGESTS = 1, 2, 3
 FINGERPRINT_BYTES = 16
 _MAGIC = b'SAPDMASK'
@@ -112,10 +114,14 @@ class Record:
             raise RecordError(
                 f'mask record: found format version {version}, expected {WITHOUT_COLORS} to {WITH_DIGESTS}.'
             )
-        if not (1 <= tile <= MAX_TILE and regions <= height * width and 1 <= height * width <= MAX_PIXELS):
+        if not (1 <= tile <= TILE and regions <= height * width and 1 <= height * width <= MAX_PIXELS):
             raise RecordError(f'mask record: impossible header: {height}x{width}, {regions} regions, tiles of {tile}.')
         self._across = -(-width // tile)
         self._tile_count = -(-height // tile) * self._across
+        if tiles_bytes < _LEAST_TILE_BYTES * self._tile_count:
+            raise RecordError(
+                f'mask record: impossible header: {height}x{width} pixels in {len(buffer)} bytes, expected more bytes.'
+            )
         self._numbers_at = _HEADER.size + (2 * DIGEST_BYTES if version == WITH_DIGESTS else 0)
         table_at = self._numbers_at + 8 * self._tile_count
         head_bytes = table_at + table_bytes

@@ -17,8 +17,8 @@ def meta_line(key: str, shape: tuple[int, ...]) -> str:
     return f'{key}.png ({shape[0]},{shape[1]},1) 9\n'
 
 
-def read_lines(folder: Path) -> str:
-    """Return the complete lines of a folder's meta_info.txt, without an unfinished last one.
+def read_lines(folder: Path, complete: bool = True) -> str:
+    """Return the lines of a folder's meta_info.txt; without an unfinished last one if they have to be ``complete``.
 
     Raises:
         SAPDError: it is not a regular file of UTF-8 text.
@@ -26,7 +26,7 @@ def read_lines(folder: Path) -> str:
     path = folder / META_INFO
     try:
         data = read_regular(path)
-        return data[: data.rfind(b'\n') + 1].decode('utf-8')
+        return data[: data.rfind(b'\n') + 1 if complete else None].decode('utf-8')
     except FileNotFoundError:
         return ''
     except OSError as error:

@@ -1,8 +1,8 @@
 """Tiles of a record: row runs, deflated.
 
-A tile holds all lengths minus one as bytes (a run ends with its row), then all labels, low bytes first, then the next
-higher bytes; deflated together. This is at least a fifth smaller than deflated pixels, and a single `numpy.repeat`
-unpacks it.
+A tile, at most 256 pixels wide, holds all lengths minus one as bytes (a run ends with its row), then all labels, low
+bytes first, then the next higher bytes; deflated together. This is at least a fifth smaller than deflated pixels, and a
+single `numpy.repeat` unpacks it.
 """
 
 from __future__ import annotations
@@ -13,9 +13,6 @@ import numpy as np
 
 from sapd_plugin.errors import SAPDError
 from sapd_plugin.priors.labels import row_runs
-
-# Side in pixels; lengths minus one fit in a byte.
-MAX_TILE = 256
 
 
 class RecordError(SAPDError):

@@ -57,10 +57,10 @@ def test_the_tool_extracts_lists_what_failed_and_resumes(
     assert tool(*arguments, '--overlays', 2) == 1
     out = capsys.readouterr().out
     assert 'segmenter: felzenszwalb' in out
-    assert '6 masks written, 0 kept, 2 failed, 0 left' in out
+    assert '6 masks written, 0 kept, 1 failed, 0 left' in out
     assert '100.0 % of the pixels covered' in out
     assert f'failed: {photos / "cut.png"}: a truncated image' in out
-    assert f'failed: {photos / "notes.txt"}: not an image' in out
+    assert f'1 files skipped that are not images: {photos / "notes.txt"}\n' in out
     assert len(list((tmp_path / 'store' / 'overlays').rglob('*.png'))) == 2
     store = MaskStore(tmp_path / 'store')
     assert store.keys() == [f'{side}/{i}.v1' for side in ('left', 'right') for i in range(3)]
@@ -173,5 +173,5 @@ def test_nothing_to_do_is_a_mistake(tmp_path: Path, photos: Path) -> None:
         list_images(photos, tmp_path)
     with pytest.raises(SAPDError, match='--output: found .* inside the image folder'):
         extract_masks(photos, photos / 'store', Quadrants(), progress=False)
-    with pytest.raises(SAPDError, match='is not UTF-8 text'):
+    with pytest.raises(SAPDError, match='which is not UTF-8, expected a folder, or a text file with one path per line'):
         list_images(photos / 'left' / '0.v1.png')

@@ -114,8 +114,10 @@ def test_what_is_wrong_is_listed(store: Path, capsys: pytest.CaptureFixture) -> 
 
 def test_an_empty_store_is_told(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     fill(tmp_path / 'none', [])
-    assert inspect_masks.main([str(tmp_path / 'none'), '--json']) == 0
-    assert json.loads(capsys.readouterr().out)['regions'] is None
+    assert inspect_masks.main([str(tmp_path / 'none'), '--json']) == 1
+    found = json.loads(capsys.readouterr().out)
+    assert found['regions'] is None
+    assert found['problems'] == ['the store is empty: it holds no mask.']
     assert inspect_masks.main([str(tmp_path / 'none'), '--contact-sheet', str(tmp_path / 'x.png')]) == 2
     assert 'contact sheet: found no key' in capsys.readouterr().err
 

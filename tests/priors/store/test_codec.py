@@ -229,9 +229,23 @@ def test_damaged_bytes_give_the_documented_error(sample: bytes, damages: list[tu
 
 def test_absurd_sizes_do_not_allocate() -> None:
     with pytest.raises(RecordError, match='impossible header: 4294967295x4294967295'):
-        Record(forge(Parts(1, 256, 2**32 - 1, 2**32 - 1, 2**31 - 1, FINGERPRINT, b'', ()), raw=True))
-    with pytest.raises(RecordError, match='found 52 bytes, expected'):
-        Record(forge(Parts(1, 256, 2**15, 2**15, 2**29, FINGERPRINT, b'', ()), raw=True))
+        Record(forge(Parts(1, 128, 2**32 - 1, 2**32 - 1, 2**31 - 1, FINGERPRINT, b'', ()), raw=True))
+    with pytest.raises(RecordError, match='impossible header: 32768x32768 pixels in 52 bytes'):
+        Record(forge(Parts(1, 128, 2**15, 2**15, 2**29, FINGERPRINT, b'', ()), raw=True))
+    # 106 kB of empty tiles, which claim 400 megapixels; and of tiles that no writer makes.
+    for side in (128, 256):
+        count = (20_000 // side + 1) ** 2
+        with pytest.raises(RecordError, match='impossible header: 20000x20000'):
+            Record(forge(Parts(1, side, 20_000, 20_000, 0, FINGERPRINT, b'', (b'',) * count), raw=True))
+
+
+@pytest.mark.slow
+def test_a_hundred_megapixels_of_one_region_are_read() -> None:
+    record = Record(encode(LabelMap.from_labels(np.ones((10_000, 10_000), np.uint8)), FINGERPRINT))
+    assert record.shape == (10_000, 10_000, 1)
+    assert len(record._buffer) < 110_000
+    assert record[9_000:9_256, 500:756].all()
+    record.check()
 
 
 def test_a_bomb_is_cut_off() -> None:

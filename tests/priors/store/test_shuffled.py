@@ -75,7 +75,7 @@ def test_a_crop_is_the_crop_of_the_nearest_neighbour_resize(data):
 @pytest.mark.parametrize('seed', ['1', 1.5, True])
 def test_a_seed_that_is_none_is_refused(store, seed):
     targets = [Target(key, key, lambda size=size: size) for key, size in SIZES.items()]
-    with pytest.raises(SAPDError, match=r'train\.mask_shuffle: found .*expected an integer seed'):
+    with pytest.raises(SAPDError, match=r'train\.mask_shuffle: found .*expected an integer'):
         open_training_store('train', {'mask_store': store.path, 'mask_shuffle': seed}, targets)
 
 
