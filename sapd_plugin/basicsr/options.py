@@ -58,24 +58,6 @@ def parse_yaml(text: str) -> dict[str, Any]:
     return dict(options)
 
 
-def read_options(config: Path) -> dict[str, Any]:
-    """Read a BasicSR YAML of a training or a test.
-
-    Raises:
-        SAPDError: the file cannot be read, or lacks ``network_g``, or its ``model_type`` is unknown.
-    """
-    try:
-        opt = parse_yaml(config.read_text(encoding='utf-8'))
-    except (OSError, SAPDError) as error:
-        raise SAPDError(f'--restored-by: {config} cannot be read ({error}), expected a BasicSR YAML.') from error
-    for key in ('model_type', 'network_g'):
-        if key not in opt:
-            raise SAPDError(f"--restored-by: found no '{key}' in {config}, expected a BasicSR YAML.")
-    if _find(MODEL_REGISTRY, opt['model_type']) is None:
-        check_choice(f'{config}: model_type', opt['model_type'], sorted(MODEL_REGISTRY.keys()))
-    return opt
-
-
 def base_model_class(opt: Mapping[str, Any]) -> type:
     """Return the class that SAPDModel wraps.
 
@@ -83,7 +65,7 @@ def base_model_class(opt: Mapping[str, Any]) -> type:
         SAPDError: no such model in BasicSR's registry, or it cannot keep masks aligned.
     """
     name = opt.get('base_model_type', 'SRModel')
-    base = _find(MODEL_REGISTRY, name)
+    base = find_registered(MODEL_REGISTRY, name)
     if base is None or name == 'SAPDModel':
         check_choice('base_model_type', name, sorted(set(MODEL_REGISTRY.keys()) - {'SAPDModel'}))
     refuse_base('base_model_type', base, REFUSED)
@@ -179,7 +161,7 @@ def check_network(key: str, block: Any) -> None:
     Raises:
         SAPDError: naming the key, what was found and the nearest valid name.
     """
-    check_block(key, block, partial(_find, ARCH_REGISTRY), ARCH_REGISTRY.keys())
+    check_block(key, block, partial(find_registered, ARCH_REGISTRY), ARCH_REGISTRY.keys())
 
 
 def check_loss(key: str, block: Any) -> None:
@@ -188,10 +170,10 @@ def check_loss(key: str, block: Any) -> None:
     Raises:
         SAPDError: naming the key, what was found and the nearest valid name.
     """
-    check_block(key, block, partial(_find, LOSS_REGISTRY), LOSS_REGISTRY.keys())
+    check_block(key, block, partial(find_registered, LOSS_REGISTRY), LOSS_REGISTRY.keys())
 
 
-def _find(registry: Registry, name: object) -> Any:
+def find_registered(registry: Registry, name: object) -> Any:
     """Look up a name as the registry's ``get`` does, without its output; None if it is not registered."""
     found, name = dict(iter(registry)), str(name)  # a config may hold anything here
     return found.get(name, found.get(f'{name}_basicsr'))

@@ -2,23 +2,19 @@
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import json
-import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import cv2
 import numpy as np
-import torch
-from basicsr.models import build_model
-from basicsr.utils import bgr2ycbcr, get_root_logger, img2tensor, tensor2img
+from basicsr.utils import bgr2ycbcr, img2tensor, tensor2img
 from torchvision.transforms.functional import normalize
 
-from sapd_plugin.basicsr.options import read_options
-from sapd_plugin.errors import SAPDError
+from sapd_plugin.archs.weights import read_checkpoint, weights_group
+from sapd_plugin.basicsr.student import build_student, read_student
 from sapd_plugin.files import digest
 from sapd_plugin.metrics import canonical_color, gray
 from sapd_plugin.priors.extraction.restorers import open_restorer
@@ -29,7 +25,7 @@ def build_restorer(config: Path, checkpoint: Path, device: str) -> BasicSRRestor
 
     Args:
         config: its blocks model_type, network_g, scale and path are read, and mean, std and color of its first test,
-            val or train data set.
+            val or train data set. A model_type that is not registered here is replaced by SRModel, see ``note``.
         checkpoint: ``net_g_*.pth``. Its EMA weights are used if there are any, unless path.param_key_g names others. A
             bare state dict works, too.
         device: 'cpu', 'cuda', 'cuda:1', ...
@@ -37,39 +33,33 @@ def build_restorer(config: Path, checkpoint: Path, device: str) -> BasicSRRestor
     Raises:
         SAPDError: the config, the checkpoint or the model cannot be used.
     """
-    opt = read_options(config)
-
-    def build() -> BasicSRRestorer:
-        path = dict(opt.get('path') or {})
-        path['param_key_g'] = _parameter_key(checkpoint, path.get('param_key_g'))
-        path['pretrain_network_g'] = str(checkpoint)
-        cuda = device.startswith('cuda')
-        if cuda:
-            torch.cuda.set_device(torch.device(device))
-        state = {'is_train': False, 'dist': False, 'rank': 0, 'world_size': 1, 'num_gpu': int(cuda)}
-        with _quiet():
-            return BasicSRRestorer({'scale': 1, **opt, **state, 'path': path}, digest(checkpoint))
-
-    return open_restorer(build, config, checkpoint)
+    return open_restorer(lambda: BasicSRRestorer(read_student(config), checkpoint, device), config, checkpoint)
 
 
 class BasicSRRestorer:
-    """Restore one image as BasicSR's test does, by the model's own `test`, so padding and tiling are the model's."""
+    """Restore one image as BasicSR's test does, by the model's own `test`, so padding and tiling are the model's.
 
-    def __init__(self, opt: dict[str, Any], checkpoint_sha256: str) -> None:
+    Attributes:
+        settings: part of the fingerprint of the masks.
+        note: what the user should know of the student, or an empty string.
+    """
+
+    def __init__(self, opt: dict[str, Any], checkpoint: Path, device: str) -> None:
         dataset = _dataset(opt)
-        self._model = build_model(opt)
+        self._model, self.note = build_student(opt, checkpoint, device)
         self._color = canonical_color(dataset.get('color'))
         self._mean, self._std = dataset.get('mean'), dataset.get('std')
-        blocks = {key: opt.get(key) for key in ('model_type', 'base_model_type', 'network_g', 'scale')}
+        blocks = {key: opt.get(key) for key in ('model_type', 'base_model_type', 'network_g')}
+        blocks['scale'] = opt.get('scale', 1)
         blocks.update({key: dataset.get(key) for key in ('mean', 'std', 'color')})
         text = json.dumps(blocks, sort_keys=True, default=str)
+        group = weights_group(read_checkpoint(checkpoint), (opt.get('path') or {}).get('param_key_g'))
         self.settings: dict[str, Any] = {
             'framework': 'basicsr',
             'network': str(opt['network_g'].get('type')),
             'config_sha256': hashlib.sha256(text.encode()).hexdigest(),
-            'checkpoint_sha256': checkpoint_sha256,
-            'weights': opt['path']['param_key_g'] or 'state dict',
+            'checkpoint_sha256': digest(checkpoint),
+            'weights': group or 'state dict',
         }
 
     def __call__(self, image: np.ndarray) -> np.ndarray:
@@ -96,30 +86,3 @@ def _dataset(opt: Mapping[str, Any]) -> Mapping[str, Any]:
             if str(name).split('_')[0] == phase:
                 return datasets[name]
     return {}
-
-
-def _parameter_key(checkpoint: Path, named: str | None) -> str | None:
-    try:
-        state = torch.load(checkpoint, map_location='cpu', weights_only=True)
-    except Exception as error:
-        raise SAPDError(f"--restored-by: {checkpoint} is not a checkpoint ({error}), expected BasicSR's.") from error
-    if not isinstance(state, Mapping):
-        raise SAPDError(f"--restored-by: {checkpoint} holds a {type(state).__name__}, expected BasicSR's groups.")
-    groups = [key for key in ('params_ema', 'params') if key in state]
-    if named is not None and named not in state and 'params' not in state:
-        raise SAPDError(f"path.param_key_g: found '{named}', expected one of {checkpoint}: {groups or 'none'}.")
-    if named is not None:
-        return named if named in state else 'params'
-    return groups[0] if groups else None
-
-
-@contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    """Hide BasicSR's listing of the whole network."""
-    logger = get_root_logger()
-    level = logger.level
-    logger.setLevel(logging.WARNING)
-    try:
-        yield
-    finally:
-        logger.setLevel(level)

@@ -28,10 +28,11 @@ from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 
-from sapd_plugin.cli.common import read_settings, run_command
+from sapd_plugin.cli.common import add_import_option, import_modules, read_settings, run_command
 from sapd_plugin.errors import SAPDError
 from sapd_plugin.files import write_atomically
 from sapd_plugin.priors.store import manifest
+from sapd_plugin.texts import read_text
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -43,7 +44,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add('--losses', nargs='+', choices=('spd', 'sgr'), default=['spd', 'sgr'], help='default: both; sgr needs VGG-19')
     add('--spf', action='append', default=[], metavar='KEY=VALUE', help='a key of network_spf: fusion, network.type')
     add('--base', default='', metavar='MODEL', help="model to train (default: the config's)")
-    add('--import', nargs='+', default=[], dest='imports', metavar='MODULE', help='register your own models')
+    add_import_option(parser)
     add('--force', action='store_true', help='overwrite the output')
 
 
@@ -62,8 +63,8 @@ def run(options: argparse.Namespace) -> None:
     spf = read_settings('--spf', options.spf)
     # Experiments of one name share a folder, and a variant would resume the training of another.
     name = output.stem if options.output else ''
-    for module in ['sapd_plugin.mmagic' if source.suffix == '.py' else 'sapd_plugin.basicsr', *options.imports]:
-        importlib.import_module(module)
+    import_modules(options.imports)
+    importlib.import_module('sapd_plugin.mmagic' if source.suffix == '.py' else 'sapd_plugin.basicsr')
     if source.suffix == '.py':
         from sapd_plugin.mmagic import delta as mmagic
 
@@ -77,7 +78,7 @@ def run(options: argparse.Namespace) -> None:
         from sapd_plugin.basicsr import delta as basicsr
         from sapd_plugin.basicsr.options import parse_yaml
 
-        before = source.read_text(encoding='utf-8')
+        before = read_text(source, 'a BasicSR YAML')
         text = basicsr.add_delta(before, options.masks, options.losses, spf, options.base, name)
         images = basicsr.training_images(parse_yaml(before))
         shown = list(

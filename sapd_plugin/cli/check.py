@@ -13,13 +13,11 @@ was found, 2 the config cannot be read.
 from __future__ import annotations
 
 import argparse
-import importlib
 import warnings
 from functools import partial
 from pathlib import Path
 
-from sapd_plugin.cli.common import DONE, FINDING, check_counts, run_command
-from sapd_plugin.compat import alias_functional_tensor
+from sapd_plugin.cli.common import DONE, FINDING, add_import_option, check_counts, import_modules, run_command
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -29,16 +27,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add('--steps', type=int, default=3, metavar='N', help='steps to time, SAPD and stock each (default: 3)')
     add('--no-timing', action='store_true', help='run one step each, without timing')
     add('--batch', type=int, metavar='N', help="images per step (default: the config's on a GPU, else 1)")
-    add('--import', nargs='+', default=[], dest='imports', metavar='MODULE', help='register your own models')
+    add_import_option(parser)
 
 
 def run(options: argparse.Namespace) -> int:
     """Print one line per finding."""
     check_counts(options, steps=1, batch=1)
     warnings.simplefilter('ignore')  # from the frameworks, about things that the user cannot change
-    alias_functional_tensor()
-    for module in options.imports:
-        importlib.import_module(module)
+    import_modules(options.imports)
     from sapd_plugin.evaluation.trial import check_training
 
     status = DONE

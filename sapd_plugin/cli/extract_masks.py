@@ -15,33 +15,27 @@ Extraction can be interrupted at any time, even by a crash; rerun the same comma
 from __future__ import annotations
 
 import argparse
-import importlib
 import os
 from functools import partial
 from pathlib import Path
 
 from sapd_plugin.cli.common import (
+    add_import_option,
     add_segmenter_options,
     build_from_options,
     choose_device,
     describe,
+    import_modules,
     run_command,
 )
-from sapd_plugin.compat import alias_functional_tensor
 from sapd_plugin.errors import SAPDError
+from sapd_plugin.evaluation import networks
 from sapd_plugin.priors.extraction.job import Restorer, extract_masks
 from sapd_plugin.priors.extraction.ranks import find_rank
 from sapd_plugin.priors.extraction.sources import open_photos
 from sapd_plugin.priors.inspection.overlays import write_overlays
 from sapd_plugin.priors.store import MaskStore, manifest
 from sapd_plugin.priors.store.meta_info import read_lines
-
-# Suffix of a student's config -> the module whose ``build_restorer(config, checkpoint, device)`` reads it.
-RESTORERS = {
-    '.yml': 'sapd_plugin.basicsr.restorer',
-    '.yaml': 'sapd_plugin.basicsr.restorer',
-    '.py': 'sapd_plugin.mmagic.restorer',
-}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -58,6 +52,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar=('CONFIG', 'CHECKPOINT'),
         help='segment what this student restores from the images: its BasicSR YAML or MMagic config, and its weights',
     )
+    add_import_option(parser)
     add('--source', help='kind of images, recorded in the store: target, input, ... (default: restored, or images)')
     add('--shard', metavar='I/N', help="extract part I (from 0) of N, into shard I; or 'slurm'")
     add('--replace', action='store_true', help='remove masks of other images with the same names, and make them again')
@@ -69,10 +64,10 @@ def build_restorer(options: argparse.Namespace, device: str | None) -> Restorer 
     if options.restored_by is None:
         return None
     config, checkpoint = options.restored_by
-    if config.suffix not in RESTORERS:
-        raise SAPDError(f'--restored-by: found {config}, expected a config that ends with {", ".join(RESTORERS)}.')
-    alias_functional_tensor()
-    return importlib.import_module(RESTORERS[config.suffix]).build_restorer(config, checkpoint, device)
+    restorer = networks.build_restorer(config, checkpoint, device or 'cpu')
+    if restorer.note:
+        print(f'note: {restorer.note}')
+    return restorer
 
 
 def run(options: argparse.Namespace) -> int:
@@ -82,6 +77,7 @@ def run(options: argparse.Namespace) -> int:
         raise SAPDError(
             f'--overlays: found with {rank}, expected one process; sapd inspect-masks draws them from a finished store.'
         )
+    import_modules(options.imports)
     restores = options.restored_by is not None
     device = choose_device(options, rank, restores)
     segmenter = build_from_options(options, device, restores)

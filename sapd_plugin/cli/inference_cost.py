@@ -1,8 +1,8 @@
 """Measure what inference costs: parameters, multiply-accumulates (MACs), time and memory of a config's network.
 
-sapd inference-cost --framework basicsr configs/basicsr/sr/edsr_m_x4_stock.yml --size 180 320
-sapd inference-cost --framework mmagic student.py stock/iter_400000.pth sapd/iter_400000.pth \
-    --size 256 256 --size 720 1280 --threads 1
+sapd inference-cost configs/basicsr/sr/edsr_m_x4_stock.yml --size 180 320
+sapd inference-cost student.py stock/iter_400000.pth sapd/iter_400000.pth --size 256 256 --size 720 1280 --threads 1
+sapd inference-cost options/mine.yml net_g_latest.pth --import my_archs          a network of your own
 
 Prints a Markdown table with one row per size and checkpoint; without a checkpoint the network has random weights.
 Checkpoints are loaded strictly into the network of the config and timed in turn, so that a student trained with SAM
@@ -20,11 +20,12 @@ from pathlib import Path
 
 import torch
 
-from sapd_plugin.cli.common import check_counts, run_command
-from sapd_plugin.errors import SAPDError
-from sapd_plugin.evaluation.cost import Cost, compare
-from sapd_plugin.evaluation.networks import FRAMEWORKS, build_network_from, load_student
+from sapd_plugin.cli.common import add_import_option, check_counts, import_modules, run_command
+from sapd_plugin.errors import SAPDError, check_count
+from sapd_plugin.evaluation.cost import Cost, compare, steps_of
+from sapd_plugin.evaluation.networks import FRAMEWORKS, build_network_from, find_framework, load_student
 from sapd_plugin.evaluation.statistics import markdown_table
+from sapd_plugin.progress import Bar
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -32,7 +33,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add('config', type=Path, help='BasicSR YAML or MMagic config, of a training or a test')
     add('checkpoints', type=Path, nargs='*', metavar='CHECKPOINT', help="students' weights")
-    add('--framework', required=True, choices=FRAMEWORKS)
+    add('--framework', choices=FRAMEWORKS, help="default: that of the config's suffix, .yml or .py")
+    add_import_option(parser)
     add(
         '--size',
         type=int,
@@ -53,24 +55,35 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def measure(options: argparse.Namespace) -> list[tuple[str, Cost]]:
     """Measure each checkpoint at each size."""
     check_counts(options, repeats=1, channels=1, threads=1)
-    networks = {}
-    for checkpoint in options.checkpoints or [None]:
-        network = build_network_from(options.framework, options.config)
-        name = options.config.stem if checkpoint is None else str(checkpoint)
-        try:
-            networks[name] = (network if checkpoint is None else load_student(network, checkpoint)).to(options.device)
-        except (RuntimeError, AssertionError) as error:
-            raise SAPDError(f'--device: found {options.device}, expected an available device: {error}') from error
+    sizes, checkpoints = options.sizes or [(256, 256)], options.checkpoints or [None]
+    for side in (side for size in sizes for side in size):
+        check_count('--size', side)
+    import_modules(options.imports)
+    framework = options.framework or find_framework(options.config)
+    steps = len(checkpoints) * (1 + len(sizes) * steps_of(options.repeats))
     rows: list[tuple[str, Cost]] = []
-    for size in options.sizes or [(256, 256)]:
-        costs = compare(
-            networks,
-            (1, options.channels, *size),
-            repeats=options.repeats,
-            threads=options.threads,
-            memory=not options.no_memory,
-        )
-        rows += costs.items()
+    with Bar(total=steps, desc='inference cost', unit='step', leave=False) as bar:
+        networks = {}
+        for checkpoint in checkpoints:
+            name = options.config.stem if checkpoint is None else str(checkpoint)
+            bar.say(f'build {name}')
+            network = build_network_from(framework, options.config)
+            try:
+                loaded = network if checkpoint is None else load_student(network, checkpoint)
+                networks[name] = loaded.to(options.device)
+            except (RuntimeError, AssertionError) as error:
+                raise SAPDError(f'--device: found {options.device}, expected an available device: {error}') from error
+            bar.update()
+        for size in sizes:
+            costs = compare(
+                networks,
+                (1, options.channels, *size),
+                repeats=options.repeats,
+                threads=options.threads,
+                memory=not options.no_memory,
+                bar=bar,
+            )
+            rows += costs.items()
     return rows
 
 

@@ -1,23 +1,34 @@
-"""Networks of the frameworks' configs, without the rest of the models, and students' weights."""
+"""Students of the frameworks' configs, by the framework that the config's name says."""
 
 from __future__ import annotations
 
+import contextlib
 import importlib
-import pickle
 import sys
-from collections.abc import Sequence
+import warnings
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import nn
 
-from sapd_plugin.archs.weights import network_weights
+from sapd_plugin.archs.weights import load_weights, read_checkpoint
 from sapd_plugin.compat import alias_functional_tensor
-from sapd_plugin.core.archives import LOADS_TRUSTED_ONLY
 from sapd_plugin.errors import SAPDError, check_choice
 
 FRAMEWORKS = ('basicsr', 'mmagic')
+SUFFIXES = {'.yml': 'basicsr', '.yaml': 'basicsr', '.py': 'mmagic'}
+
+
+def find_framework(config: Path, where: str = 'config') -> str:
+    """Return the framework of a config by its suffix.
+
+    Raises:
+        SAPDError: it has another suffix.
+    """
+    if config.suffix not in SUFFIXES:
+        raise SAPDError(f'{where}: found {config}, expected a config that ends with {", ".join(SUFFIXES)}.')
+    return SUFFIXES[config.suffix]
 
 
 def build_network_from(framework: str, config: Path) -> nn.Module:
@@ -31,21 +42,18 @@ def build_network_from(framework: str, config: Path) -> nn.Module:
         SAPDError: the framework is not installed, or the config cannot be read or has no such network.
     """
     check_choice('framework', framework, FRAMEWORKS)
-    alias_functional_tensor()
-    try:
-        importlib.import_module(f'sapd_plugin.{framework}')
-    except ModuleNotFoundError as error:
-        raise SAPDError(f'framework {framework}: needs {error.name}, which is not installed here.') from error
     if not config.is_file():
         raise SAPDError(f'config: found no file {config}, expected one of {framework}.')
-    try:
-        network = _basicsr(config) if framework == 'basicsr' else _mmagic(config)
-    except SAPDError:
-        raise
-    except Exception as error:
-        reason = ' '.join(str(error).split())[:500]
-        raise SAPDError(f'{config}: its network cannot be built: {type(error).__name__}: {reason}') from error
-    return network.eval()
+    return _adapter(framework, 'student', config).build_network(config).eval()
+
+
+def read_basicsr(config: Path, keys: Sequence[str] = (), expected: str = 'a BasicSR YAML') -> dict[str, Any]:
+    """Read a BasicSR YAML that has ``network_g`` and the given top-level keys.
+
+    Raises:
+        SAPDError: the file is not YAML, or lacks a key; the message ends with ``expected``.
+    """
+    return _adapter('basicsr', 'student', config).read_student(config, tuple(keys), expected)
 
 
 def load_student(network: nn.Module, checkpoint: Path) -> nn.Module:
@@ -59,63 +67,39 @@ def load_student(network: nn.Module, checkpoint: Path) -> nn.Module:
     Raises:
         SAPDError: the file is not a checkpoint, or holds the weights of a different network.
     """
-    try:
-        saved = _read_checkpoint(checkpoint)
-    except Exception as error:
-        raise SAPDError(f"{checkpoint}: cannot be read ({error}), expected a student's checkpoint.") from error
-    try:
-        network.load_state_dict(network_weights(saved), strict=True)
-    except (SAPDError, RuntimeError, TypeError, AttributeError) as error:
-        reason = ' '.join(str(error).split())[:500]
-        raise SAPDError(f'{checkpoint}: its weights are not of {type(network).__name__}: {reason}') from error
+    load_weights(network, checkpoint, read=_reader())
     return network
 
 
-def read_basicsr_options(config: Path, keys: Sequence[str], expected: str = 'a BasicSR YAML') -> dict[str, Any]:
-    """Read a BasicSR YAML that has the given top-level keys.
+def build_restorer(config: Path, checkpoint: Path, device: str) -> Any:
+    """Build a student as a function from image to image, for ``--restored-by``.
 
     Raises:
-        SAPDError: the file is not YAML, or lacks a key; the message ends with ``expected``.
+        SAPDError: the config is of no framework that is installed, or the student cannot be used.
     """
+    framework = find_framework(config, '--restored-by')
+    if not config.is_file():
+        raise SAPDError(f'--restored-by: found no file {config}, expected the config of the student.')
+    return _adapter(framework, 'restorer', config).build_restorer(config, checkpoint, device)
+
+
+def _adapter(framework: str, module: str, config: Path) -> Any:
+    """Import a module of the framework's adapter."""
     alias_functional_tensor()
-    from sapd_plugin.basicsr.options import parse_yaml
-
     try:
-        opt = parse_yaml(config.read_text(encoding='utf-8'))
-    except SAPDError as error:
-        raise SAPDError(f'{config}: {error}') from error
-    for key in keys:
-        if key not in opt:
-            raise SAPDError(f"{config}: found no '{key}', expected {expected}.")
-    return opt
+        if framework == 'mmagic':
+            # First the config's own imports, whose names ours must not take.
+            from mmengine.config import Config
+
+            warnings.filterwarnings('ignore', category=FutureWarning, module='diffusers')  # of what MMagic imports
+            with contextlib.suppress(Exception):  # reported when the adapter reads it
+                Config.fromfile(config)
+        return importlib.import_module(f'sapd_plugin.{framework}.{module}')
+    except ModuleNotFoundError as error:
+        raise SAPDError(f'{config}: needs {error.name}, which is not installed here.') from error
 
 
-def _read_checkpoint(path: Path) -> Any:
-    try:
-        return torch.load(path, map_location='cpu', weights_only=True)
-    except pickle.UnpicklingError:
-        # The MMagic adapter makes torch trust what MMEngine saves with the weights. Before torch 2.6 it does not,
-        # so a process that works with MMagic reads the file as MMagic's own tools do.
-        if 'sapd_plugin.mmagic' not in sys.modules or LOADS_TRUSTED_ONLY:
-            raise
-        from mmengine.runner import CheckpointLoader
-
-        return CheckpointLoader.load_checkpoint(str(path), map_location='cpu')
-
-
-def _basicsr(config: Path) -> nn.Module:
-    from basicsr.archs import build_network
-
-    return build_network(read_basicsr_options(config, ['network_g'])['network_g'])
-
-
-def _mmagic(config: Path) -> nn.Module:
-    from mmagic.registry import MODELS
-    from mmengine.config import Config
-    from mmengine.registry import init_default_scope
-
-    init_default_scope('mmagic')
-    model = Config.fromfile(config).get('model') or {}
-    if 'generator' not in model:
-        raise SAPDError(f"{config}: found no 'model.generator', expected an MMagic config of an image model.")
-    return MODELS.build(model['generator'])
+def _reader() -> Callable[[Path], Any]:
+    """Return what reads checkpoints: that of the MMagic adapter, if it is used here, also reads MMEngine's."""
+    student = sys.modules.get('sapd_plugin.mmagic.student')
+    return read_checkpoint if student is None else student.read_checkpoint

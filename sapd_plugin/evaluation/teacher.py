@@ -16,7 +16,7 @@ from sapd_plugin.core import ToRGB
 from sapd_plugin.core.outputs import image_index, select_image
 from sapd_plugin.core.spf import SPF
 from sapd_plugin.errors import SAPDError
-from sapd_plugin.evaluation.networks import build_network_from, load_student, read_basicsr_options
+from sapd_plugin.evaluation.networks import build_network_from, load_student, read_basicsr
 from sapd_plugin.priors.context import region_context
 from sapd_plugin.priors.labels import LabelMap
 
@@ -67,8 +67,8 @@ class Teacher:
             if path is not None and not path.is_file():
                 raise SAPDError(f'{name}: found no file {path}, expected one of a SAPD training.')
         expected = 'the YAML of a training with SAM priors'
-        opt = read_basicsr_options(config, ['network_g', 'network_spf', 'datasets'], expected)
-        if 'train' not in opt['datasets']:
+        opt = read_basicsr(config, ['network_spf', 'datasets'], expected)
+        if not isinstance(opt['datasets'], Mapping) or not isinstance(opt['datasets'].get('train'), Mapping):
             raise SAPDError(f"{config}: found no 'datasets.train', expected {expected}.")
         dataset = opt['datasets']['train']
         # What a twin has to share: all of the training that is not a path or a name.

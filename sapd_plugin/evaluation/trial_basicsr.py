@@ -22,6 +22,7 @@ from sapd_plugin.basicsr.options import base_model_class, check_options, parse_y
 from sapd_plugin.errors import SAPDError
 from sapd_plugin.evaluation.step_cost import ALL_ALIKE, Training, count_parameters, step_kinds
 from sapd_plugin.evaluation.trial import LoadedData, Trial, from_the_start
+from sapd_plugin.texts import read_text
 
 
 class BasicSRTrial(Trial):
@@ -32,7 +33,7 @@ class BasicSRTrial(Trial):
     """
 
     def __init__(self, config: Path, folder: Path, batch: int | None) -> None:
-        sapd = is_sapd(parse_yaml(config.read_text(encoding='utf-8')))
+        sapd = is_sapd(parse_yaml(read_text(config, 'a BasicSR YAML')))
         command = [sys.argv[0], '-opt', str(config)]
         try:
             with mock.patch.object(sys, 'argv', command), contextlib.redirect_stdout(io.StringIO()):

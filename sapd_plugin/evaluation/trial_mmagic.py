@@ -15,7 +15,7 @@ from mmengine.runner import IterBasedTrainLoop, Runner
 import sapd_plugin.mmagic  # noqa: F401  (the import registers)
 from sapd_plugin.evaluation.step_cost import ALL_ALIKE, Training, count_parameters, step_kinds
 from sapd_plugin.evaluation.trial import LoadedData, Trial, from_the_start
-from sapd_plugin.mmagic.delta import is_sapd, read_config, stock_model
+from sapd_plugin.mmagic.delta import inner_datasets, is_sapd, plain, read_config, stock_model
 from sapd_plugin.mmagic.hook import SAPDHook
 
 
@@ -45,9 +45,9 @@ class MMagicTrial(Trial):
 
     def check_wiring(self) -> str:
         """Build the model, which checks its config."""
-        MODELS.build(self._config.model.to_dict())
+        MODELS.build(plain(self._config.model))
         base = self._config.model.get('base_model_type', 'BaseEditModel')
-        return f'{base} with {self._config.model.generator.type}'
+        return f'{_name(base)} with {_name(self._config.model.generator.type)}'
 
     def folders(self) -> dict[str, Path]:
         """Return each ``data_prefix`` of training and validation below its ``data_root``."""
@@ -55,26 +55,24 @@ class MMagicTrial(Trial):
         for phase in ('train_dataloader', 'val_dataloader'):
             loaders = self._config.get(phase) or []
             for loader in [loaders] if isinstance(loaders, Mapping) else loaders:
-                where, dataset = phase, loader
-                while 'dataset' in dataset:
-                    where, dataset = f'{where}.dataset', dataset['dataset']
-                prefixes = dataset.get('data_prefix')
-                for key, prefix in (prefixes if isinstance(prefixes, Mapping) else {}).items():
-                    path = os.path.join(dataset.get('data_root') or '', prefix or '')
-                    if '://' not in path:
-                        found[f'{where}.data_prefix.{key}'] = Path(path)
+                for where, dataset in inner_datasets(loader, phase):
+                    prefixes = dataset.get('data_prefix')
+                    for key, prefix in (prefixes if isinstance(prefixes, Mapping) else {}).items():
+                        path = os.path.join(dataset.get('data_root') or '', prefix or '')
+                        if '://' not in path:
+                            found[f'{where}.data_prefix.{key}'] = Path(path)
         return found
 
     def load_data(self) -> LoadedData:
         """Build the training set and load one batch."""
-        loader = self._config.train_dataloader.to_dict()
+        loader = plain(self._config.train_dataloader)
         for key in ('persistent_workers', 'prefetch_factor'):
             loader.pop(key, None)
         self._loader = Runner.build_dataloader({**loader, 'num_workers': 0, 'batch_size': self.batch})
         self._data = next(iter(self._loader))
         dataset = self._loader.dataset
-        while not hasattr(dataset, 'mask_store') and hasattr(dataset, 'dataset'):
-            dataset = dataset.dataset
+        while not hasattr(dataset, 'mask_store') and (inner := getattr(dataset, 'dataset', None) or _first(dataset)):
+            dataset = inner
         texts = [getattr(dataset, name, '') for name in ('mask_note', 'mask_warning')]
         return LoadedData(len(dataset), getattr(dataset, 'mask_store', None), *texts)
 
@@ -99,11 +97,13 @@ class MMagicTrial(Trial):
     def _runner(self, stock: bool) -> Runner:
         """Build the runner of this training, without validation, checkpoints and output."""
         config = self._config
-        model, hooks, wrapper = (dict(config.get(key) or {}) for key in ('model', 'default_hooks', 'optim_wrapper'))
+        blocks = ('model', 'default_hooks', 'optim_wrapper')
+        model, hooks, wrapper = (plain(config.get(key) or {}) for key in blocks)
         model.update({key: from_the_start(model.get(key)) for key in ('spd_loss', 'sgr_loss')})
         if stock:
             model = stock_model(model)
-            hooks = {key: hook for key, hook in hooks.items() if not hook or hook.get('type') != 'SAPDHook'}
+            ours = ('SAPDHook', SAPDHook)
+            hooks = {key: hook for key, hook in hooks.items() if not hook or hook.get('type') not in ours}
             if wrapper.pop('spf_optimizer', None):
                 wrapper.pop('constructor')
         return Runner(
@@ -121,3 +121,12 @@ class MMagicTrial(Trial):
             log_level='ERROR',
             experiment_name=f'sapd_check_{"stock" if stock else "sapd"}_{self._folder.name}',
         )
+
+
+def _name(kind: object) -> str:
+    return getattr(kind, '__name__', str(kind))
+
+
+def _first(dataset: Any) -> Any:
+    """Return the first data set of a ConcatDataset, or None."""
+    return next(iter(getattr(dataset, 'datasets', ())), None)

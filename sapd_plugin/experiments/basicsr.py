@@ -11,7 +11,7 @@ from typing import Any
 import torch
 import yaml
 
-from sapd_plugin.evaluation.networks import read_basicsr_options
+from sapd_plugin.evaluation.networks import read_basicsr
 from sapd_plugin.experiments.config_changes import Place
 from sapd_plugin.experiments.definitions import Launch, Table
 from sapd_plugin.experiments.run import EvalSet, Log, Run
@@ -32,7 +32,7 @@ class BasicSRRun(Run):
     @cache
     def read_config(path: Path) -> dict[str, Any]:
         """Read options with BasicSR's loader, because its configs may call a function."""
-        return read_basicsr_options(path, ['network_g'])
+        return read_basicsr(path)
 
     @staticmethod
     def schedule(options: dict[str, Any]) -> tuple[list[Place], list[Place]]:

@@ -11,13 +11,13 @@ from pprint import pformat
 from typing import Any
 
 import torch
-from mmengine.config import Config
 
 from sapd_plugin.errors import SAPDError
 from sapd_plugin.experiments.config_changes import Place
 from sapd_plugin.experiments.definitions import Launch, Table
 from sapd_plugin.experiments.run import EvalSet, Log, Run
 from sapd_plugin.metrics import canonical_color
+from sapd_plugin.mmagic.delta import inner_datasets, read_config
 
 PLUGIN = 'sapd_plugin.mmagic'
 
@@ -34,7 +34,7 @@ class MMagicRun(Run):
     @cache
     def read_config(path: Path) -> dict[str, Any]:
         """Read a config and merge its base configs into it."""
-        return Config.fromfile(path).to_dict()
+        return read_config(str(path)).to_dict()
 
     @staticmethod
     def schedule(options: dict[str, Any]) -> tuple[list[Place], list[Place]]:
@@ -58,7 +58,8 @@ class MMagicRun(Run):
             hooks.get('checkpoint', {}).pop(key, None)
         # Otherwise all validations are logged under epoch 0.
         hooks['logger'] = {'type': 'LoggerHook', **hooks.get('logger', {}), 'log_metric_by_epoch': False}
-        for transform in options['train_dataloader']['dataset']['pipeline']:
+        datasets = [dataset for _, dataset in inner_datasets(options['train_dataloader']['dataset'])]
+        for transform in (each for dataset in datasets for each in dataset.get('pipeline') or []):
             if self.table.sigma is not None and isinstance(transform.get('sigma'), (int, float)):
                 transform['sigma'] = self.table.sigma
         options.update(
@@ -85,7 +86,7 @@ class MMagicRun(Run):
     @property
     def training_images(self) -> dict[str, Path]:
         """The folders ``data_prefix.img`` (or else ``data_prefix.gt``) and ``data_prefix.gt`` below ``data_root``."""
-        dataset = self.options['train_dataloader']['dataset']
+        _, dataset = next(inner_datasets(self.options['train_dataloader']['dataset']))
         root, prefix = Path(dataset.get('data_root') or ''), dataset['data_prefix']
         target = prefix.get('gt') or ''
         return {'input': root / (prefix.get('img') or target), 'target': root / target}
@@ -175,16 +176,18 @@ def _losses(scalars: Mapping[str, Any]) -> dict[str, float]:
 
 def _add_priors(config: dict[str, Any], blocks: Mapping[str, Mapping[str, Any]]) -> None:
     """Add SAPD to a stock config, as the README shows, from the blocks of `Run.blocks`."""
-    model, dataset = config['model'], config['train_dataloader']['dataset']
+    model = config['model']
     if model['type'] != 'BaseEditModel':
         model['base_model_type'] = model['type']
     model.update(type='SAPDModel', network_spf=dict(blocks['spf']), **blocks['step'])
     for key in ('spd', 'sgr'):
         if key in blocks:
             model[f'{key}_loss'] = dict(blocks[key])
-    if dataset['type'] != 'BasicImageDataset':
-        dataset['base_dataset_type'] = dataset['type']
-    dataset.update(blocks['dataset'])
+    for _, dataset in inner_datasets(config['train_dataloader']['dataset']):
+        assert isinstance(dataset, dict)
+        if dataset['type'] != 'BasicImageDataset':
+            dataset['base_dataset_type'] = dataset['type']
+        dataset.update(blocks['dataset'])
     config['default_hooks']['sapd'] = {'type': 'SAPDHook'}
 
 

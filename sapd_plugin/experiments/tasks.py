@@ -13,7 +13,7 @@ from typing import ClassVar
 
 import torch
 
-from sapd_plugin.archs.weights import network_weights
+from sapd_plugin.archs.weights import network_weights, read_checkpoint
 from sapd_plugin.errors import SAPDError
 from sapd_plugin.evaluation.cost import compare, steps_of
 from sapd_plugin.evaluation.networks import build_network_from, load_student
@@ -256,13 +256,11 @@ def read_published(path: Path) -> dict[str, torch.Tensor]:
     """
     if not path.is_file():
         raise SAPDError(f'--checkpoints: no file {path}, expected the checkpoint that the authors publish.')
+    saved = read_checkpoint(path)
     try:
-        return network_weights(torch.load(path, map_location='cpu', weights_only=True))
+        return network_weights(saved)
     except SAPDError as error:
         raise SAPDError(f'{path}: {error}') from error
-    except Exception as error:
-        reason = ' '.join(str(error).split())[:300]
-        raise SAPDError(f'{path}: cannot be read as a file of tensors: {type(error).__name__}: {reason}') from error
 
 
 def write_once(path: Path, text: str) -> None:

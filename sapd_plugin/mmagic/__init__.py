@@ -25,19 +25,27 @@ from sapd_plugin.mmagic.published import PublishedCheckpointHook
 from sapd_plugin.mmagic.registration import build_multi_output_loss, build_spf_network, register_all
 from sapd_plugin.mmagic.saving import keep_checkpoints_whole
 
+# The names that configs in pure Python import; those of classes are above.
+SAPDModel, PairedImageMaskDataset = build_sapd_model, build_paired_image_mask_dataset
+SPF, MultiOutputLoss = build_spf_network, build_multi_output_loss
+
 # Everything else is registered where it is defined.
 register_all()
 trust_own_checkpoints()
 keep_checkpoints_whole()
 
 __all__ = [
+    'SPF',
     'GaussianNoise',
     'MATLABGray',
+    'MultiOutputLoss',
+    'PairedImageMaskDataset',
     'ProtocolPSNR',
     'ProtocolSSIM',
     'PublishedCheckpointHook',
     'SAPDHook',
     'SAPDMixin',
+    'SAPDModel',
     'SAPDOptimWrapperConstructor',
     'SGRLoss',
     'SPDLoss',

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import inspect
 import posixpath
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from mmagic.datasets import BasicImageDataset
+from mmagic.models.base_models import BaseEditModel
 from mmagic.registry import MODELS
 from mmengine.config import Config
+from mmengine.utils import import_modules_from_strings
 
 from sapd_plugin.core.delta import LOSSES, branch_block
 from sapd_plugin.errors import SAPDError
-from sapd_plugin.mmagic.options import base_model_class
+from sapd_plugin.mmagic.options import base_model_class, find_type
+from sapd_plugin.mmagic.pure_python import pure_python
 
 PLUGIN = 'sapd_plugin.mmagic'
 _UPSCALING = ('upscale_factor', 'upscale', 'scale')
@@ -38,14 +42,35 @@ def read_config(config: str) -> Config:
             from mmengine.hub import get_config
 
             return get_config(config)
-        return Config.fromfile(config)
+        found = Config.fromfile(config)
+        if found.get('custom_imports'):  # those of a config in pure Python are not imported by MMEngine
+            import_modules_from_strings(**found.custom_imports)
+        return found
     except Exception as error:  # a config is code
-        raise SAPDError(f'{config} cannot be read: {type(error).__name__}: {error}') from error
+        reason = ' '.join(str(error).split())[:1000]
+        raise SAPDError(f'{config}: cannot be read: {type(error).__name__}: {reason}') from error
 
 
-def is_sapd(config: Config) -> bool:
+def is_sapd(config: Mapping[str, Any]) -> bool:
     """Return whether a config trains with SAM priors."""
-    return config.get('model', {}).get('type') == 'SAPDModel'
+    return is_sapd_model(config.get('model') or {})
+
+
+def is_sapd_model(model: Mapping[str, Any]) -> bool:
+    """Return whether a model's config is that of SAPDModel, by its name, or imported by a config in pure Python."""
+    kind = model.get('type')
+    return kind is not None and (kind == 'SAPDModel' or find_type(kind) is MODELS.get('SAPDModel'))
+
+
+def inner_datasets(dataset: Mapping[str, Any], where: str = 'dataset') -> Iterator[tuple[str, Mapping[str, Any]]]:
+    """Yield the config key and the config of each data set below MMEngine's wrappers (RepeatDataset, ConcatDataset)."""
+    if isinstance(dataset.get('dataset'), Mapping):
+        yield from inner_datasets(dataset['dataset'], f'{where}.dataset')
+    elif isinstance(dataset.get('datasets'), Sequence):
+        for number, each in enumerate(dataset['datasets']):
+            yield from inner_datasets(each, f'{where}.datasets[{number}]')
+    else:
+        yield where, dataset
 
 
 def stock_model(model: Mapping[str, Any]) -> dict[str, Any]:
@@ -57,11 +82,16 @@ def stock_model(model: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
+def plain(node: Any) -> Any:
+    """Return a part of a config as dicts and lists; the classes of a config in pure Python stay."""
+    if isinstance(node, Mapping):
+        return {key: plain(value) for key, value in node.items()}
+    return [plain(value) for value in node] if isinstance(node, (list, tuple)) else node
+
+
 def training_images(config: Config) -> tuple[str, str | None]:
     """Return the folders of ground truth and degraded images; None if training degrades the former itself."""
-    dataset = config.train_dataloader.dataset
-    while 'dataset' in dataset:  # MMEngine's wrappers such as RepeatDataset
-        dataset = dataset['dataset']
+    _, dataset = next(inner_datasets(config.train_dataloader.dataset), ('', {}))
     prefixes, root = dataset.get('data_prefix') or {}, dataset.get('data_root') or ''
     target, degraded = (posixpath.join(root, prefixes.get(key) or '') for key in ('gt', 'img'))
     return target, degraded if degraded != target else None
@@ -94,13 +124,12 @@ def delta_of(
         raise SAPDError('model.type: trains with SAM priors already, expected the config of a stock training.')
     if not config.get('model') or not config.get('train_dataloader'):
         raise SAPDError('model, train_dataloader: missing, expected the config of an MMagic training.')
-    if not isinstance(config.model.type, str):
-        raise SAPDError("model.type: found a class, expected a name: a config with 'read_base' cannot be a base here.")
-    base_model = base_model or config.model.type
-    base_model_class(base_model)
+    if not isinstance(config.model.type, str) and not base.endswith('.py'):
+        raise SAPDError(f'{base}: is a config in pure Python, expected its file.')
+    named = base_model or config.model.type
     model: dict[str, Any] = {'type': 'SAPDModel'}
-    if base_model != 'BaseEditModel':
-        model['base_model_type'] = base_model
+    if base_model_class(named) is not BaseEditModel:
+        model['base_model_type'] = named
     model['network_spf'] = branch_block(_second_network(config.model.get('generator', {})), spf or {})
     model.update({f'{name}_loss': LOSSES[name] for name in losses})
 
@@ -118,6 +147,8 @@ def delta_of(
     context = {'mask_context': True} if (spf or {}).get('context') == 'image' else {}
     blocks['train_dataloader'] = {'dataset': _masked(config.train_dataloader.dataset, {'mask_store': masks, **context})}
     blocks['default_hooks'] = {'sapd': {'type': 'SAPDHook'}}
+    if not isinstance(config.model.type, str):
+        return pure_python(blocks, base, hooks='default_hooks' in config)
     lines = [f'{key} = {_source(value)}' for key, value in blocks.items() if key != 'model']
     keys = [f'    {key}={_source(value)},' for key, value in model.items()]
     return '\n'.join([f"_base_ = '{base}'", *lines, '', 'model = dict(', *keys, ')', ''])
@@ -127,6 +158,8 @@ def _source(value: Any) -> str:
     """Write a value as MMagic's configs do."""
     if isinstance(value, Mapping):
         return f'dict({", ".join(f"{key}={_source(item)}" for key, item in value.items())})'
+    if isinstance(value, list):
+        return f'[{", ".join(map(_source, value))}]'
     return repr(value)
 
 
@@ -134,23 +167,35 @@ def _masked(dataset: Mapping[str, Any], masks: Mapping[str, Any]) -> dict[str, A
     """Add masks to a dataset config, below MMEngine's wrappers such as RepeatDataset."""
     if isinstance(dataset.get('dataset'), Mapping):
         return {'dataset': _masked(dataset['dataset'], masks)}
+    if isinstance(dataset.get('datasets'), Sequence):
+        # A list takes the place of the list of the base, so each of its data sets is complete.
+        return {'datasets': [_merged(plain(each), _masked(each, masks)) for each in dataset['datasets']]}
     block: dict[str, Any] = {'type': 'PairedImageMaskDataset', **masks}
-    if dataset['type'] != 'BasicImageDataset':
+    if dataset['type'] not in ('BasicImageDataset', BasicImageDataset):
         block['base_dataset_type'] = dataset['type']
+    return block
+
+
+def _merged(block: dict[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
+    """Merge changes into a config block, as MMEngine does with a base."""
+    for key, value in changes.items():
+        both = isinstance(value, Mapping) and isinstance(block.get(key), Mapping)
+        block[key] = _merged(block[key], value) if both else value
     return block
 
 
 def _second_network(generator: Mapping[str, Any]) -> dict[str, Any] | None:
     """Return a second network at scale 1 for a generator that upscales; None if a copy of it works."""
-    network = MODELS.get(generator.get('type'))
+    network = find_type(generator.get('type'))
     if network is None or generator.get('upsampler') == '':
         return None
     parameters = inspect.signature(network).parameters
     key = next((key for key in _UPSCALING if key in parameters), None)
     if key is None or generator.get(key, parameters[key].default) in (None, 1):
         return None
-    if generator['type'] == 'SwinIRNet' and 'upsampler' not in generator:
+    kind = getattr(network, '__name__', '')
+    if kind == 'SwinIRNet' and 'upsampler' not in generator:
         return None  # its default does not upscale
-    if generator['type'] != 'EDSRNet':
+    if kind != 'EDSRNet':
         return dict(SMALL_NETWORK)
     return {**{name: value for name, value in generator.items() if name != '_scope_'}, key: 1}

@@ -29,7 +29,7 @@ def base_model_class(name: object) -> type:
     Raises:
         SAPDError: no such model in MMagic's registry, or SAPD does not support it.
     """
-    base: Any = name if isinstance(name, type) else _find(name) if name != 'SAPDModel' else None
+    base: Any = name if isinstance(name, type) else find_type(name) if name != 'SAPDModel' else None
     if base is None:
         models = MODELS.module_dict.items()
         names = sorted(k for k, v in models if inspect.isclass(v) and issubclass(v, BaseEditModel))
@@ -78,9 +78,17 @@ def check_module(key: str, block: Any) -> None:
     """
     if isinstance(block, Mapping):
         block = {name: value for name, value in block.items() if name != '_scope_'}  # read by the registry itself
-    check_block(key, block, _find, MODELS.module_dict)
+    check_block(key, block, find_type, MODELS.module_dict)
 
 
-def _find(name: object) -> Any:
-    """Look up a name in MMagic's registry, which fails for an empty name; None if it is not registered."""
-    return MODELS.get(str(name)) if name else None  # a config may hold anything here
+def find_type(name: object) -> Any:
+    """Look up a name in MMagic's registry; a class or function is itself. None if it is not registered.
+
+    A dotted name is imported, as MMEngine does: so it writes the types of a config in pure Python.
+    """
+    if callable(name):
+        return name
+    try:
+        return MODELS.get(str(name)) if name else None  # a config may hold anything here
+    except Exception:  # the registry imports what has a dot in its name
+        return None

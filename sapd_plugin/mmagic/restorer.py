@@ -4,22 +4,17 @@ from __future__ import annotations
 
 import hashlib
 import json
-import logging
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from mmagic.registry import MODELS
 from mmagic.structures import DataSample
 from mmengine.config import Config
-from mmengine.logging import MMLogger
-from mmengine.registry import init_default_scope
-from mmengine.runner import load_checkpoint
 
 from sapd_plugin.files import digest
-from sapd_plugin.mmagic.delta import stock_model
+from sapd_plugin.mmagic.delta import is_sapd_model, plain, stock_model
+from sapd_plugin.mmagic.student import build_student, image_loader, read_student
 from sapd_plugin.priors.extraction.restorers import open_restorer
 
 
@@ -28,34 +23,34 @@ def build_restorer(config: Path, checkpoint: Path, device: str) -> MMagicRestore
 
     Args:
         config: its block ``model`` is read, and the channel order of its validation, test or training pipeline,
-            whichever comes first.
+            whichever comes first. A model that is not registered here is replaced by BaseEditModel, see ``note``.
         checkpoint: the checkpoint of MMagic's training; its ``state_dict`` is used (averaged, with MMEngine's EMA).
         device: 'cpu', 'cuda', 'cuda:1', ...
 
     Raises:
         SAPDError: the config, the checkpoint or the model cannot be used.
     """
-    init_default_scope('mmagic')
-    MMLogger.get_instance('sapd_restorer').setLevel(logging.ERROR)
-    return open_restorer(lambda: MMagicRestorer(Config.fromfile(config), checkpoint, device), config, checkpoint)
+    return open_restorer(lambda: MMagicRestorer(read_student(config), checkpoint, device), config, checkpoint)
 
 
 class MMagicRestorer:
-    """Restore one image as MMagic's test does, by the model's own ``test_step``. See :func:`build_restorer`."""
+    """Restore one image as MMagic's test does, by the model's own ``test_step``. See :func:`build_restorer`.
+
+    Attributes:
+        settings: part of the fingerprint of the masks.
+        note: what the user should know of the student, or an empty string.
+    """
 
     def __init__(self, config: Config, checkpoint: Path, device: str) -> None:
-        student = config.model.to_dict()
-        if student.get('type') == 'SAPDModel':
-            student = stock_model(student)
-        self._model = MODELS.build(student)
-        load_checkpoint(self._model, str(checkpoint), map_location='cpu', strict=True, logger='sapd_restorer')
-        self._model.to(device).eval()
-        loader = next((t for t in _transforms(config) if t.get('key') == 'img'), {})
+        self._model, self.note = build_student(config, checkpoint, device)
+        loader = image_loader(config)
         self._gray, self._order = loader.get('color_type') == 'grayscale', loader.get('channel_order', 'bgr')
-        text = json.dumps({'model': student, 'order': self._order, 'grey': self._gray}, sort_keys=True, default=str)
+        student = plain(config.model)
+        student = stock_model(student) if is_sapd_model(student) else student
+        text = json.dumps({'model': student, 'order': self._order, 'grey': self._gray}, sort_keys=True, default=_name)
         self.settings: dict[str, Any] = {
             'framework': 'mmagic',
-            'network': str(student['generator'].get('type')),
+            'network': _name(student['generator'].get('type')).rpartition('.')[2],
             'config_sha256': hashlib.sha256(text.encode()).hexdigest(),
             'checkpoint_sha256': digest(checkpoint),
         }
@@ -77,11 +72,6 @@ class MMagicRestorer:
         return np.ascontiguousarray(np.repeat(pixels, 3, axis=2) if pixels.shape[2] == 1 else pixels[..., ::-1])
 
 
-def _transforms(config: Config) -> Iterator[dict[str, Any]]:
-    """Yield the transforms of the first data loader that the config has."""
-    for phase in ('val', 'test', 'train'):
-        loader = config.get(f'{phase}_dataloader')
-        if loader:
-            loader = loader[0] if isinstance(loader, list) else loader
-            yield from loader['dataset']['pipeline']
-            return
+def _name(value: Any) -> str:
+    """Return the name of a class or function of a config in pure Python, and any other value as text."""
+    return f'{value.__module__}.{value.__qualname__}' if callable(value) else str(value)

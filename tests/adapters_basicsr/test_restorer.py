@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -13,13 +15,14 @@ from basicsr.archs import build_network
 
 from sapd_plugin.basicsr.restorer import build_restorer
 from sapd_plugin.basicsr.test import main as run_stock_test
-from sapd_plugin.cli import extract_masks
+from sapd_plugin.cli import add, check, extract_masks, inference_cost
 from sapd_plugin.errors import SAPDError
 from sapd_plugin.priors.extraction.images import read_image
 from sapd_plugin.priors.segmenters import build_segmenter
 from sapd_plugin.priors.store import MaskStore
 from tests.adapters_basicsr.recipes import run_here, stock_options, write_yaml
 from tests.adapters_basicsr.test_model import SWINIR as TRAINED
+from tests.photos import ROOT, run, succeed
 
 # Its windows do not divide 96x112 less a few pixels, so the model's own padding matters.
 SWINIR = {**TRAINED, 'upscale': 2, 'img_size': 32, 'upsampler': 'pixelshuffledirect'}
@@ -101,7 +104,9 @@ def test_a_training_yaml_with_sam_priors_gives_the_same_student(pairs, tmp_path)
 def test_mistakes_are_named(pairs, tmp_path):
     config, opt = small(pairs, tmp_path)
     torch.save({'params': {'other': torch.zeros(1)}}, tmp_path / 'net.pth')
-    with pytest.raises(SAPDError, match=r'does not restore an image: RuntimeError: .*Missing key'):
+    with pytest.raises(
+        SAPDError, match=r'^--restored-by: .*net.pth: its weights are not of SRVGGNetCompact: .*Missing key'
+    ):
         build_restorer(config, tmp_path / 'net.pth', 'cpu')
     with pytest.raises(SAPDError, match='found no file'):
         build_restorer(config, tmp_path / 'gone.pth', 'cpu')
@@ -110,13 +115,108 @@ def test_mistakes_are_named(pairs, tmp_path):
     (tmp_path / 'list.yml').write_text('- 1')
     with pytest.raises(SAPDError, match='found no keys, expected the options of a BasicSR training'):
         build_restorer(tmp_path / 'list.yml', tmp_path / 'net.pth', 'cpu')
-    misspelt, _ = small(pairs, tmp_path, **{'model_type': 'SRModle'})
-    with pytest.raises(SAPDError, match="found 'SRModle', .* Did you mean 'SRModel'"):
+    network = {**opt['network_g'], 'type': 'SRVGGNetCompactt'}
+    misspelt, _ = small(pairs, tmp_path, **{'network_g': network})
+    with pytest.raises(
+        SAPDError, match="network_g.type: found 'SRVGGNetCompactt', which is not registered. Did you mean 'SRVGG"
+    ):
         build_restorer(misspelt, tmp_path / 'net.pth', 'cpu')
     named, _ = small(pairs, tmp_path, **{'path:param_key_g': 'params_best'})
     torch.save({'params_ema': build_network(dict(opt['network_g'])).state_dict()}, tmp_path / 'ema.pth')
     with pytest.raises(SAPDError, match="param_key_g: found 'params_best', expected one of .*params_ema"):
         build_restorer(named, tmp_path / 'ema.pth', 'cpu')
+
+
+@pytest.mark.parametrize('key', ['model_type', 'base_model_type'])
+def test_a_model_class_that_is_not_registered_is_not_needed(pairs, tmp_path, key):
+    """Of a training elsewhere: its network is known here, its model class is not."""
+    config, opt = small(pairs, tmp_path)
+    changes = {'model_type': 'SAPDModel', key: 'MyOwnModel'}
+    own, _ = small(pairs, tmp_path, **changes)
+    torch.save({'params': build_network(dict(opt['network_g'])).state_dict()}, tmp_path / 'net.pth')
+    image = np.random.default_rng(0).integers(0, 256, (24, 30, 3), np.uint8)
+    ours, theirs = (build_restorer(each, tmp_path / 'net.pth', 'cpu') for each in (own, config))
+    np.testing.assert_array_equal(ours(image), theirs(image))
+    assert theirs.note == ''
+    assert ours.note.startswith("the model 'MyOwnModel' is not registered here, so SRModel's test is used.")
+    assert 'What a package of your own registers, --import MODULE makes known.' in ours.note
+
+
+ARCHS = """
+from basicsr.archs.srvgg_arch import SRVGGNetCompact
+from basicsr.models.sr_model import SRModel
+from basicsr.utils.registry import ARCH_REGISTRY, MODEL_REGISTRY
+
+@ARCH_REGISTRY.register()
+class OwnNet{n}(SRVGGNetCompact):
+    pass
+
+@MODEL_REGISTRY.register()
+class OwnModel{n}(SRModel):
+    def test(self):
+        super().test()
+        self.output = 1 - self.output
+"""
+
+
+@pytest.mark.slow
+def test_a_network_and_a_model_of_a_users_package_are_imported_from_the_working_folder(pairs, tmp_path):
+    (tmp_path / 'own').mkdir()
+    (tmp_path / 'own/__init__.py').write_text('')
+    (tmp_path / 'own/archs.py').write_text(ARCHS.format(n=''))
+    opt = stock_options(pairs, model_type='OwnModel')
+    network = build_network(dict(opt['network_g']))
+    torch.save({'params': network.state_dict()}, tmp_path / 'net.pth')
+    opt['network_g']['type'] = 'OwnNet'
+    write_yaml(opt, tmp_path / 'own.yml')
+    command = [str(ROOT / 'tools/extract_masks.py'), '--images', str(pairs / 'rainy'), '--segmenter', 'felzenszwalb']
+    command += ['--restored-by', 'own.yml', 'net.pth', '--device', 'cpu']
+    result = run([*command, '--output', 'without'], tmp_path)
+    assert result.returncode == 2
+    assert "network_g.type: found 'OwnNet', which is not registered." in result.stdout
+    assert '--import MODULE' in result.stdout
+    succeed([*command, '--output', 'masks', '--import', 'own.archs'], tmp_path)
+    store, segmenter = MaskStore(tmp_path / 'masks'), build_segmenter('felzenszwalb')
+    image = read_image(pairs / 'rainy/001.png')
+    with torch.no_grad():
+        y = 1 - network(torch.from_numpy(image.transpose(2, 0, 1).copy())[None] / 255)
+    restored = (255 * y[0].clamp(0, 1)).round().byte().numpy().transpose(1, 2, 0)
+    np.testing.assert_array_equal(store.record('001').labels(), segmenter(restored).labels)
+    printed = succeed(
+        [str(ROOT / 'tools/inference_cost.py'), 'own.yml', 'net.pth', '--import', 'own.archs', '--size', '16', '16'],
+        tmp_path,
+    )
+    assert '| net.pth | 16x16 |' in printed
+
+
+@pytest.mark.parametrize(
+    ('content', 'name', 'message'),
+    [
+        (None, 'absent_archs', "--import: found no module 'absent_archs', expected the name of one in .* or installed"),
+        ('', 'named_archs.py', r'expected the name of one .* Write it as named_archs\.'),
+        ('', './named_archs.py', r'Write it as named_archs\.'),
+        ('', 'named_archs/x.py', r'Write it as named_archs\.x\.'),
+        (
+            'import absent_package',
+            'broken_archs',
+            '--import: broken_archs cannot be imported: ModuleNotFoundError: No mod',
+        ),
+        ('1 / 0', 'raising_archs', '--import: raising_archs cannot be imported: ZeroDivisionError: division by zero'),
+        ('def', 'written_archs', '--import: written_archs cannot be imported: SyntaxError'),
+    ],
+)
+def test_a_module_that_cannot_be_imported_is_named(pairs, tmp_path, monkeypatch, capsys, content, name, message):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, 'path', list(sys.path))
+    if content is not None:
+        (tmp_path / f'{Path(name).parts[0].removesuffix(".py")}.py').write_text(content)
+    arguments = ['--images', str(pairs / 'rainy'), '--output', 'store', '--segmenter', 'felzenszwalb']
+    config, _ = small(pairs, tmp_path)
+    assert extract_masks.main([*arguments, '--restored-by', str(config), 'net.pth', '--import', name]) == 2
+    assert re.search(message, capsys.readouterr().err)
+    for tool, more in ((inference_cost, [str(config)]), (check, [str(config)]), (add, [str(config), '--masks', 'x'])):
+        assert tool.main([*more, '--import', name]) == 2
+        assert re.search(message, capsys.readouterr().err)
 
 
 def test_the_tool_names_an_unknown_kind_of_config(pairs, tmp_path, capsys):

@@ -24,8 +24,8 @@ def open_restorer(build: Callable[[], R], config: Path, checkpoint: Path) -> R:
     try:
         restorer = build()
         restorer(np.zeros((64, 64, 3), np.uint8))
-    except SAPDError:
-        raise
+    except SAPDError as error:
+        raise SAPDError(f'--restored-by: {error}') from error
     except Exception as error:
         reason = ' '.join(str(error).split())
         raise SAPDError(
