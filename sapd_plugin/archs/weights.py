@@ -6,10 +6,10 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 
 from sapd_plugin.errors import SAPDError
+from sapd_plugin.weight_files import read_weights
 
 # Keys that may hold the state dict; the first one present is used.
 WRAPPINGS = ('params_ema', 'params', 'state_dict', 'model', 'model_state_dict')
@@ -59,13 +59,7 @@ def read_checkpoint(path: Path) -> Any:
     Raises:
         SAPDError: there is no such file, or it is of another kind or damaged.
     """
-    if not path.is_file():
-        raise SAPDError(f'{path}: cannot be read: found no file, expected a checkpoint.')
-    try:
-        return torch.load(path, map_location='cpu', weights_only=True)
-    except Exception as error:  # torch and pickle raise anything for a file of another kind
-        reason = ' '.join(str(error).split())[:300] or type(error).__name__
-        raise SAPDError(f'{path}: cannot be read: it is not a checkpoint ({reason}).') from error
+    return read_weights('checkpoint', path, "a student's weights")
 
 
 def load_weights(network: nn.Module, checkpoint: Path, key: str | None = None, read: Read = read_checkpoint) -> Any:

@@ -117,7 +117,7 @@ def read_pairs(option: str, items: Sequence[str]) -> dict[str, str]:
     pairs: dict[str, str] = {}
     for item in items:
         name, equals, value = item.partition('=')
-        if not equals or not value:
+        if not (equals and name and value):
             raise SAPDError(f"{option}: found '{item}', expected ARM=...")
         check_name(f"{option}: '{item}'", name)
         if name in pairs:

@@ -157,7 +157,7 @@ def test_mmagic_networks_and_checkpoints(tmp_path):
     ('arguments', 'message'),
     [
         (['absent.yml'], r'config: found no file absent.yml'),
-        ([str(EDSR), 'absent.pth'], r'absent.pth: cannot be read'),
+        ([str(EDSR), 'absent.pth'], r'no file absent.pth'),
         ([str(EDSR), '--repeats', '0'], r'--repeats: found 0, expected an integer >= 1'),
         ([str(EDSR), '--device', 'cuda:99'], r'--device: found cuda:99'),
         ([str(EDSR), '--channels', '5'], r'EDSR: found an image \(1, 5, 256, 256\)'),
