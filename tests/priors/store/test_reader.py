@@ -18,6 +18,7 @@ from torch.utils.data import DataLoader, Dataset
 from sapd_plugin.errors import SAPDError
 from sapd_plugin.priors.store import MaskStore, MaskStoreWriter, mask_key
 from sapd_plugin.priors.store.codec import RecordError
+from sapd_plugin.priors.store.keys import template_key
 from tests.priors.store.stores import KEYS, SETTINGS, fill, label_map
 
 
@@ -159,6 +160,15 @@ def test_reading_needs_no_torch_no_segmenter_and_no_fcntl_and_writing_says_what_
 def test_keys_are_paths_below_the_folder(tmp_path: Path, path: str, key: str) -> None:
     assert mask_key(tmp_path / path, tmp_path) == key
     assert mask_key(str(tmp_path / path), str(tmp_path) + '/') == key
+
+
+@pytest.mark.parametrize(
+    'template', ['{:>9999999999}', '{!r}', '{0}', '{x}', '{', '}', '{}{}', '{{}}', '', 'masks', None, 5]
+)
+def test_templates_hold_one_plain_field(template: object) -> None:
+    with pytest.raises(SAPDError, match='mask_filename_tmpl: found .*, expected text with one {}'):
+        template_key('x/1', template)  # type: ignore[arg-type]
+    assert template_key('x/{1}', 'sub/{}_r') == 'x/sub/{1}_r'
 
 
 def test_names_that_cannot_be_keys_are_refused(tmp_path: Path, store: Path) -> None:
