@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -12,15 +12,16 @@ from mmengine.dataset import BaseDataset, Compose
 from mmengine.dist import get_dist_info
 from mmengine.logging import print_log
 
-from sapd_plugin.errors import check_choice, check_keys
+from sapd_plugin.errors import SAPDError, check_choice, check_keys, check_template, describe
 from sapd_plugin.mmagic.reader import ImageReader
-from sapd_plugin.mmagic.transforms import GT, WHERE, is_loader, patch_size, with_masks
+from sapd_plugin.mmagic.transforms import GT, WHERE, image_channels, is_loader, least_side, patch_size, with_masks
 from sapd_plugin.priors.patches import few_regions
 from sapd_plugin.priors.shuffled import ShuffledMasks
 from sapd_plugin.priors.store import MaskStore
 from sapd_plugin.priors.store.keys import template_key
-from sapd_plugin.priors.training import MASK_KEYS, Target, open_training_store
+from sapd_plugin.priors.training import MASK_KEYS, MASK_KINDS, Target, open_training_store
 from sapd_plugin.priors.verification import ImageFile
+from sapd_plugin.values import check_values
 
 if TYPE_CHECKING:  # at run time, the mixin precedes the user's class
     from mmengine.dataset import BaseDataset as Base
@@ -57,6 +58,10 @@ def build_paired_image_mask_dataset(base_dataset_type: str | type = 'BasicImageD
         check_choice(f'{WHERE}.base_dataset_type', base_dataset_type, names)
     check_keys(WHERE, (key for key in config if key.startswith('mask')), MASK_KEYS)
     masks = {key: config.pop(key, None) for key in MASK_KEYS}
+    check_values(WHERE, masks, MASK_KINDS)
+    templates = config.get('filename_tmpl')
+    for key, template in templates.items() if isinstance(templates, dict) else ():
+        check_template(f'{WHERE}.filename_tmpl.{key}', template)
     return _masked_class(base)(masks, **config)
 
 
@@ -67,7 +72,13 @@ class MaskMixin(Base):
     pipeline: Any
 
     def __init__(self, masks: dict[str, Any], **config: Any) -> None:
-        super().__init__(**config)
+        try:
+            super().__init__(**config)
+        except SAPDError:
+            raise
+        except Exception as error:  # of a class or transform that a user wrote: any
+            name = self.base_class.__name__
+            raise SAPDError(f'{WHERE}: {name} cannot be built from these arguments ({describe(error)}).') from error
         self.mask_store: MaskStore | ShuffledMasks | None = None
         self.mask_context = bool(masks['mask_context'])
         self.mask_note = self.mask_warning = ''
@@ -77,11 +88,28 @@ class MaskMixin(Base):
         targets = list(self._targets(template))
         self.mask_store, self.mask_note = open_training_store(WHERE, masks, targets, *get_dist_info())
         print_log(f'{WHERE}: {self.mask_note}', 'current')
+        self.image_channels = image_channels(self.pipeline.transforms)
+        self._refuse_small(targets)
         keys, size = [target.key for target in targets], patch_size(self.pipeline.transforms)
         self.mask_warning = few_regions(f'{WHERE}.pipeline', self.mask_store, keys, size)
         if self.mask_warning:
             print_log(self.mask_warning, 'current', logging.WARNING)
         self.pipeline = Compose(with_masks(self.pipeline.transforms, self.mask_store, template, self.mask_context))
+
+    def _refuse_small(self, targets: Sequence[Target]) -> None:
+        """Refuse an image that is smaller than the crop, before a worker meets it. Raises SAPDError, which names it."""
+        side, masks, (rank, ranks) = least_side(self.pipeline.transforms), self.mask_store, get_dist_info()
+        store = masks.store if isinstance(masks, ShuffledMasks) else masks
+        if side is None or store is None:
+            return
+        for target in targets[rank::ranks]:
+            height, width = store.size(target.key)
+            if min(height, width) < side:
+                raise SAPDError(
+                    f'{WHERE}.pipeline: PairedRandomCrop.gt_patch_size is {side}, but {target.name} is '
+                    f'{height}x{width} (height x width). Remove smaller images, or lower it to {min(height, width)} at '
+                    'most.'
+                )
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickle for spawned workers: the class was created at run time."""

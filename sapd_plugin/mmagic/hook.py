@@ -16,7 +16,7 @@ from mmengine.optim import OptimWrapper
 from mmengine.runner import Runner
 
 from sapd_plugin.core import FiniteCheck, ShareWatch, changes, needs_stored_masks, start_from
-from sapd_plugin.errors import SAPDError, check_count
+from sapd_plugin.errors import SAPDError, check_count, check_keys
 from sapd_plugin.files import delete_drafts
 from sapd_plugin.mmagic.entry import (
     RestoringIterator,
@@ -27,7 +27,9 @@ from sapd_plugin.mmagic.entry import (
     take_logs,
 )
 from sapd_plugin.mmagic.log import StepLog
+from sapd_plugin.mmagic.model import image_channels
 from sapd_plugin.mmagic.optim import clip_apart, guard, rest, scales_losses
+from sapd_plugin.mmagic.run_checks import check_run
 from sapd_plugin.mmagic.saving import check_resumed
 from sapd_plugin.priors.inspection.pictures import strip
 
@@ -50,14 +52,17 @@ class SAPDHook(Hook):
         picture_interval: show the latest training patch every so many iterations, in addition to each validation; 0 =
             only after validation.
 
+        **unknown: refused by name.
+
     Raises:
-        SAPDError: ``picture_interval`` is not an integer of at least 0.
+        SAPDError: an unknown key, or ``picture_interval`` is not an integer of at least 0.
     """
 
     # After EMAHook, which swaps the weights of state_dict when it saves and when it loads.
     priority = 'BELOW_NORMAL'
 
-    def __init__(self, picture_interval: int = 0) -> None:
+    def __init__(self, picture_interval: int = 0, **unknown: Any) -> None:
+        check_keys('SAPDHook', unknown, ['picture_interval'])
         check_count('SAPDHook.picture_interval', picture_interval, at_least=0)
         self.picture_interval = picture_interval
         self._random_state: dict[str, Any] = {}
@@ -82,6 +87,7 @@ class SAPDHook(Hook):
                 a compiled step, a data set without what training reads, or ``prepare_training`` fails.
         """
         model = _model(runner)
+        check_run(runner.cfg)
         if not isinstance(runner.optim_wrapper, OptimWrapper):
             raise SAPDError(
                 f'optim_wrapper: found {type(runner.optim_wrapper).__name__}, expected one OptimWrapper for student '
@@ -221,6 +227,12 @@ def _check_dataset(dataset: Any, model: Any) -> None:
         SAPDError: naming the key.
     """
     stock = type(dataset) is BasicImageDataset
+    channels, expected = getattr(dataset, 'image_channels', None), image_channels(model.generator)
+    if channels is not None and channels != expected:
+        raise SAPDError(
+            f'train_dataloader.dataset.pipeline: gives images of {channels} channels, but model.generator takes '
+            f"{expected}: LoadImageFromFile's color_type, or MATLABGray, decide."
+        )
     if stock and needs_stored_masks(model.settings.online):
         raise SAPDError(
             "train_dataloader.dataset.type: 'BasicImageDataset' loads no masks, expected 'PairedImageMaskDataset' and "

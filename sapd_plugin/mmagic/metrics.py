@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable
 from typing import Any
 
@@ -10,6 +11,7 @@ from mmagic.evaluation.metrics.base_sample_wise_metric import BaseSampleWiseMetr
 from mmagic.registry import METRICS
 from torch import Tensor
 
+from sapd_plugin.errors import check_keys
 from sapd_plugin.metrics import check_metric, protocol_psnr, protocol_ssim
 
 
@@ -32,6 +34,8 @@ class _ProtocolMetric(BaseSampleWiseMetric):
 
     def __init__(self, protocol: str, crop_border: int = 0, quantise: str | None = None, **base: Any) -> None:
         check_metric(type(self).__name__, protocol, crop_border, quantise)
+        known = inspect.signature(BaseSampleWiseMetric).parameters
+        check_keys(type(self).__name__, base, [*known, 'protocol', 'crop_border', 'quantise'])
         super().__init__(**base)
         self.protocol, self.crop_border, self.quantise = protocol, crop_border, quantise
 

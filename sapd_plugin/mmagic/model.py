@@ -38,7 +38,7 @@ from sapd_plugin.core import (
     needs_stored_masks,
     read_settings,
 )
-from sapd_plugin.errors import SAPDError, within
+from sapd_plugin.errors import SAPDError, describe, within
 from sapd_plugin.mmagic.log import StepLog
 from sapd_plugin.mmagic.options import base_model_class, check_config
 from sapd_plugin.mmagic.step import Checkpointed, SummedHook, idle
@@ -143,16 +143,22 @@ class SAPDMixin(Base):
 
     def __init__(self, sapd: dict[str, Any], settings: StepSettings, **base: Any) -> None:
         network = deepcopy(base['generator'])
-        super().__init__(**base)
+        try:
+            super().__init__(**base)
+        except SAPDError:
+            raise
+        except Exception as error:  # of a model or network that a user wrote: any
+            name = type(self).__name__.removeprefix('SAPD')
+            raise SAPDError(f'model: {name} cannot be built from these arguments ({describe(error)}).') from error
         self.sapd, self.settings, self.in_training = sapd, settings, _Training()
         # A separate stream, so that the student and the data see the random draws of a stock run.
         with BranchRNG(torch.initial_seed()).active():
             self.spf = build_branch(
-                'network_spf',
+                'model.network_spf',
                 MODELS.build,
                 sapd['network_spf'],
                 network=network,
-                image_channels=_image_channels(self.generator),
+                image_channels=image_channels(self.generator),
                 output_index=settings.output_index,
             )
             # Not SGR, because testing does not need VGG-19.
@@ -174,7 +180,7 @@ class SAPDMixin(Base):
             settings = replace(self.settings, accumulate=accumulate)
         check_stage(settings.stage, 'model.stage', 'load_from', load_from)
         check_frozen(settings, 'model', 'load_from', load_from)
-        check_image(self.generator, 'generator', _image_channels(self.generator), settings.output_index)
+        check_image(self.generator, 'generator', image_channels(self.generator), settings.output_index)
         preprocessor = self.data_preprocessor
         mean, std = (getattr(preprocessor, name, None) for name in ('mean', 'std'))
         rng = BranchRNG(torch.initial_seed() + get_rank(), device)
@@ -263,7 +269,7 @@ def _channel_order(data_samples: Any) -> str:
     return 'bgr' if order.lower() == 'bgr' else 'rgb'
 
 
-def _image_channels(generator: nn.Module) -> int:
+def image_channels(generator: nn.Module) -> int:
     """Return 1 for a network of gray images, else 3: networks have many names for this argument."""
     convolutions = (m for m in generator.modules() if isinstance(m, nn.Conv2d))
     first = next(convolutions, None)

@@ -10,6 +10,7 @@ from mmagic.registry import TRANSFORMS
 
 from sapd_plugin.metrics import gray
 from sapd_plugin.noise import NoiseSource
+from sapd_plugin.values import check_names
 
 
 @TRANSFORMS.register_module()
@@ -36,6 +37,7 @@ class GaussianNoise:
         clip: bool = False,
         keys: Sequence[str] = ('img',),
     ) -> None:
+        check_names('GaussianNoise.keys', keys)
         self.noise, self.keys = NoiseSource('GaussianNoise', sigma, seed, clip), list(keys)
 
     def __call__(self, results: dict[str, Any]) -> dict[str, Any]:
@@ -61,6 +63,7 @@ class MATLABGray:
     """
 
     def __init__(self, keys: Sequence[str] = ('img', 'gt')) -> None:
+        check_names('MATLABGray.keys', keys)
         self.keys = list(keys)
 
     def __call__(self, results: dict[str, Any]) -> dict[str, Any]:

@@ -66,6 +66,9 @@ def check_config(base: type, config: Mapping[str, Any], ours: Mapping[str, Any],
         check_keys('model', config, [*known, *ours, *settings, 'base_model_type'])
     if 'generator' not in config:
         raise SAPDError('model.generator: missing, expected the config of the network that is trained.')
+    for key in ('generator', 'pixel_loss'):
+        if config.get(key) and not isinstance(config[key], list):  # MMEngine builds a Sequential from a list
+            check_module(f'model.{key}', config[key])
     check_module('model.network_spf', ours['network_spf'])
     check_losses('model', {key: ours[key] for key in ('spd_loss', 'sgr_loss', 'spf_loss')}, check_module)
 

@@ -139,6 +139,24 @@ def patch_size(transforms: Sequence[Any]) -> tuple[int, int] | None:
     return None
 
 
+def least_side(transforms: Sequence[Any]) -> int | None:
+    """Return the side that an image needs for the crop of a training pipeline, or None if that is not known."""
+    for transform in transforms:
+        if _names(transform) & {'Resize', 'MATLABLikeResize', 'ModCrop', 'FixedCrop'}:
+            return None
+        if 'PairedRandomCrop' in _names(transform):
+            return int(transform.gt_patch_size)
+    return None
+
+
+def image_channels(transforms: Sequence[Any]) -> int | None:
+    """Return the number of channels of the images that a training pipeline gives; None if it is that of the files."""
+    kinds = {transform.color_type for transform in transforms if is_loader(transform) and transform.key == GT}
+    if 'grayscale' in kinds or any('MATLABGray' in _names(transform) for transform in transforms):
+        return 1
+    return 3 if kinds == {'color'} else None
+
+
 def _names(transform: Any) -> set[str]:
     return {base.__name__ for base in inspect.getmro(type(transform))}
 
