@@ -25,4 +25,4 @@ def told_in_one_line() -> Iterator[None]:
 def _text(error: SAPDError) -> str:
     """Return the message; where a worker of a data loader raised it, without the worker's traceback around it."""
     name = f'{SAPDError.__module__}.{SAPDError.__qualname__}: '
-    return str(error).rpartition(name)[2].strip()
+    return ' '.join(str(error).rpartition(name)[2].split())

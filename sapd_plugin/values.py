@@ -111,6 +111,27 @@ File = Annotated[str | os.PathLike[str], Valid(check_path)]
 Template = Annotated[str, Valid(check_template)]
 Block = Annotated[Mapping[str, Any], Valid(check_block)]
 
+
+def check_betas(key: str, value: object) -> None:
+    """Refuse a ``value`` of config key ``key`` that is not the betas of an optimizer, numbers in [0, 1).
+
+    Raises:
+        SAPDError: naming the key, what was found and what is expected.
+    """
+    if isinstance(value, str) or not isinstance(value, Sequence) or len(value) < 2:
+        raise SAPDError(f'{key}: found {value!r}, expected a list of numbers in [0, 1).')
+    for index, each in enumerate(value):
+        check_number(f'{key}[{index}]', each, at_least=0, at_most=math.nextafter(1, 0))
+
+
+# Of torch's optimizers, in every framework's config.
+OPTIMIZER_KINDS: dict[str, Any] = {
+    'lr': Weight,
+    'weight_decay': Weight,
+    'momentum': Weight,
+    'eps': Weight,
+    'betas': Annotated[Sequence[float], Valid(check_betas)],
+}
 # Of plain annotations.
 _PLAIN: dict[object, Callable[[str, object], None]] = {
     bool: check_flag,

@@ -35,16 +35,9 @@ def calibration_data() -> Path:
 @pytest.fixture(scope='session')
 def vgg_weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """VGG-19 up to relu3_1 with torchvision's names, random weights that keep the activations' size (He et al.)."""
-    import torch
+    from tests.photos import make_vgg
 
-    generator = torch.Generator().manual_seed(0)
-    state = {}
-    for index, width, channels in ((0, 64, 3), (2, 64, 64), (5, 128, 64), (7, 128, 128), (10, 256, 128)):
-        weight = torch.randn(width, channels, 3, 3, generator=generator) * (2 / (9 * channels)) ** 0.5
-        state |= {f'features.{index}.weight': weight, f'features.{index}.bias': torch.zeros(width)}
-    path = tmp_path_factory.mktemp('vgg') / 'vgg19_to_relu3_1.pth'
-    torch.save(state, path)
-    return path
+    return make_vgg(tmp_path_factory.mktemp('vgg'))
 
 
 @pytest.fixture(scope='session')

@@ -126,3 +126,17 @@ def succeed(command: list[str], cwd: Path, **env: str) -> str:
     result = run(command, cwd, **env)
     assert result.returncode == 0, result.stdout[-6000:]
     return result.stdout
+
+
+def make_vgg(folder: Path) -> Path:
+    """Write a VGG-19 up to relu3_1 with torchvision's names and random weights that keep the activations' size."""
+    import torch
+
+    generator = torch.Generator().manual_seed(0)
+    state = {}
+    for index, width, channels in ((0, 64, 3), (2, 64, 64), (5, 128, 64), (7, 128, 128), (10, 256, 128)):
+        weight = torch.randn(width, channels, 3, 3, generator=generator) * (2 / (9 * channels)) ** 0.5
+        state |= {f'features.{index}.weight': weight, f'features.{index}.bias': torch.zeros(width)}
+    path = folder / 'vgg19_to_relu3_1.pth'
+    torch.save(state, path)
+    return path

@@ -258,6 +258,7 @@ class SAPDMixin(Base):
             build_network,
             self.opt['network_spf'],
             min(int(dataset.get('gt_size') or 64), 64),
+            'network_g',
             network=self.opt['network_g'],
             image_channels=self._image_channels(),
             output_index=settings.output_index,

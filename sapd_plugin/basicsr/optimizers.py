@@ -10,8 +10,8 @@ import torch
 from torch import nn
 from torch.optim import Optimizer
 
-from sapd_plugin.errors import SAPDError, check_choice, check_keys
-from sapd_plugin.values import Positive, Weight, check_arguments, check_values
+from sapd_plugin.errors import SAPDError, check_choice, check_keys, describe
+from sapd_plugin.values import OPTIMIZER_KINDS, Positive, check_arguments, check_values
 
 CLIP = 'clip_grad_norm'
 _UNFIT = ('Optimizer', 'LBFGS', 'SparseAdam')  # abstract; needs a closure; needs sparse gradients
@@ -57,14 +57,14 @@ def check_optimizer(where: str, block: Mapping[str, Any]) -> None:
     check_choice(f'{where}.type', name, kinds)
     if settings.get('lr') is None:
         raise SAPDError(f'{where}.lr: missing, expected the learning rate.')
-    check_values(where, {**settings, CLIP: norm}, {'lr': Weight, 'weight_decay': Weight, CLIP: Positive | None})
+    check_values(where, {**settings, CLIP: norm}, {**OPTIMIZER_KINDS, CLIP: Positive | None})
     kind = kinds[str(name)]
     check_keys(where, settings, [*(name for name in inspect.signature(kind).parameters if name != 'params'), CLIP])
     check_arguments(where, settings, kind)
     try:
         kind([nn.Parameter(torch.zeros(1, 1))], **settings)
-    except (TypeError, ValueError, RuntimeError) as error:
-        raise SAPDError(f'{where}: torch refuses these settings of {name}: {error}.') from error
+    except (TypeError, ValueError, RuntimeError, LookupError) as error:
+        raise SAPDError(f'{where}: torch refuses these settings of {name}: {describe(error)}.') from error
 
 
 def _kinds() -> dict[str, Any]:

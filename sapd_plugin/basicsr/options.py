@@ -11,7 +11,7 @@ from typing import Any
 import yaml
 from basicsr.models.base_model import BaseModel
 from basicsr.utils.options import ordered_yaml
-from basicsr.utils.registry import ARCH_REGISTRY, LOSS_REGISTRY, MODEL_REGISTRY, Registry
+from basicsr.utils.registry import ARCH_REGISTRY, DATASET_REGISTRY, LOSS_REGISTRY, MODEL_REGISTRY, Registry
 
 from sapd_plugin.basicsr.following import base_dataset_class
 from sapd_plugin.basicsr.metrics import check_metrics
@@ -32,7 +32,14 @@ from sapd_plugin.priors.training import MASK_KEYS
 
 DATASET_KEYS = (*MASK_KEYS, 'base_dataset_type')
 TRAIN_KEYS = ('spf_opt', 'spd_opt', 'sgr_opt', 'sapd_opt', 'optim_spf')
-READ_BY_BASICSR = ('model_type', 'network_g', 'network_d', 'optim_g', 'optim_d')  # similar to ours in spelling
+READ_BY_BASICSR = (
+    'model_type',
+    'network_g',
+    'network_d',
+    'optim_g',
+    'optim_d',
+    'filename_tmpl',
+)  # similar to ours in spelling
 
 # Base models whose batches masks cannot follow; their subclasses are refused, too.
 REFUSED = {
@@ -88,7 +95,11 @@ def check_options(opt: Mapping[str, Any]) -> None:
     _refuse_misspelt('datasets.train.', opt['datasets']['train'], DATASET_KEYS)
     for key in ('network_g', 'network_spf'):
         check_network(key, opt[key])
-    check_losses('train', {key: train.get(key) for key in ('spd_opt', 'sgr_opt', 'spf_opt')}, check_loss)
+    losses = {key: train.get(key) for key in ('spd_opt', 'sgr_opt', 'spf_opt')}
+    check_losses('train', losses, check_loss, partial(_find, LOSS_REGISTRY))
+    for phase, dataset in opt['datasets'].items():
+        if _find(DATASET_REGISTRY, dataset['type']) is None:
+            check_choice(f'datasets.{phase}.type', dataset['type'], sorted(DATASET_REGISTRY.keys()))
     for key in ('pixel_opt', 'perceptual_opt'):
         if train.get(key):
             check_loss(f'train.{key}', train[key])

@@ -10,6 +10,8 @@ from torch import nn
 
 from sapd_plugin.core.fusion import CONTEXT_STATISTICS, refusals
 from sapd_plugin.core.rehearsal import empty_images, rehearse
+from sapd_plugin.core.sgr import SGRLoss
+from sapd_plugin.core.spd import SPDLoss
 from sapd_plugin.core.spf import SPF
 from sapd_plugin.errors import SAPDError, check_keys, describe, nearest, within
 from sapd_plugin.values import check_arguments
@@ -44,7 +46,12 @@ def build_spf(key: str, build_network: Callable[[Any], nn.Module], network: Any,
 
 
 def build_branch(
-    key: str, build: Callable[[Any], nn.Module], block: Mapping[str, Any], patch_size: int = 64, **defaults: Any
+    key: str,
+    build: Callable[[Any], nn.Module],
+    block: Mapping[str, Any],
+    patch_size: int = 64,
+    student: str = '',
+    **defaults: Any,
 ) -> nn.Module:
     """Build the SPF branch, or a user's own, and run it once, so that it is refused before the first step.
 
@@ -53,6 +60,7 @@ def build_branch(
         build: builds a network from its block.
         block: the branch's config.
         patch_size: side in pixels of the patch that the branch is run on.
+        student: config key of the network that ``defaults`` holds, for messages.
         **defaults: settings for keys that ``block`` lacks, including ``image_channels``.
 
     Raises:
@@ -60,9 +68,14 @@ def build_branch(
             returns several images and not the one of ``output_index``.
     """
     settings = {**defaults, **block}
-    branch = build(settings)
-    with within(key):
-        _try_out(branch, settings['image_channels'], patch_size)
+    try:
+        branch = build(settings)
+        with within(key):
+            _try_out(branch, settings['image_channels'], patch_size)
+    except SAPDError as error:
+        if student and 'network' not in block and str(error).startswith(f'{key}.network: '):
+            raise SAPDError(f'{error} It is a copy of {student}, because {key}.network is missing.') from error
+        raise
     return branch
 
 
@@ -97,7 +110,7 @@ def build_typed_loss(
     with within(key):
         loss = build(block)
     if not isinstance(loss, kind):
-        raise SAPDError(f"{key}.type: found '{block['type']}', expected {kind.__name__} or a subclass of it.")
+        raise _other_loss(key, block['type'], kind)
     return loss
 
 
@@ -147,13 +160,16 @@ def check_arguments_of(key: str, arguments: Mapping[str, Any], built: Any, given
     check_arguments(key, arguments, built)
 
 
-def check_losses(where: str, losses: Mapping[str, Any], check: Callable[[str, Any], None]) -> None:
+def check_losses(
+    where: str, losses: Mapping[str, Any], check: Callable[[str, Any], None], find: Callable[[str], Any]
+) -> None:
     """Refuse a config without a distillation loss, or with a mistake in a loss block.
 
     Args:
         where: config key of the block that holds the losses, for messages.
         losses: key -> block (or None) of SPD, SGR and the second reconstruction loss, in this order.
         check: called with the key and block of each loss.
+        find: returns the registered object with a name, or None.
 
     Raises:
         SAPDError: naming the key, what was found and what is expected.
@@ -164,9 +180,17 @@ def check_losses(where: str, losses: Mapping[str, Any], check: Callable[[str, An
             f'{where}: neither {spd} nor {sgr} is there, so the student would learn nothing from the masks. Add '
             f'{spd} with type SPDLoss, {sgr} with type SGRLoss, or both.'
         )
-    for key, block in losses.items():
+    for (key, block), kind in zip(losses.items(), (SPDLoss, SGRLoss, nn.Module)):
         if block:
+            name = block.get('type') if isinstance(block, Mapping) else None
+            found = find(str(name)) if isinstance(name, str) else name
+            if isinstance(found, type) and not issubclass(found, kind):
+                raise _other_loss(f'{where}.{key}', name, kind)
             check(f'{where}.{key}', block)
+
+
+def _other_loss(key: str, name: object, kind: type) -> SAPDError:
+    return SAPDError(f"{key}.type: found '{name}', expected {kind.__name__} or a subclass of it.")
 
 
 def refuse_base(key: str, base: type, reasons: Mapping[str, str]) -> None:

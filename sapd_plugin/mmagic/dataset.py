@@ -52,7 +52,9 @@ def build_paired_image_mask_dataset(base_dataset_type: str | type = 'BasicImageD
             different image, two images with one key, a different fingerprint, or a pipeline that masks cannot follow;
             always before the first step.
     """
-    base = base_dataset_type if isinstance(base_dataset_type, type) else DATASETS.get(base_dataset_type)
+    base: Any = base_dataset_type
+    if not isinstance(base, type):  # a config may hold anything here, of which the registry takes names alone
+        base = DATASETS.get(base) if isinstance(base, str) and base else None
     if base is None or not (isinstance(base, type) and issubclass(base, BaseDataset)):
         names = sorted(k for k, v in DATASETS.module_dict.items() if isinstance(v, type) and issubclass(v, BaseDataset))
         check_choice(f'{WHERE}.base_dataset_type', base_dataset_type, names)

@@ -157,6 +157,7 @@ class SAPDMixin(Base):
                 'model.network_spf',
                 MODELS.build,
                 sapd['network_spf'],
+                student='model.generator',
                 network=network,
                 image_channels=image_channels(self.generator),
                 output_index=settings.output_index,

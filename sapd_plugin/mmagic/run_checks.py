@@ -13,7 +13,7 @@ from mmengine.runner import Runner
 
 from sapd_plugin.core import check_block
 from sapd_plugin.errors import SAPDError, check_count, describe
-from sapd_plugin.values import Block, Count, Natural, Positive, Valid, Weight, check_values, number
+from sapd_plugin.values import OPTIMIZER_KINDS, Block, Count, Natural, Positive, Valid, Weight, check_values, number
 
 # Of the optimizer wrapper's block, read by its constructor.
 _OF_CONSTRUCTOR = ('type', 'optimizer', 'spf_optimizer', 'constructor', 'paramwise_cfg')
@@ -26,7 +26,6 @@ def _check_naturals(key: str, value: object) -> None:
         check_count(f'{key}[{index}]', each, at_least=0)
 
 
-OPTIMIZER = {'lr': Weight, 'weight_decay': Weight}
 WRAPPER = {'accumulative_counts': Count, 'clip_grad': Block | None, 'paramwise_cfg': Block | None}
 CLIP = {'max_norm': Positive, 'clip_value': Positive}
 SCHEDULER = {
@@ -98,7 +97,7 @@ def _check_wrapper(wrapper: Mapping[str, Any]) -> None:
         if name in wrapper:
             key = f'optim_wrapper.{name}'
             check_block(key, wrapper[name], OPTIMIZERS.get, OPTIMIZERS.module_dict, given=('params',))
-            check_values(key, wrapper[name], OPTIMIZER)
+            check_values(key, wrapper[name], OPTIMIZER_KINDS)
 
 
 @contextmanager

@@ -69,7 +69,7 @@ def checked_first() -> Iterator[None]:
 @contextmanager
 def config_read() -> Iterator[None]:
     """Name a config that cannot be read, or an option that does not fit it. Raises SAPDError."""
-    reads = {Config.fromfile.__func__.__code__: 'CONFIG', Config.merge_from_dict.__code__: '--cfg-options'}
+    reads = {Config.fromfile.__code__: 'CONFIG', Config.merge_from_dict.__code__: '--cfg-options'}
     try:
         yield
     except Exception as error:  # a config is code

@@ -65,7 +65,9 @@ def detect_variant(keys: Collection[str] | Mapping[str, Any], where: str | os.Pa
     blocks = {key.split('.')[2] for key in keys if key.startswith('image_encoder.blocks.')}
     variant = {32: 'sam_vit_h', 24: 'sam_vit_l', 12: 'sam_vit_b'}.get(len(blocks))
     if variant is None:
-        raise SAPDError(f"{where}: found {len(keys)} other names, expected SAM's ({', '.join(OFFICIAL_FILES)}).")
+        raise SAPDError(
+            f"checkpoint: {where} holds {len(keys)} other names, expected SAM's ({', '.join(OFFICIAL_FILES)})."
+        )
     return variant
 
 

@@ -1,0 +1,162 @@
+"""The train command's own part: its command line, what it checks first, and how a mistake ends it."""
+
+from __future__ import annotations
+
+import re
+import sys
+from pathlib import Path
+
+import basicsr.train
+import pytest
+import torch
+from basicsr.utils.options import parse_options
+
+from sapd_plugin.basicsr import train
+from sapd_plugin.basicsr.launch import launched
+from sapd_plugin.basicsr.options import check_options
+from sapd_plugin.errors import SAPDError
+from sapd_plugin.mistakes import told_in_one_line
+from tests.adapters_basicsr.recipes import parsed, sapd_options, write_yaml
+from tests.photos import ROOT, run
+from tests.recipes import DELETE
+
+
+@pytest.mark.parametrize('option', ['--local-rank=1', '--local_rank=1', '--local-rank 1'])
+def test_both_spellings_of_the_local_rank_are_read(pairs, store, tmp_path, monkeypatch, option):
+    path = write_yaml(sapd_options(pairs, store), tmp_path / 'opt.yml')
+    monkeypatch.setattr(sys, 'argv', ['train.py', '-opt', str(path), *option.split()])
+    with launched(basicsr.train):
+        opt, args = basicsr.train.parse_options(str(tmp_path))
+    assert args.local_rank == 1
+    assert opt['name'] == 'sapd'
+    assert basicsr.train.parse_options is parse_options
+
+
+@pytest.mark.parametrize(
+    ('text', 'arguments', 'message'),
+    [
+        (None, [], r'-opt: .*opt.yml cannot be read \(FileNotFoundError'),
+        ('name: [1', [], r'-opt: .*opt.yml: not a BasicSR YAML'),
+        ('network_spf: {type: SPF}\nname: a', [], r'num_gpu: missing'),
+        ('network_spf: {}\nname: a\nnum_gpu: 0\npath: {}\ndatasets: ~', [], r'datasets: found None, expected a block'),
+        ('', ['--force_yml', 'train'], r'--force_yml: not enough values'),
+        ('', ['--force_yml', 'trian:total_iter=3'], r"--force_yml: KeyError: 'trian'"),
+    ],
+)
+def test_what_cannot_be_read_ends_in_one_line(pairs, store, tmp_path, monkeypatch, capsys, text, arguments, message):
+    path = tmp_path / 'opt.yml'
+    if text:
+        path.write_text(text)
+    elif text is not None:
+        write_yaml(sapd_options(pairs, store), path)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, 'argv', ['train.py', '-opt', str(path), *arguments])
+    with pytest.raises(SystemExit) as ended:
+        train.main()
+    assert ended.value.code == 2
+    *_, last = capsys.readouterr().err.splitlines()
+    assert last.startswith('error: ')
+    assert re.search(message, last), last
+
+
+def test_a_mistake_stops_training_before_it_makes_folders(pairs, store, tmp_path, monkeypatch, capsys):
+    changes = {'train:total_iter': '1e5', 'datasets:train:dataroot_lq': '/absent'}
+    for key, found in (
+        (None, "train.total_iter: found '1e5', expected a number >= 1. In YAML, write 100000.0."),
+        ('train:total_iter', 'datasets.train.dataroot_lq: found no folder /absent.'),
+    ):
+        if key:
+            changes.pop(key)
+        path = write_yaml(sapd_options(pairs, store, **changes), tmp_path / 'opt.yml')
+        monkeypatch.chdir(tmp_path)
+        monkeypatch.setattr(sys, 'argv', ['train.py', '-opt', str(path)])
+        with pytest.raises(SystemExit):
+            train.main()
+        assert capsys.readouterr().err.splitlines()[-1] == f'error: {found}'
+        assert [item.name for item in tmp_path.iterdir()] == ['opt.yml']
+
+
+def test_an_error_of_a_worker_is_told_without_its_traceback(capsys):
+    def fail():
+        raise SAPDError(
+            'Caught SAPDError in DataLoader worker process 0.\nOriginal Traceback (most recent call last):\n  File "x"\n'
+            'sapd_plugin.errors.SAPDError: mask of 001: damaged.\n'
+        )
+
+    with pytest.raises(SystemExit) as ended, told_in_one_line():
+        fail()
+    assert ended.value.code == 2
+    assert capsys.readouterr().err == 'error: mask of 001: damaged.\n'
+
+
+@pytest.mark.slow
+def test_the_stock_train_tool_with_the_plugin_in_the_yaml_names_the_mistake_before_it_makes_folders(
+    pairs, store, tmp_path
+):
+    opt = sapd_options(pairs, store, **{'train:sapd_opt:every': '2'})
+    path = write_yaml(opt, tmp_path / 'opt.yml', tagged=True)
+    code = f'import sapd_plugin.compat as c; c.alias_functional_tensor(); import basicsr.train as t; t.train_pipeline({str(tmp_path)!r})'
+    found = run(['-c', code, '-opt', str(path)], tmp_path)
+    assert found.returncode == 1
+    assert found.stderr.splitlines()[-1] == (
+        "sapd_plugin.errors.SAPDError: train.sapd_opt.every: found '2', expected an integer >= 1. In YAML, write 2."
+    )
+    assert not (tmp_path / 'experiments').exists()
+
+
+def test_vgg_is_found_where_basicsr_keeps_it(pairs, store, vgg_weights, tmp_path, monkeypatch):
+    from basicsr.archs.vgg_arch import VGG_PRETRAIN_PATH
+
+    from sapd_plugin.core import find_vgg
+    from sapd_plugin.core.perceptual import TORCHVISION_FILE
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv('SAPD_VGG_CHECKPOINT', raising=False)
+    monkeypatch.setattr(torch.hub, 'get_dir', lambda: str(tmp_path / 'hub'))
+    assert find_vgg() is None
+    cached, own = tmp_path / 'hub/checkpoints' / TORCHVISION_FILE, Path(VGG_PRETRAIN_PATH)
+    for place in (cached, own):
+        place.parent.mkdir(parents=True)
+        place.write_bytes(vgg_weights.read_bytes())
+        assert find_vgg() == place
+
+
+CHECKED_FIRST = {
+    'a metric without settings': ({'val:metrics:psnr': None}, r'val.metrics.psnr: found None, expected a block'),
+    'text for a rate': ({'train:optim_g:lr': '1e-3'}, r"train.optim_g.lr: found '1e-3', .*In YAML, write 0.001"),
+    'a schedule that ends': (
+        {'train:scheduler': {'type': 'CosineAnnealingRestartLR', 'periods': [2]}},
+        r'train.scheduler.periods: end after 2 iterations, expected at least those of train.total_iter \(4\)',
+    ),
+    'an unknown schedule': ({'train:scheduler:type': 'StepLR'}, r"train.scheduler.type: found 'StepLR'.*MultiStepLR"),
+    'a patch that the scale does not divide': (
+        {'scale': 5, 'network_spf:network': {'type': 'SRVGGNetCompact', 'upscale': 1}},
+        r'datasets.train.gt_size: found 48, expected a multiple of scale \(5\)',
+    ),
+    'another dataset': (
+        {'datasets:train:type': 'GaussianNoiseDataset', 'datasets:train:base_dataset_type': 'PairedImageDataset'},
+        r"base_dataset_type: read by 'PairedImageMaskDataset' alone, found with type 'GaussianNoiseDataset'",
+    ),
+    'no size of patches': ({'datasets:train:gt_size': DELETE}, r'datasets.train.gt_size: missing'),
+}
+
+
+@pytest.mark.parametrize('mistake', CHECKED_FIRST)
+def test_options_are_checked_before_data_and_model(pairs, store, tmp_path, mistake):
+    changes, message = CHECKED_FIRST[mistake]
+    with pytest.raises(SAPDError, match=message):
+        check_options(parsed(sapd_options(pairs, store, **changes), tmp_path))
+
+
+def test_every_shipped_config_passes_the_table_of_kinds():
+    from sapd_plugin.basicsr.delta import is_sapd
+    from sapd_plugin.basicsr.option_kinds import check_kinds
+    from sapd_plugin.basicsr.options import parse_yaml
+
+    count = 0
+    for path in sorted((ROOT / 'configs/basicsr').rglob('*.yml')):
+        opt = parse_yaml(path.read_text(encoding='utf-8'))
+        if is_sapd(opt):
+            check_kinds(opt)
+            count += 1
+    assert count >= 8
