@@ -96,9 +96,9 @@ def check_options(opt: Mapping[str, Any]) -> None:
     for key in ('network_g', 'network_spf'):
         check_network(key, opt[key])
     losses = {key: train.get(key) for key in ('spd_opt', 'sgr_opt', 'spf_opt')}
-    check_losses('train', losses, check_loss, partial(_find, LOSS_REGISTRY))
+    check_losses('train', losses, check_loss, partial(find_registered, LOSS_REGISTRY))
     for phase, dataset in opt['datasets'].items():
-        if _find(DATASET_REGISTRY, dataset['type']) is None:
+        if find_registered(DATASET_REGISTRY, dataset['type']) is None:
             check_choice(f'datasets.{phase}.type', dataset['type'], sorted(DATASET_REGISTRY.keys()))
     for key in ('pixel_opt', 'perceptual_opt'):
         if train.get(key):

@@ -70,7 +70,7 @@ def check_config(base: type, config: Mapping[str, Any], ours: Mapping[str, Any],
         if config.get(key) and not isinstance(config[key], list):  # MMEngine builds a Sequential from a list
             check_module(f'model.{key}', config[key])
     check_module('model.network_spf', ours['network_spf'])
-    check_losses('model', {key: ours[key] for key in ('spd_loss', 'sgr_loss', 'spf_loss')}, check_module, _find)
+    check_losses('model', {key: ours[key] for key in ('spd_loss', 'sgr_loss', 'spf_loss')}, check_module, find_type)
 
 
 def check_module(key: str, block: Any) -> None:
