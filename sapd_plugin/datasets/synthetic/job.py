@@ -20,7 +20,7 @@ from sapd_plugin.datasets.placing import Placement, refuse_foreign_files
 from sapd_plugin.datasets.run import Finish, finish_split, say
 from sapd_plugin.datasets.scan import prepared_name
 from sapd_plugin.errors import SAPDError
-from sapd_plugin.priors.extraction.images import list_images, read_image
+from sapd_plugin.priors.extraction.images import list_images, read_image, say_skipped
 from sapd_plugin.priors.store.keys import mask_key
 from sapd_plugin.texts import read_record
 
@@ -89,7 +89,9 @@ def draw_pairs(degradation: Degradation, photos: Path | Mapping[str, Path], seed
 def _photos(folder: Path) -> Iterator[tuple[Path, str]]:
     if not folder.is_dir():
         raise SAPDError(f'--source: found no folder {folder}, expected one of clean photos.')
-    files, root, _ = list_images(folder)
+    files, root, skipped = list_images(folder)
+    if skipped:
+        print(say_skipped(skipped))
     for path in files:
         yield path, prepared_name(mask_key(path, root).replace('/', '-'))
 

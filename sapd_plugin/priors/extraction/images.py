@@ -96,6 +96,12 @@ class Listing(NamedTuple):
     skipped: list[Path]
 
 
+def say_skipped(skipped: Sequence[str | Path]) -> str:
+    """Return a line on the skipped files of a `Listing`; some of them are named."""
+    more = f' and {len(skipped) - 3} more' if len(skipped) > 3 else ''
+    return f'{len(skipped)} files skipped that are not images: {", ".join(map(str, skipped[:3]))}{more}'
+
+
 def list_images(images: Path, root: Path | None = None) -> Listing:
     """List the files to segment, sorted, and the folder that their keys are relative to.
 

@@ -12,7 +12,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from sapd_plugin.errors import SAPDError
-from sapd_plugin.priors.extraction.images import ImageError
+from sapd_plugin.priors.extraction.images import ImageError, say_skipped
 from sapd_plugin.priors.extraction.kept import compare_kept
 from sapd_plugin.priors.extraction.ranks import Rank
 from sapd_plugin.priors.extraction.sources import Photos, open_photos
@@ -87,8 +87,7 @@ class Report:
                 f'{100 * self.covered / self.pixels:.1f} % of the pixels covered'
             )
         if self.skipped:
-            more = f' and {len(self.skipped) - 3} more' if len(self.skipped) > 3 else ''
-            yield f'{len(self.skipped)} files skipped that are not images: {", ".join(self.skipped[:3])}{more}'
+            yield say_skipped(self.skipped)
         for path, reason in self.failed:
             yield f'failed: {path}: {reason}'
 

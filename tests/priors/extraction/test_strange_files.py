@@ -8,6 +8,7 @@ import socket
 from collections.abc import Iterator
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 
@@ -73,8 +74,10 @@ VIDEO = b'\0\0\0\x18ftypmp42' + b'\xff\xda\0\x0c' * 50 + bytes(range(256)) * 9
 
 def test_a_photo_with_something_behind_its_end_is_read() -> None:
     image = noise(40, 60, 3)
-    for extension in ('.jpg', '.png'):
-        data = encoded(extension, image)
+    progressive, restarts = [cv2.IMWRITE_JPEG_PROGRESSIVE, 1], [cv2.IMWRITE_JPEG_RST_INTERVAL, 2]
+    kinds = [('.png', []), ('.jpg', []), ('.jpg', progressive), ('.jpg', restarts), ('.jpg', progressive + restarts)]
+    for extension, settings in kinds:
+        data = cv2.imencode(extension, image, settings)[1].tobytes()
         np.testing.assert_array_equal(decode_image(data + VIDEO, 'x'), decode_image(data, 'x'))
     # A thumbnail has an end of its own, which is not that of the photo.
     data, thumbnail = encoded('.jpg', image), encoded('.jpg', image[:8, :8])
