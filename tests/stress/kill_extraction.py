@@ -1,11 +1,12 @@
 """Kill extraction ranks at random moments, start them again, and check that nothing is lost, doubled or changed.
 
 python -m tests.stress.kill_extraction [--kills 100] [--images 200] [--ranks 2 ...] [--seed 0] [--folder DIR]
+    [--replace]
 
 Ranks are forked from this process, which has imported everything, so that kills hit the work and not the imports. A
 third of them end by a signal of their own while they close the store, which takes a few milliseconds only. A store that
 is complete before its time is checked and begun anew. With several numbers of ranks, all are killed and the next number
-takes over. Exit status: 0 all checks passed, 1 one did not.
+takes over. With --replace, each store first holds masks of other photos with the same names. Exit status: 0 all checks passed, 1 one did not.
 """
 
 from __future__ import annotations
@@ -35,16 +36,16 @@ MEAN_SECONDS = (0.01, 0.05, 0.2, 0.6)
 MEAN_CLOSING = 0.003
 
 
-def make_photos(folder: Path, count: int, size: tuple[int, int] = (64, 64)) -> Path:
+def make_photos(folder: Path, count: int, size: tuple[int, int] = (64, 64), seed: int = 0) -> Path:
     """Write smooth noise of ``size`` (W, H), all different, as 0000.png, 0001.png, ..."""
     folder.mkdir(parents=True, exist_ok=True)
     for i in range(count):
-        noise = np.random.default_rng(i).integers(0, 256, (6, 9, 3), np.uint8)
+        noise = np.random.default_rng(i + 1_000_000 * seed).integers(0, 256, (6, 9, 3), np.uint8)
         cv2.imwrite(str(folder / f'{i:04}.png'), cv2.resize(noise, size, interpolation=cv2.INTER_CUBIC))
     return folder
 
 
-def start(photos: Path, store: Path, rank: int, ranks: int, closing: float | None = None) -> int:
+def start(photos: Path, store: Path, rank: int, ranks: int, replace: bool = False, closing: float | None = None) -> int:
     """Fork one rank of the extraction command and return its process id.
 
     With ``closing``, a signal ends it that many seconds after it begins to close the store.
@@ -58,7 +59,7 @@ def start(photos: Path, store: Path, rank: int, ranks: int, closing: float | Non
             os.dup2(log.fileno(), 1)
             os.dup2(log.fileno(), 2)
             arguments = ['--images', photos, '--output', store, '--segmenter', 'felzenszwalb']
-            arguments += ['--shard', f'{rank}/{ranks}', '--set', 'min_size=20']
+            arguments += ['--shard', f'{rank}/{ranks}', '--set', 'min_size=20', *['--replace'] * replace]
             status = extract_masks.main([str(argument) for argument in arguments])
         os._exit(status)
     return process
@@ -75,13 +76,16 @@ def _end_in_close(seconds: float) -> None:
     MaskStoreWriter.close = close_in_time  # type: ignore[method-assign]
 
 
-def run_to_the_end(photos: Path, store: Path, ranks: int) -> list[str]:
+def run_to_the_end(photos: Path, store: Path, ranks: int, replace: bool = False) -> list[str]:
     """Run all ranks side by side without a kill; return what went wrong."""
-    statuses = [os.waitpid(process, 0)[1] for process in [start(photos, store, i, ranks) for i in range(ranks)]]
+    processes = [start(photos, store, i, ranks, replace) for i in range(ranks)]
+    statuses = [os.waitpid(process, 0)[1] for process in processes]
     return [f'rank {i} ended with status {status >> 8}' for i, status in enumerate(statuses) if status]
 
 
-def torment(photos: Path, store: Path, ranks: int, kills: int, rng: random.Random) -> tuple[int, list[str]]:
+def torment(
+    photos: Path, store: Path, ranks: int, kills: int, rng: random.Random, replace: bool = False
+) -> tuple[int, list[str]]:
     """Kill random ranks, and start them again, until ``kills`` are done or the store is complete.
 
     Returns:
@@ -94,7 +98,7 @@ def torment(photos: Path, store: Path, ranks: int, kills: int, rng: random.Rando
     while done < kills and len(finished) < ranks and not problems:
         for rank in set(range(ranks)) - finished - running.keys():
             closing = rng.expovariate(1 / MEAN_CLOSING) if rng.random() < 1 / 3 else None
-            running[rank] = start(photos, store, rank, ranks, closing)
+            running[rank] = start(photos, store, rank, ranks, replace, closing)
         time.sleep(rng.expovariate(1 / rng.choice(MEAN_SECONDS)))
         victim = rng.choice(sorted(running))
         os.kill(running[victim], signal.SIGKILL)
@@ -129,7 +133,7 @@ def _records(store: Path) -> list[tuple[str, bytes]]:
         return [(key, value) for key, _, value, _ in masks.scan()]
 
 
-def run(folder: Path, kills: int, images: int, ranks: Sequence[int], seed: int) -> list[str]:
+def run(folder: Path, kills: int, images: int, ranks: Sequence[int], seed: int, replace: bool = False) -> list[str]:
     """Torment as many stores as it takes, and let their ranks end unharmed; print each, return all problems."""
     photos, rng = make_photos(folder / 'photos', images), random.Random(seed)
     problems = run_to_the_end(photos, folder / 'reference', 1)
@@ -137,11 +141,14 @@ def run(folder: Path, kills: int, images: int, ranks: Sequence[int], seed: int) 
     while done < kills and not problems:
         store = folder / f'store-{stores}'
         left, here = kills - done, 0
+        if replace:
+            others = make_photos(folder / 'others', images, (48, 80), seed=1)
+            problems += run_to_the_end(others, store, ranks[0])
         for phase, count in enumerate(ranks, start=1):
-            more, found = torment(photos, store, count, left * phase // len(ranks) - here, rng)
+            more, found = torment(photos, store, count, left * phase // len(ranks) - here, rng, replace)
             here, problems = here + more, problems + found
         reached = len(_records(store)) if list(store.glob('shard-*')) else 0
-        problems += run_to_the_end(photos, store, ranks[-1])
+        problems += run_to_the_end(photos, store, ranks[-1], replace)
         problems = problems or check(photos, store, folder / 'reference')
         done, stores = done + here, stores + 1
         print(f'{store.name}: {here} kills, {reached} masks by then, {len(problems)} problems', flush=True)
@@ -157,11 +164,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument('--images', type=int, default=200)
     parser.add_argument('--ranks', type=int, nargs='+', default=[2], help='one number after the other')
     parser.add_argument('--seed', type=int, default=0)
+    parser.add_argument('--replace', action='store_true', help='stores of other photos, whose masks are made again')
     parser.add_argument('--folder', type=Path, help='keep everything here; by default it is deleted')
     options = parser.parse_args(arguments)
     with tempfile.TemporaryDirectory() as temporary:
         folder = options.folder or Path(temporary)
-        problems = run(folder, options.kills, options.images, options.ranks, options.seed)
+        problems = run(folder, options.kills, options.images, options.ranks, options.seed, options.replace)
     print(*problems, sep='\n', end='')
     return 1 if problems else 0
 

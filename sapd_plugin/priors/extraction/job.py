@@ -190,6 +190,12 @@ def _resume(
         SAPDError: masks of other images, without ``replace``.
     """
     present = [item for item in named if writer.done(item[0])]
+    held = [key for key, _ in present if writer.is_held(key)]
+    if held and replace:
+        raise SAPDError(
+            f"--replace: {len(held)} masks, among them '{held[0]}', are in shards that other processes are writing, so "
+            'they cannot be compared. Expected one process, or as many ranks as the store was made with.'
+        )
     try:
         kept = compare_kept(present, writer.digests, photos, progress)
     except KeyboardInterrupt:

@@ -31,13 +31,14 @@ _STORE_LOCK = '.lock'
 
 
 class _Elsewhere(NamedTuple):
-    """A mask in a shard of another writer: the shard, and the digests of its image if they are known."""
+    """A mask in another shard: whether another process held it, and the digests of its image if they are known."""
 
     shard: Path
+    held: bool
     digests: ImageDigests | None
 
 
-_UNKNOWN = _Elsewhere(Path(), None)
+_UNKNOWN = _Elsewhere(Path(), False, None)
 
 
 class MaskStoreWriter:
@@ -130,6 +131,10 @@ class MaskStoreWriter:
             value = transaction.get(key_bytes(key))
             return self._elsewhere.get(key, _UNKNOWN).digests if value is None else _digests(value)
 
+    def is_held(self, key: str) -> bool:
+        """Return True if another process held the shard of this key's mask when this writer was opened."""
+        return self._elsewhere.get(key, _UNKNOWN).held
+
     def discard(self, keys: Iterable[str]) -> None:
         """Remove the masks of these keys, in whatever shard they are.
 
@@ -211,13 +216,15 @@ class MaskStoreWriter:
         for shard in find_shards(self.path):
             if shard != self.shard:
                 digests: dict[str, ImageDigests | None] = {}
+                held = True
                 with contextlib.suppress(BusyError), locked(lock_of(shard), shard):
+                    held = False
                     repair(shard, self.settings)
                     mine = wanted.intersection(read_keys(shard))
                     if mine:
                         with contextlib.closing(ShardReader(shard, self.settings)) as reader:
                             digests = {key: _digests(reader.get(key_bytes(key)) or b'') for key in mine}
-                found.update((key, _Elsewhere(shard, digests.get(key))) for key in read_keys(shard))
+                found.update((key, _Elsewhere(shard, held, digests.get(key))) for key in read_keys(shard))
         return found
 
     def _remove(self, keys: Iterable[str]) -> None:

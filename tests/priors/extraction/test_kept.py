@@ -168,6 +168,11 @@ def test_masks_that_another_process_is_writing_are_unverified(tmp_path: Path) ->
         report = extract_masks(photos, store, Bright(), progress=False)
     assert (report.written, report.kept, report.unverified) == (1, 1, 1)
     assert masks_of(photos, store)
+    with (
+        MaskStoreWriter(store, MaskStore(store).settings, 1),
+        pytest.raises(SAPDError, match=r"--replace: 1 masks.*'1'"),
+    ):
+        extract_masks(photos, store, Bright(), progress=False, replace=True)
 
 
 def test_a_photo_that_cannot_be_read_any_more_is_listed_and_its_mask_kept(tmp_path: Path) -> None:

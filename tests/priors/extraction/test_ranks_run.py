@@ -94,7 +94,9 @@ def test_an_interrupted_run_is_resumed_by_two_ranks(photos: Path, tmp_path: Path
 
 
 @pytest.mark.slow
-def test_kills_lose_nothing_and_double_nothing(tmp_path: Path) -> None:
+@pytest.mark.parametrize('replace', [False, True], ids=['new masks', 'masks of other photos'])
+def test_kills_lose_nothing_and_double_nothing(tmp_path: Path, replace: bool) -> None:
     """The stress tool, at a size for every day."""
-    assert kill_extraction.run(tmp_path, kills=9, images=40, ranks=[1, 3, 2], seed=0) == []
+    ranks = [2] if replace else [1, 3, 2]
+    assert kill_extraction.run(tmp_path, kills=9, images=40, ranks=ranks, seed=0, replace=replace) == []
     assert 'Traceback' not in (tmp_path / 'output.txt').read_text()
