@@ -115,13 +115,13 @@ def write_yaml(opt: dict[str, Any], path: Path, tagged: bool = False) -> Path:
     return path
 
 
-def run_here(main: Callable[[], None], opt: dict[str, Any], root: Path, *extra: str) -> str:
+def run_here(main: Callable[[], None], opt: dict[str, Any], root: Path, *extra: str, file: Path | None = None) -> str:
     """Run the train or the test tool below ``root`` without the seconds that a process takes to start; returns the log."""
     log = logging.getLogger('basicsr')
     handlers = list(log.handlers)
     with (
         contextlib.chdir(root),
-        mock.patch.object(sys, 'argv', ['basicsr', '-opt', str(write_yaml(opt, root / 'opt.yml')), *extra]),
+        mock.patch.object(sys, 'argv', ['basicsr', '-opt', str(write_yaml(opt, file or root / 'opt.yml')), *extra]),
         mock.patch.dict(basicsr_logger.initialized_logger, clear=True),  # else the log stays in the first run's folder
     ):
         try:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import pytest
 import torch
@@ -16,7 +17,9 @@ from basicsr.utils.registry import MODEL_REGISTRY
 from torch import distributed, multiprocessing, nn
 from torch.nn.parallel import DistributedDataParallel
 
-from tests.adapters_basicsr.recipes import parsed, sapd_options
+from sapd_plugin.basicsr import train
+from tests.adapters_basicsr.recipes import parsed, run_here, sapd_options
+from tests.networks import assert_equal_states
 
 SGD = {'type': 'SGD', 'lr': 1.0}
 
@@ -82,3 +85,41 @@ def test_two_processes_train_as_one_and_stop_together(pairs, store, tmp_path, ch
     for name in ('l_spf', 'l_spd'):
         assert first['log'][name].item() == pytest.approx(model.log_dict[name], rel=1e-4)
     assert first['error'] == second['error'] == 'l_spf is nan at iteration 3.'
+
+
+def pipeline(rank: int, opt: dict[str, Any], root: Path) -> None:
+    """Run train_pipeline as torchrun starts it, with gloo for NCCL."""
+
+    def init(launcher: str) -> None:
+        meeting = f'file://{root}/meet-{opt["name"]}-{opt["train"]["total_iter"]}'
+        distributed.init_process_group('gloo', init_method=meeting, rank=rank, world_size=2)
+
+    folder = root / f'rank-{rank}'  # for the options and the log; what is saved is shared
+    with mock.patch('basicsr.utils.options.init_dist', init):
+        run_here(train.main, opt, root, '--launcher', 'pytorch', '--auto_resume', file=folder / 'opt.yml')
+    distributed.destroy_process_group()
+
+
+@pytest.mark.slow
+def test_processes_resume_the_same_state_and_equal_an_uninterrupted_training(pairs, store, tmp_path):
+    """Each with its own patches; a state that one of them did not save is none for the other either."""
+    for rank in (0, 1):
+        (tmp_path / f'rank-{rank}').mkdir()
+    changes = {
+        'base_model_type': 'CpuModel',
+        'logger:save_checkpoint_freq': 1,
+        'datasets:train:dataset_enlarge_ratio': 5,
+        'datasets:train:num_worker_per_gpu': 2,
+        'datasets:train:batch_size_per_gpu': 1,
+    }
+    for name, totals in (('whole', (7,)), ('parts', (4, 7))):
+        for total in totals:
+            opt = sapd_options(pairs, store, name=name, **changes, **{'train:total_iter': total})
+            multiprocessing.start_processes(pipeline, (opt, tmp_path), nprocs=2, start_method='fork')
+            (tmp_path / f'experiments/parts/training_states/{total}.sapd.rank1').unlink(missing_ok=True)
+    log = '\n'.join(path.read_text() for path in (tmp_path / 'experiments/parts').glob('*.log'))
+    assert 'Resuming training from epoch: 0, iter: 3.' in log
+    assert 'starts its epoch again' not in log
+    for net in ('g', 'spf'):
+        states = [torch.load(tmp_path / f'experiments/{name}/models/net_{net}_7.pth') for name in ('whole', 'parts')]
+        assert_equal_states(*states)

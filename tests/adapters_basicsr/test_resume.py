@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import pytest
 import torch
-from basicsr.data.prefetch_dataloader import CPUPrefetcher
+from basicsr.data.prefetch_dataloader import CPUPrefetcher, CUDAPrefetcher
 
 from sapd_plugin.basicsr import train
 from tests.adapters_basicsr.recipes import run_here, sapd_options
@@ -25,6 +27,7 @@ TWO = {'datasets:train:num_worker_per_gpu': 2}
 THREE = {'datasets:train:num_worker_per_gpu': 3}
 KEPT = {'datasets:train:persistent_workers': True}
 AHEAD = {'datasets:train:prefetch_mode': 'cpu', 'datasets:train:num_prefetch_queue': 2}
+CUDA = {'datasets:train:prefetch_mode': 'cuda', 'datasets:train:pin_memory': True}
 CASES = {
     'in the main process': (NOISE, (5, 13)),
     'one worker': ({**NOISE, 'datasets:train:num_worker_per_gpu': 1}, (8,)),
@@ -32,6 +35,8 @@ CASES = {
     'in the first batch of two workers': ({**NOISE, **TWO}, (1, 7)),
     'three workers that are kept': ({**NOISE, **THREE, **KEPT}, (2, 5, 10)),
     'two workers and a thread': ({**NOISE, **TWO, **AHEAD}, (3, 9)),
+    'a batch ahead, in the main process': ({**NOISE, **CUDA}, (5, 6, 13)),
+    'a batch ahead, of two workers': ({**NOISE, **TWO, **CUDA}, (1, 5, 9)),
 }
 
 
@@ -39,15 +44,22 @@ CASES = {
 def watched(monkeypatch: pytest.MonkeyPatch) -> list[torch.Tensor]:
     """The ground truth patches that a training has used."""
     seen: list[torch.Tensor] = []
-    stock = CPUPrefetcher.next
 
-    def next_(self: Any) -> Any:
-        batch = stock(self)
-        if batch is not None:
-            seen.append(batch['gt'].clone())
-        return batch
+    def watching(stock: Any) -> Any:
+        def next_(self: Any) -> Any:
+            batch = stock(self)
+            if batch is not None:
+                seen.append(batch['gt'].clone())
+            return batch
 
-    monkeypatch.setattr(CPUPrefetcher, 'next', next_)
+        return next_
+
+    for prefetcher in (CPUPrefetcher, CUDAPrefetcher):
+        monkeypatch.setattr(prefetcher, 'next', watching(prefetcher.next))
+    # CUDAPrefetcher without CUDA: its order of loading is what matters here.
+    monkeypatch.setattr(torch.cuda, 'Stream', mock.Mock)
+    monkeypatch.setattr(torch.cuda, 'stream', lambda stream: contextlib.nullcontext())
+    monkeypatch.setattr(torch.cuda, 'current_stream', mock.Mock)
     return seen
 
 
