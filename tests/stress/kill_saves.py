@@ -25,6 +25,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import cv2
 import torch
 
 from tests.photos import make_pairs, make_store, segmented
@@ -213,7 +214,9 @@ def _plain(value: Any) -> Any:
 
 def run(framework: str, folder: Path, kills: int, iterations: int, seed: int) -> list[str]:
     """Torment as many trainings as it takes; print each, return all problems."""
+    # A fork takes no threads along, and would wait for them.
     torch.set_num_threads(1)
+    cv2.setNumThreads(1)
     TRAININGS[framework].prepare()
     pairs = make_pairs(folder / 'pairs', 4, (64, 80))
     store = make_store(folder / 'masks', pairs / 'clean', segmented)
