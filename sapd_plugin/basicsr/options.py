@@ -107,7 +107,9 @@ def check_options(opt: Mapping[str, Any]) -> None:
     _check_optimizers(opt)
     settings = read_settings('train.sapd_opt', train.get('sapd_opt'))
     for key, value in path.items():
-        if ('pretrain_network' in key or key == 'resume_state') and value and not Path(value).expanduser().is_file():
+        # A resumed run reads its own networks: BasicSR ignores those that it started from, which may be gone by now.
+        read = key == 'resume_state' or ('pretrain_network' in key and not path.get('resume_state'))
+        if read and value and not Path(value).expanduser().is_file():
             raise SAPDError(f'path.{key}: no file {value}, expected a checkpoint.')
     pretrained = path.get('pretrain_network_g')
     check_stage(settings.stage, 'train.sapd_opt.stage', 'path.pretrain_network_g', pretrained)

@@ -32,8 +32,8 @@ def apply_all() -> None:
     allow_cyclic_schedule()
     write_whole_files()
     follow_batches()
-    resume_whole_states()
     check_options_sooner()
+    resume_whole_states()
 
 
 def allow_any_optimizer() -> None:
@@ -103,7 +103,7 @@ def resume_whole_states() -> None:
     for name in ('__main__', 'basicsr.train'):
         module = sys.modules.get(name)
         stock = getattr(module, 'load_resume_state', None)
-        if module is not None and stock is not None and not hasattr(stock, '__wrapped__'):
+        if module is not None and stock is not None and not hasattr(stock, 'sapd_resumes'):
             module.load_resume_state = _resuming(stock)  # type: ignore[attr-defined]
 
 
@@ -138,6 +138,7 @@ def _resuming(stock: Any) -> Any:
         finally:
             opt['auto_resume'] = automatic
 
+    load_resume_state.sapd_resumes = True  # type: ignore[attr-defined]
     return load_resume_state
 
 

@@ -15,6 +15,7 @@ from mmengine.runner import Runner
 
 from sapd_plugin.core import changes
 
+ENTRY = 'sapd'
 # The settings that decide what is trained.
 NAMED = ('model', 'train_dataloader', 'optim_wrapper', 'param_scheduler', 'randomness', 'custom_hooks')
 

@@ -19,6 +19,7 @@ from sapd_plugin.core import FiniteCheck, ShareWatch, changes, needs_stored_mask
 from sapd_plugin.errors import SAPDError, check_count, check_keys
 from sapd_plugin.files import delete_drafts
 from sapd_plugin.mmagic.entry import (
+    ENTRY,
     RestoringIterator,
     give_logs,
     options_of,
@@ -30,11 +31,10 @@ from sapd_plugin.mmagic.log import StepLog
 from sapd_plugin.mmagic.model import image_channels
 from sapd_plugin.mmagic.optim import clip_apart, guard, rest, scales_losses
 from sapd_plugin.mmagic.run_checks import check_run
-from sapd_plugin.mmagic.saving import check_resumed
+from sapd_plugin.mmagic.saving import choose_resumed
 from sapd_plugin.priors.inspection.pictures import strip
 
 PREFIX = 'spf.'
-ENTRY = 'sapd'
 STUDENT = 'generator.'
 
 
@@ -72,12 +72,12 @@ class SAPDHook(Hook):
         self._watch_shares: ShareWatch | None = None
 
     def before_run(self, runner: Runner) -> None:
-        """Refuse a checkpoint that is not whole, before MMEngine reads it.
+        """Choose the checkpoint to resume from, and refuse one that is not whole, before MMEngine reads it.
 
         Raises:
             SAPDError: naming it.
         """
-        check_resumed(runner)
+        choose_resumed(runner)
 
     def before_train(self, runner: Runner) -> None:
         """Build what training needs, before the first step.

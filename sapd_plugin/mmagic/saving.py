@@ -9,7 +9,7 @@ from __future__ import annotations
 import functools
 import logging
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,7 @@ from mmengine.runner import CheckpointLoader, Runner
 from sapd_plugin.core.archives import is_whole
 from sapd_plugin.errors import SAPDError
 from sapd_plugin.files import draft_of
+from sapd_plugin.mmagic.entry import ENTRY
 
 
 def keep_checkpoints_whole() -> None:
@@ -73,12 +74,34 @@ def find_latest_checkpoint(path: str) -> str | None:
     return None
 
 
-def check_resumed(runner: Any) -> None:
-    """Refuse to resume from a named checkpoint that is not whole.
+def checkpoint_to_resume(config: Mapping[str, Any], load_from: str | None, work_dir: str) -> str | None:
+    """Return the checkpoint that a resumed run reads, or None if there is none: then it starts.
+
+    MMEngine reads ``load_from``. In a second stage (``model.stage='two_stage'``), that is the stock student from which
+    the run started; then it is the newest whole checkpoint in ``work_dir``.
+    """
+    second = (config.get('model') or {}).get('stage') == 'two_stage'
+    if load_from and not (second and _is_students(load_from)):
+        return load_from
+    return find_latest_checkpoint(work_dir)
+
+
+def _is_students(path: str) -> bool:
+    if not is_local(path):
+        return True
+    file = Path(path).expanduser()
+    return is_whole(file) and ENTRY not in CheckpointLoader.load_checkpoint(str(file), map_location='cpu')
+
+
+def choose_resumed(runner: Any) -> None:
+    """Let a runner resume from :func:`checkpoint_to_resume`; called before it reads a checkpoint.
 
     Raises:
-        SAPDError: naming it.
+        SAPDError: a named checkpoint that is not whole.
     """
+    if runner._resume and runner._load_from:
+        chosen = checkpoint_to_resume(runner.cfg, runner._load_from, runner.work_dir)
+        runner._load_from, runner._resume = (chosen, True) if chosen else (runner._load_from, False)
     named = runner._load_from
     if runner._resume and named and is_local(named):
         path = Path(named).expanduser()
@@ -94,7 +117,7 @@ def _seeded_as_before(stock: Callable[..., None]) -> Callable[..., None]:
     @functools.wraps(stock)
     def set_randomness(self: Runner, seed: int | None = None, *args: Any, **kwargs: Any) -> None:
         if seed is None and self.cfg.get('resume'):
-            path = self.cfg.get('load_from') or find_latest_checkpoint(self.work_dir)
+            path = checkpoint_to_resume(self.cfg, self.cfg.get('load_from'), self.work_dir)
             if path is not None and is_local(path) and is_whole(Path(path).expanduser()):
                 seed = CheckpointLoader.load_checkpoint(str(path), map_location='cpu')['meta'].get('seed')
         stock(self, seed, *args, **kwargs)

@@ -191,6 +191,17 @@ def test_a_full_disk_is_a_warning_and_leaves_no_half_files(pairs, store, tmp_pat
     assert names == sorted(expected)
 
 
+def test_a_second_stage_resumes_without_the_student_that_it_started_from(pairs, store, tmp_path, capsys):
+    run_here(train.main, stock_options(pairs, **SAVED), tmp_path)
+    student = tmp_path / 'experiments/stock/models/net_g_3.pth'
+    changes = {'path:pretrain_network_g': str(student), 'train:sapd_opt:stage': 'two_stage'}
+    opt = sapd_options(pairs, store, **SAVED, **changes)
+    run_here(train.main, opt, tmp_path)
+    student.unlink()
+    log, _ = resumed(opt, tmp_path, capsys, '--auto_resume')
+    assert 'Resuming training from epoch: 1, iter: 3.' in log
+
+
 def test_masks_of_a_different_fingerprint_are_refused_before_anything_is_built(pairs, store, saved, tmp_path, capsys):
     shutil.copytree(saved, tmp_path, dirs_exist_ok=True)
     other = make_store(tmp_path / 'other', pairs / 'clean', settings={'segmenter': 'another'})

@@ -13,8 +13,9 @@ from mmengine.hooks import CheckpointHook
 
 from sapd_plugin.errors import SAPDError
 from sapd_plugin.mmagic.saving import find_latest_checkpoint
-from tests.adapters_mmagic.recipes import sapd_config
+from tests.adapters_mmagic.recipes import sapd_config, stock_config
 from tests.adapters_mmagic.test_model import trained
+from tests.networks import assert_equal_states
 from tests.recipes import DELETE
 from tests.stress import kill_saves
 
@@ -76,6 +77,20 @@ def test_a_named_checkpoint_that_is_not_whole_is_refused_by_name(pairs, store, s
     message = rf'load_from: {named} was not written to its end.* The newest whole one is {work / "iter_3.pth"}'
     with pytest.raises(SAPDError, match=message):
         trained(sapd_config(pairs, store), tmp_path / 'other', load_from=str(named), resume=True)
+
+
+def test_a_second_stage_resumes_itself_and_not_its_student(pairs, store, tmp_path):
+    trained(stock_config(pairs, **EACH), tmp_path / 'stock')
+    config = sapd_config(pairs, store, **EACH, **{'model:stage': 'two_stage'})
+    start = {'load_from': str(tmp_path / 'stock/iter_4.pth'), 'resume': True}
+    # Nothing to resume yet: --resume is given always, as by a script that restarts.
+    whole = trained(config, tmp_path / 'work', **start)
+    (tmp_path / 'work/last_checkpoint').write_text(str(tmp_path / 'work/iter_2.pth'))
+    for number in (3, 4):
+        (tmp_path / f'work/iter_{number}.pth').unlink()
+    resumed = trained(config, tmp_path / 'work', **start)
+    assert 'resumed epoch: 0, iter: 2' in next(iter((tmp_path / 'work').glob(f'{resumed.timestamp}/*.log'))).read_text()
+    assert_equal_states(whole.model, resumed.model)
 
 
 def test_what_a_resumed_run_changes_is_named(pairs, store, saved, tmp_path):
