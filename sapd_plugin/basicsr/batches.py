@@ -101,6 +101,8 @@ class Batches:
                 self._saved = None
                 _warn('it does not load them as train_pipeline does')
             return
+        if not self.ahead:  # a second step with the same batch
+            return
         state, worker = self.ahead.popleft(), self.used % max(self.loader.num_workers, 1)
         if state is not None and self.loader.num_workers:
             self.workers[worker] = state

@@ -78,7 +78,16 @@ FORGED = {
     'a list for bytes': array((1,), dtype(), [POINTER]),
     'a shape that is text': array('1', dtype(), POINTER),
     'no state': Reduced(RECONSTRUCT, (np.ndarray, (2**40,), b'O')),
-    'a buffer of its own': Reduced(np.ndarray, ((1,), dtype('O8'), POINTER)),
+    # These three killed the process when numpy's own functions were trusted.
+    'a buffer for objects': Reduced(np.ndarray, ((1,), 'O', POINTER)),
+    'numbers for objects': Reduced(np.ndarray, ((1,), 'O', Reduced(np.ndarray, ((1,), 'i8', POINTER)))),
+    'numbers with a sub-array of objects': array(
+        (1,), dtype('i8', 3, '<', (Reduced(np.dtype, ('O',)), (1,)), None, None, 8, 1, 1), POINTER
+    ),
+    'objects without a state': array((1,), Reduced(np.dtype, ('O',)), POINTER),
+    'a structure of objects': array((1,), Reduced(np.dtype, ([('a', 'O')],)), POINTER),
+    'a scalar that is a structure of objects': Reduced(SCALAR, (Reduced(np.dtype, ([('a', 'O')],)), POINTER)),
+    'a step of zero': Reduced(np.ndarray, ((2**40,), 'u1', POINTER, 0, (0,))),
     'a class of its own': Reduced(RECONSTRUCT, (dict, (0,), b'b')),
     'a method that is none': Reduced(getattr, (HistoryBuffer, '__init__')),
 }
