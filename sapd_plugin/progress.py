@@ -73,6 +73,19 @@ class Bar(tqdm):
         """Show the current step, one that may take seconds, behind the count; in a log, this is another line."""
         self.set_postfix_str(what)
 
+    def print(self, text: str) -> None:
+        """Print a line on stdout, above the bar of a terminal."""
+        if self._in_log or self.disable:
+            print(text, flush=True)
+            return
+        self.clear()
+        print(text, flush=True)
+        self.refresh()
+
+    def extend(self, steps: int) -> None:
+        """Add to the total, once it is known how many steps are left."""
+        self.total += steps
+
     def moveto(self, n: int) -> None:
         """Move to the line of another bar, which a log does not have."""
         if not self._in_log:

@@ -18,6 +18,9 @@ from functools import partial
 from pathlib import Path
 
 from sapd_plugin.cli.common import DONE, FINDING, add_import_option, check_counts, import_modules, run_command
+from sapd_plugin.progress import Bar
+
+_STEPS = 8  # to open the config, five checks, and a training with SAM priors and one without
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -35,14 +38,14 @@ def run(options: argparse.Namespace) -> int:
     check_counts(options, steps=1, batch=1)
     warnings.simplefilter('ignore')  # from the frameworks, about things that the user cannot change
     import_modules(options.imports)
-    from sapd_plugin.evaluation.trial import check_training
+    status, repeats = DONE, 0 if options.no_timing else options.steps
+    with Bar(total=_STEPS, desc='check', unit='step', leave=False) as bar:
+        bar.say('import the framework')
+        from sapd_plugin.evaluation.trial import check_training
 
-    status = DONE
-    for level, subject, text in check_training(
-        options.config, 0 if options.no_timing else options.steps, options.batch
-    ):
-        print(f'{level:8} {subject}: {text}', flush=True)
-        status = FINDING if level == 'error' else status
+        for level, subject, text in check_training(options.config, repeats, options.batch, bar):
+            bar.print(f'{level:8} {subject}: {text}')
+            status = FINDING if level == 'error' else status
     return status
 
 

@@ -93,6 +93,7 @@ def run(options: argparse.Namespace) -> None:
             markdown(shown, base, list(measures), list(DESCRIPTIVE)),
             '',
             f'{len(keys)} images; mean [95 % confidence interval over the images]; no statement about other trainings.',
+            "Intervals are Student's, and end where the measure does: at 0 and 1, differences at -1 and 1.",
             '',
             *(f'- {name}: {text}' for name, text in {**measures, **DESCRIPTIVE}.items()),
             *(f'- {line}' for line in about),

@@ -25,9 +25,8 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-from tqdm import tqdm
 
-from sapd_plugin.cli.common import check_counts, run_command
+from sapd_plugin.cli.common import add_import_option, check_counts, import_modules, run_command
 from sapd_plugin.errors import SAPDError, nearest
 from sapd_plugin.evaluation.arms import by_key
 from sapd_plugin.evaluation.teacher import Masks, Teacher, find_run
@@ -41,6 +40,7 @@ from sapd_plugin.priors.shuffled import ShuffledMasks
 from sapd_plugin.priors.store import MaskStore
 from sapd_plugin.priors.store.keys import template_key
 from sapd_plugin.priors.verification import ImageFile, verify_images
+from sapd_plugin.progress import Bar
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -56,6 +56,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('--limit', type=int, metavar='N', help='only the first N images by name')
     parser.add_argument('--seed', type=int, default=0, help='random seed that shuffles the masks (default: 0)')
     parser.add_argument('--device', default='cpu', help='cpu (default), cuda, ...')
+    add_import_option(parser)
     parser.add_argument('--output', type=Path, required=True, help='folder for the results')
 
 
@@ -78,6 +79,7 @@ def find_pairs(folder: Path, limit: int | None) -> dict[str, tuple[Path, Path]]:
 
 def evaluate(options: argparse.Namespace) -> tuple[list[Score], Extremes]:
     """Check everything, then restore and score each image."""
+    import_modules(options.imports)
     check_counts(options, patch=8, limit=2)  # masks are shuffled between at least two images
     pairs, store = find_pairs(options.pairs, options.limit), MaskStore(options.masks)
     keys = {key: template_key(key, options.mask_template) for key in pairs}
@@ -101,7 +103,7 @@ def evaluate(options: argparse.Namespace) -> tuple[list[Score], Extremes]:
     options.output.mkdir(parents=True, exist_ok=True)
     scores, extremes = [], Extremes()
     patch = options.patch
-    for key, (degraded, clean) in tqdm(pairs.items(), 'images', unit='image', mininterval=0.5):
+    for key, (degraded, clean) in Bar(pairs.items(), 'images', len(pairs), unit='image'):
         image, target = read_image(degraded), read_image(clean)
         masks = controls.masks(keys[key], image)
         labels = masks['z'].labels

@@ -18,6 +18,7 @@ import torch
 from sapd_plugin.cli.common import DONE, FINDING, run_command
 from sapd_plugin.evaluation.published_weights import PUBLISHED, VARIABLES, verdict
 from sapd_plugin.files import digest
+from sapd_plugin.progress import Bar
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -39,12 +40,15 @@ def run(options: argparse.Namespace) -> int:
 
     paths = [Path(os.environ[variable]) for variable in VARIABLES if os.environ.get(variable)]
     paths += [place / item.file for place in places for item in PUBLISHED]
-    status = DONE
-    for path in filter(Path.is_file, paths):
-        genuine, text = verdict(path)
-        status = status if genuine else FINDING
-        print(f'  {path}\n    sha256 {digest(path)}; {text}')
-    if not any(map(Path.is_file, paths)):
+    status, found = DONE, [path for path in paths if path.is_file()]
+    sizes = {path: path.stat().st_size for path in found}
+    with Bar(total=sum(sizes.values()), desc='digests', unit='B', unit_scale=True, leave=False) as bar:
+        for path, size in sizes.items():
+            genuine, text = verdict(path)
+            status = status if genuine else FINDING
+            bar.print(f'  {path}\n    sha256 {digest(path)}; {text}')
+            bar.update(size)
+    if not found:
         print('  nothing')
     return status
 

@@ -37,10 +37,10 @@ def verdict(path: Path) -> tuple[bool, str]:
     """Return whether a file is consistent with its name, and a sentence about it."""
     published = {item.file: item for item in PUBLISHED}.get(path.name)
     if published is None:
-        return True, 'not the name of a published file'
+        return True, 'its name is not that of a published file, so its digest is not compared'
     if not published.prefix:
-        return True, 'its name contains no hash'
+        return True, 'its authors published no digest to compare with'
     value = digest(path, published.algorithm)
     if value.startswith(published.prefix):
-        return True, f'{published.algorithm} matches its name'
+        return True, f'its {published.algorithm} digest matches its name'
     return False, f'NOT the published file: {published.algorithm} {value} does not begin with {published.prefix}'

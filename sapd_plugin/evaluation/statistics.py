@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -10,8 +11,12 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
+from sapd_plugin.evaluation.agreement import AGREEMENT, PEOPLE
+
 # Arm -> measure -> one number per image, in the same order in all arms. An arm may lack measures.
 Scores = Mapping[str, Mapping[str, Sequence[float]]]
+# The least and the largest possible value of a measure. All measures of agreement are fractions.
+BOUNDS = {**dict.fromkeys([*AGREEMENT, *PEOPLE, 'coverage'], (0.0, 1.0)), 'masks': (0.0, math.inf)}
 
 
 def half_width(values: Sequence[float]) -> float:
@@ -34,14 +39,21 @@ class Interval(NamedTuple):
     high: float
 
     @classmethod
-    def of(cls, values: Sequence[float]) -> Interval:
+    def of(cls, values: Sequence[float], bounds: tuple[float, float] = (-math.inf, math.inf)) -> Interval:
         """Return Student's t interval of the mean over a sample of images; NaN bounds for a single value.
+
+        Args:
+            values: one per image.
+            bounds: the least and the largest possible value of the measure. The interval ends there, which leaves its
+                coverage as it is: the mean cannot lie beyond them.
 
         >>> [round(number, 3) for number in Interval.of([1.0, 2.0, 3.0])]
         [2.0, -0.484, 4.484]
+        >>> [round(number, 3) for number in Interval.of([0.1, 0.9], (0.0, 1.0))]
+        [0.5, 0.0, 1.0]
         """
         mean, half = float(np.mean(values)), half_width(values)
-        return cls(mean, mean - half, mean + half)
+        return cls(mean, float(np.maximum(mean - half, bounds[0])), float(np.minimum(mean + half, bounds[1])))
 
     def text(self, digits: int, sign: str = '') -> str:
         """Return it as ``mean [low, high]``, or without bounds if they are NaN."""
@@ -50,11 +62,17 @@ class Interval(NamedTuple):
         return f'{self.mean:{sign}.{digits}f} [{self.low:{sign}.{digits}f}, {self.high:{sign}.{digits}f}]'
 
 
+def _interval(measure: str, values: Sequence[float]) -> Interval:
+    return Interval.of(values, BOUNDS.get(measure, (-math.inf, math.inf)))
+
+
 def difference(scores: Scores, arm: str, base: str, measure: str) -> Interval | None:
     """Return the paired difference of an arm to ``base``; None if one of them lacks the measure, or for ``base``."""
     if arm == base or measure not in scores[arm] or measure not in scores[base]:
         return None
-    return Interval.of(np.subtract(scores[arm][measure], scores[base][measure]).tolist())
+    low, high = BOUNDS.get(measure, (-math.inf, math.inf))
+    gaps = np.subtract(scores[arm][measure], scores[base][measure]).tolist()
+    return Interval.of(gaps, (low - high, high - low))
 
 
 def markdown(scores: Scores, base: str, measures: Sequence[str], descriptive: Sequence[str] = ()) -> str:
@@ -62,7 +80,7 @@ def markdown(scores: Scores, base: str, measures: Sequence[str], descriptive: Se
     head = ['images of', *measures, *descriptive]
     rows = []
     for arm, columns in scores.items():
-        cells = [Interval.of(columns[m]).text(3) if m in columns else '' for m in measures]
+        cells = [_interval(m, columns[m]).text(3) if m in columns else '' for m in measures]
         rows.append([arm, *cells, *(f'{np.mean(columns[m]):.2f}' for m in descriptive)])
     lines = markdown_table(head, rows)
     if len(scores) > 1:
@@ -87,7 +105,7 @@ def write_csv(path: Path, scores: Scores, base: str) -> None:
     for arm, columns in scores.items():
         for measure, values in columns.items():
             gap = difference(scores, arm, base, measure) or ('', '', '')
-            rows.append([arm, measure, len(values), *Interval.of(values), *gap])
+            rows.append([arm, measure, len(values), *_interval(measure, values), *gap])
     _write(path, head, rows)
 
 

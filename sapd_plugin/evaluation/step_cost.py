@@ -17,6 +17,7 @@ from torch.utils._pytree import tree_flatten
 
 from sapd_plugin.core import Distiller
 from sapd_plugin.evaluation.cost import medians_ms
+from sapd_plugin.progress import Bar
 
 # Of a training whose steps are all alike: one iteration, which stands for all.
 ALL_ALIKE: Mapping[int, float] = {1: 1.0}
@@ -121,18 +122,22 @@ def count_parameters(network: nn.Module) -> int:
     return sum(parameter.numel() for parameter in network.parameters() if parameter.requires_grad)
 
 
-def measure_step(build: Callable[[], Training], device: torch.device, repeats: int) -> StepCost:
+def measure_step(build: Callable[[], Training], device: torch.device, repeats: int, bar: Bar | None = None) -> StepCost:
     """Build a training, run a step of each kind twice for its memory, and time further steps.
 
     Args:
         build: returns the training.
         device: where it runs.
         repeats: number of timed steps of each kind; 0 means none.
+        bar: moves by one when the memory is measured; its total grows by the steps to time, and it moves by these.
     """
     if device.type == 'cuda':
         training, memory = _on_gpu(build, device)
     else:
         training, memory = _on_cpu(build)
+    if bar is not None:
+        bar.extend(len(training.kinds) * (1 + repeats) if repeats else 0)
+        bar.update()
     if not repeats:
         return StepCost(None, memory)
 
@@ -141,7 +146,7 @@ def measure_step(build: Callable[[], Training], device: torch.device, repeats: i
         if device.type == 'cuda':
             torch.cuda.synchronize(device)
 
-    times = medians_ms([partial(timed, iteration) for iteration in training.kinds], repeats)
+    times = medians_ms([partial(timed, iteration) for iteration in training.kinds], repeats, after=bar and bar.update)
     kinds = tuple(zip(training.kinds.values(), times))
     return StepCost(sum(share * time for share, time in kinds), memory, kinds)
 

@@ -111,7 +111,7 @@ def score(image: str, restored: Mapping[str, np.ndarray], target: np.ndarray, la
 
 
 def table(scores: Sequence[Score]) -> str:
-    """Return two Markdown tables with one row per kind: PSNR and its gains; shares of the error, and RMSE of y to z."""
+    """Return two Markdown tables with one column per kind: PSNR and its gains; shares of the error, RMSE of y to z."""
     arms = [arm for arm in ARMS if arm in scores[0].mse]
     gains = [(a, b) for a, b in GAINS if b in arms]
     whole = [s for s in scores if s.kind == WHOLE]
@@ -121,18 +121,18 @@ def table(scores: Sequence[Score]) -> str:
         if not mine:
             continue
         quality.append(
-            {'where': kind, 'images': len(mine)}
+            {'': kind, 'images': len(mine)}
             | {f'PSNR {arm}': f'{np.mean([s.psnr(arm) for s in mine]):.3f}' for arm in arms}
-            | {f'{a} - {b}': Interval.of([s.psnr(a) - s.psnr(b) for s in mine]).text(3, '+') for a, b in gains}
+            | {f'{a} - {b}': _gain(mine, a, b).text(3, '+') for a, b in gains}
         )
         pixels = sum(s.pixels for s in mine)
         to_z = (sum(s.to_teacher**2 * s.pixels for s in mine) / pixels) ** 0.5
         to_target = (_sum(mine, 'y') / pixels) ** 0.5
         errors.append(
-            {'where': kind, '% of pixels': f'{100 * pixels / sum(s.pixels for s in whole):.1f}'}
-            | {f'% of error {arm}': f'{100 * _sum(mine, arm) / max(_sum(whole, arm), 1e-12):.1f}' for arm in arms}
+            {'': kind, '% of pixels': f'{100 * pixels / sum(s.pixels for s in whole):.1f}'}
+            | {f'% of error {arm}': _percent(_sum(mine, arm), _sum(whole, arm)) for arm in arms}
             | {'RMSE y to z': f'{to_z:.3f}', 'RMSE y to target': f'{to_target:.3f}'}
-            | {'ratio': f'{to_z / max(to_target, 1e-12):.3f}'}
+            | {'ratio': f'{to_z / to_target:.3f}' if to_target else '-'}  # y is the target there
         )
     notes = [
         'PSNR (dB): RGB, floating point (restored images clamped to 0..1, not rounded), mean over the images that have',
@@ -141,8 +141,24 @@ def table(scores: Sequence[Score]) -> str:
         *(f'- {arm}: {ARMS[arm]}' for arm in arms),
         *(f'- {kind}: {text}' for kind, text in KINDS.items()),
     ]
-    tables = [markdown_table(rows[0], (row.values() for row in rows)) for rows in (quality, errors)]
+    # One line per quantity: with one per kind, the table would have a column for each of up to 18 quantities.
+    tables = [
+        markdown_table(
+            (row[''] for row in [{'': ''}, *rows]), ([key, *(row[key] for row in rows)] for key in quantities)
+        )
+        for rows in (quality, errors)
+        for quantities in [[key for key in rows[0] if key]]
+    ]
     return '\n'.join([*tables[0], '', *tables[1], '', *notes])
+
+
+def _percent(part: float, whole: float) -> str:
+    return f'{100 * part / whole:.1f}' if whole else '-'
+
+
+def _gain(scores: Sequence[Score], a: str, b: str) -> Interval:
+    """Return the mean difference of two arms' PSNR; its interval ends where no PSNR is."""
+    return Interval.of([s.psnr(a) - s.psnr(b) for s in scores], (-psnr(0), psnr(0)))
 
 
 def write_scores(path: Path, scores: Sequence[Score]) -> None:

@@ -16,6 +16,7 @@ from sapd_plugin.errors import SAPDError
 from sapd_plugin.evaluation.published_weights import verdict
 from sapd_plugin.evaluation.step_cost import StepCost, Training, measure_step
 from sapd_plugin.priors.segmenters import find_sam_checkpoint
+from sapd_plugin.progress import Bar
 
 Block = dict[str, Any]
 
@@ -63,10 +64,10 @@ class Trial(ABC):
     def build(self, stock: bool) -> Training:
         """Build the training, or that of the stock model; see `measure_step`."""
 
-    def run(self, repeats: int, stock: bool = False) -> StepCost:
+    def run(self, repeats: int, stock: bool = False, bar: Bar | None = None) -> StepCost:
         """Build the training, or that of the stock model, and run each kind of step, ``repeats`` times to time it."""
         try:
-            return measure_step(lambda: self.build(stock), self.device, repeats)
+            return measure_step(lambda: self.build(stock), self.device, repeats, bar)
         finally:
             gc.collect()
 
@@ -121,19 +122,22 @@ def from_the_start(block: Block | None) -> dict[str, Any] | None:
     return block and {key: value for key, value in block.items() if key not in ('start', 'ramp', 'stop', 'fall')}
 
 
-def check_training(config: Path, repeats: int, batch: int | None = None) -> Iterator[Finding]:
+def check_training(config: Path, repeats: int, batch: int | None = None, bar: Bar | None = None) -> Iterator[Finding]:
     """Check everything that training checks before its first step, run that step, and measure it.
 
     Args:
         config: BasicSR YAML or MMagic config.
         repeats: number of steps to time.
         batch: images per step, as for `Trial`.
+        bar: shows the progress: 1 for opening the config, 5 checks, 2 trainings; its total grows by the timed steps.
 
     Raises:
         SAPDError: the config cannot be read.
     """
+    bar = bar if bar is not None else Bar(total=8, disable=True)
     with tempfile.TemporaryDirectory(prefix='sapd_check_') as folder:
         trial = open_trial(config, Path(folder), batch)
+        bar.update()
         if not trial.sapd:
             hint = f"'sapd add {config} --masks STORE' writes a config that does."
             yield Finding('error', 'wiring', f'a stock config, which trains without SAM priors. {hint}')
@@ -141,10 +145,12 @@ def check_training(config: Path, repeats: int, batch: int | None = None) -> Iter
         checks = {'wiring': _wiring, 'images': _images, 'masks': _masks, 'VGG-19 weights': _vgg, 'SAM weights': _sam}
         failed: set[str] = set()
         for subject, check in checks.items():
+            bar.say(subject)
             if subject == 'masks' and 'images' in failed:
                 yield Finding('skipped', subject, 'needs the images.')
                 continue
             level, text = _attempt(check, trial)
+            bar.update()
             if level == 'error':
                 failed.add(subject)
             yield Finding(level, subject, text)
@@ -152,7 +158,7 @@ def check_training(config: Path, repeats: int, batch: int | None = None) -> Iter
             yield Finding('skipped', 'step', 'needs all of the above.')
             return
         costs: list[StepCost] = []
-        level, text = _attempt(lambda trial: _first_step(trial, repeats, costs), trial)
+        level, text = _attempt(lambda trial: _first_step(trial, repeats, costs, bar), trial)
         yield Finding(level, 'step', text)
         if costs:
             yield from _costs(trial, repeats, *costs)
@@ -207,11 +213,13 @@ def _sam(trial: Trial) -> tuple[str, str]:
 
 def _published(path: Path) -> tuple[str, str]:
     genuine, text = verdict(path)
-    return 'ok' if genuine else 'warning', f'{path}: {text}.'
+    return 'ok' if genuine else 'warning', f'{path}; {text}.'
 
 
-def _first_step(trial: Trial, repeats: int, costs: list[StepCost]) -> tuple[str, str]:
-    costs += [trial.run(repeats), trial.run(repeats, stock=True)]
+def _first_step(trial: Trial, repeats: int, costs: list[StepCost], bar: Bar) -> tuple[str, str]:
+    for kind in ('SAPD', 'stock'):
+        bar.say(f'{kind} step')
+        costs.append(trial.run(repeats, kind == 'stock', bar))
     text = f'forward, backward and update of student and SPF on {trial.device}, batch {trial.batch}'
     return 'ok', f'{text} of {trial.full_batch}.' if trial.batch != trial.full_batch else f'{text}.'
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import math
 import re
 import sys
 from collections.abc import Iterable, Sequence
@@ -18,6 +19,7 @@ from sapd_plugin.experiments.plan import load_framework
 from sapd_plugin.experiments.results import PROTOCOL, Results
 
 DIGITS = {'psnr': 2, 'ssim': 4}
+BOUNDS = {'psnr': (0.0, math.inf), 'ssim': (-1.0, 1.0)}  # the least and the largest possible value
 PLACE = ['model', 'size', 'arm']
 NUMBERS = ['mean', 'half_width_95', 'seeds', 'gain', 'gain_half_width_95', 'gain_seeds']
 COST = ['parameters', 'macs', 'milliseconds', 'memory', 'over_stock']
@@ -169,17 +171,25 @@ def _caption(table: Table, frame: pd.DataFrame) -> str:
     images = f' Test images: {images}.' if images else ''
     return (
         f'PSNR (dB) and SSIM by protocol {table.protocol}, 8 bits by {table.quantise}{noise}; mean over seeds ± half '
-        f'of the 95 % confidence interval; in brackets the gain over stock, paired by seed.{images}{note}'
+        'of the 95 % confidence interval (or its two ends, if one of them is the end of what is possible); in brackets '
+        f'the gain over stock, paired by seed.{images}{note}'
     )
 
 
 def _value(row: Any) -> str:
+    low, high = BOUNDS.get(row.metric, (-math.inf, math.inf))
     digits = DIGITS.get(row.metric, 0)
-    text = _number(row.mean, f'.{digits}f') + _number(row.half_width_95, f'.{digits}f', ' ± {}')
+    text = _interval(row.mean, row.half_width_95, f'.{digits}f', low, high)
     if pd.isna(row.gain):
         return text
-    gain = _number(row.gain, f'+.{digits}f') + _number(row.gain_half_width_95, f'.{digits}f', ' ± {}')
-    return f'{text} ({gain})'
+    return f'{text} ({_interval(row.gain, row.gain_half_width_95, f"+.{digits}f", low - high, high - low)})'
+
+
+def _interval(mean: Any, half: Any, form: str, low: float, high: float) -> str:
+    """Return ``mean ± half``; if a bound of the measure is nearer than half, the interval that ends there."""
+    if pd.isna(mean) or pd.isna(half) or (mean - half >= low and mean + half <= high):
+        return _number(mean, form) + _number(half, form.lstrip('+'), ' ± {}')
+    return f'{mean:{form}} [{max(mean - half, low):{form}}, {min(mean + half, high):{form}}]'
 
 
 def _number(value: Any, form: str, frame: str = '{}') -> str:
@@ -207,9 +217,9 @@ def print_tables(catalogue: Catalogue, tables: Iterable[Table], results: Sequenc
                 ssim = '' if y.ssim is None else f' / {y.ssim}'
                 print(f'    quoted {y.size} {y.test}: {y.psnr}{ssim} ({y.source}{"; " if y.note else ""}{y.note})')
             for row in measured[measured['model'] == model].itertuples():
-                half = _number(row.half_width_95, '.3f', ' ± {}')
                 place = f'{row.framework} {row.size} {row.arm} {row.test}'
-                print(f'    measured {place}: {row.mean:.3f}{half}, seeds: {row.seeds}, images: {row.images}')
+                mean = _interval(row.mean, row.half_width_95, '.3f', *BOUNDS['psnr'])
+                print(f'    measured {place}: {mean}, seeds: {row.seeds}, images: {row.images}')
         print()
 
 

@@ -37,8 +37,8 @@ def test_files_are_found_and_compared_with_their_names(
     monkeypatch.setenv('SAPD_SAM_CHECKPOINT', str(tmp_path / 'own.pth'))
     assert weights.main([]) == 0
     out = capsys.readouterr().out
-    assert f'sha256 {hashlib.sha256(b"any").hexdigest()}; its name contains no hash' in out
-    assert f'sha256 {hashlib.sha256(b"own").hexdigest()}; not the name of a published file' in out
+    assert f'sha256 {hashlib.sha256(b"any").hexdigest()}; its authors published no digest to compare with' in out
+    assert f'sha256 {hashlib.sha256(b"own").hexdigest()}; its name is not that of a published file' in out
 
     (tmp_path / 'sam_vit_b_01ec64.pth').write_bytes(b'broken download')
     assert weights.main([str(tmp_path)]) == 1
@@ -50,4 +50,4 @@ def test_a_file_with_the_hash_of_its_name_is_genuine(tmp_path: Path, monkeypatch
     path.write_bytes(b'x')
     begin = hashlib.md5(b'x').hexdigest()[:6]
     monkeypatch.setattr(published_weights, 'PUBLISHED', [published_weights.Published('', 'file', '', 'md5', begin)])
-    assert published_weights.verdict(path) == (True, 'md5 matches its name')
+    assert published_weights.verdict(path) == (True, 'its md5 digest matches its name')

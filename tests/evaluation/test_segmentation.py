@@ -14,9 +14,9 @@ from scipy import stats
 
 from sapd_plugin.cli import evaluate_segmentation
 from sapd_plugin.errors import SAPDError
-from sapd_plugin.evaluation.agreement import against_clean
+from sapd_plugin.evaluation.agreement import AGREEMENT, PEOPLE, against_clean
 from sapd_plugin.evaluation.arms import match_names
-from sapd_plugin.evaluation.statistics import Interval
+from sapd_plugin.evaluation.statistics import BOUNDS, Interval, difference, markdown
 from sapd_plugin.priors.extraction.images import read_image
 from sapd_plugin.priors.segmenters import build_segmenter
 from sapd_plugin.priors.store import MaskStore
@@ -253,3 +253,20 @@ def test_intervals_are_those_of_scipy():
     assert Interval.of(values) == pytest.approx((np.mean(values), low, high))
     assert Interval.of([0.5]).text(2, '+') == '+0.50'
     assert Interval(0.5, -0.25, 1).text(2, '+') == '+0.50 [-0.25, +1.00]'
+
+
+def test_intervals_of_a_bounded_measure_end_at_its_bounds():
+    """The interval of a mean of two fractions may be wider than all that a fraction can be."""
+    assert Interval.of([0.1, 0.9])[1:] == pytest.approx((0.5 - 5.082, 0.5 + 5.082), abs=1e-3)
+    assert Interval.of([0.1, 0.9], (0.0, 1.0)) == (0.5, 0.0, 1.0)
+    assert np.isnan(Interval.of([0.5], (0.0, 1.0)).low)
+    scores = {'a': {'mIoU': [0.1, 0.9]}, 'b': {'mIoU': [0.9, 0.2]}}
+    assert difference(scores, 'b', 'a', 'mIoU') == pytest.approx((0.05, -1.0, 1.0))
+    text = markdown(scores, 'a', ['mIoU'])
+    assert '| a | 0.500 [0.000, 1.000] |' in text
+    assert '| b | +0.050 [-1.000, +1.000] |' in text
+
+
+@pytest.mark.parametrize('measure', [*AGREEMENT, *PEOPLE, 'coverage'])
+def test_every_printed_measure_has_its_bounds(measure):
+    assert BOUNDS[measure] == (0.0, 1.0)

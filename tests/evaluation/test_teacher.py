@@ -155,10 +155,35 @@ def test_scores_worked_out_by_hand() -> None:
     assert found[WHOLE].mse['y'] == pytest.approx(10)
     assert found[WHOLE].psnr('z') == pytest.approx(psnr(1))
     lines = table(scores).splitlines()
-    assert lines[0] == '| where | images | PSNR input | PSNR y | PSNR z | z - y |'
-    assert '| boundary | 1 | 28.131 | 28.131 | 48.131 | +20.000 |' in lines
+    assert lines[:8] == [
+        '|  | whole | boundary | large |',
+        '| --- | --- | --- | --- |',
+        '| images | 1 | 1 | 1 |',
+        '| PSNR input | 38.131 | 28.131 | 88.131 |',
+        '| PSNR y | 38.131 | 28.131 | 88.131 |',
+        '| PSNR z | 48.131 | 48.131 | 48.131 |',
+        '| z - y | +10.000 | +20.000 | -40.000 |',
+        '',
+    ]
     # A tenth of the pixels has all of y's error.
-    assert '| boundary | 10.0 | 100.0 | 100.0 | 10.0 | 9.000 | 10.000 | 0.900 |' in lines
+    for line in (
+        '% of pixels | 100.0 | 10.0 | 90.0',
+        '% of error y | 100.0 | 100.0 | 0.0',
+        'ratio | 0.949 | 0.900 | - |',
+    ):
+        assert any(each.startswith(f'| {line}') for each in lines), line
+
+
+def test_a_gain_ends_where_no_psnr_is() -> None:
+    target, labels = np.full((20, 40, 3), 0.5), np.ones((20, 40), np.uint8)
+    scores = []
+    for name, error in (('a', 1.0), ('b', 1 / 255)):
+        y, z = target.copy(), target.copy()
+        y[:, :20] += 0.5 * error
+        z[0, 0, 0] += 1 / 255
+        scores += score(name, {'input': y, 'y': y, 'z': z}, target, labels)
+    (line,) = (each for each in table(scores).splitlines() if each.startswith('| z - y'))
+    assert line.split('|')[2].strip() == '+48.837 [-88.131, +88.131]'
 
 
 def test_the_picture_shows_where_z_gains_and_loses_most() -> None:

@@ -300,3 +300,19 @@ def test_a_csv_with_the_mark_of_a_text_editor_is_read(tmp_path):
     path.write_bytes(b'\xef\xbb\xbf' + text.replace('\n', '\r\n').encode())
     (found,) = read_finished(path).values()
     assert found.tests['Rain100L']['psnr'] == 30.5
+
+
+@pytest.mark.parametrize(
+    ('mean', 'half', 'form', 'bounds', 'expected'),
+    [
+        (0.95, 0.02, '.4f', (-1, 1), '0.9500 ± 0.0200'),
+        (0.95, 0.08, '.4f', (-1, 1), '0.9500 [0.8700, 1.0000]'),
+        (0.95, 3.2, '.4f', (-1, 1), '0.9500 [-1.0000, 1.0000]'),
+        (30.0, 95.0, '.2f', (0, np.inf), '30.00 [0.00, 125.00]'),
+        (0.5, 3.0, '+.4f', (-2, 2), '+0.5000 [-2.0000, +2.0000]'),
+        (30.0, np.nan, '.2f', (0, np.inf), '30.00'),
+        (np.nan, np.nan, '.2f', (0, np.inf), ''),
+    ],
+)
+def test_an_interval_does_not_reach_beyond_what_is_possible(mean, half, form, bounds, expected):
+    assert report._interval(mean, half, form, *bounds) == expected
