@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cached_property
 from pathlib import Path, PurePath
 from typing import Any
 
@@ -40,7 +41,7 @@ class ImageReader:
     def content(self, path: str) -> bytes:
         """Return the content of an image file, from where the loader reads it."""
         name = PurePath(path).stem if self._kind == 'lmdb' else path
-        found = get_file_backend(backend_args=self.place).get(name)
+        found = self._files.get(name)
         if found is None:
             raise KeyError(name)
         return bytes(found)
@@ -62,6 +63,10 @@ class ImageReader:
         if header.may_turn and not self._turns_as_masks:
             self._checked(path, self.content(path))
         return header.height, header.width
+
+    @cached_property
+    def _files(self) -> Any:
+        return get_file_backend(backend_args=self.place)
 
     @property
     def _kind(self) -> str:

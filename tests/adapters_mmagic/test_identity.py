@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 from pathlib import Path
 
@@ -10,6 +11,8 @@ import mmcv
 import numpy as np
 import pytest
 from mmagic.registry import DATASETS
+from mmengine.fileio import register_backend
+from mmengine.fileio.backends import BaseStorageBackend
 
 from sapd_plugin.errors import SAPDError
 from sapd_plugin.mmagic.reader import is_turned_alike
@@ -18,6 +21,8 @@ from sapd_plugin.priors.segmenters import build_segmenter
 from tests.adapters_mmagic.test_dataset import CROP, build, config_of, in_lmdb, is_aligned, samples
 from tests.oriented import Levels, with_orientation
 from tests.photos import make_store
+
+CHECKED = r'4 masks checked in [\d.]+ s; '
 
 
 @pytest.fixture
@@ -48,7 +53,9 @@ def test_masks_of_either_image_of_a_pair_are_accepted(pairs, tmp_path, kind, bac
     extract_masks(pairs / kind, tmp_path / 'masks', build_segmenter('felzenszwalb'), progress=False)
     config = config_of(pairs, tmp_path / 'masks', [CROP])
     dataset = DATASETS.build(config if backend == 'disk' else in_lmdb(config, pairs, tmp_path))
-    assert dataset.mask_note.startswith('4 images compared with the digests of their masks')
+    assert re.fullmatch(
+        CHECKED + r'4 images compared with the digests of their masks in [\d.]+ s: the same\.', dataset.mask_note
+    )
 
 
 def test_two_images_with_one_key_are_refused_and_a_repeated_line_is_not(pairs, grey_store, tmp_path):
@@ -124,6 +131,34 @@ def test_the_global_backend_of_mmcv_counts(pairs, grey_store, tmp_path, monkeypa
             DATASETS.build(config)
     finally:
         mmcv.use_backend('cv2')
+
+
+def test_remote_images_are_compared_and_turned_ones_found(pairs, others, tmp_path):
+    class Bucket(BaseStorageBackend):
+        def get(self, filepath):
+            return Path(filepath.replace('bucket://', '/', 1)).read_bytes()
+
+        def get_text(self, filepath, encoding='utf-8'):
+            raise NotImplementedError
+
+    register_backend('bucket', Bucket, force=True)
+    extract_masks(pairs / 'clean', tmp_path / 'masks', Levels(), progress=False)
+    config = config_of(pairs, tmp_path / 'masks', [CROP])
+    for loader in config['pipeline'][:2]:
+        loader['backend_args'] = {'backend': 'bucket'}
+    assert re.match(CHECKED + '4 images compared', DATASETS.build(config).mask_note)
+    with pytest.raises(SAPDError, match='4 of 4 compared masks'):
+        DATASETS.build({**config, 'mask_store': str(others)})
+    for kind in ('clean', 'rainy'):
+        (tmp_path / kind).mkdir()
+        data = with_orientation(cv2.imread(str(pairs / kind / '001.png')), 'png', 2)
+        (tmp_path / kind / '001.png').write_bytes(data)
+    extract_masks(tmp_path / 'clean', tmp_path / 'turned', Levels(), progress=False)
+    turned = {**config, 'data_root': str(tmp_path), 'mask_store': str(tmp_path / 'turned')}
+    DATASETS.build(turned)
+    config['pipeline'][1]['color_type'] = 'unchanged'
+    with pytest.raises(SAPDError, match=r"color_type='unchanged', imdecode_backend='cv2'\) turns"):
+        DATASETS.build(turned)
 
 
 def test_turns_are_told_apart_whatever_the_values(pairs):

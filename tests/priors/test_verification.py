@@ -69,8 +69,11 @@ def test_as_many_images_are_compared_as_are_asked_for_spread_evenly(tmp_path: Pa
     config, files = make(tmp_path / 'masks', KEYS), Files(OWN)
     note = open_training_store('train', {**config, 'mask_check': value}, files.targets).note
     assert files.read == [f'gt/{i * COUNT // count}' for i in range(count)]
-    expected = rf'{count} images compared with the digests of their masks in \d+\.\d s: the same\.'
-    assert re.fullmatch(expected if count else r'masks and images were not compared \(mask_check: 0\)\.', note), note
+    checked = rf'{COUNT} masks checked in [\d.]+ s; '
+    expected = checked + rf'{count} images compared with the digests of their masks in \d+\.\d s: the same\.'
+    assert re.fullmatch(
+        expected if count else checked + r'masks and images were not compared \(mask_check: 0\)\.', note
+    ), note
 
 
 @pytest.mark.parametrize('value', [-1, True, 2.0, 'most', [3]], ids=str)
@@ -131,7 +134,7 @@ def test_masks_of_images_that_the_data_set_lacks_are_reported(tmp_path: Path, se
     """Restored by another program, or degraded copies where training makes its degraded images itself."""
     config = make(tmp_path / 'masks', KEYS, **settings)
     note = open_training_store('train', config, Files(OTHERS).targets).note
-    assert note.startswith('the masks are unverified: those of 32 of 32 compared images were made from other images')
+    assert 's; the masks are unverified: those of 32 of 32 compared images were made from other images' in note
     if settings != {'source': 'restored'}:
         with pytest.raises(SAPDError, match='of different images'):
             open_training_store('train', config, Files(OTHERS, OTHERS).targets)
@@ -140,7 +143,7 @@ def test_masks_of_images_that_the_data_set_lacks_are_reported(tmp_path: Path, se
 def test_masks_of_an_earlier_version_are_unverified(tmp_path: Path) -> None:
     config, files = make(tmp_path / 'masks', KEYS, digests=False), Files(OTHERS)
     note = open_training_store('train', config, files.targets).note
-    assert note.startswith('the masks are unverified: an earlier version')
+    assert 's; the masks are unverified: an earlier version' in note
     assert files.read == []
 
 
