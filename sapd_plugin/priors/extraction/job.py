@@ -81,7 +81,7 @@ class Report:
                 f'{self.unverified} kept masks are unverified: an earlier version made them, which stored no digest of '
                 'the image, or another process is writing their shard'
             )
-        if self.written:
+        if self.pixels:
             yield (
                 f'{self.seconds / self.written:.3f} s per image, {self.regions / self.written:.1f} regions per image, '
                 f'{100 * self.covered / self.pixels:.1f} % of the pixels covered'
@@ -147,7 +147,7 @@ def extract_masks(
     keys = [key for key, _ in named]
     with MaskStoreWriter(output, settings, rank.index, rank.count, keys) as writer:
         todo = _resume(report, writer, photos, named, progress, replace)
-        reached, begun = 0, time.perf_counter()
+        failed, begun = len(report.failed), time.perf_counter()
         with Bar(
             todo,
             str(rank) if rank.count > 1 else 'masks',
@@ -164,15 +164,15 @@ def extract_masks(
                         report.failed.append((name, found))
                     else:
                         writer.put(key, found, digests)
-                        report.written += 1
                         report.pixels += found.labels.size
                         report.covered += int((found.labels != 0).sum())
                         report.regions += len(found)
-                    reached += 1
             except KeyboardInterrupt:
                 report.interrupted = True
-        report.left += len(todo) - reached
         report.seconds = time.perf_counter() - begun
+        # Counted in the store: an interruption may follow the writing of a mask at once.
+        report.written = sum(writer.done(key) for key, _ in todo)
+        report.left += len(todo) - report.written - (len(report.failed) - failed)
     return report
 
 
