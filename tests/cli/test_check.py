@@ -227,3 +227,26 @@ def test_steps_differ_by_the_branch_sgr_and_online_masks(vgg_weights: Path) -> N
     assert kinds(every=2, accumulate=2) == {1: 0.5, 3: 0.5}
     assert kinds(every=1, sgr=2, accumulate=2) == {1: 0.5, 3: 0.5}
     assert kinds(every=1, online=10) == {1: 0.9, 10: 0.1}
+
+
+@FRAMEWORKS
+def test_it_shows_each_step_with_a_total(
+    config: Config, pairs: Path, grey_store: Path, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    assert check.main([str(config(tmp_path, pairs, grey_store, None)), '--steps', '2']) == 0
+    bar = [line for line in capsys.readouterr().err.splitlines() if line.startswith('check:')]
+    assert '0/8 [' in bar[0]
+    named = [line.rsplit(', ', 1)[1].rstrip(']') for line in bar[1:]]
+    steps = [
+        'import the framework',
+        'wiring',
+        'images',
+        'masks',
+        'VGG-19 weights',
+        'SAM weights',
+        'SAPD step',
+        'stock step',
+    ]
+    assert list(dict.fromkeys(named)) == steps
+    # With every step a kind of its own, three steps are timed of the SAPD training and three of the stock one.
+    assert '14/14 [' in bar[-1]

@@ -173,3 +173,14 @@ def test_weights_of_another_network(tmp_path):
     torch.save({'params': nn.Conv2d(3, 3, 1).state_dict()}, tmp_path / 'other.pth')
     with pytest.raises(SAPDError, match=r'other.pth: its weights are not of EDSR: .*Missing key'):
         load_student(build_network_from('basicsr', EDSR), tmp_path / 'other.pth')
+
+
+def test_it_shows_each_step_with_a_total(capsys):
+    command = [str(EDSR), '--size', '16', '20', '--size', '8', '8', '--threads', '1', '--repeats', '2']
+    assert inference_cost.main(command) == 0
+    bar = [line for line in capsys.readouterr().err.splitlines() if line.startswith('inference cost:')]
+    assert '0/9 [' in bar[0]
+    assert f'build {EDSR.stem}]' in bar[1]
+    for what in (f'count MACs of {EDSR.stem} at 16x20]', 'time at 16x20]', 'time at 8x8]'):
+        assert any(line.endswith(what) for line in bar)
+    assert '9/9 [' in bar[-1]
