@@ -206,9 +206,9 @@ def _resume(
         made = manifest.read_settings(writer.path).get('note', 'made from unknown images')
         raise SAPDError(
             f'--output: {len(kept.other)} of the {len(present)} masks that {writer.path} holds of these images are of '
-            f'other images with the same names, among them {names}. The store was {made}, '
-            f'found {photos.place}. Extract these images into a different store, or add --replace to remove those '
-            'masks and make them again.'
+            f'other images with the same names, among them {names}. The store was {made}; '
+            f'these are in {photos.place}. Extract these images into a different store, or add --replace to remove '
+            'those masks and make them again.'
         )
     writer.discard(key for key, _ in kept.other)
     report.failed += kept.unreadable

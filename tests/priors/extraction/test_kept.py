@@ -89,7 +89,7 @@ def test_another_folder_with_equal_names_is_refused_and_nothing_is_lost(
     error = capsys.readouterr().err.splitlines()[-1]
     assert '3 of the 3 masks that' in error
     assert "are of other images with the same names, among them '0', '1', '2'" in error
-    assert f'made from {first}, found {second}' in error
+    assert f'made from {first}; these are in {second}' in error
     assert 'add --replace' in error
     assert records(tmp_path / 'store') == before
     assert command.main(['--images', str(second), *arguments, '--replace']) == 0
