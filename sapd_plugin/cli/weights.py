@@ -16,6 +16,7 @@ from pathlib import Path
 import torch
 
 from sapd_plugin.cli.common import DONE, FINDING, run_command
+from sapd_plugin.core.perceptual import vgg_places
 from sapd_plugin.evaluation.published_weights import PUBLISHED, VARIABLES, verdict
 from sapd_plugin.files import digest
 from sapd_plugin.progress import Bar
@@ -28,7 +29,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Print the published files, the places searched, and the files found."""
-    places = [Path(torch.hub.get_dir()) / 'checkpoints', *options.folders]
+    hub = Path(torch.hub.get_dir()) / 'checkpoints'
+    places = list(dict.fromkeys([hub, *(place.parent for place in vgg_places()), *options.folders]))
     print(f'{"for":10}  hash begins with  published at')
     for item in PUBLISHED:
         known = f'{item.algorithm} {item.prefix}' if item.prefix else 'unknown'

@@ -324,3 +324,24 @@ def test_shuffled_masks_are_other_images_masks(pairs, store):
         assert torch.equal(own['inputs'], other['inputs'])
         assert own['data_samples'].sam_mask.shape == other['data_samples'].sam_mask.shape
         assert not torch.equal(own['data_samples'].sam_mask, other['data_samples'].sam_mask)
+
+
+def test_an_image_smaller_than_the_crop_is_named_before_a_worker_meets_it(pairs, store):
+    crop = {'type': 'PairedRandomCrop', 'gt_patch_size': 100}
+    with pytest.raises(SAPDError, match=r'gt_patch_size is 100, but .*001.png is 96x112 \(height x width\)'):
+        DATASETS.build(config_of(pairs, store, [crop]))
+    resized = {'type': 'Resize', 'keys': ['img', 'gt'], 'scale': 2.0}
+    DATASETS.build(config_of(pairs, store, [resized, crop]))  # its size is not known before
+
+
+@pytest.mark.parametrize(
+    ('changes', 'message'),
+    [
+        ({'filename_tmpl': {'img': '{x}'}}, r"filename_tmpl.img: found '{x}', expected text with one {}"),
+        ({'data_prefix': {'img': 'absent', 'gt': 'clean'}}, r'BasicImageDataset cannot be built .*absent'),
+        ({'base_dataset_type': 3}, r'base_dataset_type: found 3, expected one of'),
+    ],
+)
+def test_mistakes_of_the_base_are_named(pairs, store, changes, message):
+    with pytest.raises(SAPDError, match=message):
+        DATASETS.build(config_of(pairs, store, [CROP], **changes))
