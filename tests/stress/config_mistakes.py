@@ -240,7 +240,8 @@ def campaign(trainer: Trainer, mistakes: int, valid: int, processes: int, seed: 
     right = cases(trainer.name, True, files)
     rng.shuffle(right)
     problems = [problem(trainer, case) for case in [*drawn, *right[:valid]]]
-    commands = rng.sample(drawn, min(processes, len(drawn)))
+    written = [case for case in drawn if 'nan' not in repr(case.value) and 'inf' not in repr(case.value)]  # to a file
+    commands = rng.sample(written, min(processes, len(written)))
     problems += [problem_of_command(trainer, case) for case in commands]
     problems = [each for each in problems if each]
     tried = f'{len(drawn)} mistakes, {len(right[:valid])} valid values, {len(commands)} commands'
