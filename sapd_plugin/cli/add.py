@@ -32,6 +32,7 @@ from sapd_plugin.cli.common import add_import_option, import_modules, read_setti
 from sapd_plugin.errors import SAPDError
 from sapd_plugin.files import write_atomically
 from sapd_plugin.priors.store import manifest
+from sapd_plugin.progress import Bar
 from sapd_plugin.texts import read_text
 
 
@@ -64,7 +65,11 @@ def run(options: argparse.Namespace) -> None:
     # Experiments of one name share a folder, and a variant would resume the training of another.
     name = output.stem if options.output else ''
     import_modules(options.imports)
-    importlib.import_module('sapd_plugin.mmagic' if source.suffix == '.py' else 'sapd_plugin.basicsr')
+    framework = 'mmagic' if source.suffix == '.py' else 'basicsr'
+    with Bar(total=1, desc='add', unit='step', leave=False) as bar:
+        bar.say(f'import {framework}')  # which takes seconds
+        importlib.import_module(f'sapd_plugin.{framework}')
+        bar.update()
     if source.suffix == '.py':
         from sapd_plugin.mmagic import delta as mmagic
 
