@@ -63,7 +63,8 @@ def build_paired_image_mask_dataset(base_dataset_type: str | type = 'BasicImageD
     check_values(WHERE, masks, MASK_KINDS)
     templates = config.get('filename_tmpl')
     for key, template in templates.items() if isinstance(templates, dict) else ():
-        check_template(f'{WHERE}.filename_tmpl.{key}', template)
+        if key != '_scope_':  # in every block of a config whose base is one of MMagic's
+            check_template(f'{WHERE}.filename_tmpl.{key}', template)
     return _masked_class(base)(masks, **config)
 
 

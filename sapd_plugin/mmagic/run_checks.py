@@ -77,8 +77,7 @@ def check_run(config: Mapping[str, Any]) -> None:
     several = isinstance(schedulers, Sequence)
     for index, block in enumerate(schedulers if several else [schedulers]):
         key = f'param_scheduler[{index}]' if several else 'param_scheduler'
-        if isinstance(block, Mapping):
-            block = {name: value for name, value in block.items() if name not in ('_scope_', 'convert_to_iter_based')}
+        block = _without(block, 'convert_to_iter_based')
         check_block(key, block, PARAM_SCHEDULERS.get, PARAM_SCHEDULERS.module_dict, given=('optimizer', 'param_name'))
         check_values(key, block, SCHEDULER)
     start = config.get('load_from')
@@ -88,16 +87,23 @@ def check_run(config: Mapping[str, Any]) -> None:
 
 
 def _check_wrapper(wrapper: Mapping[str, Any]) -> None:
-    own = {'type': 'OptimWrapper', **{k: v for k, v in wrapper.items() if k not in _OF_CONSTRUCTOR}}
-    own |= {'type': wrapper.get('type', 'OptimWrapper')}
+    own = {**_without(wrapper, *_OF_CONSTRUCTOR), 'type': wrapper.get('type', 'OptimWrapper')}
     check_values('optim_wrapper', wrapper, WRAPPER)
     check_values('optim_wrapper.clip_grad', wrapper.get('clip_grad') or {}, CLIP)
     check_block('optim_wrapper', own, OPTIM_WRAPPERS.get, OPTIM_WRAPPERS.module_dict, given=('optimizer',))
     for name in ('optimizer', 'spf_optimizer'):
         if name in wrapper:
             key = f'optim_wrapper.{name}'
-            check_block(key, wrapper[name], OPTIMIZERS.get, OPTIMIZERS.module_dict, given=('params',))
-            check_values(key, wrapper[name], OPTIMIZER_KINDS)
+            block = _without(wrapper[name])
+            check_block(key, block, OPTIMIZERS.get, OPTIMIZERS.module_dict, given=('params',))
+            check_values(key, block, OPTIMIZER_KINDS)
+
+
+def _without(block: Any, *names: str) -> Any:
+    """Return a block without some keys, and without those that MMEngine's registries read themselves."""
+    if not isinstance(block, Mapping):
+        return block
+    return {name: value for name, value in block.items() if name not in ('_scope_', *names)}
 
 
 @contextmanager
