@@ -53,7 +53,8 @@ def basicsr(batch: Tensors, vgg: Path, root: Path, rank: int = 0, world: int = 1
         BaseModel.model_to_device = lambda self, network: DistributedDataParallel(network)
     losses = {'spd_opt:gate': 'advantage', 'sgr_opt:node_weight': 0.2, 'sgr_opt:pixel_weight': 0.1}
     changes = {'network_g': {'type': 'AgreeingNet'}, **{f'train:{key}': value for key, value in losses.items()}}
-    opt = parsed(sapd_options(root, root, vgg, **changes, **{'train:ema_decay': 0}), root)
+    none = {'train:ema_decay': 0, 'datasets:train:mask_store': None}  # masks come with the batch
+    opt = parsed(sapd_options(root, root, vgg, **changes, **none), root)
     opt.update(dist=world > 1, rank=rank, world_size=world)
     model = build_model(opt)
     model.distiller.double()
