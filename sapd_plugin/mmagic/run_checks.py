@@ -82,7 +82,7 @@ def check_run(config: Mapping[str, Any]) -> None:
         check_values(key, block, SCHEDULER)
     start = config.get('load_from')
     check_values('', {'load_from': start}, {'load_from': str | None})
-    if start and '://' not in start and not Path(start).is_file():
+    if start and '://' not in start and not Path(start).expanduser().is_file():
         raise SAPDError(f'load_from: no file {start}, expected a checkpoint.')
 
 

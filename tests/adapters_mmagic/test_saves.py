@@ -79,6 +79,13 @@ def test_a_named_checkpoint_that_is_not_whole_is_refused_by_name(pairs, store, s
         trained(sapd_config(pairs, store), tmp_path / 'other', load_from=str(named), resume=True)
 
 
+def test_load_from_may_be_at_home(pairs, store, saved, tmp_path, monkeypatch):
+    monkeypatch.setenv('HOME', str(saved))
+    config = sapd_config(pairs, store, **{'train_cfg:max_iters': 5})
+    runner = trained(config, tmp_path / 'work', load_from='~/iter_4.pth', resume=True)
+    assert 'resumed epoch: 0, iter: 4' in next(iter((tmp_path / 'work').glob(f'{runner.timestamp}/*.log'))).read_text()
+
+
 def test_a_second_stage_resumes_itself_and_not_its_student(pairs, store, tmp_path):
     trained(stock_config(pairs, **EACH), tmp_path / 'stock')
     config = sapd_config(pairs, store, **EACH, **{'model:stage': 'two_stage'})
