@@ -3,8 +3,8 @@
 python tools/benchmark.py step|price|sgr|store|ranks|loader|mmagic_step|mmagic_loader|all [--repeats N] [--masks DIR]
 python tools/benchmark.py extract --data DIR [--checkpoint FILE] [--photos N] [--points N] [--threads N]
     [--tuned-malloc]
-python tools/benchmark.py controls [--data DIR] [--tasks TASK ...] [--fusions NAME ...] [--seeds N] [--iterations N]
-    [--output CSV]
+python tools/benchmark.py controls [--data DIR] [--tasks TASK ...] [--fusions NAME ...] [--sources clean restored]
+    [--inputs 'y, x'] [--seeds N] [--iterations N] [--output CSV]
 
 step, price and mmagic_step need VGG-19 weights (SAPD_VGG_CHECKPOINT). extract needs a folder of photos with annotators'
 segmentations, and takes minutes per photo, most of them in segment_anything's own generator. controls trains second
@@ -55,11 +55,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument('--points', type=int, help='extract: points per side of the stock grid (default: 32)')
     parser.add_argument('--threads', type=int, help='extract: threads of each process (default: 2)')
     parser.add_argument('--tuned-malloc', action='store_true', help='extract: let glibc keep freed memory')
-    parser.add_argument('--tasks', nargs='+', help='controls: region_noise, weak100, weak50 (default: all)')
+    parser.add_argument('--tasks', nargs='+', help='controls: region_noise, weak100, weak50, rain (default: all)')
     parser.add_argument('--fusions', nargs='+', help='controls: network_spf.fusion; a+b for both (default: modulate)')
+    parser.add_argument('--sources', nargs='+', help='controls: masks cut on clean, restored (default: clean)')
+    parser.add_argument('--inputs', help="controls: what SPF sees, 'y, x' or 'y' (default: 'y, x')")
     parser.add_argument('--seeds', type=int, help='controls: second networks per arm (default: 3)')
     parser.add_argument('--iterations', type=int, help='controls: steps of each (default: 700)')
-    parser.add_argument('--output', type=Path, help='controls: CSV of the gains of each photo')
+    parser.add_argument('--output', type=Path, help='controls: CSV of the gains of each photo; arms in it are kept')
     options = parser.parse_args(arguments)
     status = 0
     for name in BENCHMARKS if options.which == 'all' else (options.which,):

@@ -1,42 +1,84 @@
 """Controls of SPF's fusion: what a second network gains by masks, over its mask-free twin.
 
-Three tasks on photos with noise that a small, unconverged student has restored:
+Tasks are photos that a small, unconverged student has restored (`benchmarks.control_photos`):
 
 region_noise  the positive control: a noise level drawn per region, so masks must matter
 weak100       noise of sigma 100
 weak50        noise of sigma 50
+rain          heavy synthetic rain
 
-Masks are those of the clean photo (privileged). z is tested on tiles of the training's patch size, which is where a
-teacher works; the CSV also holds complete photos. Every arm starts from the same weights of the second network and sees
-the same patches in the same order. Without --data: the six photographs of scikit-image with felzenszwalb's regions,
-which shows that the control works, not what masks are worth.
+Masks are those of the clean photo (privileged) or cut on y. z is tested on tiles of the training's patch size, which is
+where a teacher works; the CSV also holds complete photos. Every arm of a seed starts from the same weights of the
+second network and sees the same patches in the same order. Without --data: the six photographs of scikit-image with
+felzenszwalb's regions, which shows that the control works, not what masks are worth.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from functools import cached_property
 from pathlib import Path
+from typing import Any, NamedTuple
 
-import cv2
-import numpy as np
 import pandas as pd
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 from tqdm import tqdm
 
-from benchmarks.fixtures import photographs
-from sapd_plugin.archs.ffdnet import FFDNet
+from benchmarks.control_photos import (
+    TASKS,
+    Split,
+    build_restored_segmenter,
+    degraded,
+    load,
+    restored_by,
+    train_student,
+    with_masks_of_restored,
+)
 from sapd_plugin.core.spf import SPF
-from sapd_plugin.errors import SAPDError, check_choice
-from sapd_plugin.evaluation.mask_trial import MASKS, Photo, Plan, gains, log_mse, spf_loss, train
+from sapd_plugin.errors import check_choice
+from sapd_plugin.evaluation.mask_trial import MASKS, Plan, gains, spf_loss, train
 from sapd_plugin.evaluation.statistics import Interval
-from sapd_plugin.priors.segmenters import build_segmenter
 
-TASKS = {'region_noise': (5.0, 90.0), 'weak100': (100.0, 100.0), 'weak50': (50.0, 50.0)}  # sigma, 0-255 scale
-STUDENT = Plan(iterations=1000, patch=96, batch=8, lr=2e-3)
-SIZE = 320, 480
-TRAIN, TEST = 180, 34
+INPUTS = {'y, x': ['restored', 'degraded'], 'y': ['restored']}
+SOURCES = ('clean', 'restored')
+KEYS = ['task', 'inputs', 'source', 'arm', 'seed']
+DTYPES: dict[str, Any] = {'dtype': {'photo': str}}
+
+
+class Arm(NamedTuple):
+    """A second network of one seed.
+
+    Attributes:
+        inputs: a key of `INPUTS`.
+        source: of its masks, of `SOURCES`; 'none' without masks.
+        fusion: of SPF; 'a+b' stands for both.
+        one_region: whether it is the mask-free twin.
+        seed: of its weights and patches.
+    """
+
+    inputs: str
+    source: str
+    fusion: str
+    one_region: bool
+    seed: int
+
+    @property
+    def name(self) -> str:
+        """Return its name in the CSV."""
+        return f'{self.fusion}, one region' if self.one_region else self.fusion
+
+    def spf(self) -> SPF:
+        """Build SPF around a second network whose weights depend on the seed alone."""
+        torch.manual_seed(self.seed)
+        kinds = self.fusion.split('+')
+        return SPF(
+            Refiner(),
+            fusion=kinds[0] if len(kinds) == 1 else kinds,
+            inputs=INPUTS[self.inputs],
+            one_region=self.one_region,
+        )
 
 
 class Residual(nn.Module):
@@ -72,145 +114,120 @@ def run(
     data: Path | None = None,
     tasks: Sequence[str] = tuple(TASKS),
     fusions: Sequence[str] = ('modulate',),
+    sources: Sequence[str] = ('clean',),
+    inputs: str = 'y, x',
     seeds: int = 3,
     iterations: int = 700,
     patch: int = 128,
     output: Path | None = None,
 ) -> pd.DataFrame:
-    """Train and test every arm, and return a line per task and fusion.
+    """Train and test every arm that ``output`` does not hold yet, and return a line per task, fusion and source.
 
     Args:
-        data: folder with ``train_photos``, ``cbsd68`` and ``masks/{train_photos,cbsd68}/NAME.png`` (label maps).
+        data: folder with ``train_photos``, ``cbsd68``, ``masks/{train_photos,cbsd68}/NAME.png`` (label maps), and for
+            masks cut on y ``sam/mobile_sam.pt``.
         tasks: keys of ``TASKS``.
         fusions: of SPF; 'a+b' stands for both.
+        sources: of the masks: 'clean' photos, or 'restored': cut on y, in training and in the test.
+        inputs: what SPF sees: 'y, x' or 'y'.
         seeds: number of second networks per arm.
         iterations: steps of a second network's training.
         patch: side of its patches in pixels.
-        output: CSV of all gains, a line per photo; rows are added after each arm.
+        output: CSV of all gains, a line per photo; rows are added after each arm, so a run resumes where it stopped.
 
     Raises:
-        SAPDError: an unknown task, or a folder is missing.
+        SAPDError: an unknown name, or a folder is missing.
     """
-    for task in tasks:
-        check_choice('--tasks', task, TASKS)
+    for key, names, valid in (('tasks', tasks, TASKS), ('sources', sources, SOURCES), ('inputs', [inputs], INPUTS)):
+        for name in names:
+            check_choice(f'--{key}', name, list(valid))
     plan = Plan(iterations=iterations, patch=patch)
-    rows: list[dict[str, object]] = []
+    rows = pd.read_csv(output, **DTYPES) if output is not None and output.is_file() else pd.DataFrame()
     for task in tasks:
-        training, testing = (_restored(task, photos) for photos in _load(data))
-        student = _student(task, training)
-        training, testing = (_with_restored(student, photos) for photos in (training, testing))
-        for seed in range(seeds):
-            for fusion, one_region in [('none', False), *((f, one) for f in fusions for one in (False, True))]:
-                arm = f'{fusion}, one region' if one_region else fusion
-                spf = _spf(fusion, one_region, seed)
-                steps = train(spf, spf_loss(spf), training, plan, seed)
-                for _ in tqdm(steps, f'{task}, {arm}, seed {seed}', plan.iterations, mininterval=0.5):
-                    pass
-                for masks in ('own',) if one_region or fusion == 'none' else MASKS:
-                    in_tiles, whole = (gains(spf, testing, masks, side) for side in (patch, None))
-                    rows += [
-                        {'task': task, 'arm': arm, 'masks': masks, 'seed': seed, 'photo': p.name, 'gain': g, 'whole': w}
-                        for p, g, w in zip(testing, in_tiles, whole)
-                    ]
-                if output is not None:
-                    output.parent.mkdir(parents=True, exist_ok=True)
-                    pd.DataFrame(rows).to_csv(output, index=False, float_format='%.5f')
-    return summary(pd.DataFrame(rows))
+        trial = Trial(task, data)
+        for arm in arms(fusions, sources, inputs, seeds):
+            key = {'task': task, 'inputs': arm.inputs, 'source': arm.source, 'arm': arm.name, 'seed': arm.seed}
+            if len(rows) and (rows[KEYS] == pd.Series(key)[KEYS]).all(axis=1).any():
+                continue
+            rows = pd.concat([rows, pd.DataFrame({**key, **row} for row in measure(arm, trial, plan))])
+            if output is not None:
+                output.parent.mkdir(parents=True, exist_ok=True)
+                rows.to_csv(output, index=False, float_format='%.5f')
+    return summary(rows)
+
+
+def arms(fusions: Sequence[str], sources: Sequence[str], inputs: str, seeds: int) -> Iterator[Arm]:
+    """Yield the arms of a task: per seed the cascade, then per fusion the twin, and the fusion with masks."""
+    for seed in range(seeds):
+        yield Arm(inputs, 'none', 'none', False, seed)
+        for fusion in fusions:
+            yield Arm(inputs, 'none', fusion, True, seed)
+            yield from (Arm(inputs, source, fusion, False, seed) for source in sources)
+
+
+class Trial:
+    """The photos of a task, restored, and their masks; made when they are first needed.
+
+    Args:
+        task: a key of ``TASKS``.
+        data: as in :func:`run`.
+    """
+
+    def __init__(self, task: str, data: Path | None) -> None:
+        self.task, self.data = task, data
+
+    @cached_property
+    def clean(self) -> Split:
+        """Photos for training and testing, with the masks of the clean photos."""
+        split = [degraded(self.task, photos) for photos in load(self.data)]
+        student = train_student(self.task, split[0])
+        return tuple(restored_by(student, photos) for photos in split)
+
+    @cached_property
+    def restored(self) -> Split:
+        """The same photos, with masks cut on y."""
+        segmenter = build_restored_segmenter(self.data)
+        return tuple(with_masks_of_restored(photos, segmenter) for photos in self.clean)
+
+
+def measure(arm: Arm, trial: Trial, plan: Plan) -> Iterator[dict[str, object]]:
+    """Train an arm and yield the gain of each test photo, per kind of masks in the test."""
+    training, testing = trial.restored if arm.source == 'restored' else trial.clean
+    spf = arm.spf()
+    steps = train(spf, spf_loss(spf), training, plan, arm.seed)
+    name = f'{trial.task}, {arm.name}, {arm.source} masks, seed {arm.seed}'
+    for _ in tqdm(steps, name, plan.iterations, mininterval=0.5):
+        pass
+    for masks in MASKS if arm.source in SOURCES else ('own',):
+        in_tiles, whole = (gains(spf, testing, masks, side) for side in (plan.patch, None))
+        for photo, gain, of_whole in zip(testing, in_tiles, whole):
+            yield {'masks': masks, 'photo': photo.name, 'gain': gain, 'whole': of_whole}
 
 
 def summary(rows: pd.DataFrame) -> pd.DataFrame:
-    """Return a line per task and fusion: z - y, and paired differences with intervals over seeds and over photos."""
+    """Return a line per task, fusion and source of masks.
+
+    It holds z - y, and paired differences with intervals over seeds and over photos.
+    """
     table = []
-    for task, mine in rows.groupby('task', sort=False):
-        gain = mine.pivot_table(index=['seed', 'photo'], columns=['arm', 'masks'], values='gain', sort=False)
-        for fusion in [a for a in mine['arm'].unique() if f'{a}, one region' in set(mine['arm'])]:
-            own = gain[(fusion, 'own')]
-            line = {'task': task, 'fusion': fusion, 'z - y': f'{own.mean():+.3f}'}
+    for (task, inputs), mine in rows.groupby(['task', 'inputs'], sort=False):
+        arms = mine.drop_duplicates(['source', 'arm'])
+        gain = mine.pivot_table(index=['seed', 'photo'], columns=['source', 'arm', 'masks'], values='gain', sort=False)
+        for source, fusion in arms.loc[arms['source'] != 'none', ['source', 'arm']].itertuples(index=False):
+            if ('none', f'{fusion}, one region', 'own') not in gain:
+                continue  # the run is at work, or was interrupted
+            own = gain[source, fusion, 'own']
+            line = {'task': task, 'inputs': inputs, 'fusion': fusion, 'masks': source, 'z - y': f'{own.mean():+.3f}'}
             controls = {
-                'own - one-region twin': (f'{fusion}, one region', 'own'),
-                'own - cascade': ('none', 'own'),
-                'own - shuffled': (fusion, 'shuffled'),
-                'own - one region': (fusion, 'one_region'),
+                'own - one-region twin': ('none', f'{fusion}, one region', 'own'),
+                'own - cascade': ('none', 'none', 'own'),
+                'own - shuffled': (source, fusion, 'shuffled'),
+                'own - one region': (source, fusion, 'one_region'),
             }
             for name, control in controls.items():
-                difference = own - gain[control]
+                difference = (own - gain[control]).dropna()
                 for over in ('seed', 'photo'):
                     values = difference.groupby(level=over).mean().tolist()
                     line[f'{name}, over {over}s'] = Interval.of(values).text(3, '+')
             table.append(line)
     return pd.DataFrame(table)
-
-
-def _spf(fusion: str, one_region: bool, seed: int) -> SPF:
-    """Build SPF around a second network whose weights depend on the seed alone."""
-    torch.manual_seed(seed)
-    kinds = fusion.split('+')
-    return SPF(
-        Refiner(),
-        fusion=kinds[0] if len(kinds) == 1 else kinds,
-        inputs=['restored', 'degraded'],
-        one_region=one_region,
-    )
-
-
-def _load(data: Path | None) -> tuple[list[Photo], list[Photo]]:
-    """Return photos for training and testing, without degraded and restored images yet."""
-    if data is None:
-        segmenter = build_segmenter('felzenszwalb')
-        photos = [_photo(name, image, segmenter(image).labels) for name, image in photographs(SIZE).items()]
-        return photos[:4], photos[4:]
-    splits = []
-    for folder, count in (('train_photos', TRAIN), ('cbsd68', TEST)):
-        files = sorted(file for file in (data / folder).glob('*') if file.suffix in ('.png', '.jpg'))
-        if not files:
-            raise SAPDError(f'--data: found no photos in {data / folder}, expected PNG or JPEG files.')
-        chosen = np.random.default_rng(0).permutation(len(files))[:count]
-        photos = []
-        for file in (files[i] for i in sorted(chosen)):
-            mask = cv2.imread(str(data / 'masks' / folder / f'{file.stem}.png'), cv2.IMREAD_UNCHANGED)
-            if mask is None:
-                raise SAPDError(f'--data: found no label map {file.stem}.png in {data / "masks" / folder}.')
-            photos.append(_photo(file.stem, cv2.imread(str(file))[..., ::-1], mask))
-        splits.append(photos)
-    return splits[0], splits[1]
-
-
-def _photo(name: str, image: np.ndarray, labels: np.ndarray) -> Photo:
-    """Make a photo of ``SIZE``, landscape."""
-    if image.shape[0] > image.shape[1]:
-        image, labels = image.transpose(1, 0, 2), labels.T
-    gt = torch.from_numpy(np.ascontiguousarray(image[: SIZE[0], : SIZE[1]].transpose(2, 0, 1))).half() / 255
-    mask = torch.from_numpy(np.ascontiguousarray(labels[: SIZE[0], : SIZE[1]].astype(np.int32)))[None]
-    return Photo(name, gt, gt, gt, mask)
-
-
-def _restored(task: str, photos: Sequence[Photo]) -> list[Photo]:
-    """Add noise, whose level is drawn per region; a single level is a range of one."""
-    noisy = []
-    for index, photo in enumerate(photos):
-        random = np.random.default_rng([index, len(photos)])
-        levels = random.uniform(*TASKS[task], int(photo.labels.max()) + 1).astype(np.float32) / 255
-        noise = random.standard_normal(photo.gt.shape).astype(np.float32) * levels[photo.labels.numpy()]
-        degraded = photo.gt.float() + torch.from_numpy(noise)
-        noisy.append(Photo(photo.name, photo.gt, degraded.half(), photo.gt, photo.labels))
-    return noisy
-
-
-def _student(task: str, photos: Sequence[Photo]) -> nn.Module:
-    """Train the small student that makes y; it is not told the noise level of a region."""
-    torch.manual_seed(0)
-    student = FFDNet(3, 3, 32, 5, sigma=float(np.mean(TASKS[task])))
-
-    def loss(batch: tuple[Tensor, ...]) -> Tensor:
-        return log_mse(student(batch[1]), batch[0])
-
-    for _ in tqdm(train(student, loss, photos, STUDENT, 0), f'{task}, student', STUDENT.iterations, mininterval=0.5):
-        pass
-    return student
-
-
-@torch.no_grad()
-def _with_restored(student: nn.Module, photos: Sequence[Photo]) -> list[Photo]:
-    """Restore every photo with the student."""
-    restored = (student(photo.degraded.float()[None])[0].half() for photo in photos)
-    return [Photo(p.name, p.gt, p.degraded, y, p.labels) for p, y in zip(photos, restored)]
