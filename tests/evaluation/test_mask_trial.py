@@ -11,7 +11,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from benchmarks import controls
+from benchmarks import control_photos, controls
 from sapd_plugin.core.spf import SPF
 from sapd_plugin.errors import SAPDError
 from sapd_plugin.evaluation.mask_trial import Photo, Plan, gains, log_mse, spf_loss, train
@@ -107,7 +107,16 @@ def test_mistakes_are_named() -> None:
 
 def test_the_table_pairs_photos_and_seeds() -> None:
     rows = [
-        {'task': 't', 'arm': arm, 'masks': masks, 'seed': seed, 'photo': photo, 'gain': gain + 0.1 * seed + offset}
+        {
+            'task': 't',
+            'inputs': 'y, x',
+            'source': 'clean' if arm == 'modulate' else 'none',
+            'arm': arm,
+            'masks': masks,
+            'seed': seed,
+            'photo': photo,
+            'gain': gain + 0.1 * seed + offset,
+        }
         for arm, masks, gain in (
             ('none', 'own', 0.0),
             ('modulate', 'own', 1.0),
@@ -126,20 +135,28 @@ def test_the_table_pairs_photos_and_seeds() -> None:
 
 
 def test_the_documented_gains_are_those_of_the_csv() -> None:
-    table = controls.summary(pd.read_csv(ROOT / 'benchmarks/controls.csv', dtype={'photo': str})).set_index('task')
+    rows = pd.read_csv(ROOT / 'benchmarks/controls.csv', **controls.DTYPES)
+    table = controls.summary(rows).set_index(['inputs', 'fusion', 'task', 'masks'])
     method, readme = ((ROOT / name).read_text(encoding='utf-8') for name in ('docs/method.md', 'README.md'))
-    for task, noise in (('weak100', 'sigma 100'), ('weak50', 'sigma 50')):
-        line = table.loc[task]
-        twin, others = line['own - one-region twin, over seeds'], ('own - cascade', 'own - shuffled')
-        cells = [noise, line['z - y'], twin, *(line[f'{name}, over seeds'] for name in others)]
+    tasks = {'region_noise': 'noise per region', 'weak100': 'sigma 100', 'weak50': 'sigma 50', 'rain': 'heavy rain'}
+    columns = ['z - y', *(f'own - {name}, over seeds' for name in ('one-region twin', 'cascade', 'shuffled'))]
+    for (inputs, fusion, task, masks), line in table.iterrows():
+        cells = line[columns].tolist()
+        if (inputs, fusion) == ('y, x', 'modulate'):
+            cells = [tasks[task], {'clean': 'clean photo', 'restored': 'y'}[masks], *cells]
+        else:
+            block = {'y, x': '`[restored, degraded]`', 'y': '`[restored]`'}[inputs]
+            cells = [tasks[task], f'`{fusion}`', block, *cells[:3]]
         assert f'| {" | ".join(cells)} |' in method
-        assert f'{twin} dB at {noise}' in readme
+    for masks in ('clean', 'restored'):
+        for task in ('weak100', 'weak50'):
+            assert table.loc[('y, x', 'modulate', task, masks), columns[1]] in readme
 
 
 @pytest.mark.slow
 def test_masks_matter_where_each_region_has_its_own_noise(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The positive control, on six photographs with felzenszwalb's regions, shorter than the benchmark."""
-    monkeypatch.setattr(controls, 'STUDENT', Plan(iterations=250, patch=96, batch=8, lr=2e-3))
+    monkeypatch.setattr(control_photos, 'STUDENT', Plan(iterations=250, patch=96, batch=8, lr=2e-3))
     controls.run(tasks=['region_noise'], seeds=1, iterations=300, output=tmp_path / 'gains.csv')
     rows = pd.read_csv(tmp_path / 'gains.csv')
     mean = rows.groupby(['arm', 'masks'])['gain'].mean()
