@@ -32,8 +32,8 @@ def apply_all() -> None:
     allow_cyclic_schedule()
     write_whole_files()
     follow_batches()
-    check_options_sooner()
     resume_whole_states()
+    check_options_sooner()  # last, because each wraps the one before, and the check has to come first
 
 
 def allow_any_optimizer() -> None:

@@ -39,8 +39,8 @@ def report_progress(progress: ProgressFile) -> None:
 
 def main() -> None:
     """Run the train command with this process's command line."""
-    check_options_sooner()  # again, because the patched module is loaded now
-    resume_whole_states()
+    resume_whole_states()  # again, because the patched module is loaded now
+    check_options_sooner()
     progress = ProgressFile.from_environment()
     if progress is not None:
         report_progress(progress)

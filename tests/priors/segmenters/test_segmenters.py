@@ -175,7 +175,7 @@ def test_the_variant_is_told_from_the_names(checkpoint: Path) -> None:
     assert detect_variant(load_state(checkpoint), checkpoint) == 'mobile_sam'
     for variant, depth in (('sam_vit_b', 12), ('sam_vit_l', 24), ('sam_vit_h', 32)):
         assert detect_variant([f'image_encoder.blocks.{i}.norm1.weight' for i in range(depth)], 'x') == variant
-    with pytest.raises(SAPDError, match=r"x: found 1 other names, expected SAM's"):
+    with pytest.raises(SAPDError, match=r"x holds 1 other names, expected SAM's"):
         detect_variant(['conv.weight'], 'x')
 
 
