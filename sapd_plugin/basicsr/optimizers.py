@@ -10,6 +10,7 @@ import torch
 from torch import nn
 from torch.optim import Optimizer
 
+from sapd_plugin.core.stepping import before_each_step
 from sapd_plugin.errors import SAPDError, check_choice, check_keys, describe
 from sapd_plugin.values import OPTIMIZER_KINDS, Positive, check_arguments, check_values
 
@@ -35,10 +36,10 @@ def build_optimizer(optim_type: str, params: Any, lr: float | None = None, **kwa
     optimizer: Optimizer = _kinds()[optim_type](params, lr=lr, **kwargs)
     if norm is not None:
 
-        def clip(optimizer: Optimizer, args: Any, kwargs: Any) -> None:
+        def clip() -> None:
             nn.utils.clip_grad_norm_([p for group in optimizer.param_groups for p in group['params']], norm)
 
-        optimizer.register_step_pre_hook(clip)
+        before_each_step(optimizer, clip)
     return optimizer
 
 

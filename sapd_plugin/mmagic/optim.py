@@ -11,6 +11,7 @@ from mmengine.optim import DefaultOptimWrapperConstructor, OptimWrapper
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from sapd_plugin.core.stepping import before_each_step
 from sapd_plugin.errors import SAPDError
 
 
@@ -131,9 +132,9 @@ def rest(wrapper: OptimWrapper, branch: Sequence[nn.Parameter], trained: Callabl
         trained: returns whether the branch was trained since the optimizer's last step.
     """
 
-    def forget(*_: object) -> None:
+    def forget() -> None:
         if not trained():
             for parameter in branch:
                 parameter.grad = None
 
-    wrapper.optimizer.register_step_pre_hook(forget)
+    before_each_step(wrapper.optimizer, forget)
