@@ -41,23 +41,27 @@ def check_training(opt: dict[str, Any]) -> None:
         check_places(opt)
 
 
-def checked_first(read: Callable[..., Any]) -> Callable[..., Any]:
-    """Return BasicSR's ``load_resume_state`` with a check of the options before it, the first thing that gets them."""
+def checked(read: Callable[..., Any]) -> Callable[..., Any]:
+    """Return BasicSR's ``load_resume_state`` with a check of the options, before BasicSR makes any folder.
+
+    The check comes after the state is found, because a run that resumes needs fewer files than one that starts.
+    """
 
     @functools.wraps(read)
-    def check_and_read(opt: dict[str, Any]) -> Any:
+    def read_and_check(opt: dict[str, Any]) -> Any:
+        state = read(opt)
         check_training(opt)
-        return read(opt)
+        return state
 
-    check_and_read.sapd_checks = True  # type: ignore[attr-defined]
-    return check_and_read
+    read_and_check.sapd_checks = True  # type: ignore[attr-defined]
+    return read_and_check
 
 
 def check_sooner(module: Any) -> None:
-    """Let a train module of BasicSR check its options before it reads a resume state; once."""
+    """Let a train module of BasicSR check its options once it has looked for a resume state."""
     read = getattr(module, 'load_resume_state', None)
     if read is not None and not hasattr(read, 'sapd_checks'):
-        module.load_resume_state = checked_first(read)
+        module.load_resume_state = checked(read)
 
 
 @contextmanager

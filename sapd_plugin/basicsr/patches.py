@@ -33,7 +33,7 @@ def apply_all() -> None:
     write_whole_files()
     follow_batches()
     resume_whole_states()
-    check_options_sooner()  # last, because each wraps the one before, and the check has to come first
+    check_options_sooner()  # last, because each wraps the one before, and the check needs the state that is found
 
 
 def allow_any_optimizer() -> None:
