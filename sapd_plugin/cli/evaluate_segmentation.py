@@ -1,4 +1,4 @@
-"""Measure how well masks of restored images agree with those of the clean images.
+r"""Measure how well masks of restored images agree with those of the clean images.
 
 sapd evaluate-segmentation --clean datasets/Rain100L/test/target --degraded datasets/Rain100L/test/input \
     --restored stock=results/stock/visualization/Rain100L sapd=results/sapd/visualization/Rain100L \

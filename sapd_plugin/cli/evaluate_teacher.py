@@ -1,4 +1,4 @@
-"""Analyse a SAPD training of BasicSR: is the teacher z good, do masks matter to it, and does the student follow it?
+r"""Analyse a SAPD training of BasicSR: is the teacher z good, do masks matter to it, and does the student follow it?
 
 sapd evaluate-teacher --run experiments/sapd_derain --pairs datasets/MiniRain/val \
     --masks datasets/masks/MiniRain_val --reference experiments/stock/models/net_g_latest.pth --output runs/teacher

@@ -1,4 +1,4 @@
-"""Extract masks of images into a mask store.
+r"""Extract masks of images into a mask store.
 
 sapd extract-masks --output masks --segmenter sam --checkpoint sam_vit_b_01ec64.pth \
     --images datasets/GoPro/train/target --source target                            masks of the ground truth

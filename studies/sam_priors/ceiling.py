@@ -1,4 +1,4 @@
-"""Measure a ceiling for SPD: how much a student learns from a much better teacher, which needs no masks.
+r"""Measure a ceiling for SPD: how much a student learns from a much better teacher, which needs no masks.
 
 D=datasets/MiniNoise; python -m studies.sam_priors.ceiling --photos $D/train/target --validation $D/val/target \
     --teacher ffdnet_color.pth --start STUDENT.pth

@@ -1,4 +1,4 @@
-"""Make all data of the study from real photos: training, validation and test pairs, and annotators' masks.
+r"""Make all data of the study from real photos: training, validation and test pairs, and annotators' masks.
 
 python -m studies.sam_priors.prepare_data --photos train_photos --rain100l rain100l --cbsd68 cbsd68 \
     --levin levin_deblur --segmentations segmentation_gt
