@@ -18,6 +18,7 @@ from torch.utils.data import Dataset
 from sapd_plugin.basicsr.dataset import WHERE, PairedImageMaskDataset, StoredMasks, check_databases
 from sapd_plugin.basicsr.motion import Motion, pixels, recorded, shows
 from sapd_plugin.errors import SAPDError, check_choice, describe
+from sapd_plugin.priors.masked_class import MaskedDataset, masked_class
 from sapd_plugin.priors.training import check_size
 
 if TYPE_CHECKING:  # at run time, the mixin precedes the user's class
@@ -78,13 +79,11 @@ def build_paired_image_mask_dataset(opt: dict[str, Any]) -> Any:
         return PairedImageMaskDataset(opt)
     if opt['phase'] != 'train':
         return base(opt)
-    return _masked_class(base)(opt)
+    return masked_class(FollowingMixin, base)(opt)
 
 
-class FollowingMixin(StoredMasks, Base):
+class FollowingMixin(MaskedDataset, StoredMasks, Base):
     """Masks for a data set class. It precedes the base class, which reads, crops and flips."""
-
-    base_class: type
 
     def __init__(self, opt: dict[str, Any]) -> None:
         backend = dict(opt.get('io_backend') or {'type': 'disk'})
@@ -119,10 +118,6 @@ class FollowingMixin(StoredMasks, Base):
         height, width = sample['gt'].shape[-2:]
         check_size(WHERE, path, (mask.shape[0], mask.shape[1]), (height, width))
         return {**sample, **self.masks(record, mask)}
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        """Pickle for spawned workers: the class was created at run time."""
-        return _restore, (self.base_class, self.__dict__)
 
     def check_alignment(self) -> None:
         """Refuse a base whose samples are not what the noted crops and flips make of their images.
@@ -187,14 +182,3 @@ def _same_random_streams() -> Iterator[None]:
 
 def _has_masks(kind: type) -> bool:
     return issubclass(kind, StoredMasks)
-
-
-def _masked_class(base: type) -> Any:
-    return type(f'Masked{base.__name__}', (FollowingMixin, base), {'base_class': base})
-
-
-def _restore(base: type, state: dict[str, Any]) -> Any:
-    masked = _masked_class(base)
-    dataset = masked.__new__(masked)
-    dataset.__dict__.update(state)
-    return dataset

@@ -15,6 +15,7 @@ from mmengine.logging import print_log
 from sapd_plugin.errors import SAPDError, check_choice, check_keys, check_template, describe
 from sapd_plugin.mmagic.reader import ImageReader
 from sapd_plugin.mmagic.transforms import GT, WHERE, image_channels, is_loader, least_side, patch_size, with_masks
+from sapd_plugin.priors.masked_class import MaskedDataset, masked_class
 from sapd_plugin.priors.patches import few_regions
 from sapd_plugin.priors.shuffled import ShuffledMasks
 from sapd_plugin.priors.store import MaskStore
@@ -65,13 +66,12 @@ def build_paired_image_mask_dataset(base_dataset_type: str | type = 'BasicImageD
     for key, template in templates.items() if isinstance(templates, dict) else ():
         if key != '_scope_':  # in every block of a config whose base is one of MMagic's
             check_template(f'{WHERE}.filename_tmpl.{key}', template)
-    return _masked_class(base)(masks, **config)
+    return masked_class(MaskMixin, base)(masks, **config)
 
 
-class MaskMixin(Base):
+class MaskMixin(MaskedDataset, Base):
     """Masks for a dataset class. It precedes the base class, which lists the images."""
 
-    base_class: type
     pipeline: Any
 
     def __init__(self, masks: dict[str, Any], **config: Any) -> None:
@@ -114,10 +114,6 @@ class MaskMixin(Base):
                     'most.'
                 )
 
-    def __reduce__(self) -> tuple[Any, ...]:
-        """Pickle for spawned workers: the class was created at run time."""
-        return _restore, (self.base_class, self.__dict__)
-
     def _targets(self, template: str) -> Iterator[Target]:
         """Yield each ground truth; its size comes from its header, read where the pipeline loads the images."""
         loaders: dict[str, Any] = {}
@@ -132,14 +128,3 @@ class MaskMixin(Base):
             if isinstance(other, str) and 'img' in loaders and (other, degraded.place) != (path, gt.place):
                 files.append(ImageFile(other, partial(degraded.content, other)))
             yield Target(template_key(info['key'], template), path, partial(gt.size, path), files)
-
-
-def _masked_class(base: type) -> Any:
-    return type(f'Masked{base.__name__}', (MaskMixin, base), {'base_class': base})
-
-
-def _restore(base: type, state: dict[str, Any]) -> Any:
-    masked = _masked_class(base)
-    dataset = masked.__new__(masked)
-    dataset.__dict__.update(state)
-    return dataset
