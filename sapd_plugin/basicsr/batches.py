@@ -2,8 +2,8 @@
 
 BasicSR's train_pipeline starts the interrupted epoch again, with new random states in the workers of the loader. Here,
 each batch brings along the random state of the worker that made it. A resumed loader skips the batches of the epoch
-that were used before, without reading them, and its workers go on with their random states. What a run that is not
-interrupted draws stays as it is.
+that were used before, without reading them, and its workers continue from their random states. An uninterrupted run
+draws what it drew before.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ class RandomState:
         self.torch = torch.get_rng_state().numpy()
 
     def restore(self) -> None:
-        """Let the generators go on from here."""
+        """Set the generators to this state."""
         random.setstate(self.python)
         np.random.set_state(self.numpy)
         torch.set_rng_state(torch.from_numpy(self.torch))

@@ -135,7 +135,7 @@ class RunState:
             folder.mkdir(parents=True, exist_ok=True)
             archives.atomic(torch.save)(self._saved, path)
         except (OSError, RuntimeError) as error:  # torch's own error for a full disk is the second
-            get_root_logger().warning(f'{path} cannot be saved ({error}): training goes on without.')
+            get_root_logger().warning(f'{path} cannot be saved ({error}): training continues without it.')
 
 
 def read(path: Path) -> dict[str, Any]:

@@ -27,7 +27,7 @@ def random_state() -> dict[str, Any]:
 
 
 def restore_random_state(entry: Mapping[str, Any]) -> None:
-    """Let torch's generators go on from the states that an entry holds."""
+    """Set torch's generators to the states that an entry holds."""
     torch.set_rng_state(entry['random_state'].cpu())
     cuda = [state.cpu() for state in entry.get('random_states_cuda', ())]
     if cuda and len(cuda) == torch.cuda.device_count():

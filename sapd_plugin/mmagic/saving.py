@@ -75,7 +75,7 @@ def find_latest_checkpoint(path: str) -> str | None:
 
 
 def checkpoint_to_resume(config: Mapping[str, Any], load_from: str | None, work_dir: str) -> str | None:
-    """Return the checkpoint that a resumed run reads, or None if there is none: then it starts.
+    """Return the checkpoint that a resumed run reads, or None if the run has to start from the beginning.
 
     MMEngine reads ``load_from``. In a second stage (``model.stage='two_stage'``), that is the stock student from which
     the run started; then it is the newest whole checkpoint in ``work_dir``.

@@ -102,7 +102,7 @@ def pipeline(rank: int, opt: dict[str, Any], root: Path) -> None:
 
 @pytest.mark.slow
 def test_processes_resume_the_same_state_and_equal_an_uninterrupted_training(pairs, store, tmp_path):
-    """Each with its own patches; a state that one of them did not save is none for the other either."""
+    """Each has its own patches. A state that one of them did not save is not resumed by the other either."""
     for rank in (0, 1):
         (tmp_path / f'rank-{rank}').mkdir()
     changes = {

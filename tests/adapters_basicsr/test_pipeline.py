@@ -112,7 +112,7 @@ def test_interrupted_and_resumed_equals_uninterrupted(tmp_path):
     assert whole['schedulers'] == halves['schedulers']
     whole, halves = (torch.load(folder / 'training_states/4.sapd.rank0', weights_only=True) for folder in folders)
     assert whole['python'] == halves['python']
-    # torch's own stream goes on, too (test_model.py), but BasicSR's prefetcher draws from it once more at each start.
+    # torch's own stream continues, too (test_model.py), but BasicSR's prefetcher draws from it once more at each start.
 
 
 def test_zero_weights_equal_stock_through_the_tool_and_its_workers(pairs, store, tmp_path):

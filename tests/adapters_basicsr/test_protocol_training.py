@@ -33,7 +33,7 @@ def test_the_image_to_distil_is_the_class_s_own_choice(pairs, store, tmp_path):
     model = session(sapd_options(pairs, store, **PROTOCOL), tmp_path, 2)
     assert model.latest[1].restored.shape == model.gt[:1].shape
     assert model.net_spf.output_index == -1
-    # The coarse image is none that SPD acts on: its own head moves as it does without SPD in the first step.
+    # SPD does not act on the coarse image: its head moves in the first step as it does without SPD.
     one, other = (
         session(sapd_options(pairs, store, **SCALES, **{'train:spd_opt:loss_weight': weight}), tmp_path, 1).net_g
         for weight in (0.5, 0)

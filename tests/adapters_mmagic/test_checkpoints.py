@@ -89,7 +89,7 @@ FORGED = {
     'a scalar that is a structure of objects': Reduced(SCALAR, (Reduced(np.dtype, ([('a', 'O')],)), POINTER)),
     'a step of zero': Reduced(np.ndarray, ((2**40,), 'u1', POINTER, 0, (0,))),
     'a class of its own': Reduced(RECONSTRUCT, (dict, (0,), b'b')),
-    'a method that is none': Reduced(getattr, (HistoryBuffer, '__init__')),
+    'a name that is not a method': Reduced(getattr, (HistoryBuffer, '__init__')),
 }
 HARMLESS = ['numbers with the flags of objects', 'no state']  # the flags are not read; the array is empty
 
