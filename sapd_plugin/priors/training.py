@@ -80,7 +80,10 @@ def open_training_store(
         raise SAPDError(f'{where}.mask_store: missing, expected a folder made by `sapd extract-masks`.')
     _refuse_shared_keys(where, targets)
     begun = time.perf_counter()
-    store = MaskStore(Path(folder).expanduser())
+    try:
+        store = MaskStore(Path(folder).expanduser())
+    except SAPDError as error:
+        raise SAPDError(f'{where}.mask_store: {error}') from error
     if fingerprint and fingerprint != store.fingerprint:
         raise SAPDError(
             f'{where}.mask_fingerprint: {folder} has {store.fingerprint}, expected {fingerprint}. '

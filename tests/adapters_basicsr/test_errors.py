@@ -108,7 +108,10 @@ def test_options(pairs, store, tmp_path, mistake):
 
 DATA = {
     'no store': ({'mask_store': DELETE}, r'datasets.train.mask_store: missing, expected a folder made by `sapd ex'),
-    'absent store': ({'mask_store': '/absent/masks'}, r'mask store /absent/masks: found no readable manifest.json'),
+    'absent store': (
+        {'mask_store': '/absent/masks'},
+        r'^datasets.train.mask_store: mask store /absent/masks: found no readable manifest.json',
+    ),
     'key': ({'mask_stor': 'x'}, r"unknown key 'mask_stor'.*Did you mean 'mask_store'"),
     'fingerprint': ({'mask_fingerprint': '00ff'}, r"mask_fingerprint: .*, expected 00ff.*'segmenter': 'test'"),
 }
