@@ -22,8 +22,6 @@ from typing import Any, NamedTuple
 
 import pandas as pd
 import torch
-from torch import Tensor, nn
-from torch.nn import functional as F
 from tqdm import tqdm
 
 from benchmarks.control_photos import (
@@ -39,7 +37,8 @@ from benchmarks.control_photos import (
 from sapd_plugin.core.spf import SPF
 from sapd_plugin.errors import check_choice
 from sapd_plugin.evaluation.mask_trial import MASKS, Plan, gains, spf_loss, train
-from sapd_plugin.evaluation.statistics import Interval
+from sapd_plugin.evaluation.mask_verdict import paired
+from sapd_plugin.evaluation.refiner import Refiner
 
 INPUTS = {'y, x': ['restored', 'degraded'], 'y': ['restored']}
 SOURCES = ('clean', 'restored')
@@ -79,35 +78,6 @@ class Arm(NamedTuple):
             inputs=INPUTS[self.inputs],
             one_region=self.one_region,
         )
-
-
-class Residual(nn.Module):
-    """A residual block of two convolutions."""
-
-    def __init__(self, width: int) -> None:
-        super().__init__()
-        self.first, self.second = (nn.Conv2d(width, width, 3, padding=1) for _ in range(2))
-
-    def forward(self, features: Tensor) -> Tensor:
-        """Map (N,width,h,w) to the same shape."""
-        return features + self.second(F.relu(self.first(features)))
-
-
-class Refiner(nn.Module):
-    """A small second network: residual blocks at half size; its last convolution starts at zero, so z starts as y."""
-
-    def __init__(self, width: int = 24, blocks: int = 4) -> None:
-        super().__init__()
-        self.head = nn.Conv2d(12, width, 3, padding=1)
-        self.blocks = nn.Sequential(*(Residual(width) for _ in range(blocks)))
-        self.tail = nn.Conv2d(width, 12, 3, padding=1)
-        nn.init.zeros_(self.tail.weight)
-        nn.init.zeros_(self.tail.bias)  # type: ignore[arg-type]
-
-    def forward(self, image: Tensor) -> Tensor:
-        """Refine (N,3,H,W), H and W even."""
-        features = self.blocks(self.head(F.pixel_unshuffle(image - 0.5, 2)))
-        return image + F.pixel_shuffle(self.tail(features), 2)
 
 
 def run(
@@ -225,9 +195,7 @@ def summary(rows: pd.DataFrame) -> pd.DataFrame:
                 'own - one region': (source, fusion, 'one_region'),
             }
             for name, control in controls.items():
-                difference = (own - gain[control]).dropna()
-                for over in ('seed', 'photo'):
-                    values = difference.groupby(level=over).mean().tolist()
-                    line[f'{name}, over {over}s'] = Interval.of(values).text(3, '+')
+                for over, interval in zip(('seeds', 'photos'), paired(own, gain[control])):
+                    line[f'{name}, over {over}'] = interval.text(3, '+')
             table.append(line)
     return pd.DataFrame(table)

@@ -91,13 +91,14 @@ def train(
     torch.manual_seed(seed)
     optimizer = torch.optim.Adam(network.parameters(), plan.lr, betas=(0.9, 0.99))
     network.train()
+    device = _device(network)
     for step in range(plan.iterations):
         rate = min(1.0, (step + 1) / 50) * (0.495 * (1 + np.cos(np.pi * step / plan.iterations)) + 0.01)
         for group in optimizer.param_groups:
             group['lr'] = plan.lr * rate
         batch = [_patch(photos[random.integers(len(photos))], plan.patch, random) for _ in range(plan.batch)]
         optimizer.zero_grad()
-        loss(tuple(torch.stack(parts) for parts in zip(*batch))).backward()
+        loss(tuple(torch.stack(parts).to(device) for parts in zip(*batch))).backward()
         nn.utils.clip_grad_norm_(network.parameters(), 5.0)
         optimizer.step()
         yield step + 1
@@ -129,12 +130,16 @@ def gains(spf: SPF, photos: Sequence[Photo], masks: str = 'own', patch: int | No
     for index, photo in enumerate(photos):
         other = photos[(index + max(1, len(photos) // 2)) % len(photos)]
         labels = {'own': photo.labels, 'shuffled': other.labels, 'one_region': torch.ones_like(photo.labels)}[masks]
-        parts = [_tiles(part, patch) for part in (*photo.images(), labels.int())]
+        parts = [_tiles(part, patch).to(_device(spf)) for part in (*photo.images(), labels.int())]
         gt, degraded, restored, mask = parts
         refined = spf(restored, mask, degraded)
         error_y, error_z = (float((image.clamp(0, 1) - gt).square().mean()) for image in (restored, refined))
         found.append(10 * np.log10(max(error_y, 1e-10) / max(error_z, 1e-10)))
     return np.array(found)
+
+
+def _device(network: nn.Module) -> torch.device:
+    return next(network.parameters(), torch.empty(0)).device
 
 
 def _tiles(image: Tensor, side: int | None) -> Tensor:

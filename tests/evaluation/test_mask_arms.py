@@ -1,0 +1,179 @@
+"""Trials of masks on the command line: what they train, what they say, and how they resume."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import cv2
+import pandas as pd
+import pytest
+import torch
+import yaml
+from basicsr.archs import build_network
+
+from sapd_plugin.cli import evaluate_teacher
+from sapd_plugin.evaluation.mask_arms import MaskArms
+from sapd_plugin.evaluation.mask_verdict import CASCADE, TWIN, Verdict, paired
+from tests.adapters_basicsr.recipes import STOCK
+from tests.photos import make_pairs, make_store, segmented
+
+SHORT = ('--iterations', '2', '--batch', '1', '--patch', '32', '--seeds', '2')
+
+
+@pytest.fixture(scope='module')
+def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Pairs as input/ and target/, masks of them, and a student with its config."""
+    folder = tmp_path_factory.mktemp('trial')
+    pairs = make_pairs(folder / 'pairs', 6, (61, 80))
+    for side, kind in (('input', 'rainy'), ('target', 'clean')):
+        (pairs / kind).rename(pairs / side)
+    for number in range(7, 11):  # ten pairs, so that two of them test
+        for side in ('input', 'target'):
+            image = cv2.imread(str(pairs / side / f'{number - 6:03d}.png'))
+            cv2.imwrite(str(pairs / side / f'{number:03d}.png'), image[::-1])
+    make_store(folder / 'masks', pairs / 'target', segmented)
+    options = {'model_type': 'SRModel', 'scale': 1, 'network_g': STOCK['network_g'], 'path': {}}
+    (folder / 'stock.yml').write_text(yaml.safe_dump({**options, 'name': 'stock', 'datasets': {}}))
+    torch.manual_seed(0)
+    torch.save({'params': build_network(dict(STOCK['network_g'])).state_dict()}, folder / 'student.pth')
+    return folder
+
+
+def trial(place: Path, output: Path, *more: str, masks: tuple[str, ...] = ('clean={}', 'felzenszwalb')) -> int:
+    command = ['--restored-by', f'{place}/stock.yml', f'{place}/student.pth', '--pairs', f'{place}/pairs']
+    named = [item.format(place / 'masks') for item in masks]
+    return evaluate_teacher.main([*command, '--masks', *named, '--output', str(output), *SHORT, *more])
+
+
+def test_every_arm_seed_and_photo_is_measured(place: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert trial(place, tmp_path, '--shuffled', 'clean') == 0
+    rows = pd.read_csv(tmp_path / 'trial.csv', dtype={'photo': str})
+    kinds = ['clean', 'felzenszwalb', 'clean of another photo']
+    assert list(dict.fromkeys(rows['arm'])) == [CASCADE, TWIN, *kinds]
+    assert set(rows['photo']) == {'005', '010'}
+    assert len(rows) == 2 * 2 * (2 + 3 * 3)  # seeds, photos, arms with one and with three kinds of masks
+    # The same weights and patches: only masks make a difference, and the twin's masks are one region.
+    gains = rows.pivot_table(index=['seed', 'photo'], columns=['arm', 'masks'], values='gain')
+    assert gains.nunique(axis=1).min() >= 4
+    text = (tmp_path / 'table.md').read_text()
+    assert text in capsys.readouterr().out
+    assert '8 photos to train on, 2 to test on, 2 seeds' in text
+    assert [line.split(':')[0] for line in text.splitlines() if line.startswith('- ')][-3:] == [f'- {k}' for k in kinds]
+
+
+def test_an_interrupted_trial_resumes_to_the_same_result(
+    place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert trial(place, tmp_path / 'whole', masks=('clean={}',)) == 0
+    measure, begun = MaskArms.measure, []
+
+    def interrupted(self: MaskArms, *arguments: object) -> object:
+        begun.append(arguments[:2])
+        if len(begun) == 3:
+            raise KeyboardInterrupt
+        return measure(self, *arguments)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(MaskArms, 'measure', interrupted)
+    assert trial(place, tmp_path / 'part', masks=('clean={}',)) == 130
+    assert trial(place, tmp_path / 'part', masks=('clean={}',)) == 0
+    # The third arm is made again, the first two are not.
+    assert begun == [(CASCADE, 0), (TWIN, 0), ('clean', 0), ('clean', 0), (CASCADE, 1), (TWIN, 1), ('clean', 1)]
+    for name in ('trial.csv', 'table.md', 'trial.json'):
+        assert (tmp_path / 'part' / name).read_text() == (tmp_path / 'whole' / name).read_text()
+
+
+def test_a_trial_with_other_settings_is_not_resumed(
+    place: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert trial(place, tmp_path, masks=('clean={}',)) == 0
+    kept = (tmp_path / 'trial.csv').read_text()
+    assert trial(place, tmp_path, '--iterations', '3', masks=('clean={}',)) == 2
+    assert 'different settings: plan.iterations: found 2, expected 3' in capsys.readouterr().err
+    assert (tmp_path / 'trial.csv').read_text() == kept
+
+
+@pytest.mark.parametrize(
+    ('more', 'message'),
+    [
+        (('--twin', 'x'), '--twin: is an option of --run alone'),
+        (('--seeds', '1'), '--seeds: found 1, expected an integer >= 2'),
+        (('--patch', '33'), '--patch: found 33, expected an even number'),
+        (('--patch', '64'), '--patch: found 64, but 001 is (61, 80)'),
+        (('--fusion', 'modulated'), "--fusion: found 'modulated', expected one of modulate, map, attend"),
+        (('--inputs', 'degraded'), "--inputs: found 'degraded', expected one of both, restored"),
+        (('--shuffled', 'clear'), "--shuffled: found 'clear', expected one of clean, felzenszwalb"),
+        (('--limit', '3'), '--pairs: found 3 pairs, expected 10 or more'),
+        (('--test-pairs', '{}/pairs'), '--test-pairs: found 001, which is in --pairs, too'),
+        (('--masks', 'a=masks', 'a=masks'), 'found no'),
+        (('--masks', 'felzenszwalb', 'felzenszwalb'), "--masks: found the name 'felzenszwalb' twice"),
+    ],
+)
+def test_mistakes_are_refused_before_anything_is_trained(
+    place: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], more: tuple[str, ...], message: str
+) -> None:
+    assert trial(place, tmp_path / 'new', *(item.format(place) for item in more)) == 2
+    assert message in capsys.readouterr().err
+    assert not (tmp_path / 'new/trial.csv').exists()
+
+
+def test_masks_that_lack_an_image_and_images_that_grow_are_refused(
+    place: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    other = tmp_path / 'place'
+    shutil.copytree(place, other)
+    for side in ('input', 'target'):
+        (other / 'pairs' / side / '010.png').rename(other / 'pairs' / side / '011.png')
+    assert trial(other, tmp_path / 'a') == 2
+    assert "has no masks for 1 of 10 images, among them '011'" in capsys.readouterr().err
+    for path in (other / 'pairs/input').iterdir():
+        cv2.imwrite(str(path), cv2.resize(cv2.imread(str(path)), (40, 30)))
+    assert trial(other, tmp_path / 'b', masks=('felzenszwalb',)) == 2
+    assert 'does not serve super-resolution' in capsys.readouterr().err
+
+
+def test_options_of_this_mode_are_refused_with_run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    command = ['--run', 'x', '--pairs', 'x', '--output', str(tmp_path), '--masks', 'x']
+    assert evaluate_teacher.main([*command, '--seeds', '3']) == 2
+    assert '--seeds: is an option of --restored-by alone' in capsys.readouterr().err
+    assert evaluate_teacher.main([*command, 'y']) == 2
+    assert '--masks: found 2 stores, expected one with --run' in capsys.readouterr().err
+
+
+def rows_of(**gains: list[list[float]]) -> pd.DataFrame:
+    """Rows of a trial: per arm a list per seed of a gain per photo."""
+    return pd.DataFrame(
+        {'arm': arm.replace('_', ' '), 'seed': seed, 'masks': 'own', 'photo': str(photo), 'gain': gain}
+        for arm, seeds in gains.items()
+        for seed, photos in enumerate(seeds)
+        for photo, gain in enumerate(photos)
+    )
+
+
+def test_a_verdict_compares_with_the_twin_paired_by_seed_and_photo() -> None:
+    zero = [[1.0, 2.0], [1.1, 2.1]]
+    helps = [[1.2, 2.2], [1.31, 2.31]]
+    varied = [[1.5, 1.9], [1.61, 2.01]]
+    harms = [[0.9, 1.9], [1.01, 2.01]]
+    unclear = [[1.2, 2.2], [0.9, 1.9]]
+    small = [[1.01, 2.01], [1.11, 2.111]]
+    verdict = Verdict(
+        rows_of(cascade=zero, one_region=zero, helps=helps, varied=varied, harms=harms, unclear=unclear, small=small)
+    )
+    found = dict(sentence.split(': ', 1) for sentence in verdict.sentences())
+    assert found['helps'].startswith('the masks help here. Z is +0.205 [+0.141, +0.269] dB ahead')
+    assert found['varied'].endswith('But photos differ: over them, the interval includes zero.')
+    assert found['harms'].startswith('the masks do harm here.')
+    assert found['unclear'].startswith('no gain is shown.')
+    assert found['small'].startswith('the gain is too small to matter.')
+    of_seeds, of_photos = paired(verdict.gain('helps'), verdict.gain(TWIN))
+    assert of_seeds.mean == of_photos.mean == pytest.approx(0.205)
+    assert of_photos[1:] == pytest.approx((0.205, 0.205))
+    assert '| helps | +1.755 | +0.205 [+0.141, +0.269] |' in verdict.table()
+
+
+def test_a_z_that_is_not_ahead_of_y_is_told() -> None:
+    zero = [[0.01, 0.0], [0.0, 0.01]]
+    assert next(Verdict(rows_of(cascade=zero, one_region=zero, masks=zero)).sentences()) == (
+        'There is little to distil: the best z is +0.005 dB ahead of y.'
+    )
