@@ -53,6 +53,7 @@ class _Training(TypedDict):
     masks: NotRequired[str | None]
     finished: NotRequired[bool]
     logged: NotRequired[dict[str, int | float | None]]
+    curve: NotRequired[dict[str, int | float | None]]
 
 
 class _Cost(TypedDict):
@@ -72,7 +73,8 @@ class Results:
 
     Attributes:
         cell: the cell that was run.
-        training: iterations, whether that is the published number, and wall time in seconds; empty if not trained.
+        training: iterations, whether that is the published number, wall time in seconds, and the PSNR of each
+            validation by iteration; empty if not trained.
         tests: for each test set, psnr and ssim, and their protocol, quantisation, sigma and number of images.
         cost: parameters, MACs, time and memory of the student.
         made_with: commit of the project and versions of the packages.

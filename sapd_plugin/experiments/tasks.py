@@ -84,6 +84,7 @@ class TrainTask(RunTask):
             'seconds': round(before + seconds, 1),
             'masks': _describe_masks(run.store) if run.store is not None else None,
             'finished': run.checkpoint.is_file(),
+            'curve': {str(step): psnr for step, psnr in run.read_log(self.folder, run.cell.name).curve.items()},
         }
         found.save(self.folder)
 

@@ -10,10 +10,14 @@ at most 40, is for validation (val), the others for training (train). Below --ou
     MiniNoise/{train,val}    noise of sigma 15 to 55, one per image, in 8-bit files
     MiniBlur/{train,val}     camera shake: half with the kernels of Levin et al., half with random trajectories of 9 to
                              25 pixels; noise of 1 %
+    Noise50/{train,val}      noise of sigma 50, in 8-bit files; few and curve: 24 of train, 8 of val
+    HeavyRain/{train,val}    synthetic rain, preset heavy
+    StrongBlur/{train,val}   camera shake: random trajectories of 21 to 31 pixels; noise of 1 %
     MiniHuman/train          synthetic rain on the photos of the test sets that annotators segmented, each photo once
                              (only to compare masks: never train on it a network that is tested on these sets)
     Rain100L/test            links to the real pairs
-    CBSD68_sigma25/test, CBSD68_sigma50/test, CBSD68_blur/test, CBSD68_rain/test
+    CBSD68_sigma25/test, CBSD68_sigma50/test, CBSD68_blur/test, CBSD68_rain/test, CBSD68_heavy_rain/test,
+    CBSD68_strong_blur/test
     Levin/test               32 real camera shakes and their sharp images, cropped to the area they share
     kernels/Levin            the kernels in use: rotated as the real photos require, and centred by mass
     masks/MiniHuman_people   mask store: for each photo, the annotator who covers the others best
@@ -66,7 +70,7 @@ def run(options: argparse.Namespace) -> None:
     kernels = write_kernels(options.output / 'kernels/Levin', study_kernels(options.levin, shakes))
     for one in synthetic_sets(split, cbsd68, {key: one.photo for key, one in segmented.items()}, kernels):
         # With PNG, a small student would spend half of each step on decoding.
-        suffix = '.bmp' if one.place.endswith('/train') else '.png'
+        suffix = '.bmp' if one.place.endswith(('/train', '/few')) else '.png'
         make_pairs(one.degradation, one.photos, options.output / one.place, one.seed, 1, finish, False, suffix)
     make_levin_set(options.output / 'Levin/test', shakes, kernels)
     if segmented:

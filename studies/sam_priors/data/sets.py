@@ -18,6 +18,10 @@ COUNT = 365
 # The validation set: every 9th of the sorted photos from the 5th on, at most 40.
 EVERY, FIRST, VALIDATION = 9, 4, 40
 
+# The second study's subsets: of the training photos, so few that a student sees each many times; of the validation
+# photos, so few that a curve costs little.
+FEW, CURVE = 24, 8
+
 # Share of the photos of a blurred set that take a kernel of Levin et al.; the others take random trajectories.
 KERNEL_SHARE = 0.5
 
@@ -56,6 +60,15 @@ def split_photos(photos: Photos) -> dict[str, Photos]:
     }
 
 
+def spread(photos: Photos, count: int) -> Photos:
+    """Return ``count`` of sorted photos, at equal distances; all if there are not more.
+
+    >>> list(spread({name: Path(name) for name in 'abcdefg'}, 3))
+    ['a', 'c', 'e']
+    """
+    return dict(list(photos.items())[:: max(1, len(photos) // count)][:count])
+
+
 class SyntheticSet(NamedTuple):
     """One split: its place ``NAME/SPLIT``, how its clean photos are degraded, and the seed of the random numbers."""
 
@@ -83,6 +96,19 @@ def synthetic_sets(
     }
     sets = [
         SyntheticSet(f'{name}/{part}', degradations[name], split[part], 0) for name in degradations for part in split
+    ]
+    # The second study: heavier degradations. The noise of an image depends on its name, so subsets hold the same pairs.
+    strong: dict[str, Degradation] = {
+        'Noise50': noise.Noise(noise.PRESETS['sigma50']),
+        'HeavyRain': rain.Rain(rain.PRESETS['heavy']),
+        'StrongBlur': blur.Blur(replace(blur.PRESETS['shake'], size=(21, 31)), {}, 0.0),
+    }
+    sets += [SyntheticSet(f'{name}/{part}', strong[name], split[part], 0) for name in strong for part in split]
+    sets += [
+        SyntheticSet('Noise50/few', strong['Noise50'], spread(split['train'], FEW), 0),
+        SyntheticSet('Noise50/curve', strong['Noise50'], spread(split['val'], CURVE), 0),
+        SyntheticSet('CBSD68_heavy_rain/test', strong['HeavyRain'], cbsd68, 5),
+        SyntheticSet('CBSD68_strong_blur/test', strong['StrongBlur'], cbsd68, 6),
     ]
     # Each test set has its own seed, so that no two have the same noise.
     sets += [
