@@ -190,10 +190,11 @@ class MaskStoreWriter:
 
     def _is_begun(self) -> bool:
         """Return whether there is a store with these settings; refuse one with different ones, and other files."""
+        # Listed before the manifest is looked for: another process may begin the store now, manifest first.
+        foreign = sorted(p.name for p in self.path.glob('*') if not p.name.startswith('.'))
         if (self.path / manifest.MANIFEST).exists():
             manifest.check_same(f'mask store {self.path}', manifest.read_settings(self.path), self.settings)
             return True
-        foreign = sorted(p.name for p in self.path.glob('*') if not p.name.startswith('.'))
         if foreign:
             raise SAPDError(
                 f"mask store {self.path}: found '{foreign[0]}' and no {manifest.MANIFEST}, expected "

@@ -41,6 +41,23 @@ def test_a_store_is_resumed_and_a_mask_replaced(store: Path) -> None:
     assert count_lines(store) == len(masks) == 6
 
 
+def test_a_store_that_another_process_begins_at_this_moment_is_joined(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store, listed = tmp_path / 'store', Path.glob
+
+    def begun_meanwhile(self: Path, pattern: str) -> Iterator[Path]:
+        monkeypatch.undo()
+        with MaskStoreWriter(store, SETTINGS, shard=1) as other:
+            other.put('other', label_map(1))
+        return listed(self, pattern)
+
+    monkeypatch.setattr(Path, 'glob', begun_meanwhile)
+    with MaskStoreWriter(store, SETTINGS) as writer:
+        writer.put('own', label_map(2))
+    assert sorted(MaskStore(store).keys()) == ['other', 'own']
+
+
 def test_other_settings_are_refused_by_name(store: Path) -> None:
     other = {**SETTINGS, 'parameters': {'scale': 4, 'sides': [1, 2]}, 'source': 'clean'}
     with pytest.raises(SAPDError) as caught:
