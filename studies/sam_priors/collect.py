@@ -3,9 +3,9 @@
 python -m studies.sam_priors.collect [--output runs/tables] [--tables 'mini*']
 
 cells.csv gets every finished cell's results.json: one row per cell, test set and metric, at full precision.
-teacher.csv gets what `sapd evaluate-teacher` wrote to CELL/teacher, and segmentation.csv what
-`sapd evaluate-segmentation` wrote to CELL/segmentation/TEST: one row per image. New measurements of a cell replace its
-old rows; the rows of other cells stay. Exit status: 0 done, 2 a mistake in the command, a result or a CSV.
+teacher.csv gets what `sapd evaluate-teacher --run` wrote to CELL/teacher, trial.csv what its mode --restored-by wrote to
+CELL/trial, and segmentation.csv what `sapd evaluate-segmentation` wrote to CELL/segmentation/TEST: one row per image. New
+measurements of a cell replace its old rows; the rows of other cells stay. Exit status: 0 done, 2 a mistake in the command, a result or a CSV.
 """
 
 from __future__ import annotations
@@ -37,6 +37,8 @@ PARTS = {
 }
 COLUMNS = [*PLACE, 'test', 'metric', 'value', *TEST, *(name for names in PARTS.values() for name in names), 'more']
 COLUMNS[COLUMNS.index('seconds')] = 'training_seconds'
+# Columns of ours and of a tool's CSV: those of the cell have the other names.
+RENAMED = {'photos': 'arm', 'trained with': 'arm', 'trial': 'seed'}
 TEACHER = ['psnr_stock', 'psnr_y', 'psnr_z', 'psnr_z_shuffled', 'psnr_z_empty', 'rmse_y_z', 'rmse_y_target']
 
 
@@ -68,11 +70,12 @@ def image_rows(path: Path, cell: Cell, keys: Sequence[str], values: Sequence[str
     Raises:
         SAPDError: the file was not written by that tool.
     """
-    names = {'photos': 'arm'}  # here, 'arm' is a column of the cell
-    frame = read_csv(path, [names.get(key, key) for key in keys], [])
+    frame = read_csv(path, [RENAMED.get(key, key) for key in keys], [])
     if not frame.columns.intersection(list(values)).size:
         raise SAPDError(f'{path}: found the columns {", ".join(frame)}, expected {", ".join(values)} among them.')
-    frame = frame.rename(columns={'arm': 'photos'}).reindex(columns=[*keys, *values], fill_value='')
+    frame = frame.rename(columns={RENAMED.get(key, key): key for key in keys}).reindex(
+        columns=[*keys, *values], fill_value=''
+    )
     shared = {**{name: str(value) for name, value in asdict(cell).items()}, 'test': path.parent.name}
     return pd.DataFrame(shared, frame.index).join(frame).assign(commit=made_with().get('commit', 'unknown'))
 
@@ -116,6 +119,7 @@ def collect(root: Path, tables: str, results: Path) -> None:
     print(f'{results / "cells.csv"}: {taken} cells, {new} of them new; {len(found) - taken} are not finished')
     for name, pattern, keys, values in (
         ('teacher', 'teacher/teacher.csv', ['kind', 'image'], TEACHER),
+        ('trial', 'trial/trial.csv', ['trained with', 'trial', 'masks', 'photo'], ['gain', 'whole']),
         ('segmentation', 'segmentation/*/images.csv', ['photos', 'image'], AGREEMENT),
     ):
         frames = [

@@ -74,6 +74,25 @@ def runs(tmp_path_factory):
     return root
 
 
+def test_a_trial_of_masks_becomes_rows_of_the_student_that_made_y(tmp_path):
+    place = {'framework': 'basicsr', 'table': 'noise50_converged', 'model': 'FFDNet-w32', 'size': 'full'}
+    place |= {'arm': 'pretraining', 'seed': 0}
+    folder = tmp_path / 'runs' / '/'.join(map(str, place.values()))
+    (folder / 'trial').mkdir(parents=True)
+    (folder / 'results.json').write_text(json.dumps({'cell': place, 'training': {'finished': True}}))
+    lines = ['arm,seed,masks,photo,gain,whole', 'cascade,0,own,101085,0.5,0.25', 'clean,1,shuffled,101085,0.625,0.125']
+    (folder / 'trial/trial.csv').write_text('\n'.join(lines))
+    arguments = ['--output', str(tmp_path / 'runs'), '--tables', 'noise50*', '--results', str(tmp_path / 'results')]
+    assert collect.main(arguments) == collect.main(arguments) == 0
+    with (tmp_path / 'results/trial.csv').open(newline='') as file:
+        rows = list(csv.DictReader(file))
+    keys = ['table', 'arm', 'seed', 'trained with', 'trial', 'masks', 'photo', 'gain', 'whole']
+    assert [[row[key] for key in keys] for row in rows] == [
+        ['noise50_converged', 'pretraining', '0', 'cascade', '0', 'own', '101085', '0.5', '0.25'],
+        ['noise50_converged', 'pretraining', '0', 'clean', '1', 'shuffled', '101085', '0.625', '0.125'],
+    ]
+
+
 @pytest.fixture
 def results(tmp_path):
     return shutil.copytree(FOLDER / 'results', tmp_path / 'results')
