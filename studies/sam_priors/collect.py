@@ -3,9 +3,10 @@
 python -m studies.sam_priors.collect [--output runs/tables] [--tables 'mini*']
 
 cells.csv gets every finished cell's results.json: one row per cell, test set and metric, at full precision.
-teacher.csv gets what `sapd evaluate-teacher --run` wrote to CELL/teacher, trial.csv what its mode --restored-by wrote to
-CELL/trial, and segmentation.csv what `sapd evaluate-segmentation` wrote to CELL/segmentation/TEST: one row per image. New
-measurements of a cell replace its old rows; the rows of other cells stay. Exit status: 0 done, 2 a mistake in the command, a result or a CSV.
+teacher.csv gets what `sapd evaluate-teacher --run` wrote to CELL/teacher, trial.csv what `--restored-by` wrote to
+CELL/trial, and segmentation.csv what `sapd evaluate-segmentation` wrote to CELL/segmentation/TEST: one row per image.
+New measurements of a cell replace its old rows; the rows of other cells stay. Exit status: 0 done, 2 a mistake in the
+command, a result or a CSV.
 """
 
 from __future__ import annotations
@@ -96,7 +97,7 @@ def merge(path: Path, new: pd.DataFrame, by: Sequence[str], keys: Sequence[str])
     for place in before.keys() & now.keys():
         if before[place].drop(columns='commit').values.tolist() == now[place].drop(columns='commit').values.tolist():
             now[place] = before[place]
-    rows = pd.concat([*{**before, **now}.values()])
+    rows = pd.concat([old.iloc[:0], *{**before, **now}.values()])  # nothing at all is a frame, too
     rows = rows.sort_values(list(keys), key=lambda column: column.astype(int) if column.name == 'seed' else column)
     path.parent.mkdir(parents=True, exist_ok=True)
     write_atomically(path, rows.to_csv(index=False, lineterminator='\n'))
