@@ -20,6 +20,9 @@ from sapd_plugin.metrics import canonical_color
 _NUMBER = r'[-+]?(?:\d+\.?\d*(?:e[-+]?\d+)?|nan|inf)'  # as Python prints it; a killed training may end in half of one
 
 
+_SPF = 'experiments/{name}/models/net_spf_latest.pth'
+
+
 class BasicSRRun(Run):
     """A cell in BasicSR, which writes below its working directory."""
 
@@ -53,6 +56,10 @@ class BasicSRRun(Run):
         options['val'].update(save_img=False, metrics=_metrics(self.table))
         if self.blocks:
             _add_priors(options, self.blocks)
+        if self.teacher is not None:
+            options['path']['pretrain_network_spf'] = str(
+                self.teacher.folder / _SPF.format(name=self.teacher.cell.name)
+            )
         if self.start is not None:
             options['path'].update(pretrain_network_g=str(self.start.student), param_key_g=_weights_key(options))
             if self.blocks:

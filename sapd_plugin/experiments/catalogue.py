@@ -142,6 +142,7 @@ def _overlay(base: Catalogue, folder: Path, stock: Sequence[Path]) -> Catalogue:
     """Extend a catalogue with a folder of definitions, whose stock configs are looked up in the folders ``stock``."""
     models = {**base.models, **_read_blocks(folder / 'models.yml', Model)}
     arms = {**base.arms, **_read_blocks(folder / 'arms.yml', Arm)}
+    _check_teachers(arms, folder / 'arms.yml')
     paths = sorted(path for path in folder.glob('*.yml') if path.name not in _NOT_TABLES)
     tables = {path.stem: _read_table(path, models, arms, stock) for path in paths}
     return Catalogue({**base.tables, **tables}, models, arms)
@@ -166,6 +167,16 @@ def _convert_named(name: str, block: Any, kind: type[T], where: str) -> T:
             raise SAPDError(f'{where}.name: found {block["name"]!r}, expected {name!r} or no such key.')
         block = {'name': name, **block}
     return convert(block, kind, where)
+
+
+def _check_teachers(arms: Mapping[str, Arm], where: Path) -> None:
+    """Refuse teachers that are not trained by themselves. Raises SAPDError."""
+    for name, arm in arms.items():
+        if arm.teacher is not None:
+            valid = [other.name for other in arms.values() if other.has_priors and other.teacher is None]
+            check_choice(f'{where} {name}.teacher', arm.teacher, valid)
+            if not arm.has_priors:
+                raise SAPDError(f'{where} {name}.teacher: found {arm.teacher} and no spf, which is what it trained.')
 
 
 def _read_table(path: Path, models: Mapping[str, Model], arms: Mapping[str, Arm], stock: Sequence[Path]) -> Table:

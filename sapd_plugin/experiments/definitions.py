@@ -44,6 +44,7 @@ class Arm(Record, frozen=True):
         once: whether it is trained with the first seed only.
         longer: whether training is extended to SAPD's wall time, by the entry's ``time_factor``.
         masks: origin of its masks.
+        teacher: the arm whose SPF, trained with the same seed, this one starts with; in BasicSR alone.
         spf, spd, sgr: blocks of the second network and the losses; None leaves one out.
         step: when and how the branch runs, keys of :class:`~sapd_plugin.core.settings.StepSettings`.
         dataset: keys for the block of the training dataset.
@@ -56,6 +57,7 @@ class Arm(Record, frozen=True):
     once: bool = False
     longer: bool = False
     masks: Masks = Masks()
+    teacher: str | None = None
     spf: Mapping[str, Any] | None = None
     spd: Mapping[str, Any] | None = None
     sgr: Mapping[str, Any] | None = None

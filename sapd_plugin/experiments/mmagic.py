@@ -72,6 +72,8 @@ class MMagicRun(Run):
         )
         if self.blocks:
             _add_priors(options, self.blocks)
+        if self.teacher is not None:
+            raise SAPDError(f'{self.cell}: its teacher is SPF of another arm, which only BasicSR loads by itself.')
         if self.start is not None:
             options['load_from'] = str(self.start.student)
             if self.blocks:

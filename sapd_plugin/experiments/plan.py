@@ -50,7 +50,8 @@ class Resolver:
             if arm.has_priors and self.settings.masks is None and arm.masks.store is None:
                 stock = self.stock_cell(cell, table.mask_provider)
                 provider = self._start(stock) or self.run(stock)
-            self._runs[cell] = self.framework(cell, self.catalogue, self.settings, self._start(cell), provider)
+            teacher = self.run(replace(cell, arm=arm.teacher)) if arm.teacher is not None else None
+            self._runs[cell] = self.framework(cell, self.catalogue, self.settings, self._start(cell), provider, teacher)
         return self._runs[cell]
 
     def stock_cell(self, cell: Cell, model: str | None = None) -> Cell:
@@ -76,6 +77,8 @@ def plan(resolver: Resolver, cell: Cell) -> Iterator[Task]:
             yield MaskTask(run)
         if run.start is not None:
             yield TrainTask(run.start)
+        if run.teacher is not None:
+            yield TrainTask(run.teacher)
         yield TrainTask(run)
     for test_set in run.test_sets:
         yield TestTask(run, test_set)

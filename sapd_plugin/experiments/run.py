@@ -54,6 +54,7 @@ class Run(ABC):
         start: the run whose student this one starts from; None means from scratch.
         mask_provider: the run whose student restores the images that masks are extracted from, the same for all seeds
             and arms; None means that no masks have to be extracted.
+        teacher: the run whose SPF this one starts with; None means that SPF starts untrained.
 
     Attributes:
         folder: holds all files of the cell; the framework works in it.
@@ -76,8 +77,10 @@ class Run(ABC):
         settings: Settings,
         start: Run | None = None,
         mask_provider: Run | None = None,
+        teacher: Run | None = None,
     ) -> None:
         self.cell, self.settings, self.start, self.mask_provider = cell, settings, start, mask_provider
+        self.teacher = teacher
         self.table, self.arm, self.model = catalogue.of(cell)
         self.entry = self.table.entries[cell.model]
         self.folder = cell.folder(settings.root)
