@@ -91,7 +91,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     mask_trial.add_arguments(parser)
 
 
-def find_pairs(folder: Path, limit: int | None) -> dict[str, tuple[Path, Path]]:
+def find_pairs(folder: Path, limit: int | None, option: str = '--pairs') -> dict[str, tuple[Path, Path]]:
     """Pair ``input/X`` with ``target/X``, by name without extension.
 
     Raises:
@@ -100,11 +100,11 @@ def find_pairs(folder: Path, limit: int | None) -> dict[str, tuple[Path, Path]]:
     sides = []
     for side in ('input', 'target'):
         if not (folder / side).is_dir():
-            raise SAPDError(f'--pairs: found no folder {folder / side}, expected input/ and target/ in {folder}.')
-        sides.append(by_key('--pairs', folder / side))
+            raise SAPDError(f'{option}: found no folder {folder / side}, expected input/ and target/ in {folder}.')
+        sides.append(by_key(option, folder / side))
     alone = sorted(sides[0].keys() ^ sides[1].keys())
     if alone:
-        raise SAPDError(f'--pairs: found {alone[0]} in only one of input/ and target/ of {folder}, expected pairs.')
+        raise SAPDError(f'{option}: found {alone[0]} in only one of input/ and target/ of {folder}, expected pairs.')
     return {key: (sides[0][key], sides[1][key]) for key in sorted(sides[0])[:limit]}
 
 

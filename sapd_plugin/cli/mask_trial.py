@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import argparse
+import hashlib
 import json
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import asdict
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -13,21 +14,23 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 import torch
+from torch.nn import functional as F
 
-from sapd_plugin.cli.common import import_modules
+from sapd_plugin.cli.common import check_counts, import_modules
 from sapd_plugin.core.fusion.region import REGION_FUSIONS
-from sapd_plugin.errors import SAPDError, check_choice, check_count, nearest
+from sapd_plugin.errors import SAPDError, check_choice, nearest
 from sapd_plugin.evaluation.mask_arms import MaskArms, Photos
 from sapd_plugin.evaluation.mask_trial import Photo, Plan
-from sapd_plugin.evaluation.mask_verdict import CASCADE, TWIN, Verdict
+from sapd_plugin.evaluation.mask_verdict import CASCADE, SHUFFLED, TWIN, Verdict
 from sapd_plugin.evaluation.networks import build_restorer
 from sapd_plugin.experiments.results import read_csv
 from sapd_plugin.files import write_atomically
+from sapd_plugin.image_header import image_size
 from sapd_plugin.names import check_name
 from sapd_plugin.priors.extraction.images import load_image, read_image
 from sapd_plugin.priors.segmenters import Segmenter, build_segmenter
-from sapd_plugin.priors.shuffled import ShuffledMasks
 from sapd_plugin.priors.store import MaskStore
+from sapd_plugin.priors.store.digests import digest_file
 from sapd_plugin.priors.store.keys import template_key
 from sapd_plugin.priors.store.manifest import differences
 from sapd_plugin.priors.verification import ImageFile, verify_images
@@ -37,11 +40,11 @@ from sapd_plugin.texts import read_json
 FELZENSZWALB = 'felzenszwalb'  # in place of a store: regions of y, by this segmenter
 INPUTS = {'both': ('restored', 'degraded'), 'restored': ('restored',)}
 KEYS = ['arm', 'seed', 'masks', 'photo']
-EVERY = 5  # without --test-pairs, every fifth pair is one
+EVERY = 5  # without --test-pairs, every fifth pair tests
 DEFAULTS = {'iterations': 700, 'batch': 4, 'seeds': 3, 'fusion': 'modulate', 'inputs': 'both'}
 PATCH = 128
 Pairs = Mapping[str, tuple[Path, Path]]
-Labels = Callable[[str, np.ndarray], np.ndarray]
+TABLE, RECORD = 'trial.csv', 'trial.json'
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -61,24 +64,20 @@ class Masks(NamedTuple):
 
     Attributes:
         settings: identify it in trial.json.
-        labels: returns the label map of a photo, given its key and y.
-        shuffled: the same of another photo.
+        labels: returns the label map of a photo, (H,W) integer, given its key and y.
     """
 
     settings: str
-    labels: Labels
-    shuffled: Labels
+    labels: Callable[[str, np.ndarray], np.ndarray]
 
 
-def run(options: argparse.Namespace, find_pairs: Callable[[Path, int | None], Pairs]) -> None:
+def run(options: argparse.Namespace, find_pairs: Callable[[Path, int | None, str], Pairs]) -> None:
     """Run the trial, or resume it, and write table.md."""
     for name, value in DEFAULTS.items():
         if getattr(options, name) is None:
             setattr(options, name, value)
     patch = PATCH if options.patch is None else options.patch
-    plan = Plan(iterations=options.iterations, patch=patch, batch=options.batch)
-    check_count('--seeds', options.seeds, 2)
-    check_count('--patch', patch, 16)
+    check_counts(options, seeds=2, iterations=1, batch=1, limit=1, patch=16)
     if patch % 2:
         raise SAPDError(f'--patch: found {patch}, expected an even number of pixels.')
     check_choice('--fusion', options.fusion, REGION_FUSIONS)
@@ -86,6 +85,7 @@ def run(options: argparse.Namespace, find_pairs: Callable[[Path, int | None], Pa
     import_modules(options.imports)
     training, testing = _split(options, find_pairs)
     pairs = {**training, **testing}
+    _check_sizes(pairs, patch)
     kinds = _open_masks(options, pairs)
     if options.shuffled is not None:
         check_choice('--shuffled', options.shuffled, list(kinds))
@@ -93,10 +93,11 @@ def run(options: argparse.Namespace, find_pairs: Callable[[Path, int | None], Pa
     restorer = build_restorer(config, checkpoint, options.device)
     if restorer.note:
         print(f'note: {restorer.note}')
+    plan = Plan(iterations=options.iterations, patch=patch, batch=options.batch)
     settings = {
         'student': restorer.settings,
         'masks': {name: masks.settings for name, masks in kinds.items()},
-        'shuffled': options.shuffled,
+        'pairs': _digest(pairs),
         'training': sorted(training),
         'testing': sorted(testing),
         'plan': asdict(plan),
@@ -104,58 +105,79 @@ def run(options: argparse.Namespace, find_pairs: Callable[[Path, int | None], Pa
         'inputs': list(INPUTS[options.inputs]),
         'seed': options.seed,
     }
-    rows = _resume(options.output, json.loads(json.dumps(settings)))
-    photos = _restore(pairs, restorer, kinds, patch)
-    named = {name: _photos(photos[name], training, testing) for name in kinds}
-    if options.shuffled is not None:
-        chosen = photos[options.shuffled]
-        swapped = {key: (other, own) for key, (own, other) in chosen.items()}
-        named[f'{options.shuffled} of another photo'] = _photos(swapped, training, testing)
-    arms = MaskArms(named, plan, options.fusion, INPUTS[options.inputs], options.seeds, options.device)
-    rows = _train(arms, rows, options.output / 'trial.csv')
-    verdict = Verdict(rows)
+    settings, rows = _resume(options.output, json.loads(json.dumps(settings)))
+    photos = _restore(pairs, restorer, kinds)
+    arms = MaskArms(
+        _arms(photos, training, testing, options), plan, options.fusion, INPUTS[options.inputs], options.seeds,
+        options.device,
+    )  # fmt: skip
+    write_atomically(options.output / RECORD, json.dumps(settings, indent=1) + '\n')
+    verdict = Verdict(_train(arms, rows, options.output / TABLE))
     said = '\n'.join(f'- {sentence}' for sentence in verdict.sentences())
     counts = f'{len(training)} photos to train on, {len(testing)} to test on, {options.seeds} seeds'
-    about = f'PSNR in dB in tiles of {patch} pixels, with 95 % intervals over the seeds. {counts}.'
+    about = (
+        f'PSNR in dB in tiles of {patch} pixels, with 95 % intervals, over the seeds unless it says photos. {counts}.'
+    )
     text = f'{said}\n\n{verdict.table()}\n\n{about}\n'
     write_atomically(options.output / 'table.md', text)
     print(f'\n{text}\nresults: {options.output}')
 
 
-def _split(options: argparse.Namespace, find_pairs: Callable[[Path, int | None], Pairs]) -> tuple[Pairs, Pairs]:
+def _split(options: argparse.Namespace, find_pairs: Callable[[Path, int | None, str], Pairs]) -> tuple[Pairs, Pairs]:
     """Return the pairs to train on and those to test on."""
-    pairs = find_pairs(options.pairs, options.limit)
-    training: Pairs
-    testing: Pairs
-    if options.test_pairs is None:
-        testing = {key: pair for number, (key, pair) in enumerate(pairs.items()) if number % EVERY == EVERY - 1}
-        training = {key: pair for key, pair in pairs.items() if key not in testing}
-        where, few = '--pairs', 2 * EVERY
-    else:
-        training, testing = pairs, find_pairs(options.test_pairs, None)
-        if both := sorted(training.keys() & testing.keys()):
+    pairs = find_pairs(options.pairs, options.limit, '--pairs')
+    if options.test_pairs is not None:
+        testing = find_pairs(options.test_pairs, None, '--test-pairs')
+        if both := sorted(pairs.keys() & testing.keys()):
             raise SAPDError(f'--test-pairs: found {both[0]}, which is in --pairs, too; expected other photos.')
-        where, few = '--test-pairs', 2
-    if len(testing) < 2 or not training:
-        found = len(pairs) if options.test_pairs is None else len(testing)
-        raise SAPDError(f'{where}: found {found} pairs, expected {few} or more.')
-    return training, testing
+        if len(testing) < 2:
+            raise SAPDError(f'--test-pairs: found {len(testing)} pair, expected 2 or more.')
+        return pairs, testing
+    if len(pairs) < 2 * EVERY:
+        raise SAPDError(f'--pairs: found {len(pairs)} pairs, expected {2 * EVERY} or more, or --test-pairs.')
+    testing = {key: pair for number, (key, pair) in enumerate(pairs.items()) if number % EVERY == EVERY - 1}
+    return {key: pair for key, pair in pairs.items() if key not in testing}, testing
+
+
+def _check_sizes(pairs: Pairs, patch: int) -> None:
+    """Refuse photos that are smaller than a patch, and pairs of two sizes. Reads headers alone."""
+    for key, (degraded, clean) in pairs.items():
+        found, expected = image_size(degraded), image_size(clean)
+        if found != expected:
+            raise SAPDError(
+                f'--pairs: {key} is {_size(found)}, its target {_size(expected)}; expected equal sizes. This trial does '
+                'not serve super-resolution.'
+            )
+        if min(expected) < patch:
+            raise SAPDError(
+                f'--patch: found {patch}, but {key} is {_size(expected)}; expected at most {min(expected)}.'
+            )
+
+
+def _size(shape: tuple[int, int]) -> str:
+    return f'{shape[0]}x{shape[1]}'
 
 
 def _open_masks(options: argparse.Namespace, pairs: Pairs) -> dict[str, Masks]:
     """Open every store of --masks, and check that it holds the masks of all pairs."""
     kinds: dict[str, Masks] = {}
     for item in options.masks:
-        name, equals, value = item.rpartition('=')
+        bare = Path(item).expanduser().exists() or '=' not in item
+        name, _, value = ('', '', item) if bare else item.partition('=')
         path = Path(value).expanduser()
-        name = name if equals else path.name
+        name = name or path.resolve().name
         check_name(f"--masks: '{item}'", name)
-        if name in kinds or name in (CASCADE, TWIN):
-            raise SAPDError(f"--masks: found the name '{name}' twice, expected NAME=STORE with a different name.")
-        if value == FELZENSZWALB and not path.exists():
-            kinds[name] = _felzenszwalb(build_segmenter(FELZENSZWALB))
-        else:
+        if name in (CASCADE, TWIN):
+            raise SAPDError(f"--masks: found the name '{name}', which is an arm without masks; expected another name.")
+        if name in kinds:
+            raise SAPDError(f"--masks: found the name '{name}' twice, expected NAME=STORE with another name.")
+        if path.exists():
             kinds[name] = _stored(MaskStore(path), options, pairs)
+        elif value == FELZENSZWALB:
+            kinds[name] = _of_restored(build_segmenter(FELZENSZWALB))
+        else:
+            hint = nearest(value, [FELZENSZWALB])
+            raise SAPDError(f"--masks: found no mask store {path}, expected one, or '{FELZENSZWALB}'.{hint}")
     return kinds
 
 
@@ -167,55 +189,46 @@ def _stored(store: MaskStore, options: argparse.Namespace, pairs: Pairs) -> Mask
             f'--masks: {store.path} has no masks for {len(missing)} of {len(keys)} images, among them '
             f"'{missing[0]}'.{nearest(missing[0], store.keys())}"
         )
+    for key, (_, clean) in pairs.items():
+        if store.size(keys[key]) != image_size(clean):
+            found, expected = _size(store.size(keys[key])), _size(image_size(clean))
+            raise SAPDError(f"--masks: {store.path}: the mask '{keys[key]}' is {found}, the image {expected}.")
     files = [
         (keys[key], [ImageFile(str(path), partial(load_image, path)) for path in reversed(pair)])
         for key, pair in pairs.items()
     ]
     print(f'{store.path}: {verify_images("--masks", store, files)}')
-    shuffled = ShuffledMasks(store, keys.values(), options.seed)
-
-    def own(key: str, restored: np.ndarray) -> np.ndarray:
-        return store.record(keys[key]).labels()
-
-    def other(key: str, restored: np.ndarray) -> np.ndarray:
-        mask = shuffled.record(keys[key])
-        return np.asarray(mask[: mask.shape[0], : mask.shape[1], ...])[..., 0]
-
-    return Masks(store.fingerprint, own, other)
+    return Masks(store.fingerprint, lambda key, restored: store.record(keys[key]).labels())
 
 
-def _felzenszwalb(segmenter: Segmenter) -> Masks:
-    def own(key: str, restored: np.ndarray) -> np.ndarray:
-        return segmenter(restored).labels
+def _of_restored(segmenter: Segmenter) -> Masks:
+    return Masks(FELZENSZWALB, lambda key, restored: segmenter(restored).labels)
 
-    # Of the same photo, turned by half: as many regions, in places that have nothing to do with the photo.
-    return Masks(FELZENSZWALB, own, lambda key, restored: np.ascontiguousarray(own(key, restored)[::-1, ::-1]))
+
+def _digest(pairs: Pairs) -> str:
+    """Return a digest of all images: other photos may have the same names."""
+    whole = hashlib.sha256()
+    for _, pair in sorted(pairs.items()):
+        for path in pair:
+            whole.update(digest_file(load_image(path)))
+    return whole.hexdigest()
 
 
 def _restore(
-    pairs: Pairs, restorer: Callable[[np.ndarray], np.ndarray], kinds: Mapping[str, Masks], patch: int
-) -> dict[str, dict[str, tuple[Photo, Photo]]]:
-    """Return each photo with its own masks and with another photo's, by kind of masks and key."""
-    found: dict[str, dict[str, tuple[Photo, Photo]]] = {name: {} for name in kinds}
+    pairs: Pairs, restorer: Callable[[np.ndarray], np.ndarray], kinds: Mapping[str, Masks]
+) -> dict[str, dict[str, Photo]]:
+    """Return the photos by kind of masks and key; they share their images."""
+    found: dict[str, dict[str, Photo]] = {name: {} for name in kinds}
     for key, (degraded, clean) in Bar(pairs.items(), 'restore', len(pairs), unit='image'):
         image, target = read_image(degraded), read_image(clean)
-        if image.shape != target.shape:
-            raise SAPDError(
-                f'--pairs: {key} is {image.shape[:2]}, its target {target.shape[:2]}; expected equal sizes. This trial '
-                'does not serve super-resolution.'
-            )
-        if min(target.shape[:2]) < patch:
-            raise SAPDError(f'--patch: found {patch}, but {key} is {target.shape[:2]}; expected at most that.')
         restored = restorer(image)
         if restored.shape != target.shape:
-            raise SAPDError(f'{key}: restored to {restored.shape}, the target is {target.shape}.')
+            raise SAPDError(f'--restored-by: {key} is restored to {restored.shape}, its target is {target.shape}.')
+        if np.ptp(restored, axis=2).max() == 0 < np.ptp(target, axis=2).max():
+            raise SAPDError(f'--restored-by: the student restores {key} to a gray image, but its target is in color.')
         gt, x, y = (_as_tensor(each) for each in (target, image, restored))
         for name, masks in kinds.items():
-            labels = [make(key, restored) for make in (masks.labels, masks.shuffled)]
-            if labels[0].shape != target.shape[:2]:
-                raise SAPDError(f"--masks: {name}: the mask of '{key}' is {labels[0].shape}, the image {target.shape}.")
-            own, other = (Photo(key, gt, x, y, _even(torch.from_numpy(each.astype(np.int32))[None])) for each in labels)
-            found[name][key] = own, other
+            found[name][key] = Photo(key, gt, x, y, _as_labels(masks.labels(key, restored)))
     return found
 
 
@@ -224,48 +237,81 @@ def _as_tensor(image: np.ndarray) -> torch.Tensor:
     return _even(torch.from_numpy(np.ascontiguousarray(image.transpose(2, 0, 1))).half() / 255)
 
 
+def _as_labels(labels: np.ndarray) -> torch.Tensor:
+    """Return a label map (H,W) as (1,H,W), in 16 bits if they suffice."""
+    kind = np.int16 if labels.max(initial=0) <= np.iinfo(np.int16).max else np.int32
+    return _even(torch.from_numpy(labels.astype(kind))[None])
+
+
 def _even(image: torch.Tensor) -> torch.Tensor:
     """Cut the last row and column of an odd size off: h works at half size."""
     return image[..., : image.shape[-2] // 2 * 2, : image.shape[-1] // 2 * 2]
 
 
-def _photos(photos: Mapping[str, tuple[Photo, Photo]], training: Pairs, testing: Pairs) -> Photos:
-    return Photos(
-        [photos[key][0] for key in training], [photos[key][0] for key in testing], [photos[key][1] for key in testing]
-    )
+def _arms(
+    photos: Mapping[str, Mapping[str, Photo]], training: Pairs, testing: Pairs, options: argparse.Namespace
+) -> dict[str, Photos]:
+    """Return the photos of each arm with masks."""
+    arms = {}
+    for name, own in photos.items():
+        trained, tested = ([own[key] for key in keys] for keys in (training, testing))
+        others = _exchanged(tested, options.seed)
+        arms[name] = Photos(trained, tested, others)
+        if name == options.shuffled:
+            arms[f'{name}{SHUFFLED}'] = Photos(_exchanged(trained, options.seed), others, [])
+    return arms
 
 
-def _resume(folder: Path, settings: Mapping[str, Any]) -> pd.DataFrame:
-    """Return the rows of a trial with the same settings, and keep the settings for the next one."""
-    table, record = folder / 'trial.csv', folder / 'trial.json'
+def _exchanged(photos: Sequence[Photo], seed: int) -> list[Photo]:
+    """Return the photos with the masks of another one each, stretched to their size."""
+    order = np.random.default_rng(seed).permutation(len(photos))
+    found: dict[int, Photo] = {}
+    for own, other in zip(order, np.roll(order, 1)):
+        labels = photos[other].labels
+        if labels.shape != photos[own].labels.shape:
+            size = photos[own].labels.shape[-2:]
+            labels = F.interpolate(labels[None].float(), size, mode='nearest-exact')[0].to(labels.dtype)
+        found[int(own)] = replace(photos[own], labels=labels)
+    return [found[index] for index in range(len(photos))]
+
+
+def _resume(folder: Path, settings: dict[str, Any]) -> tuple[dict[str, Any], pd.DataFrame]:
+    """Return the settings and rows of the trial in a folder; kinds of masks may be added to those that it has."""
+    table, record = folder / TABLE, folder / RECORD
     folder.mkdir(parents=True, exist_ok=True)
-    if record.is_file():
-        found = read_json(record, 'the settings of a trial')
-        if not isinstance(found, dict):
-            raise SAPDError(f'{record}: found {type(found).__name__}, expected the settings of a trial.')
-        if changed := differences(found, settings):
-            raise SAPDError(f'--output: {folder} holds a trial with different settings: {"; ".join(changed)}.')
-    elif table.exists():
-        raise SAPDError(
-            f'--output: found {table} without trial.json, expected a trial of this command or a new folder.'
-        )
-    write_atomically(record, json.dumps(settings, indent=1) + '\n')
     if not table.is_file():
-        return pd.DataFrame()
-    return read_csv(table, KEYS, ['seed', 'gain', 'whole'])
+        return settings, pd.DataFrame()
+    found = read_json(record, 'the settings of a trial') if record.is_file() else None
+    if not isinstance(found, dict) or not isinstance(found.get('masks'), dict):
+        raise SAPDError(f'--output: found {table} without the settings of its trial, expected a trial or a new folder.')
+    both = {**found['masks'], **settings['masks']}
+    if changed := differences({**found, 'masks': both}, {**settings, 'masks': {**both, **found['masks']}}):
+        raise SAPDError(f'--output: {folder} holds a trial with different settings: {"; ".join(changed)}.')
+    return {**settings, 'masks': both}, read_csv(table, KEYS, ['seed', 'gain', 'whole'])
 
 
 def _train(arms: MaskArms, rows: pd.DataFrame, path: Path) -> pd.DataFrame:
-    """Train the arms that ``rows`` lacks, and return all rows; the CSV is written after each arm."""
-    done = set(zip(rows['arm'], rows['seed'].astype(int))) if len(rows) else set()
-    todo = [each for each in arms if each not in done]
-    with Bar(total=len(todo) * arms.plan.iterations, desc='train', unit='step') as bar:
+    """Train the arms that ``rows`` lacks, and return the rows of all; the CSV is written after each arm."""
+    todo, kept = [], []
+    for arm, seed in arms:
+        mine = rows[(rows['arm'] == arm) & (rows['seed'].astype(int) == seed)] if len(rows) else rows
+        expected = {(masks, photo.name) for masks, (tested, _) in arms.tests(arm).items() for photo in tested}
+        done = len(mine) > 0 and set(zip(mine['masks'], mine['photo'])) == expected
+        kept += [mine] if done else []
+        todo += [] if done else [(arm, seed)]
+    with Bar(total=sum(arms.steps(arm) for arm, _ in todo), desc='train', unit='step') as bar:
         for arm, seed in todo:
             bar.say(f'{arm}, seed {seed}')
-            rows = pd.concat([rows, pd.DataFrame(arms.measure(arm, seed, bar.update))], ignore_index=True)
+            made = pd.DataFrame(arms.measure(arm, seed, bar.update))
+            if len(rows):
+                rows = rows[(rows['arm'] != arm) | (rows['seed'].astype(int) != seed)]
+            rows = pd.concat([rows, made], ignore_index=True)
+            kept.append(made)
             write_atomically(path, rows.to_csv(index=False, lineterminator='\n'))
-    kept = list(arms)  # a trial of more seeds may have been made before
-    return rows[[(arm, int(seed)) in kept for arm, seed in zip(rows['arm'], rows['seed'])]]
+    every = pd.concat(kept, ignore_index=True).astype({'seed': int})
+    order = {place: number for number, place in enumerate(arms)}
+    places = [order[arm, seed] for arm, seed in zip(every['arm'], every['seed'])]
+    return every.iloc[np.argsort(places, kind='stable')]
 
 
 def given(options: argparse.Namespace) -> Iterator[str]:

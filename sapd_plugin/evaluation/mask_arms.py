@@ -16,11 +16,17 @@ from sapd_plugin.evaluation.refiner import Refiner
 
 
 class Photos(NamedTuple):
-    """Photos with one kind of masks: those to train on, those to test on, and the latter with another photo's masks."""
+    """Photos with one kind of masks.
+
+    Attributes:
+        training: to train on.
+        testing: to test on, with masks of the same kind.
+        others: the photos of the test with another photo's masks; empty if ``testing`` has such masks already.
+    """
 
     training: Sequence[Photo]
     testing: Sequence[Photo]
-    shuffled: Sequence[Photo]
+    others: Sequence[Photo]
 
 
 @dataclass(frozen=True)
@@ -53,23 +59,34 @@ class MaskArms:
         fusion = 'none' if arm == CASCADE else self.fusion
         return SPF(Refiner(), fusion=fusion, inputs=list(self.inputs), one_region=arm == TWIN)
 
-    def measure(self, arm: str, seed: int, step: Callable[[], object]) -> Iterator[dict[str, object]]:
+    def tests(self, arm: str) -> dict[str, tuple[Sequence[Photo], str]]:
+        """Return the photos of each test of an arm, and what `gains` does with their masks."""
+        photos = self.photos.get(arm) or next(iter(self.photos.values()))
+        tests = {'own': (photos.testing, 'own')}
+        if arm in self.photos:
+            tests |= {'shuffled': (photos.others, 'own')} if photos.others else {}
+            tests |= {'one_region': (photos.testing, 'one_region')}
+        return tests
+
+    def steps(self, arm: str) -> int:
+        """Return how many steps `measure` reports: those of the training, and one per photo of each test."""
+        return self.plan.iterations + sum(len(photos) for photos, _ in self.tests(arm).values())
+
+    def measure(self, arm: str, seed: int, advance: Callable[[int], object]) -> Iterator[dict[str, object]]:
         """Train an arm and yield z - y of each test photo in dB: in tiles of the patch's side, and whole.
 
         Args:
             arm: `CASCADE`, `TWIN` or a kind of masks.
             seed: of the second network and of the patches.
-            step: is called after each step of the training.
+            advance: is called with the number of steps that have ended since the last call.
         """
         photos = self.photos.get(arm) or next(iter(self.photos.values()))
         spf = nn.Module.to(self.build(arm, seed), self.device)
         for _ in train(spf, spf_loss(spf), photos.training, self.plan, seed):
-            step()
-        tests = {'own': (photos.testing, 'own')}
-        if arm in self.photos:
-            tests |= {'shuffled': (photos.shuffled, 'own'), 'one_region': (photos.testing, 'one_region')}
-        for masks, (tested, chosen) in tests.items():
+            advance(1)
+        for masks, (tested, chosen) in self.tests(arm).items():
             in_tiles, whole = (gains(spf, tested, chosen, side) for side in (self.plan.patch, None))
+            advance(len(tested))
             for photo, gain, of_whole in zip(tested, in_tiles, whole):
                 values = {'gain': round(float(gain), 5), 'whole': round(float(of_whole), 5)}
                 yield {'arm': arm, 'seed': seed, 'masks': masks, 'photo': photo.name, **values}

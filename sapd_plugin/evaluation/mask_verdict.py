@@ -10,6 +10,8 @@ from sapd_plugin.evaluation.statistics import Interval, markdown_table
 
 # Arms without masks: h without fusion, and the same network as with masks, trained and tested with one region.
 CASCADE, TWIN = 'cascade', 'one region'
+# The end of the name of an arm that is trained and tested with another photo's masks.
+SHUFFLED = ', shuffled'
 # A difference below this, in dB, is too small to matter: between z and y, and between z with masks and without.
 LITTLE = 0.02
 
@@ -30,7 +32,7 @@ class Verdict:
     """The result of a trial.
 
     Args:
-        rows: a line per arm, seed, masks of the test and photo; `gain` holds z - y in dB.
+        rows: a line per arm, seed, masks of the test and photo; ``gain`` holds z - y in dB.
     """
 
     def __init__(self, rows: pd.DataFrame) -> None:
@@ -44,38 +46,55 @@ class Verdict:
 
     def table(self) -> str:
         """Return a Markdown table: per arm, z - y and how far z is ahead of the controls' z, in dB."""
-        head = ['h trained with', 'z - y', 'z - z of the twin', 'over photos', 'z - z of the cascade']
+        head = ['h trained with', 'z - y', 'z - z of the twin', 'the same, over photos', 'z - z of the cascade']
         head += ["own - another photo's", 'own - one region']
         rows = []
         for arm in [CASCADE, TWIN, *self.kinds]:
             own = self.gain(arm)
-            of_seeds, of_photos = paired(own, self.gain(TWIN))
-            cells = [f'{own.mean():+.3f}', of_seeds.text(3, '+'), of_photos.text(3, '+')]
-            cells.append(paired(own, self.gain(CASCADE))[0].text(3, '+'))
+            of_seeds, of_photos = (each.text(3, '+') for each in paired(own, self.gain(TWIN)))
+            of_cascade = paired(own, self.gain(CASCADE))[0].text(3, '+')
+            blank = {CASCADE: ['', '', ''], TWIN: ['', '', of_cascade]}
+            cells = blank.get(arm, [of_seeds, of_photos, of_cascade])
             for masks in ('shuffled', 'one_region'):
                 has = (arm, masks) in self._gains
                 cells.append(paired(own, self.gain(arm, masks))[0].text(3, '+') if has else '')
-            if arm == TWIN:
-                cells[1:3] = ['', '']
-            if arm == CASCADE:
-                cells[3] = ''
-            rows.append([arm, *cells])
+            rows.append([arm, f'{own.mean():+.3f}', *cells])
         return '\n'.join(markdown_table(head, rows))
 
     def sentences(self) -> Iterator[str]:
         """Yield what the trial says: whether there is anything to distil, then one statement per kind of masks."""
-        best = max(self.gain(arm).mean() for arm in (CASCADE, TWIN, *self.kinds))
-        if best < LITTLE:
-            yield f'There is little to distil: the best z is {best:+.3f} dB ahead of y.'
-        for kind in self.kinds:
-            of_seeds, of_photos = paired(self.gain(kind), self.gain(TWIN))
-            ahead = f'Z is {of_seeds.text(3, "+")} dB ahead of that of the same network without masks'
-            if of_seeds.low > 0 and of_seeds.mean < LITTLE:
-                yield f'{kind}: the gain is too small to matter. {ahead}.'
-            elif of_seeds.low > 0:
-                more = '' if of_photos.low > 0 else ' But photos differ: over them, the interval includes zero.'
-                yield f'{kind}: the masks help here. {ahead}.{more}'
-            elif of_seeds.high < 0:
-                yield f'{kind}: the masks do harm here. {ahead}.'
-            else:
-                yield f'{kind}: no gain is shown. {ahead}; the interval includes zero.'
+        best = max((self._of_seeds(arm) for arm in (CASCADE, TWIN, *self.kinds)), key=lambda interval: interval.mean)
+        if best.low < LITTLE:
+            yield f'There is little to distil: the best z is {best.text(3, "+")} dB ahead of y.'
+        yield from (f'{kind}: {self._sentence(kind)}' for kind in self.kinds)
+
+    def _of_seeds(self, arm: str) -> Interval:
+        return Interval.of(self.gain(arm).groupby(level='seed').mean().tolist())
+
+    def _sentence(self, kind: str) -> str:
+        """Return the statement on a kind of masks. They help if no control shows the gain, and seeds and photos agree.
+
+        The twin is the control of the same size; the cascade, which is smaller, may still be the better network.
+        """
+        own = self.gain(kind)
+        of_seeds, of_photos = paired(own, self.gain(TWIN))
+        ahead = f'z is {of_seeds.text(3, "+")} dB better than with the same network without masks'
+        if of_seeds.high < 0 and of_seeds.mean <= -LITTLE:
+            return f'the masks do harm here: {ahead}.'
+        if of_seeds.low <= 0:
+            return f'no gain is shown: {ahead}{self._of_photos(of_photos, of_photos.low > 0)}.'
+        if of_seeds.mean < LITTLE:
+            return f'the gain is too small to matter: {ahead}.'
+        for control, name in ((CASCADE, 'without fusion'), (f'{kind}{SHUFFLED}', "with another photo's masks")):
+            if control in self._gains.columns.get_level_values('arm'):
+                of_control, _ = paired(own, self.gain(control))
+                if of_control.low <= 0:
+                    less = f'{of_control.text(3, "+")} dB better than a network that was trained {name}'
+                    return f'no gain by the masks is shown: {ahead}, but {less}.'
+        if of_photos.low <= 0:
+            return f'no gain is shown for all photos: {ahead}{self._of_photos(of_photos, True)}.'
+        return f'the masks help here: {ahead}.'
+
+    @staticmethod
+    def _of_photos(interval: Interval, differs: bool) -> str:
+        return f'; over photos, {interval.text(3, "+")} dB' if differs else ''

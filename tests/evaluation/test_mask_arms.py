@@ -6,14 +6,16 @@ import shutil
 from pathlib import Path
 
 import cv2
+import numpy as np
 import pandas as pd
 import pytest
 import torch
 import yaml
 from basicsr.archs import build_network
 
-from sapd_plugin.cli import evaluate_teacher
+from sapd_plugin.cli import evaluate_teacher, mask_trial
 from sapd_plugin.evaluation.mask_arms import MaskArms
+from sapd_plugin.evaluation.mask_trial import Photo
 from sapd_plugin.evaluation.mask_verdict import CASCADE, TWIN, Verdict, paired
 from tests.adapters_basicsr.recipes import STOCK
 from tests.photos import make_pairs, make_store, segmented
@@ -49,10 +51,10 @@ def trial(place: Path, output: Path, *more: str, masks: tuple[str, ...] = ('clea
 def test_every_arm_seed_and_photo_is_measured(place: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert trial(place, tmp_path, '--shuffled', 'clean') == 0
     rows = pd.read_csv(tmp_path / 'trial.csv', dtype={'photo': str})
-    kinds = ['clean', 'felzenszwalb', 'clean of another photo']
+    kinds = ['clean', 'clean, shuffled', 'felzenszwalb']
     assert list(dict.fromkeys(rows['arm'])) == [CASCADE, TWIN, *kinds]
     assert set(rows['photo']) == {'005', '010'}
-    assert len(rows) == 2 * 2 * (2 + 3 * 3)  # seeds, photos, arms with one and with three kinds of masks
+    assert len(rows) == 2 * 2 * (2 + 3 + 2 + 3)  # seeds, photos, tests of each arm
     # The same weights and patches: only masks make a difference, and the twin's masks are one region.
     gains = rows.pivot_table(index=['seed', 'photo'], columns=['arm', 'masks'], values='gain')
     assert gains.nunique(axis=1).min() >= 4
@@ -99,7 +101,7 @@ def test_a_trial_with_other_settings_is_not_resumed(
         (('--twin', 'x'), '--twin: is an option of --run alone'),
         (('--seeds', '1'), '--seeds: found 1, expected an integer >= 2'),
         (('--patch', '33'), '--patch: found 33, expected an even number'),
-        (('--patch', '64'), '--patch: found 64, but 001 is (61, 80)'),
+        (('--patch', '64'), '--patch: found 64, but 001 is 61x80'),
         (('--fusion', 'modulated'), "--fusion: found 'modulated', expected one of modulate, map, attend"),
         (('--inputs', 'degraded'), "--inputs: found 'degraded', expected one of both, restored"),
         (('--shuffled', 'clear'), "--shuffled: found 'clear', expected one of clean, felzenszwalb"),
@@ -114,7 +116,75 @@ def test_mistakes_are_refused_before_anything_is_trained(
 ) -> None:
     assert trial(place, tmp_path / 'new', *(item.format(place) for item in more)) == 2
     assert message in capsys.readouterr().err
-    assert not (tmp_path / 'new/trial.csv').exists()
+    assert not list(tmp_path.rglob('trial.*'))
+
+
+def test_other_photos_with_the_same_names_are_not_taken_for_those_of_the_trial(
+    place: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    other = shutil.copytree(place, tmp_path / 'place')
+    assert trial(place, tmp_path / 'out', masks=('felzenszwalb',)) == 0
+    for path in (other / 'pairs/input').iterdir():
+        cv2.imwrite(str(path), 255 - cv2.imread(str(path)))
+    assert trial(other, tmp_path / 'out', masks=('felzenszwalb',)) == 2
+    assert 'holds a trial with different settings: pairs: found' in capsys.readouterr().err
+
+
+def test_kinds_of_masks_may_be_added_to_a_trial(place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert trial(place, tmp_path / 'both', '--shuffled', 'clean') == 0
+    assert trial(place, tmp_path / 'one', masks=('felzenszwalb',)) == 0
+    measure, begun = MaskArms.measure, []
+
+    def noted(self: MaskArms, *arguments: object) -> object:
+        begun.append(arguments[0])
+        return measure(self, *arguments)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(MaskArms, 'measure', noted)
+    assert trial(place, tmp_path / 'one', '--shuffled', 'clean') == 0
+    assert begun == ['clean', 'clean, shuffled'] * 2
+    assert (tmp_path / 'one/table.md').read_text() == (tmp_path / 'both/table.md').read_text()
+
+
+def test_a_csv_that_lacks_a_photo_is_completed(place: Path, tmp_path: Path) -> None:
+    assert trial(place, tmp_path, masks=('clean={}',)) == 0
+    whole = (tmp_path / 'table.md').read_text()
+    lines = (tmp_path / 'trial.csv').read_text().splitlines(keepends=True)
+    (tmp_path / 'trial.csv').write_text(''.join(lines[:1] + lines[2:]))
+    assert trial(place, tmp_path, masks=('clean={}',)) == 0
+    assert (tmp_path / 'table.md').read_text() == whole
+
+
+def test_another_photos_masks_are_stretched_to_the_photo() -> None:
+    sizes = [(4, 6), (6, 4), (4, 6)]
+    photos = []
+    for number, (height, width) in enumerate(sizes):
+        image = torch.zeros(3, height, width)
+        labels = torch.full((1, height, width), 10 * number, dtype=torch.int16)
+        labels[..., width // 2 :] += 1
+        photos.append(Photo(str(number), image, image, image, labels))
+    found = mask_trial._exchanged(photos, 0)
+    assert [photo.name for photo in found] == ['0', '1', '2']
+    assert sorted(int(photo.labels.min()) // 10 for photo in found) == [0, 1, 2]
+    for own, new in zip(photos, found):
+        assert int(new.labels.min()) // 10 != int(own.labels.min()) // 10
+        assert new.labels.shape == own.labels.shape
+        half = own.labels.shape[-1] // 2
+        assert (new.labels % 10)[..., :half].max() == 0
+        assert (new.labels % 10)[..., half:].min() == 1
+
+
+def test_a_gray_student_of_photos_in_color_is_refused(
+    place: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Gray:
+        settings, note = {'network': 'gray'}, ''
+
+        def __call__(self, image: np.ndarray) -> np.ndarray:
+            return np.repeat(image[..., :1], 3, axis=2)
+
+    monkeypatch.setattr(mask_trial, 'build_restorer', lambda *_: Gray())
+    assert trial(place, tmp_path / 'new') == 2
+    assert 'restores 001 to a gray image, but its target is in color' in capsys.readouterr().err
 
 
 def test_masks_that_lack_an_image_and_images_that_grow_are_refused(
@@ -143,37 +213,52 @@ def test_options_of_this_mode_are_refused_with_run(tmp_path: Path, capsys: pytes
 def rows_of(**gains: list[list[float]]) -> pd.DataFrame:
     """Rows of a trial: per arm a list per seed of a gain per photo."""
     return pd.DataFrame(
-        {'arm': arm.replace('_', ' '), 'seed': seed, 'masks': 'own', 'photo': str(photo), 'gain': gain}
+        {
+            'arm': arm.replace('_', ' ') if arm == 'one_region' else arm,
+            'seed': seed,
+            'masks': 'own',
+            'photo': str(photo),
+            'gain': gain,
+        }
         for arm, seeds in gains.items()
         for seed, photos in enumerate(seeds)
         for photo, gain in enumerate(photos)
     )
 
 
-def test_a_verdict_compares_with_the_twin_paired_by_seed_and_photo() -> None:
+def test_a_verdict_needs_every_control_and_both_intervals() -> None:
     zero = [[1.0, 2.0], [1.1, 2.1]]
-    helps = [[1.2, 2.2], [1.31, 2.31]]
-    varied = [[1.5, 1.9], [1.61, 2.01]]
-    harms = [[0.9, 1.9], [1.01, 2.01]]
-    unclear = [[1.2, 2.2], [0.9, 1.9]]
-    small = [[1.01, 2.01], [1.11, 2.111]]
-    verdict = Verdict(
-        rows_of(cascade=zero, one_region=zero, helps=helps, varied=varied, harms=harms, unclear=unclear, small=small)
-    )
+    arms = {
+        'helps': [[1.2, 2.2], [1.31, 2.31]],
+        'varied': [[1.5, 1.9], [1.61, 2.01]],
+        'harms': [[0.9, 1.9], [1.01, 2.01]],
+        'unclear': [[1.3, 2.3], [0.9, 1.9]],
+        'small': [[1.01, 2.01], [1.11, 2.111]],
+        'any': [[1.2, 2.2], [1.31, 2.31]],
+        'any, shuffled': [[1.2, 2.2], [1.31, 2.32]],
+    }
+    verdict = Verdict(rows_of(cascade=zero, one_region=zero, **arms))
     found = dict(sentence.split(': ', 1) for sentence in verdict.sentences())
-    assert found['helps'].startswith('the masks help here. Z is +0.205 [+0.141, +0.269] dB ahead')
-    assert found['varied'].endswith('But photos differ: over them, the interval includes zero.')
-    assert found['harms'].startswith('the masks do harm here.')
-    assert found['unclear'].startswith('no gain is shown.')
-    assert found['small'].startswith('the gain is too small to matter.')
+    better = 'dB better than with the same network without masks'
+    assert found['helps'] == f'the masks help here: z is +0.205 [+0.141, +0.269] {better}.'
+    assert found['varied'].startswith('no gain is shown for all photos: ')
+    assert found['harms'].startswith('the masks do harm here: ')
+    assert found['unclear'].startswith('no gain is shown: z is +0.050 [')
+    assert found['small'].startswith('the gain is too small to matter: ')
+    assert found['any'].startswith('no gain by the masks is shown: ')
+    assert found['any'].endswith("than a network that was trained with another photo's masks.")
     of_seeds, of_photos = paired(verdict.gain('helps'), verdict.gain(TWIN))
     assert of_seeds.mean == of_photos.mean == pytest.approx(0.205)
     assert of_photos[1:] == pytest.approx((0.205, 0.205))
     assert '| helps | +1.755 | +0.205 [+0.141, +0.269] |' in verdict.table()
+    ahead = Verdict(rows_of(cascade=arms['helps'], one_region=zero, masks=arms['helps']))
+    assert list(ahead.sentences())[-1].endswith(
+        '+0.000 [+0.000, +0.000] dB better than a network that was trained without fusion.'
+    )
 
 
-def test_a_z_that_is_not_ahead_of_y_is_told() -> None:
+def test_a_z_that_is_hardly_ahead_of_y_is_reported() -> None:
     zero = [[0.01, 0.0], [0.0, 0.01]]
     assert next(Verdict(rows_of(cascade=zero, one_region=zero, masks=zero)).sentences()) == (
-        'There is little to distil: the best z is +0.005 dB ahead of y.'
+        'There is little to distil: the best z is +0.005 [+0.005, +0.005] dB ahead of y.'
     )
