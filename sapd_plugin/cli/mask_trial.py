@@ -145,8 +145,8 @@ def _check_sizes(pairs: Pairs, patch: int) -> None:
         found, expected = image_size(degraded), image_size(clean)
         if found != expected:
             raise SAPDError(
-                f'--pairs: {key} is {_size(found)}, its target {_size(expected)}; expected equal sizes. This trial does '
-                'not serve super-resolution.'
+                f'--pairs: {key} is {_size(found)}, its target {_size(expected)}; expected equal sizes. This trial '
+                'does not serve super-resolution.'
             )
         if min(expected) < patch:
             raise SAPDError(

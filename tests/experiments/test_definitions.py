@@ -72,6 +72,22 @@ def test_a_file_that_is_not_a_table_is_named(tmp_path):
         read_catalogue(tmp_path)
 
 
+@pytest.mark.parametrize(
+    ('arm', 'message'),
+    [
+        ({'spf': {}, 'teacher': 'spf'}, "taught.teacher: found 'spf', expected one of .*Did you mean 'spd'"),
+        ({'spf': {}, 'teacher': 'stock'}, "taught.teacher: found 'stock', expected one of"),
+        ({'spf': {}, 'teacher': 'taught'}, "taught.teacher: found 'taught', expected one of"),
+        ({'teacher': 'spd'}, 'taught.teacher: found spd and no spf'),
+    ],
+)
+def test_a_teacher_is_an_arm_that_trains_spf_by_itself(tmp_path, arm, message):
+    folder = definitions(tmp_path)
+    (folder / 'arms.yml').write_text(yaml.safe_dump({'taught': {'label': 'taught', **arm}}))
+    with pytest.raises(SAPDError, match=message):
+        read_catalogue(folder)
+
+
 def test_definitions_of_ones_own_extend_the_shipped_ones(tmp_path):
     folder = definitions(tmp_path)
     (folder / 'arms.yml').write_text(yaml.safe_dump({'strong': {'label': 'SPD x 10', 'spf': {}, 'spd': {}}}))

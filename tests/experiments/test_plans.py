@@ -11,11 +11,12 @@ import yaml
 from mmengine.config import Config
 from msgspec.structs import replace
 
+from sapd_plugin.errors import SAPDError
 from sapd_plugin.experiments.catalogue import Cell, read_catalogue
 from sapd_plugin.experiments.config_changes import get_key
 from sapd_plugin.experiments.definitions import FRAMEWORKS, PRETRAINING, Launch, Settings
 from sapd_plugin.experiments.plan import Resolver, load_framework, plan
-from sapd_plugin.experiments.tasks import MaskTask
+from sapd_plugin.experiments.tasks import MaskTask, TrainTask
 from tests.experiments.recipes import TABLE, catalogue
 from tests.photos import ROOT
 
@@ -174,6 +175,28 @@ def test_mmagic_starts_from_the_pretrained_student(tmp_path):
     assert stock['load_from'] == spd['load_from'] == str(start)
     assert spd['model']['stage'] == 'two_stage'
     assert 'stage' not in stock['model']
+
+
+def test_an_arm_may_start_with_the_spf_of_another(tmp_path):
+    resolver = resolver_of('basicsr', tmp_path)
+    cell = Cell('basicsr', 'noise50_ideas', 'NAFNet-w8', 'full', 'mix_trained', 1)
+    trained = [task.title for task in plan(resolver, cell) if isinstance(task, TrainTask)]
+    assert trained == [f'train noise50_ideas/NAFNet-w8/full/{arm}/1' for arm in ('teach_clean', 'mix_trained')]
+    path = tmp_path / 'basicsr/noise50_ideas/NAFNet-w8/full/teach_clean/1/experiments'
+    spf = path / 'noise50_ideas_NAFNet-w8_full_teach_clean_1/models/net_spf_latest.pth'
+    options = read('basicsr', resolver.run(cell).text)
+    assert options['path']['pretrain_network_spf'] == str(spf)
+    assert options['path']['pretrain_network_g'] is None
+    teacher = read('basicsr', resolver.run(dataclasses.replace(cell, arm='teach_clean')).text)
+    assert 'pretrain_network_spf' not in teacher['path']
+
+
+def test_mmagic_refuses_an_arm_that_starts_with_the_spf_of_another(tmp_path):
+    resolver = pretrained('mmagic', tmp_path)
+    arms = {**resolver.catalogue.arms, 'taught': replace(resolver.catalogue.arms['spd'], name='taught', teacher='spd')}
+    resolver = resolver_of('mmagic', tmp_path, dataclasses.replace(resolver.catalogue, arms=arms))
+    with pytest.raises(SAPDError, match='which only BasicSR loads by itself'):
+        resolver.run(Cell('mmagic', 'trial', 'Restormer', 'tiny', 'taught', 0)).text  # noqa: B018
 
 
 @pytest.mark.parametrize('framework', FRAMEWORKS)
