@@ -1,4 +1,4 @@
-"""The end of a training that a user's mistake has stopped: one line instead of a traceback."""
+"""The end of a training that a user's mistake or Ctrl-C has stopped: one line instead of a traceback."""
 
 from __future__ import annotations
 
@@ -8,18 +8,25 @@ from contextlib import contextmanager
 
 from sapd_plugin.errors import SAPDError
 
-MISTAKE = 2  # exit status, as of the commands
+MISTAKE, INTERRUPTED = 2, 130  # exit statuses, as of the commands
 
 
 @contextmanager
-def told_in_one_line() -> Iterator[None]:
-    """Print a :class:`SAPDError` of the block as ``error: ...``, the last line, and exit with status 2."""
+def told_in_one_line(resume: str) -> Iterator[None]:
+    """Print a :class:`SAPDError` of the block as ``error: ...``, the last line, and exit with status 2.
+
+    After Ctrl-C, print how to resume, and exit with status 130. ``resume`` is the option of the command that does so.
+    """
     try:
         yield
     except SAPDError as error:
         sys.stdout.flush()
         print(f'error: {_text(error)}', file=sys.stderr, flush=True)
         sys.exit(MISTAKE)
+    except KeyboardInterrupt:
+        sys.stdout.flush()
+        print(f'Interrupted. To resume from the last saved state, add {resume}.', file=sys.stderr, flush=True)
+        sys.exit(INTERRUPTED)
 
 
 def _text(error: SAPDError) -> str:

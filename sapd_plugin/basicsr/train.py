@@ -2,7 +2,7 @@
 
 python -m sapd_plugin.basicsr.train -opt OPTIONS.yml [--auto_resume] [--launcher pytorch] [--force_yml k:v=1 ...]
 
-A mistake in the options is printed as ``error: ...``, the last line, and the exit status is 2.
+A mistake in the options is printed as ``error: ...``, the last line, and the exit status is 2; after Ctrl-C it is 130.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ def main() -> None:
     progress = ProgressFile.from_environment()
     if progress is not None:
         report_progress(progress)
-    with told_in_one_line(), launched(basicsr.train):
+    with told_in_one_line('--auto_resume'), launched(basicsr.train):
         basicsr.train.train_pipeline(os.getcwd())
 
 

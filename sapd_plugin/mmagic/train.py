@@ -3,7 +3,7 @@
 python -m sapd_plugin.mmagic.train CONFIG [--work-dir DIR] [--resume] [--amp]
     [--launcher pytorch] [--cfg-options k=v ...]
 
-A mistake in the config is printed as ``error: ...``, the last line, and the exit status is 2.
+A mistake in the config is printed as ``error: ...``, the last line, and the exit status is 2; after Ctrl-C it is 130.
 """
 
 from __future__ import annotations
@@ -86,7 +86,7 @@ def main() -> None:
     progress = ProgressFile.from_environment()
     if progress is not None:
         report_progress(progress)
-    with told_in_one_line(), named_parts(), config_read(), checked_first():
+    with told_in_one_line('--resume'), named_parts(), config_read(), checked_first():
         run_stock_tool('train')
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import signal
 import sys
 from pathlib import Path
 
@@ -83,10 +84,25 @@ def test_an_error_of_a_worker_is_told_without_its_traceback(capsys):
             'sapd_plugin.errors.SAPDError: mask of 001: damaged.\n'
         )
 
-    with pytest.raises(SystemExit) as ended, told_in_one_line():
+    with pytest.raises(SystemExit) as ended, told_in_one_line('--auto_resume'):
         fail()
     assert ended.value.code == 2
     assert capsys.readouterr().err == 'error: mask of 001: damaged.\n'
+
+
+def test_ctrl_c_ends_in_one_line_that_says_how_to_resume(pairs, store, tmp_path, monkeypatch, capsys):
+    path = write_yaml(sapd_options(pairs, store), tmp_path / 'opt.yml')
+    monkeypatch.setattr(sys, 'argv', ['train.py', '-opt', str(path)])
+    monkeypatch.setattr(basicsr.train, 'train_pipeline', lambda root: signal.raise_signal(signal.SIGINT))
+    monkeypatch.setattr(basicsr.train, 'load_resume_state', basicsr.train.load_resume_state)
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        with pytest.raises(SystemExit) as ended:
+            train.main()
+    finally:
+        signal.signal(signal.SIGINT, before)
+    assert ended.value.code == 130
+    assert capsys.readouterr().err == 'Interrupted. To resume from the last saved state, add --auto_resume.\n'
 
 
 @pytest.mark.slow
