@@ -139,13 +139,12 @@ def list_images(images: Path, root: Path | None = None) -> Listing:
 
 def _root(images: Path, paths: Sequence[Path]) -> Path:
     """Return the folder that the keys of a list's images are relative to, if that is clear."""
-    root = images.parent
+    root, folders = images.parent, {path.parent for path in paths}
+    if len(folders) == 1 and all(path.is_absolute() for path in paths):
+        return folders.pop()
     outside = [path for path in paths if path.is_absolute() and not path.is_relative_to(os.path.abspath(root))]
     if not outside:
         return root
-    folders = {path.parent for path in paths}
-    if len(folders) == 1:
-        return folders.pop()
     hint = ''
     if len(outside) == len(paths):
         hint = f' Is it {os.path.commonpath([str(folder) for folder in folders])}, which holds all of them?'

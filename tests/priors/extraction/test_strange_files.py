@@ -89,10 +89,11 @@ def test_a_photo_with_something_behind_its_end_is_read() -> None:
             decode_image(data[:end], 'x')
 
 
-def test_absolute_paths_of_one_folder_need_no_root(tmp_path: Path) -> None:
+@pytest.mark.parametrize('folder', ['lists', '.', 'photos'])
+def test_absolute_paths_of_one_folder_need_no_root(tmp_path: Path, folder: str) -> None:
     photos = write_photos(tmp_path / 'photos', ['a.png', 'b.png'])
-    names = tmp_path / 'lists' / 'names.txt'
-    names.parent.mkdir()
+    names = tmp_path / folder / 'names.txt'
+    names.parent.mkdir(exist_ok=True)
     names.write_text(f'{photos / "a.png"}\r\n{photos / "b.png"}\n', encoding='utf-8-sig')
     assert extract(names, tmp_path / 'store') == 0
     assert MaskStore(tmp_path / 'store').keys() == ['a', 'b']
