@@ -53,7 +53,7 @@ def run(options: argparse.Namespace) -> None:
     """Write the config and print the difference."""
     shipped, source = '::' in options.config, Path(options.config.rpartition('::')[2])
     if source.suffix not in ('.yml', '.yaml', '.py') or not (shipped or source.is_file()):
-        raise SAPDError(f'found {options.config}, expected a BasicSR YAML or an MMagic config (.py) that exists.')
+        raise SAPDError(f'found no config {options.config}, expected a BasicSR YAML or an MMagic config (.py).')
     output = options.output or (Path() if shipped else source.parent) / f'{source.stem}_sapd{source.suffix}'
     if output.exists() and not options.force:
         raise SAPDError(f'--output: {output} exists. Name another file, or overwrite it with --force.')

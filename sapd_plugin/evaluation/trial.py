@@ -103,7 +103,7 @@ def open_trial(config: Path, folder: Path, batch: int | None) -> Trial:
         SAPDError: it cannot be read, or its framework is not installed.
     """
     if config.suffix not in ('.yml', '.yaml', '.py') or not config.is_file():
-        raise SAPDError(f'found {config}, expected a BasicSR YAML or an MMagic config (.py) that exists.')
+        raise SAPDError(f'found no config {config}, expected a BasicSR YAML or an MMagic config (.py).')
     try:
         if config.suffix == '.py':
             from sapd_plugin.evaluation.trial_mmagic import MMagicTrial

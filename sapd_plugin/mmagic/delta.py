@@ -122,8 +122,9 @@ def delta_of(
     """
     if is_sapd(config):
         raise SAPDError('model.type: trains with SAM priors already, expected the config of a stock training.')
-    if not config.get('model') or not config.get('train_dataloader'):
-        raise SAPDError('model, train_dataloader: missing, expected the config of an MMagic training.')
+    missing = [key for key in ('model', 'train_dataloader') if not config.get(key)]
+    if missing:
+        raise SAPDError(f'{", ".join(missing)}: missing, expected the config of an MMagic training.')
     if not isinstance(config.model.type, str) and not base.endswith('.py'):
         raise SAPDError(f'{base}: is a config in pure Python, expected its file.')
     named = base_model or config.model.type

@@ -281,7 +281,7 @@ def test_the_mmagic_delta_is_that_of_the_shipped_configs() -> None:
     ('change', 'message'),
     [
         ({'model:type': 'SRGAN'}, 'model.base_model_type: SRGAN cannot be used'),
-        ({'train_dataloader': None}, 'expected the config of an MMagic training'),
+        ({'train_dataloader': None}, 'error: train_dataloader: missing, expected the config of an MMagic training'),
     ],
 )
 def test_mmagic_models_that_cannot_be_wrapped_are_refused(

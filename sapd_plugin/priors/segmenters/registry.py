@@ -91,7 +91,7 @@ def _build(where: str, prefix: str, factory: Callable[..., Segmenter], settings:
     try:
         return factory(**settings)
     except SAPDError as error:
-        raise SAPDError(f'{prefix}{error}') from error
+        raise SAPDError(prefix + str(error).removeprefix(f'{where}: ')) from error
 
 
 def _find_factory(key: str, name: object) -> Callable[..., Segmenter]:

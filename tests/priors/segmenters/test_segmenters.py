@@ -214,6 +214,7 @@ def test_a_missing_checkpoint_names_the_places(empty_places: Path) -> None:
         build_segmenter('sam_vit_h')
     for part in ('SAPD_SAM_CHECKPOINT', str(empty_places / 'sam_vit_h_4b8939.pth'), "setting 'checkpoint'"):
         assert part in str(caught.value)
+    assert str(caught.value).startswith("segmenter 'sam_vit_h': found no checkpoint.")
 
 
 def test_a_wrong_checkpoint_is_refused(checkpoint: Path, tmp_path: Path) -> None:
