@@ -15,11 +15,11 @@ def open_regular(path: str | os.PathLike[str], buffering: int = -1) -> BufferedR
     Raises:
         OSError: there is no such file, or it is not a regular one; ``strerror`` says what it is.
     """
-    _check_kind(os.stat(path), path)
+    check_kind(os.stat(path), path)
     # It may have been replaced in between: opening a pipe without a writer waits, too.
     file = cast(BufferedReader, open(path, 'rb', buffering, opener=_open_without_waiting))  # noqa: SIM115
     try:
-        _check_kind(os.fstat(file.fileno()), path)
+        check_kind(os.fstat(file.fileno()), path)
     except OSError:
         file.close()
         raise
@@ -36,7 +36,8 @@ def _open_without_waiting(path: str, flags: int) -> int:
     return os.open(path, flags | getattr(os, 'O_NONBLOCK', 0))
 
 
-def _check_kind(status: os.stat_result, path: str | os.PathLike[str]) -> None:
+def check_kind(status: os.stat_result, path: str | os.PathLike[str]) -> None:
+    """Refuse what is not a regular file, given its ``status``. Raises OSError as `open_regular`."""
     if not stat.S_ISREG(status.st_mode):
         kinds = {stat.S_IFDIR: 'folder', stat.S_IFIFO: 'named pipe', stat.S_IFSOCK: 'socket'}
         kind = kinds.get(stat.S_IFMT(status.st_mode), 'device')

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from sapd_plugin.errors import SAPDError
+from sapd_plugin.home import expanded
 
 _HTML = (b'<!doctype html', b'<html', b'<?xml')
 _LFS = b'version https://git-lfs'
@@ -26,7 +27,7 @@ def read_weights(key: str, path: str | os.PathLike[str], expected: str) -> dict[
     """
     import torch
 
-    file = Path(path).expanduser()
+    file = expanded(path)
     if not file.is_file():
         raise SAPDError(f'{key}: no file {path}, expected {expected}.')
     try:

@@ -19,7 +19,7 @@ from torch import Tensor
 from torchvision.transforms.functional import normalize
 
 from sapd_plugin.basicsr.pairs import check_pairs
-from sapd_plugin.errors import check_keys
+from sapd_plugin.errors import SAPDError, check_keys
 from sapd_plugin.image_header import image_size
 from sapd_plugin.priors.context import patch_context
 from sapd_plugin.priors.image_lmdb import ImageLMDB
@@ -173,10 +173,17 @@ class PairedImageMaskDataset(StoredMasks, PairedImageDataset):
         return {'lq': lq, 'gt': gt, **self.masks(record, mask), 'lq_path': lq_path, 'gt_path': gt_path}
 
     def read(self, path: str, client: str) -> np.ndarray:
-        """Read an image as BGR (H,W,3) uint8; ``client`` is 'gt' or 'lq'."""
+        """Read an image as BGR (H,W,3) uint8; ``client`` is 'gt' or 'lq'.
+
+        Raises:
+            SAPDError: it is not an image.
+        """
         if self.file_client is None:
             self.file_client = FileClient(self.io_backend_opt.pop('type'), **self.io_backend_opt)
-        return imfrombytes(self.file_client.get(path, client))
+        image = imfrombytes(self.file_client.get(path, client))
+        if image is None:
+            raise SAPDError(f'{path}: cannot be decoded, expected an image.')
+        return image
 
     def record(self, index: int, gt: np.ndarray) -> Any:
         """Return the stored mask record of an image; its size has to match ``gt`` (H,W,C)."""

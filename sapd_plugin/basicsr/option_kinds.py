@@ -8,10 +8,10 @@ validation. Values that a block's type takes (networks, losses, ...) are checked
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Annotated, Any
 
 from sapd_plugin.errors import SAPDError, check_count, check_number
+from sapd_plugin.home import expanded
 from sapd_plugin.priors.training import MASK_KINDS
 from sapd_plugin.values import (
     Block,
@@ -182,9 +182,11 @@ def check_places(opt: Mapping[str, Any]) -> None:
     for phase, dataset in opt['datasets'].items():
         for key in ('dataroot_gt', 'dataroot_lq', 'meta_info_file'):
             place = dataset.get(key)
-            if place and '://' not in str(place) and not Path(place).expanduser().exists():
+            if place and '://' not in str(place) and not expanded(place).exists():
                 kind = 'file' if key == 'meta_info_file' else 'folder'
                 raise SAPDError(f'datasets.{phase}.{key}: found no {kind} {place}.')
+            if place and key == 'meta_info_file' and not expanded(place).is_file():  # a named pipe is waited for
+                raise SAPDError(f'datasets.{phase}.{key}: {place} is not a regular file, expected a list of images.')
 
 
 def require(where: str, block: Mapping[str, Any], keys: Sequence[str]) -> None:

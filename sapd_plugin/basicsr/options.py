@@ -5,7 +5,6 @@ from __future__ import annotations
 import difflib
 from collections.abc import Mapping
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import yaml
@@ -28,6 +27,7 @@ from sapd_plugin.core import (
     refuse_base,
 )
 from sapd_plugin.errors import SAPDError, check_choice
+from sapd_plugin.home import expanded
 from sapd_plugin.priors.training import MASK_KEYS
 
 DATASET_KEYS = (*MASK_KEYS, 'base_dataset_type')
@@ -109,7 +109,7 @@ def check_options(opt: Mapping[str, Any]) -> None:
     for key, value in path.items():
         # A resumed run reads its own networks: BasicSR ignores those that it started from, which may be gone by now.
         read = key == 'resume_state' or ('pretrain_network' in key and not path.get('resume_state'))
-        if read and value and not Path(value).expanduser().is_file():
+        if read and value and not expanded(value).is_file():
             raise SAPDError(f'path.{key}: no file {value}, expected a checkpoint.')
     pretrained = path.get('pretrain_network_g')
     check_stage(settings.stage, 'train.sapd_opt.stage', 'path.pretrain_network_g', pretrained)

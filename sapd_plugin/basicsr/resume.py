@@ -17,6 +17,7 @@ from torch.utils.data import DataLoader
 from sapd_plugin.basicsr.batches import Batches, RandomState, expect
 from sapd_plugin.core import archives, changes
 from sapd_plugin.errors import SAPDError
+from sapd_plugin.home import expanded
 from sapd_plugin.priors.store import manifest
 
 # What may differ after an interruption, or is not of the training: where it runs, how long, and what is watched.
@@ -38,9 +39,7 @@ class RunState:
         self.options = _snapshot(opt)
         store = opt['datasets']['train'].get('mask_store')
         # Now, not at each save: the store can be moved while a run has it open.
-        self.fingerprint = (
-            manifest.fingerprint(manifest.read_settings(Path(store).expanduser())).hex() if store else None
-        )
+        self.fingerprint = manifest.fingerprint(manifest.read_settings(expanded(store))).hex() if store else None
         self._saved: dict[str, Any] = {}
         expect(self.batches)
         self._check_resumed()

@@ -31,6 +31,7 @@ from pathlib import Path
 from sapd_plugin.cli.common import add_import_option, import_modules, read_settings, run_command
 from sapd_plugin.errors import SAPDError
 from sapd_plugin.files import write_atomically
+from sapd_plugin.home import expanded
 from sapd_plugin.priors.store import manifest
 from sapd_plugin.progress import Bar
 from sapd_plugin.texts import read_text
@@ -103,7 +104,7 @@ def about_masks(masks: str, config: str, target: str, degraded: str | None) -> I
         target: folder of the ground truth.
         degraded: folder of the degraded images; None if training makes them itself.
     """
-    store = Path(masks).expanduser()
+    store = expanded(masks)
     if (store / manifest.MANIFEST).is_file():
         yield f'masks: {masks}, source {manifest.read_settings(store).get("source", "unknown")}'
         return

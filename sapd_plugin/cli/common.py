@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sapd_plugin.errors import SAPDError, check_count
+from sapd_plugin.home import expanded
 from sapd_plugin.names import check_name
 
 if TYPE_CHECKING:
@@ -53,9 +54,9 @@ def expand_home(options: argparse.Namespace) -> None:
     """
     for name, value in vars(options).items():
         if isinstance(value, Path):
-            setattr(options, name, value.expanduser())
+            setattr(options, name, expanded(value))
         elif isinstance(value, list):
-            setattr(options, name, [each.expanduser() if isinstance(each, Path) else each for each in value])
+            setattr(options, name, [expanded(each) if isinstance(each, Path) else each for each in value])
 
 
 def exit_status(work: Callable[[], int | None], interrupted: str = RESUMABLE) -> int:

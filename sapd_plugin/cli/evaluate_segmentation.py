@@ -36,6 +36,7 @@ from sapd_plugin.evaluation.arms import CLEAN, DEGRADED, Clean, arm_photos
 from sapd_plugin.evaluation.people import People
 from sapd_plugin.evaluation.segmentation import extract_arms, score, sheet
 from sapd_plugin.evaluation.statistics import markdown, write_csv, write_images_csv
+from sapd_plugin.home import expanded
 from sapd_plugin.priors.extraction.ranks import Rank
 from sapd_plugin.priors.inspection.overlays import write_png
 
@@ -77,7 +78,7 @@ def run(options: argparse.Namespace) -> None:
     if options.degraded is not None:
         arms[DEGRADED] = arm_photos(DEGRADED, options.degraded, clean, templates.get(DEGRADED), scaled=True)
     for name, folder in restored.items():
-        arms[name] = arm_photos(name, Path(folder).expanduser(), clean, templates.get(name), options.side_by_side)
+        arms[name] = arm_photos(name, expanded(folder), clean, templates.get(name), options.side_by_side)
     arms[CLEAN] = arm_photos(CLEAN, options.clean, clean)
     device = choose_device(options, Rank())
     segmenter = build_from_options(options, device)

@@ -48,6 +48,7 @@ from sapd_plugin.evaluation.arms import by_key
 from sapd_plugin.evaluation.teacher import Masks, Teacher, find_run
 from sapd_plugin.evaluation.teacher_picture import Extremes
 from sapd_plugin.evaluation.teacher_scores import Score, score, table, write_scores
+from sapd_plugin.home import expanded
 from sapd_plugin.priors.context import COLUMNS
 from sapd_plugin.priors.extraction.images import load_image, read_image
 from sapd_plugin.priors.inspection.overlays import write_png
@@ -165,7 +166,7 @@ def _one_store(masks: Sequence[str]) -> Path:
     """Return the store of --masks. Raises SAPDError if there are several."""
     if len(masks) > 1:
         raise SAPDError(f'--masks: found {len(masks)} stores, expected one with --run.')
-    return Path(masks[0]).expanduser()
+    return expanded(masks[0])
 
 
 def check_twin(teacher: Teacher, twin: Teacher, folder: Path) -> None:

@@ -25,6 +25,7 @@ from sapd_plugin.evaluation.mask_verdict import CASCADE, SHUFFLED, TWIN, Verdict
 from sapd_plugin.evaluation.networks import build_restorer
 from sapd_plugin.experiments.results import read_csv
 from sapd_plugin.files import write_atomically
+from sapd_plugin.home import expanded
 from sapd_plugin.image_header import image_size
 from sapd_plugin.names import check_name
 from sapd_plugin.priors.extraction.images import load_image, read_image
@@ -162,9 +163,9 @@ def _open_masks(options: argparse.Namespace, pairs: Pairs) -> dict[str, Masks]:
     """Open every store of --masks, and check that it holds the masks of all pairs."""
     kinds: dict[str, Masks] = {}
     for item in options.masks:
-        bare = Path(item).expanduser().exists() or '=' not in item
+        bare = expanded(item).exists() or '=' not in item
         name, _, value = ('', '', item) if bare else item.partition('=')
-        path = Path(value).expanduser()
+        path = expanded(value)
         name = name or path.resolve().name
         check_name(f"--masks: '{item}'", name)
         if name in (CASCADE, TWIN):

@@ -21,6 +21,7 @@ from torch.nn import functional as F
 
 from sapd_plugin.core.color import to_single
 from sapd_plugin.errors import SAPDError
+from sapd_plugin.home import expanded
 from sapd_plugin.values import check_names, check_path
 from sapd_plugin.weight_files import read_weights
 
@@ -44,9 +45,9 @@ def find_vgg(weights: str | os.PathLike[str] | None = None) -> Path | None:
         check_path('weights', weights)
     for key, named in (('weights', weights), ('SAPD_VGG_CHECKPOINT', os.environ.get('SAPD_VGG_CHECKPOINT'))):
         if named:
-            if not Path(named).expanduser().is_file():
+            if not expanded(named).is_file():
                 raise SAPDError(f'{key}: no file {named}, expected VGG-19 weights.')
-            return Path(named).expanduser()
+            return expanded(named)
     return next((place for place in vgg_places() if place.is_file()), None)
 
 

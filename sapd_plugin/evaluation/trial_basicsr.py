@@ -22,6 +22,7 @@ from sapd_plugin.basicsr.options import base_model_class, check_options, parse_y
 from sapd_plugin.errors import SAPDError
 from sapd_plugin.evaluation.step_cost import ALL_ALIKE, Training, count_parameters, step_kinds
 from sapd_plugin.evaluation.trial import LoadedData, Trial, from_the_start
+from sapd_plugin.home import expanded
 from sapd_plugin.texts import read_text
 
 
@@ -54,7 +55,7 @@ class BasicSRTrial(Trial):
     def folders(self) -> dict[str, Path]:
         """Return the folders of the ``dataroot_*`` keys."""
         return {
-            f'datasets.{phase}.{key}': Path(value).expanduser()
+            f'datasets.{phase}.{key}': expanded(value)
             for phase, dataset in self._options['datasets'].items()
             for key, value in dataset.items()
             if key.startswith('dataroot') and isinstance(value, str) and '://' not in value

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from pathlib import Path
 from types import CodeType, TracebackType
 from typing import Annotated, Any
 
@@ -13,6 +12,7 @@ from mmengine.runner import Runner
 
 from sapd_plugin.core import check_block
 from sapd_plugin.errors import SAPDError, check_count, describe
+from sapd_plugin.home import expanded
 from sapd_plugin.values import OPTIMIZER_KINDS, Block, Count, Natural, Positive, Valid, Weight, check_values, number
 
 # Of the optimizer wrapper's block, read by its constructor.
@@ -82,7 +82,7 @@ def check_run(config: Mapping[str, Any]) -> None:
         check_values(key, block, SCHEDULER)
     start = config.get('load_from')
     check_values('', {'load_from': start}, {'load_from': str | None})
-    if start and '://' not in start and not Path(start).expanduser().is_file():
+    if start and '://' not in start and not expanded(start).is_file():
         raise SAPDError(f'load_from: no file {start}, expected a checkpoint.')
 
 

@@ -22,6 +22,7 @@ from mmengine.runner import CheckpointLoader, Runner
 from sapd_plugin.core.archives import is_whole
 from sapd_plugin.errors import SAPDError
 from sapd_plugin.files import draft_of
+from sapd_plugin.home import expanded
 from sapd_plugin.mmagic.entry import ENTRY
 
 
@@ -89,7 +90,7 @@ def checkpoint_to_resume(config: Mapping[str, Any], load_from: str | None, work_
 def _is_students(path: str) -> bool:
     if not is_local(path):
         return True
-    file = Path(path).expanduser()
+    file = expanded(path)
     return is_whole(file) and ENTRY not in CheckpointLoader.load_checkpoint(str(file), map_location='cpu')
 
 
@@ -104,7 +105,7 @@ def choose_resumed(runner: Any) -> None:
         runner._load_from, runner._resume = (chosen, True) if chosen else (runner._load_from, False)
     named = runner._load_from
     if runner._resume and named and is_local(named):
-        path = Path(named).expanduser()
+        path = expanded(named)
         if path.is_file() and not is_whole(path):
             newest = find_latest_checkpoint(str(path.parent))
             hint = f' The newest whole one is {newest}.' if newest else ''
@@ -118,7 +119,7 @@ def _seeded_as_before(stock: Callable[..., None]) -> Callable[..., None]:
     def set_randomness(self: Runner, seed: int | None = None, *args: Any, **kwargs: Any) -> None:
         if seed is None and self.cfg.get('resume'):
             path = checkpoint_to_resume(self.cfg, self.cfg.get('load_from'), self.work_dir)
-            if path is not None and is_local(path) and is_whole(Path(path).expanduser()):
+            if path is not None and is_local(path) and is_whole(expanded(path)):
                 seed = CheckpointLoader.load_checkpoint(str(path), map_location='cpu')['meta'].get('seed')
         stock(self, seed, *args, **kwargs)
 

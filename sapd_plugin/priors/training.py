@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
 from typing import Annotated, Any, NamedTuple
 
 from sapd_plugin.errors import SAPDError, nearest
+from sapd_plugin.home import expanded
 from sapd_plugin.priors.shuffled import ShuffledMasks
 from sapd_plugin.priors.store import MaskStore
 from sapd_plugin.priors.store.codec import RecordError
@@ -81,7 +81,7 @@ def open_training_store(
     _refuse_shared_keys(where, targets)
     begun = time.perf_counter()
     try:
-        store = MaskStore(Path(folder).expanduser())
+        store = MaskStore(expanded(folder))
     except SAPDError as error:
         raise SAPDError(f'{where}.mask_store: {error}') from error
     if fingerprint and fingerprint != store.fingerprint:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from basicsr.models import build_model
 from basicsr.models.sr_model import SRModel
 from basicsr.utils.registry import MODEL_REGISTRY
 
+from sapd_plugin.basicsr.option_kinds import check_places
 from sapd_plugin.errors import SAPDError
 from sapd_plugin.priors.store import MaskStore
 from tests.adapters_basicsr.recipes import parsed, sapd_options, training_set
@@ -106,8 +108,30 @@ def test_options(pairs, store, tmp_path, mistake):
         build_model(parsed(sapd_options(pairs, store, **changes), tmp_path))
 
 
+def test_a_list_that_is_a_named_pipe_is_named(pairs, store, tmp_path):
+    os.mkfifo(tmp_path / 'list.txt')
+    opt = sapd_options(pairs, store, **{'datasets:train:meta_info_file': str(tmp_path / 'list.txt')})
+    with pytest.raises(SAPDError, match=r'datasets.train.meta_info_file: .*list.txt is not a regular file'):
+        check_places(opt)
+
+
+@pytest.mark.parametrize('side', ['clean', 'rainy'])
+def test_an_image_that_cannot_be_decoded_is_named_when_it_is_met(pairs, tmp_path, side):
+    shutil.copytree(pairs, tmp_path / 'pairs')
+    store = make_store(tmp_path / 'masks', pairs / 'clean')
+    file = tmp_path / 'pairs' / side / '001.png'
+    os.truncate(file, file.stat().st_size // 2)
+    dataset = training_set(sapd_options(tmp_path / 'pairs', store, **{'datasets:train:mask_check': 0}), tmp_path)
+    with pytest.raises(SAPDError, match=rf'{side}/001.png: cannot be decoded, expected an image'):
+        dataset[0]
+
+
 DATA = {
     'no store': ({'mask_store': DELETE}, r'datasets.train.mask_store: missing, expected a folder made by `sapd ex'),
+    'store of an absent user': (
+        {'mask_store': '~absent-user/masks'},
+        r'^datasets.train.mask_store: mask store ~absent-user/masks: found no readable manifest.json',
+    ),
     'absent store': (
         {'mask_store': '/absent/masks'},
         r'^datasets.train.mask_store: mask store /absent/masks: found no readable manifest.json',

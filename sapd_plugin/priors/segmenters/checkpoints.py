@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from sapd_plugin.errors import SAPDError
+from sapd_plugin.home import expanded
 from sapd_plugin.weight_files import read_weights
 
 # Variant -> the authors' file name, best variant first.
@@ -31,9 +32,9 @@ def find_sam_checkpoint(explicit: str | os.PathLike[str] | None = None, variant:
     named = {'checkpoint': explicit, ENVIRONMENT_VARIABLE: os.environ.get(ENVIRONMENT_VARIABLE)}
     for origin, path in named.items():
         if path:
-            if not Path(path).expanduser().is_file():
+            if not expanded(path).is_file():
                 raise SAPDError(f'{origin}: found no file {path}, expected a SAM checkpoint.')
-            return Path(path).expanduser()
+            return expanded(path)
     return next((path for path in _cached(variant) if path.is_file()), None)
 
 

@@ -16,6 +16,7 @@ from typing import IO
 import lmdb
 
 from sapd_plugin.errors import SAPDError
+from sapd_plugin.regular_files import check_kind, open_regular
 
 try:
     import fcntl
@@ -68,10 +69,11 @@ def locked(lock: Path, what: Path, wait: bool = False) -> Iterator[None]:
     Raises:
         BusyError: another process holds it and ``wait`` is false.
         NoLocksError: this system (Windows) or this file system has no such locks.
+        OSError: it cannot be opened, or is not a regular file.
     """
     if fcntl is None:
         raise NoLocksError(f'{what}: cannot be written on this system, which lacks fcntl. Use Linux, macOS or WSL.')
-    with lock.open('a') as file:
+    with _open(lock) as file:
         if wait:
             _take(file, fcntl.LOCK_EX)
         elif not _take_soon(file):
@@ -84,7 +86,7 @@ def is_held(lock: Path) -> bool:
     if fcntl is None:
         return False
     try:
-        with lock.open() as file:
+        with open_regular(lock) as file:
             return not _take(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except (OSError, NoLocksError):
         return False
@@ -102,7 +104,7 @@ def agreed_on_ranks(store: Path, ranks: int) -> Iterator[None]:
     ours = store / f'{_RANKS}{ranks}'
     for other in store.glob(f'{_RANKS}*'):
         if other != ours:
-            with other.open('a') as file:
+            with _open(other) as file:
                 if not _take(file, fcntl.LOCK_EX | fcntl.LOCK_NB):
                     raise BusyError(
                         f'mask store {store}: a running extraction shares the images among '
@@ -110,12 +112,19 @@ def agreed_on_ranks(store: Path, ranks: int) -> Iterator[None]:
                         'number: stop that run, or wait until it ends.'
                     )
                 other.unlink()
-    with ours.open('a') as file:
+    with _open(ours) as file:
         _take(file, fcntl.LOCK_SH)
         yield
 
 
-def _take_soon(file: IO[str]) -> bool:
+def _open(lock: Path) -> IO[bytes]:
+    """Open a lock file, which is made if it is missing. To write, since NFS has exclusive locks for writers only."""
+    if lock.exists():
+        check_kind(lock.stat(), lock)  # a named pipe is waited for without end
+    return lock.open('ab')
+
+
+def _take_soon(file: IO[bytes]) -> bool:
     for _ in range(_ATTEMPTS):
         if _take(file, fcntl.LOCK_EX | fcntl.LOCK_NB):
             return True
@@ -123,7 +132,7 @@ def _take_soon(file: IO[str]) -> bool:
     return False
 
 
-def _take(file: IO[str], kind: int) -> bool:
+def _take(file: IO[bytes], kind: int) -> bool:
     try:
         fcntl.flock(file, kind)
     except BlockingIOError:

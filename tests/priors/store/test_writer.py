@@ -90,6 +90,15 @@ def test_a_shard_has_one_writer_and_a_store_no_reader_meanwhile(store: Path) -> 
     assert 'd' in MaskStore(store)
 
 
+@pytest.mark.parametrize('lock', ['.lock', '.shard-00000.lmdb.lock', '.ranks-1', '.ranks-7'])
+def test_a_named_pipe_in_place_of_a_lock_is_named_and_does_not_hold_the_store(store: Path, lock: str) -> None:
+    (store / lock).unlink(missing_ok=True)
+    os.mkfifo(store / lock)
+    assert len(MaskStore(store)) == len(KEYS)
+    with pytest.raises(SAPDError, match=f'a named pipe, expected a regular file.*{lock}'):
+        MaskStoreWriter(store, SETTINGS, ranks=1)
+
+
 def truncate(shard: Path) -> None:
     os.truncate(shard / 'data.mdb', (shard / 'data.mdb').stat().st_size // 2)
 
