@@ -1,0 +1,44 @@
+#!/usr/bin/env bash
+# Run the second study (PROTOCOL.md) as far as it is written down, and collect its results. Interrupt it at any time; the
+# same command resumes, on another machine from the committed CSVs. Needs datasets/ by prepare_data.
+#
+#   SAPD_SAM_CHECKPOINT=mobile_sam.pt SAPD_VGG_CHECKPOINT=vgg19.pth bash studies/sam_priors/second.sh
+set -euo pipefail
+cd "$(dirname "$0")/../.."
+export OMP_NUM_THREADS="${OMP_NUM_THREADS:-1}" # the order of sums, and so the last digits, depend on it
+results=studies/sam_priors/results
+run() {
+    python -m sapd_plugin reproduce run "$@" --framework basicsr --definitions studies/sam_priors/tables \
+        --done "$results/cells.csv"
+}
+segment() { # NAME IMAGES...: masks into the store datasets/masks/NAME, with further options in the array how
+    local store="datasets/masks/$1" images
+    for images in "${@:2}"; do
+        python -m sapd_plugin extract-masks --images "datasets/$images" --output "$store" --segmenter mobile_sam "${how[@]}"
+    done
+}
+
+# Masks of the clean photos: the same for all degradations.
+how=(--source target)
+segment clean Noise50/train/target CBSD68_sigma50/test/target
+
+# Question 1: a student per task, masks cut on what it restores, and the trial.
+for task in 'noise50 noise50_converged Noise50 CBSD68_sigma50' 'heavy_rain heavy_rain HeavyRain CBSD68_heavy_rain' \
+    'strong_blur strong_blur StrongBlur CBSD68_strong_blur'; do
+    read -r name table train test <<<"$task"
+    cell="runs/tables/basicsr/$table/FFDNet-w32/full/pretraining/0"
+    student=("$cell/train.yml" "$cell/experiments/${table}_FFDNet-w32_full_pretraining_0/models/net_g_latest.pth")
+    # Not --done: its weights are needed, not its numbers alone.
+    python -m sapd_plugin reproduce run "$table" FFDNet-w32/full/pretraining --framework basicsr \
+        --definitions studies/sam_priors/tables
+    how=(--restored-by "${student[@]}")
+    segment "${name}_restored" "$test/test/input" "$train/train/input"
+    python -m sapd_plugin evaluate-teacher --restored-by "${student[@]}" --pairs "datasets/$train/train" \
+        --test-pairs "datasets/$test/test" --shuffled clean --output "$cell/trial" \
+        --masks clean=datasets/masks/clean "restored=datasets/masks/${name}_restored" felzenszwalb
+    python -m studies.sam_priors.collect --tables "$table"
+done
+
+# Question 2: every idea with one seed. The best three get seeds 1 and 2; the winner's recipe becomes question 3's.
+run noise50_ideas 'NAFNet-w8/full/*/0'
+python -m studies.sam_priors.collect --tables noise50_ideas
