@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 
 import pandas as pd
@@ -79,6 +80,8 @@ class Verdict:
         own = self.gain(kind)
         of_seeds, of_photos = paired(own, self.gain(TWIN))
         ahead = f'z is {of_seeds.text(3, "+")} dB better than with the same network without masks'
+        if math.isnan(of_seeds.low):
+            return f'one seed says nothing yet: {ahead}.'
         if of_seeds.high < 0 and of_seeds.mean <= -LITTLE:
             return f'the masks do harm here: {ahead}.'
         if of_seeds.low <= 0:

@@ -23,6 +23,7 @@ from PIL import Image
 
 from sapd_plugin.cli.common import DONE, FINDING, exit_status
 from sapd_plugin.errors import SAPDError
+from sapd_plugin.experiments.catalogue import read_catalogue
 from sapd_plugin.files import write_atomically
 from studies.sam_priors.data.sets import COUNT, VALIDATION
 from studies.sam_priors.measurements import Study
@@ -129,6 +130,7 @@ def render(study: Study) -> str:
         'tasks': TASKS,
         'tests': TESTS,
         'bases': BASES,
+        'catalogue': read_catalogue(FOLDER / 'tables'),
     }
     photos = {'train': COUNT - VALIDATION, 'val': VALIDATION}
     try:

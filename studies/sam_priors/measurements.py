@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from sapd_plugin.errors import SAPDError
+from sapd_plugin.evaluation.mask_verdict import CASCADE, TWIN, Verdict
 from sapd_plugin.evaluation.statistics import half_width
 from sapd_plugin.experiments.results import PLACE, read_csv
 
@@ -22,6 +23,15 @@ AGREEMENT = ['mIoU', 'covering', 'covered', 'matched IoU', 'human best', 'human 
 def summarise(values: pd.Series, by: Sequence[str]) -> pd.DataFrame:
     """Return mean, half width of the 95 % confidence interval (Student's t; NaN for one value) and count per level."""
     return values.dropna().groupby(level=list(by)).agg(mean='mean', half=half_width, count='count')
+
+
+def _trials(folder: Path) -> pd.DataFrame:
+    """Read trial.csv with the columns that a verdict reads; those of the student's cell have the same names."""
+    keys = ['table', 'trained with', 'trial', 'masks', 'photo']
+    rows = read_csv(folder / 'trial.csv', keys, ['trial', 'gain', 'whole'])
+    rows = rows[[*keys, 'gain', 'whole']].rename(columns={'trained with': 'arm', 'trial': 'seed'})
+    order = rows['arm'].map(lambda arm: (arm not in (CASCADE, TWIN), arm))  # the controls first
+    return rows.loc[order.sort_values(kind='stable').index]
 
 
 def text(row: Mapping[str, float], digits: int = 3, signed: bool = True, bold: bool = False) -> str:
@@ -45,6 +55,7 @@ class Study:
         ideas: ideas.csv, one row per idea.
         ceilings: ceiling.csv, one row per weight of SPD and seed.
         segments: segmentation.csv, one row per image and version of it (degraded, restored or clean).
+        trials: trial.csv, by table: what the trials of masks say.
 
     Args:
         folder: folder of the CSVs.
@@ -88,6 +99,7 @@ class Study:
             folder / 'teacher.csv', [*PLACE, 'kind', 'image'], [], ['psnr_z', *REFERENCES.values()]
         )
         self.segments = read_csv(folder / 'segmentation.csv', [*PLACE, 'test', 'photos', 'image'], [], AGREEMENT)
+        self.trials = {table: Verdict(rows) for table, rows in _trials(folder).groupby('table', sort=False)}
         places = ['table', 'model', 'test', 'metric', 'seed']
         self._values = self.cells.pivot(index=places, columns='arm', values='value')
         self._differences: dict[tuple[str, str, str], pd.DataFrame] = {}
@@ -178,6 +190,17 @@ class Study:
             written = means[name].map(lambda mean, digits=digits: '' if np.isnan(mean) else f'{mean:.{digits}f}')
             shown[name] = [*written.reindex(shown.index[:-1]), text(summarise(gaps[name], ['all']).loc[0], digits)]
         return shown.rename_axis('photos').reset_index()
+
+    def ideas_of(self, table: str, model: str, test: str) -> pd.DataFrame:
+        """Return each arm's seeds, mean PSNR, difference from stock and mean seconds, the best arm first."""
+        arms = self.arms(table)
+        arms = arms[arms['model'] == model].assign(
+            psnr=lambda rows: [float(self.mean(table, model, test, arm)) for arm in rows['arm']],
+            over=lambda rows: [
+                (arm != 'stock' and self.over(table, model, test, arm, 'stock')) or '' for arm in rows['arm']
+            ],
+        )
+        return arms.sort_values('psnr', ascending=False, kind='stable')
 
     def cost(self) -> pd.DataFrame:
         """Return the cost of a student: size, and medians of time and memory."""

@@ -257,6 +257,11 @@ def test_a_verdict_needs_every_control_and_both_intervals() -> None:
     )
 
 
+def test_one_seed_gives_no_verdict() -> None:
+    (said,) = Verdict(rows_of(cascade=[[1.0, 2.0]], one_region=[[1.0, 2.0]], masks=[[1.5, 2.5]])).sentences()
+    assert said == 'masks: one seed says nothing yet: z is +0.500 dB better than with the same network without masks.'
+
+
 def test_a_z_that_is_hardly_ahead_of_y_is_reported() -> None:
     zero = [[0.01, 0.0], [0.0, 0.01]]
     assert next(Verdict(rows_of(cascade=zero, one_region=zero, masks=zero)).sentences()) == (
