@@ -51,7 +51,7 @@ class Study:
 
     Attributes:
         cells: cells.csv, one row per trained student, test set and metric.
-        setting: setting.csv, one row per setting that was tried for stock students.
+        setting, second_setting: CSVs of the same names, one row per setting that was tried for stock students.
         ideas: ideas.csv, one row per idea.
         ceilings: ceiling.csv, one row per weight of SPD and seed.
         segments: segmentation.csv, one row per image and version of it (degraded, restored or clean).
@@ -83,11 +83,14 @@ class Study:
                 raise SAPDError(
                     f'{folder / "cells.csv"}: {", ".join(place)} has several values of {column}, expected one.'
                 )
-        self.setting = read_csv(
-            folder / 'setting.csv',
-            ['task', 'student', 'patch', 'iterations', 'learning rate', 'beta2'],
-            [],
-            [f'PSNR of seed {seed}' for seed in range(3)],
+        self.setting, self.second_setting = (
+            read_csv(
+                folder / f'{name}.csv',
+                ['task', 'student', 'patch', 'iterations', 'learning rate', 'beta2'],
+                [],
+                [f'PSNR of seed {seed}' for seed in range(3)],
+            )
+            for name in ('setting', 'second_setting')
         )
         self.ideas = read_csv(folder / 'ideas.csv', ['idea'], [], texts=['expectation', 'arm', 'kept', 'why'])
         self.ceilings = read_csv(
