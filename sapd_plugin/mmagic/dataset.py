@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from mmagic.datasets.transforms import LoadImageFromFile
 from mmagic.registry import DATASETS
 from mmengine.dataset import BaseDataset, Compose
 from mmengine.dist import get_dist_info
@@ -14,7 +15,16 @@ from mmengine.logging import print_log
 
 from sapd_plugin.errors import SAPDError, check_choice, check_keys, check_template, describe
 from sapd_plugin.mmagic.reader import ImageReader
-from sapd_plugin.mmagic.transforms import GT, WHERE, image_channels, is_loader, least_side, patch_size, with_masks
+from sapd_plugin.mmagic.transforms import (
+    GT,
+    WHERE,
+    image_channels,
+    is_loader,
+    least_side,
+    patch_size,
+    scale_of_pairs,
+    with_masks,
+)
 from sapd_plugin.priors.masked_class import MaskedDataset, masked_class
 from sapd_plugin.priors.patches import few_regions
 from sapd_plugin.priors.shuffled import ShuffledMasks
@@ -93,6 +103,7 @@ class MaskMixin(MaskedDataset, Base):
         print_log(f'{WHERE}: {self.mask_note}', 'current')
         self.image_channels = image_channels(self.pipeline.transforms)
         self._refuse_small(targets)
+        self._refuse_unlike(targets)
         keys, size = [target.key for target in targets], patch_size(self.pipeline.transforms)
         self.mask_warning = few_regions(f'{WHERE}.pipeline', self.mask_store, keys, size)
         if self.mask_warning:
@@ -114,12 +125,38 @@ class MaskMixin(MaskedDataset, Base):
                     'most.'
                 )
 
-    def _targets(self, template: str) -> Iterator[Target]:
-        """Yield each ground truth; its size comes from its header, read where the pipeline loads the images."""
+    def _refuse_unlike(self, targets: Sequence[Target]) -> None:
+        """Refuse a degraded image that cannot be read, or has not the size of its ground truth, as a worker would.
+
+        Raises:
+            SAPDError: naming it.
+        """
+        loader, scale = self._loaders().get('img'), scale_of_pairs(self.pipeline.transforms)
+        masks, (rank, ranks) = self.mask_store, get_dist_info()
+        store = masks.store if isinstance(masks, ShuffledMasks) else masks
+        if type(loader) is not LoadImageFromFile or store is None:  # one of the user's own may read what it likes
+            return
+        reader = ImageReader(f'{WHERE}.pipeline', loader)
+        for index in range(rank, len(targets), ranks):
+            path, truth = self.get_data_info(index).get('img_path'), store.size(targets[index].key)
+            size = reader.size_as_read(path) if isinstance(path, str) else None
+            if size is not None and isinstance(scale, int) and (size[0] * scale, size[1] * scale) != truth:
+                raise SAPDError(
+                    f'{WHERE}.pipeline: {path} is {size[0]}x{size[1]} and its ground truth {truth[0]}x{truth[1]} '
+                    f'(height x width), expected {scale} times its size (SetValues, scale).'
+                )
+
+    def _loaders(self) -> dict[str, Any]:
+        """Return the first transform that loads each key."""
         loaders: dict[str, Any] = {}
         for transform in self.pipeline.transforms:
             if is_loader(transform):
                 loaders.setdefault(transform.key, transform)
+        return loaders
+
+    def _targets(self, template: str) -> Iterator[Target]:
+        """Yield each ground truth; its size comes from its header, read where the pipeline loads the images."""
+        loaders = self._loaders()
         gt, degraded = (ImageReader(f'{WHERE}.pipeline', loaders.get(key)) for key in (GT, 'img'))
         for index in range(len(self)):
             info = self.get_data_info(index)

@@ -11,11 +11,12 @@ import mmcv.image.io
 import numpy as np
 from mmengine.fileio import get_file_backend
 
-from sapd_plugin.errors import SAPDError
+from sapd_plugin.errors import SAPDError, describe
 from sapd_plugin.image_header import read_header
 from sapd_plugin.priors.extraction.images import decode_image
 from sapd_plugin.priors.image_lmdb import ImageLMDB
 from sapd_plugin.priors.verification import ImageFile
+from sapd_plugin.regular_files import read_regular
 
 # Modes of mmcv's backend cv2 that turn images as the extraction of masks does.
 _AS_MASKS = ('color', 'grayscale')
@@ -40,6 +41,8 @@ class ImageReader:
 
     def content(self, path: str) -> bytes:
         """Return the content of an image file, from where the loader reads it."""
+        if self._kind == 'local':
+            return read_regular(path)  # a named pipe is waited for without end
         name = PurePath(path).stem if self._kind == 'lmdb' else path
         found = self._files.get(name)
         if found is None:
@@ -63,6 +66,20 @@ class ImageReader:
         if header.may_turn and not self._turns_as_masks:
             self._checked(path, self.content(path))
         return header.height, header.width
+
+    def size_as_read(self, path: str) -> tuple[int, int] | None:
+        """Return (H, W) of a degraded image from its header; None if that does not tell what the loader makes of it.
+
+        Raises:
+            SAPDError: it cannot be read.
+        """
+        if self._kind not in ('local', 'lmdb') or self._backend != 'cv2':
+            return None
+        try:
+            header = read_header(path if self._kind == 'local' else self.content(path))
+        except (OSError, KeyError) as error:
+            raise SAPDError(f'{self._where}: {path} cannot be read ({describe(error)}), expected an image.') from error
+        return None if header.may_turn and not self._turns_as_masks else (header.height, header.width)
 
     @cached_property
     def _files(self) -> Any:

@@ -149,6 +149,19 @@ def least_side(transforms: Sequence[Any]) -> int | None:
     return None
 
 
+def scale_of_pairs(transforms: Sequence[Any]) -> int | None:
+    """Return how much larger ``gt`` has to be than ``img`` for the crop of a training pipeline, or None if unknown."""
+    scale = None
+    for transform in transforms:
+        if _names(transform) & {'CopyValues', 'FixedCrop', 'MATLABLikeResize', 'ModCrop', 'Resize'}:
+            return None
+        if 'SetValues' in _names(transform):
+            scale = transform.dictionary.get('scale', scale)
+        if 'PairedRandomCrop' in _names(transform):
+            return scale
+    return None
+
+
 def image_channels(transforms: Sequence[Any]) -> int | None:
     """Return the number of channels of the images that a training pipeline gives; None if it is that of the files."""
     kinds = {transform.color_type for transform in transforms if is_loader(transform) and transform.key == GT}

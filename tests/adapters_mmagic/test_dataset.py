@@ -334,6 +334,33 @@ def test_an_image_smaller_than_the_crop_is_named_before_a_worker_meets_it(pairs,
     DATASETS.build(config_of(pairs, store, [resized, crop]))  # its size is not known before
 
 
+def shrink(file: Path) -> None:
+    cv2.imwrite(str(file), cv2.imread(str(file))[:-1])
+
+
+def pipe(file: Path) -> None:
+    file.unlink()
+    os.mkfifo(file)
+
+
+@pytest.mark.parametrize('check', ['all', 0])
+@pytest.mark.parametrize(
+    ('change', 'message'),
+    [
+        (shrink, r'rainy/002.png is 95x112 and its ground truth 96x112 \(height x width\), expected 1 times its size'),
+        (pipe, r'rainy/002.png:? cannot be read .*a named pipe, expected a regular file'),
+        (Path.unlink, r'rainy/002.png:? cannot be read .*No such file'),
+    ],
+)
+def test_a_degraded_image_that_is_unlike_its_truth_is_named_before_a_worker_meets_it(
+    pairs, store, tmp_path, change, message, check
+):
+    shutil.copytree(pairs, tmp_path / 'pairs')
+    change(tmp_path / 'pairs/rainy/002.png')
+    with pytest.raises(SAPDError, match=message):
+        DATASETS.build(config_of(tmp_path / 'pairs', store, [*FLIPS, CROP], mask_check=check, search_key='gt'))
+
+
 @pytest.mark.parametrize(
     ('changes', 'message'),
     [
