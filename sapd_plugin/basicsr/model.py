@@ -233,7 +233,9 @@ class SAPDMixin(Base):
         networks = {'params': self.net_spf, **({} if average is None else {'params_ema': average})}
         self.save_network(list(networks.values()), 'net_spf', current_iter, list(networks))
         if current_iter != -1:
-            self.run_state.save(current_iter, self.hook.scaler.state_dict())
+            within = not self.distiller.settings.ends_step(current_iter)
+            gradients = [parameter.grad for parameter in self._trained()] if within else []
+            self.run_state.save(current_iter, self.hook.scaler.state_dict(), gradients)
         super().save(epoch=epoch, current_iter=current_iter)
 
     def resume_training(self, resume_state: dict[str, Any]) -> None:
@@ -249,7 +251,14 @@ class SAPDMixin(Base):
                 'a SAPD run: start one with its student in path.pretrain_network_g (train.sapd_opt.stage: two_stage).'
             )
         super().resume_training(resume_state)
-        self.hook.scaler.load_state_dict(self.run_state.load(resume_state['iter']))
+        scaler, gradients = self.run_state.load(resume_state['iter'])
+        self.hook.scaler.load_state_dict(scaler)
+        for parameter, gradient in zip(self._trained(), gradients):
+            parameter.grad = None if gradient is None else gradient.to(parameter.device)
+
+    def _trained(self) -> list[nn.Parameter]:
+        """Return the parameters of all optimizers."""
+        return [each for optimizer in self.optimizers for group in optimizer.param_groups for each in group['params']]
 
     def _build_branch(self, settings: StepSettings) -> nn.Module:
         dataset, path = self.opt['datasets']['train'], self.opt['path']

@@ -23,7 +23,7 @@ from sapd_plugin.basicsr.resume import saved_seed
 from sapd_plugin.basicsr.schedulers import CosineAnnealingRestartCyclicLR
 from sapd_plugin.basicsr.states import choose, seed_is_given
 from sapd_plugin.core.archives import atomic
-from sapd_plugin.errors import check_keys
+from sapd_plugin.errors import SAPDError, check_keys, describe
 
 
 def apply_all() -> None:
@@ -134,12 +134,27 @@ def _resuming(stock: Any) -> Any:
                 if not torch.cuda.is_available():
                     patched.enter_context(mock.patch.object(torch.cuda, 'current_device', return_value=0))
                     patched.enter_context(mock.patch.object(torch, 'load', _on_cpu(torch.load)))
-                return stock(opt)
+                return _checked(stock, opt)
         finally:
             opt['auto_resume'] = automatic
 
     load_resume_state.sapd_resumes = True  # type: ignore[attr-defined]
     return load_resume_state
+
+
+def _checked(load: Any, opt: dict[str, Any]) -> Any:
+    """Load a training state, and name one that is not BasicSR's. Raises SAPDError."""
+    path, keys = opt['path']['resume_state'], ('epoch', 'iter', 'optimizers', 'schedulers')
+    try:
+        state = load(opt)
+        kinds = [type(state[key]) for key in keys]
+    except Exception as error:  # of whatever the file holds
+        raise SAPDError(
+            f'path.resume_state: {path} is not a training state of BasicSR ({describe(error)[:400]}).'
+        ) from error
+    if kinds != [int, int, list, list]:
+        raise SAPDError(f'path.resume_state: {path} is not a training state of BasicSR: its entries {keys} differ.')
+    return state
 
 
 def _on_cpu(load: Any) -> Any:

@@ -6,22 +6,26 @@ equals an uninterrupted one, and what it changes is named.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import torch
 from basicsr.utils import get_root_logger
+from torch import Tensor
 from torch.utils.data import DataLoader
 
 from sapd_plugin.basicsr.batches import Batches, RandomState, expect
 from sapd_plugin.core import archives, changes
-from sapd_plugin.errors import SAPDError
+from sapd_plugin.errors import SAPDError, describe
 from sapd_plugin.home import expanded
 from sapd_plugin.priors.store import manifest
 
 # What may differ after an interruption, or is not of the training: where it runs, how long, and what is watched.
 UNNAMED = ('name', 'path', 'logger', 'val', 'auto_resume', 'rank', 'dist', 'dist_params', 'is_train', 'root_path')
+
+_KINDS = {'scaler': dict, 'batches': dict, 'gradients': list}
 
 
 class RunState:
@@ -44,17 +48,19 @@ class RunState:
         expect(self.batches)
         self._check_resumed()
 
-    def save(self, iteration: int, scaler: dict[str, Any]) -> None:
+    def save(self, iteration: int, scaler: dict[str, Any], gradients: Sequence[Tensor | None] = ()) -> None:
         """Save the state of this process, before the main process saves BasicSR's; on a full disk, warn.
 
         Args:
             iteration: the iteration that has ended.
             scaler: state of SPF's loss scaling.
+            gradients: of all parameters, if the iteration is one of several that accumulate those of one step.
         """
         self._saved = {
             **_random_states(),
             'mask_fingerprint': self.fingerprint,
             'scaler': scaler,
+            'gradients': list(gradients),
             'iteration': iteration,
             'validations': 0,
             'batches': self.batches.state(),
@@ -69,23 +75,28 @@ class RunState:
             self._saved.update(_random_states(), validations=self._saved['validations'] + 1)
             self._write()
 
-    def load(self, iteration: int) -> dict[str, Any]:
+    def load(self, iteration: int) -> tuple[dict[str, Any], list[Tensor | None]]:
         """Resume the random states and the position in the batches.
 
         Returns:
-            The state of SPF's loss scaling.
+            The state of SPF's loss scaling, and the gradients, as :meth:`save` takes them.
 
         Raises:
-            SAPDError: the masks' fingerprint differs from that at the start of the run.
+            SAPDError: the masks' fingerprint differs from that at the start of the run, or the state is not a run's.
         """
         path = _path(self.opt, iteration, Path(self.opt['path']['resume_state']).parent)
         if not path.is_file():
             get_root_logger().warning(
                 f'{path} does not exist: training resumes with new random states, at the start of an epoch.'
             )
-            return {}
+            return {}, []
         state = read(path)
         self._check_masks(state)
+        with _named(path):
+            self._restore(state, iteration)
+        return state.get('scaler', {}), state.get('gradients', [])
+
+    def _restore(self, state: dict[str, Any], iteration: int) -> None:
         if torch.cuda.is_available() and len(state['cuda']) == torch.cuda.device_count():
             torch.cuda.set_rng_state_all(state['cuda'])
         RandomState.load(state).restore()
@@ -93,8 +104,6 @@ class RunState:
             for _ in range(self._validations(iteration) - state.get('validations', 0)):
                 iter(DataLoader([0]))  # type: ignore[arg-type]  # draws what the loader of a validation that did not end would have drawn
         self.batches.resume(state.get('batches', {}), RandomState())
-        scaler: dict[str, Any] = state.get('scaler', {})
-        return scaler
 
     def _check_resumed(self) -> None:
         """Name what a resumed run changes, before anything is built.
@@ -108,7 +117,8 @@ class RunState:
             return
         state = read(path)
         self._check_masks(state)
-        changed = changes.changes(state.get('options', self.options), self.options)
+        with _named(path):
+            changed = changes.changes(state.get('options', self.options), self.options)
         if changed:
             get_root_logger().warning(changes.warning_of(changed))
 
@@ -141,15 +151,31 @@ def read(path: Path) -> dict[str, Any]:
     """Read what :class:`RunState` saved.
 
     Raises:
-        SAPDError: the file is damaged.
+        SAPDError: the file is damaged, or is not one of them.
     """
     try:
-        state: dict[str, Any] = torch.load(path, map_location='cpu', weights_only=True)
+        state: Any = torch.load(path, map_location='cpu', weights_only=True)
     except Exception as error:  # torch raises many types for a damaged file
-        raise SAPDError(
-            f'path.resume_state: {path} is damaged ({error}), expected a state that a run saved.'
-        ) from error
+        raise _damaged(path, str(error)) from error
+    if not isinstance(state, dict) or 'mask_fingerprint' not in state:
+        raise _damaged(path, 'found other content')
+    for key, kind in _KINDS.items():
+        if not isinstance(state.get(key, kind()), kind):
+            raise _damaged(path, f'found {type(state[key]).__name__} as {key}')
     return state
+
+
+@contextmanager
+def _named(path: Path) -> Iterator[None]:
+    """Name a state whose content is of other types than a run saves. Raises SAPDError."""
+    try:
+        yield
+    except (AttributeError, KeyError, RuntimeError, TypeError, ValueError) as error:
+        raise _damaged(path, describe(error)) from error
+
+
+def _damaged(path: Path, problem: str) -> SAPDError:
+    return SAPDError(f'path.resume_state: {path} is damaged ({problem}), expected a state that a run saved.')
 
 
 def saved_seed(state: Path, rank: int) -> int | None:

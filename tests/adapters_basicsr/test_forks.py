@@ -12,8 +12,9 @@ from basicsr.models.sr_model import SRModel
 from basicsr.utils.registry import MODEL_REGISTRY
 from torch import Tensor
 
+from sapd_plugin.basicsr.train import main
 from sapd_plugin.core import GradScaler
-from tests.adapters_basicsr.recipes import sapd_options, stock_options, training_set
+from tests.adapters_basicsr.recipes import run_here, sapd_options, stock_options, training_set
 from tests.adapters_basicsr.test_model import resume_paths, session, train
 from tests.networks import assert_equal_states
 
@@ -153,6 +154,20 @@ def test_an_overflow_in_spf_alone_leaves_the_student_alone(pairs, store, tmp_pat
     assert_equal_states(stock.amp_scaler.state_dict(), model.amp_scaler.state_dict())
     assert_equal_states(before, model.net_spf)
     assert model.hook.scaler.state_dict()['scale'] == 65536 / 2**3
+
+
+def test_a_state_within_an_accumulated_step_is_resumed_to_the_bit(pairs, store, tmp_path):
+    fork = fork_options(pairs, store, {'dtype': 'float32', 'accumulate': 4}, **{'logger:save_checkpoint_freq': 1})
+    weights = []
+    for name, lengths in (('whole', [9]), ('parts', [3, 6, 9])):
+        (tmp_path / name).mkdir()
+        for length in lengths:
+            run_here(main, {**fork, 'train': {**fork['train'], 'total_iter': length}}, tmp_path / name, '--auto_resume')
+        folder = tmp_path / name / 'experiments/sapd/models'
+        weights.append([torch.load(folder / f'net_{each}_9.pth') for each in ('g', 'spf')])
+    assert_equal_states(*weights)
+    states = [torch.load(tmp_path / f'whole/experiments/sapd/training_states/{i}.sapd.rank0') for i in (3, 4)]
+    assert [len(state['gradients']) > 0 for state in states] == [True, False]  # they are as large as the networks
 
 
 def test_without_a_scaler_an_overflow_stops_the_run_and_spares_the_student(pairs, store, tmp_path):

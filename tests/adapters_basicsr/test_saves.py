@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import resource
 import shutil
 from pathlib import Path
@@ -70,6 +71,30 @@ def test_a_named_state_that_is_not_whole_is_refused_by_name(pairs, store, saved,
         f'save. The newest whole state is {state.with_name("2.state")}.\n'
     )
     assert capsys.readouterr().err.endswith(message)
+
+
+FOREIGN = {
+    'a list': lambda state: [1, 2],
+    'nothing': lambda state: {},
+    'text for numbers': lambda state: dict.fromkeys(state, 'x'),
+    'None': lambda state: dict.fromkeys(state),
+}
+
+
+@pytest.mark.parametrize('file', ['3.state', '3.sapd.rank0'])
+@pytest.mark.parametrize('content', FOREIGN)
+def test_a_state_of_other_content_is_refused_by_name(pairs, store, saved, tmp_path, capsys, file, content):
+    shutil.copytree(saved, tmp_path, dirs_exist_ok=True)
+    path = tmp_path / 'experiments/sapd/training_states' / file
+    state = torch.load(path)
+    kept = {key: state[key] for key in ('mask_fingerprint', 'options') if key in state}
+    changed = FOREIGN[content](state)
+    if isinstance(changed, dict) and changed:
+        changed.update(kept)
+    torch.save(changed, path)
+    with pytest.raises(SystemExit):
+        resumed(sapd_options(pairs, store, **SAVED), tmp_path, capsys, '--auto_resume')
+    assert re.search(rf'error: path.resume_state: .*{file} is (damaged|not a training state)', capsys.readouterr().err)
 
 
 def test_without_a_whole_state_a_run_starts_again(pairs, store, tmp_path, capsys):
