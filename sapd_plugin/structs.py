@@ -70,6 +70,8 @@ def convert(value: Any, kind: type[T], where: str) -> T:
         return msgspec.convert(value, kind)
     except RecursionError as error:
         raise SAPDError(f'{where}: found a value that contains itself, or lists in lists without end.') from error
+    except UnicodeEncodeError as error:  # JSON can escape half of a surrogate pair
+        raise SAPDError(f'{where}: found {error.object!a}, which is not text.') from error
     except msgspec.ValidationError as error:
         message, _, place = str(error).partition(' - at `$')
         raise SAPDError(f'{where}{place.rstrip("`")}: {message}.') from error

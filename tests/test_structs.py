@@ -87,3 +87,8 @@ def test_a_file_that_is_absent_is_named(tmp_path):
 def test_a_value_of_another_kind_is_named():
     with pytest.raises(SAPDError, match='here: Expected `object`, got `int`'):
         convert(3, Part, 'here')
+
+
+def test_half_of_a_surrogate_pair_is_named():
+    with pytest.raises(SAPDError, match=r"^results.json: found '\\udc80x', which is not text"):
+        convert({'name': '\udc80x', 'sigma': '\udc80x'}, Whole, 'results.json')

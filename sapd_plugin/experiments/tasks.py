@@ -50,8 +50,11 @@ class TrainTask(RunTask):
     verb = 'train'
 
     def done(self) -> bool:
-        """Return whether training has finished with this config and the means of its log are stored."""
-        return self._trained() and (not self.of.arm.has_priors or 'logged' in self.results.training)
+        """Return whether training has finished with this config, and its results are stored."""
+        return self._kept() and (not self.of.arm.has_priors or 'logged' in self.results.training)
+
+    def _kept(self) -> bool:
+        return self._trained() and self.results.training.get('finished') is True
 
     def _trained(self) -> bool:
         return self.of.checkpoint.is_file() and _holds(self.of.config, self.of.text)
@@ -62,7 +65,10 @@ class TrainTask(RunTask):
         return self.of.train_command(resume)
 
     def work(self) -> None:
-        """Train, and store how long it took, even if it fails or is interrupted."""
+        """Train, and store how long it took, even if it fails or is interrupted.
+
+        If the command has outlived the process that started it, only the results are left to be stored.
+        """
         if not self._trained():
             write_once(self.of.config, self.of.text)
             begun = time.monotonic()
@@ -71,17 +77,20 @@ class TrainTask(RunTask):
                 execute(self.command(), self.folder, log, title=self.title, total=self.of.iterations)
             finally:
                 self._keep(time.monotonic() - begun)
+        elif not self._kept():
+            self._keep(None)
         if self.of.arm.has_priors:
             self._keep_log()
 
-    def _keep(self, seconds: float) -> None:
+    def _keep(self, seconds: float | None) -> None:
+        """Store what training did; ``seconds`` is None if nobody has measured its time."""
         run, found = self.of, self.results
         before = found.training.get('seconds', 0.0) if run.table.resume else 0.0
         found.training = {
             'iterations': run.iterations,
             'as_published': run.iterations == run.published_iterations,
             'batch': run.batch,
-            'seconds': round(before + seconds, 1),
+            **({} if seconds is None else {'seconds': round(before + seconds, 1)}),
             'masks': _describe_masks(run.store) if run.store is not None else None,
             'finished': run.checkpoint.is_file(),
             'curve': {str(step): psnr for step, psnr in run.read_log(self.folder, run.cell.name).curve.items()},

@@ -18,7 +18,7 @@ import torch
 from sapd_plugin.cli import reproduce
 from sapd_plugin.experiments import plan
 from sapd_plugin.experiments.plan import load_framework
-from sapd_plugin.experiments.tasks import read_published
+from sapd_plugin.experiments.tasks import TrainTask, read_published
 from tests.experiments.recipes import TABLE, Note, definitions
 from tests.photos import make_pairs, make_store
 
@@ -138,6 +138,23 @@ def test_a_stopped_run_goes_on(framework, data, tmp_path, capsys, monkeypatch):
     after = json.loads((cell / 'results.json').read_text())['training']
     assert after['finished']
     assert after['seconds'] > stopped['seconds']
+
+
+@pytest.mark.slow
+def test_a_training_that_outlives_its_starter_is_stored_as_any_other(data, tmp_path, capsys, monkeypatch):
+    for name in ('TestTask', 'CostTask'):
+        monkeypatch.setattr(plan, name, lambda *_: Note('nothing', tmp_path, tmp_path / 'log'))
+    command = ['run', 'trial', 'RCAN/tiny/stock/0', '--framework', 'basicsr']
+    command += arguments(data, tmp_path, '--iterations', '2')
+    cell = tmp_path / 'runs/basicsr/trial/RCAN/tiny/stock/0'
+    with monkeypatch.context() as killed:  # the starter, before it stored anything
+        killed.setattr(TrainTask, '_keep', lambda *_: None)
+        assert call(capsys, *command)[0] == 0
+    assert not (cell / 'results.json').exists()
+    assert call(capsys, *command)[0] == 0
+    training = json.loads((cell / 'results.json').read_text())['training']
+    assert (training['iterations'], training['as_published'], training['finished']) == (2, False, True)
+    assert 'seconds' not in training
 
 
 def test_a_dry_run_prints_the_frameworks_own_commands_and_writes_nothing(data, tmp_path, capsys):
