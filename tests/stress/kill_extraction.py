@@ -30,8 +30,9 @@ from sapd_plugin.priors.inspection.report import inspect_store
 from sapd_plugin.priors.store import MaskStore, MaskStoreWriter
 from sapd_plugin.priors.store.meta_info import read_keys
 
-# Of the time to the next kill: of a start, of the first images, of steady work.
-MEAN_SECONDS = (0.01, 0.05, 0.2, 0.6)
+# Of the time to the next kill: of a start, of the first images, of steady work; as shares of the time that one rank
+# takes for all images, so that on a busy machine kills hit the work, too.
+MEAN_SHARES = (0.01, 0.05, 0.2, 0.6)
 # From the beginning of closing a store, which takes about 5 milliseconds, to a kill.
 MEAN_CLOSING = 0.003
 
@@ -84,9 +85,11 @@ def run_to_the_end(photos: Path, store: Path, ranks: int, replace: bool = False)
 
 
 def torment(
-    photos: Path, store: Path, ranks: int, kills: int, rng: random.Random, replace: bool = False
+    photos: Path, store: Path, ranks: int, kills: int, rng: random.Random, seconds: float, replace: bool = False
 ) -> tuple[int, list[str]]:
     """Kill random ranks, and start them again, until ``kills`` are done or the store is complete.
+
+    ``seconds`` is the time that one rank takes for all photos.
 
     Returns:
         The number of kills, and what went wrong.
@@ -99,7 +102,7 @@ def torment(
         for rank in set(range(ranks)) - finished - running.keys():
             closing = rng.expovariate(1 / MEAN_CLOSING) if rng.random() < 1 / 3 else None
             running[rank] = start(photos, store, rank, ranks, replace, closing)
-        time.sleep(rng.expovariate(1 / rng.choice(MEAN_SECONDS)))
+        time.sleep(rng.expovariate(1 / (seconds * rng.choice(MEAN_SHARES))))
         victim = rng.choice(sorted(running))
         os.kill(running[victim], signal.SIGKILL)
         _, status = os.waitpid(running.pop(victim), 0)
@@ -136,7 +139,9 @@ def _records(store: Path) -> list[tuple[str, bytes]]:
 def run(folder: Path, kills: int, images: int, ranks: Sequence[int], seed: int, replace: bool = False) -> list[str]:
     """Torment as many stores as it takes, and let their ranks end unharmed; print each, return all problems."""
     photos, rng = make_photos(folder / 'photos', images), random.Random(seed)
+    begun = time.perf_counter()
     problems = run_to_the_end(photos, folder / 'reference', 1)
+    seconds = time.perf_counter() - begun
     done, stores = 0, 0
     while done < kills and not problems:
         store = folder / f'store-{stores}'
@@ -145,7 +150,7 @@ def run(folder: Path, kills: int, images: int, ranks: Sequence[int], seed: int, 
             others = make_photos(folder / 'others', images, (48, 80), seed=1)
             problems += run_to_the_end(others, store, ranks[0])
         for phase, count in enumerate(ranks, start=1):
-            more, found = torment(photos, store, count, left * phase // len(ranks) - here, rng, replace)
+            more, found = torment(photos, store, count, left * phase // len(ranks) - here, rng, seconds, replace)
             here, problems = here + more, problems + found
         reached = len(_records(store)) if list(store.glob('shard-*')) else 0
         problems += run_to_the_end(photos, store, ranks[-1], replace)
