@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from functools import partial
 from itertools import islice
 from pathlib import Path
@@ -19,7 +20,7 @@ from torch import Tensor
 from torchvision.transforms.functional import normalize
 
 from sapd_plugin.basicsr.pairs import check_pairs
-from sapd_plugin.errors import SAPDError, check_keys
+from sapd_plugin.errors import SAPDError, check_keys, describe
 from sapd_plugin.image_header import image_size
 from sapd_plugin.priors.context import patch_context
 from sapd_plugin.priors.image_lmdb import ImageLMDB
@@ -135,7 +136,11 @@ class PairedImageMaskDataset(StoredMasks, PairedImageDataset):
 
     def __init__(self, opt: dict[str, Any]) -> None:
         check_databases(opt)
-        super().__init__(opt)
+        with named_dataset(opt, 'PairedImageDataset'):
+            super().__init__(opt)
+        if not self.paths:
+            place = opt.get('meta_info_file') or opt['dataroot_gt']
+            raise SAPDError(f'datasets.{opt["phase"]}: found no images in {place}, expected at least one.')
         self.backend = self.io_backend_opt['type']  # the stock class drops the entry on its first read
         self.from_lmdb = self.backend == 'lmdb'
         self.prepare_masks(opt, self.store_is_optional)
@@ -196,6 +201,27 @@ class PairedImageMaskDataset(StoredMasks, PairedImageDataset):
 def unit_range(image: np.ndarray) -> np.ndarray:
     """Convert uint8 to float32 in [0, 1], to the bit as BasicSR does when it reads an image."""
     return image.astype(np.float32) / 255.0
+
+
+@contextmanager
+def named_dataset(opt: Mapping[str, Any], name: object) -> Iterator[None]:
+    """Name the data set whose options BasicSR cannot build it from.
+
+    Args:
+        opt: of the data set; ``phase`` is in it.
+        name: of its class, for messages.
+
+    Raises:
+        SAPDError: naming the data set, and the error.
+    """
+    try:
+        yield
+    except SAPDError:
+        raise
+    except Exception as error:  # of BasicSR, or of a class that a user wrote: any
+        raise SAPDError(
+            f'datasets.{opt.get("phase")}: {name} cannot be built from these options ({describe(error)}).'
+        ) from error
 
 
 def check_databases(opt: dict[str, Any]) -> None:

@@ -15,7 +15,7 @@ from basicsr.utils import imfrombytes
 from basicsr.utils.registry import DATASET_REGISTRY
 from torch.utils.data import Dataset
 
-from sapd_plugin.basicsr.dataset import WHERE, PairedImageMaskDataset, StoredMasks, check_databases
+from sapd_plugin.basicsr.dataset import WHERE, PairedImageMaskDataset, StoredMasks, check_databases, named_dataset
 from sapd_plugin.basicsr.motion import Motion, pixels, recorded, shows
 from sapd_plugin.errors import SAPDError, check_choice, describe
 from sapd_plugin.priors.masked_class import MaskedDataset, masked_class
@@ -88,7 +88,8 @@ class FollowingMixin(MaskedDataset, StoredMasks, Base):
     def __init__(self, opt: dict[str, Any]) -> None:
         backend = dict(opt.get('io_backend') or {'type': 'disk'})
         check_databases(opt)
-        super().__init__(opt)
+        with named_dataset(opt, self.base_class.__name__):
+            super().__init__(opt)
         name, paths = self.base_class.__name__, getattr(self, 'paths', None)
         self.opt = opt
         self.gt_folder = str(getattr(self, 'gt_folder', opt.get('dataroot_gt')))

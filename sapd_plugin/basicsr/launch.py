@@ -5,12 +5,13 @@ from __future__ import annotations
 import functools
 import itertools
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 from unittest import mock
 
+from sapd_plugin.basicsr.dataset import named_dataset
 from sapd_plugin.basicsr.delta import is_sapd
 from sapd_plugin.basicsr.option_kinds import check_places, check_sections
 from sapd_plugin.basicsr.options import base_model_class, check_options, parse_yaml
@@ -71,7 +72,7 @@ def launched(module: Any) -> Iterator[None]:
     Raises:
         SAPDError: naming the file or the option, and the fault.
     """
-    arguments, parse = accept_local_rank(sys.argv), module.parse_options
+    arguments, parse, build = accept_local_rank(sys.argv), module.parse_options, module.build_dataset
 
     def parse_options(*args: Any, **kwargs: Any) -> Any:
         for option, file in itertools.pairwise(arguments):
@@ -86,7 +87,15 @@ def launched(module: Any) -> Iterator[None]:
                 f'--force_yml: {describe(error)}. Expected KEY:KEY=VALUE with keys that the YAML has.'
             ) from error
 
-    with mock.patch.object(sys, 'argv', arguments), mock.patch.object(module, 'parse_options', parse_options):
+    def build_dataset(opt: Mapping[str, Any]) -> Any:
+        with named_dataset(opt, opt.get('type')):
+            return build(opt)
+
+    with (
+        mock.patch.object(sys, 'argv', arguments),
+        mock.patch.object(module, 'parse_options', parse_options),
+        mock.patch.object(module, 'build_dataset', build_dataset),
+    ):
         yield
 
 

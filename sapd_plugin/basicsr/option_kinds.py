@@ -10,6 +10,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Any
 
+from basicsr.utils import FileClient
+
 from sapd_plugin.errors import SAPDError, check_count, check_number
 from sapd_plugin.home import expanded
 from sapd_plugin.priors.training import MASK_KINDS
@@ -47,6 +49,7 @@ def check_numbers(key: str, value: object, at_least: float = -float('inf'), whol
             check_number(f'{key}[{index}]', each, at_least=at_least)
 
 
+Backend = Annotated[str, one_of(*FileClient._backends)]  # private to BasicSR; checked against 1.4.2
 Steps = Annotated[float, number(at_least=1)]  # BasicSR's own configs write `!!float 5e3`
 Channels = Annotated[Sequence[float], Valid(check_numbers)]
 Counts = Annotated[Sequence[int], Valid(check_numbers, at_least=1, whole=True)]
@@ -172,6 +175,9 @@ def _check_datasets(datasets: Mapping[str, Any]) -> None:
         check_values('datasets', {phase: dataset}, {phase: Block})
         require(where, dataset, ('name', 'type'))
         check_values(where, dataset, DATASET)
+        if 'io_backend' in dataset:
+            require(f'{where}.io_backend', dataset['io_backend'], ('type',))
+            check_values(f'{where}.io_backend', dataset['io_backend'], {'type': Backend})
         if phase == 'train':
             require(where, dataset, ('batch_size_per_gpu', 'num_worker_per_gpu'))
             check_values(where, dataset, TRAINING_SET)

@@ -32,6 +32,10 @@ from sapd_plugin.priors.training import MASK_KEYS
 
 DATASET_KEYS = (*MASK_KEYS, 'base_dataset_type')
 TRAIN_KEYS = ('spf_opt', 'spd_opt', 'sgr_opt', 'sapd_opt', 'optim_spf')
+# Key of ours -> the block that it belongs to; keys of MMagic's configs -> ours.
+HOMES = {**dict.fromkeys(TRAIN_KEYS, 'train'), **dict.fromkeys(DATASET_KEYS, 'datasets.train')}
+HOMES |= dict.fromkeys(('network_spf', 'base_model_type'), '')
+OF_MMAGIC = {f'{loss}_loss': f'{loss}_opt' for loss in ('spd', 'sgr', 'spf')}
 READ_BY_BASICSR = (
     'model_type',
     'network_g',
@@ -86,6 +90,7 @@ def check_options(opt: Mapping[str, Any]) -> None:
         SAPDError: naming the key, what was found, what is expected and the nearest valid name.
     """
     _refuse_misspelt('', opt, ('network_spf', 'base_model_type'))
+    _refuse_misplaced(opt)
     if not isinstance(opt.get('network_spf'), Mapping):
         raise SAPDError("network_spf: missing; SAPDModel needs a block with 'type: SPF' in addition to network_g.")
     if isinstance(opt.get('train'), Mapping):
@@ -130,6 +135,7 @@ def check_options(opt: Mapping[str, Any]) -> None:
         )
     dataset = opt['datasets']['train']
     if not dataset.get('base_dataset_type'):
+        require('', opt, ('scale',))
         require('datasets.train', dataset, ('gt_size', 'use_hflip', 'use_rot'))
         if dataset['gt_size'] % scale:
             raise SAPDError(
@@ -198,3 +204,21 @@ def _refuse_misspelt(where: str, found: Mapping[str, Any], ours: tuple[str, ...]
         near = difflib.get_close_matches(str(key), ours, n=1, cutoff=0.8)
         if near and key not in (*ours, *READ_BY_BASICSR):
             raise SAPDError(f"{where}{key}: unknown key. Did you mean '{where}{near[0]}'?")
+
+
+def _refuse_misplaced(opt: Mapping[str, Any]) -> None:
+    """Refuse keys of ours in a block where nothing reads them, unless the right block has them, too."""
+    datasets = opt.get('datasets')
+    blocks = {
+        '': opt,
+        'train': opt.get('train'),
+        'datasets.train': isinstance(datasets, Mapping) and datasets.get('train'),
+    }
+    for where, block in blocks.items():
+        for key in block if isinstance(block, Mapping) else ():
+            name = OF_MMAGIC.get(key, key)
+            home = HOMES.get(name, where)
+            right = blocks[home]
+            if (home, name) != (where, key) and not (isinstance(right, Mapping) and name in right):
+                found, expected = (f'{place}.{each}'.lstrip('.') for place, each in ((where, key), (home, name)))
+                raise SAPDError(f"{found}: nothing reads this key here. Did you mean '{expected}'?")

@@ -145,15 +145,18 @@ def _resuming(stock: Any) -> Any:
 def _checked(load: Any, opt: dict[str, Any]) -> Any:
     """Load a training state, and name one that is not BasicSR's. Raises SAPDError."""
     path, keys = opt['path']['resume_state'], ('epoch', 'iter', 'optimizers', 'schedulers')
+    hint = "Expected NUMBER.state of a run's training_states; weights alone belong to path.pretrain_network_g."
     try:
         state = load(opt)
         kinds = [type(state[key]) for key in keys]
     except Exception as error:  # of whatever the file holds
         raise SAPDError(
-            f'path.resume_state: {path} is not a training state of BasicSR ({describe(error)[:400]}).'
+            f'path.resume_state: {path} is not a training state of BasicSR ({describe(error)[:400]}). {hint}'
         ) from error
     if kinds != [int, int, list, list]:
-        raise SAPDError(f'path.resume_state: {path} is not a training state of BasicSR: its entries {keys} differ.')
+        raise SAPDError(
+            f'path.resume_state: {path} is not a training state of BasicSR: its entries {keys} differ. {hint}'
+        )
     return state
 
 

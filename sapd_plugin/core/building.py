@@ -69,7 +69,15 @@ def build_branch(
     """
     settings = {**defaults, **block}
     try:
-        branch = build(settings)
+        try:
+            branch = build(settings)
+        except SAPDError:
+            raise
+        except Exception as error:  # of a branch that a user wrote: any
+            raise SAPDError(
+                f"{key}.type: '{block.get('type')}' cannot be built from the arguments of the branch "
+                f"({describe(error)}). Expected SPF, whose 'network' may be any network."
+            ) from error
         with within(key):
             _try_out(branch, settings['image_channels'], patch_size)
     except SAPDError as error:

@@ -46,6 +46,21 @@ OPTIONS = {
         r'sapd_opt.freeze_after: is 0.*pretrain_network_spf is empty',
     ),
     'every': ({'train:sapd_opt:every': '2'}, r"train.sapd_opt.every: found '2', expected an integer >= 1"),
+    'loss at the top': (
+        {'spd_opt': {'type': 'SPDLoss'}, 'train:spd_opt': DELETE},
+        r"spd_opt: nothing reads this key here. Did you mean 'train.spd_opt'",
+    ),
+    "MMagic's key": ({'train:sgr_loss': {}}, r"train.sgr_loss: nothing reads this .* Did you mean 'train.sgr_opt'"),
+    'masks at the top': (
+        {'mask_store': 'x', 'datasets:train:mask_store': DELETE},
+        r"mask_store: nothing reads this key here. Did you mean 'datasets.train.mask_store'",
+    ),
+    'SPF in train': ({'network_spf': DELETE, 'train:network_spf': {}}, r"Did you mean 'network_spf'"),
+    'no kind of files': ({'datasets:train:io_backend': {}}, r'datasets.train.io_backend.type: missing'),
+    'another kind of files': (
+        {'datasets:train:io_backend:type': 'hdf5'},
+        r"io_backend.type: found 'hdf5', expected one of disk",
+    ),
     'misspelt block': ({'network_sfp': {}}, r"network_sfp: unknown key. Did you mean 'network_spf'"),
     'misspelt loss': ({'train:spd_opts': {}}, r"train.spd_opts: unknown key. Did you mean 'train.spd_opt'"),
     'no losses': ({'train:spd_opt': DELETE}, r'neither spd_opt nor sgr_opt'),

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import re
+import shutil
 import signal
 import sys
 from pathlib import Path
+from typing import Any
 
 import basicsr.train
 import pytest
@@ -135,6 +137,57 @@ def test_vgg_is_found_where_basicsr_keeps_it(pairs, store, vgg_weights, tmp_path
         place.parent.mkdir(parents=True)
         place.write_bytes(vgg_weights.read_bytes())
         assert find_vgg() == place
+
+
+def only_mistake(monkeypatch, capsys, folder: Path, options: dict[str, Any]) -> str:
+    """Run the train command with options that have a mistake; return its last line."""
+    monkeypatch.chdir(folder)
+    monkeypatch.setattr(sys, 'argv', ['train.py', '-opt', str(write_yaml(options, folder / 'opt.yml'))])
+    with pytest.raises(SystemExit) as ended:
+        train.main()
+    assert ended.value.code == 2
+    return capsys.readouterr().err.splitlines()[-1]
+
+
+DATA = {
+    'a file': ('dataroot_gt', 'clean/001.png', r'datasets.train: PairedImageDataset cannot be built .*NotADirectory'),
+    'fewer images': ('dataroot_lq', 'fewer', r'datasets.train: .*different number of images: 3, 4'),
+    'no images': ('dataroot_lq', 'none', r'datasets.train: .*different number of images: 0, 4'),
+    'an empty list': ('meta_info_file', 'empty.txt', r'datasets.train: found no images in .*empty.txt, expected at le'),
+}
+
+
+@pytest.mark.parametrize(
+    ('mistake', 'phase'), [*((mistake, 'train') for mistake in DATA), ('fewer images', 'val'), ('a file', 'val')]
+)
+def test_a_data_set_that_cannot_be_built_is_named(pairs, store, tmp_path, monkeypatch, capsys, mistake, phase):
+    key, place, message = DATA[mistake]
+    shutil.copytree(pairs, tmp_path / 'pairs')
+    for name in ('fewer', 'none'):
+        (tmp_path / 'pairs' / name).mkdir()
+    for path in list((pairs / 'rainy').iterdir())[:3]:
+        shutil.copy(path, tmp_path / 'pairs/fewer')
+    (tmp_path / 'pairs/empty.txt').write_text('')
+    options = sapd_options(pairs, store, **{f'datasets:{phase}:{key}': str(tmp_path / 'pairs' / place)})
+    last = only_mistake(monkeypatch, capsys, tmp_path, options)
+    assert re.search(message.replace('train', phase), last), last
+
+
+def test_weights_are_not_a_state_to_resume(pairs, store, tmp_path, monkeypatch, capsys):
+    torch.save({'params': {'weight': torch.zeros(1)}}, tmp_path / 'net_g_4.pth')
+    options = sapd_options(pairs, store, **{'path:resume_state': str(tmp_path / 'net_g_4.pth')})
+    last = only_mistake(monkeypatch, capsys, tmp_path, options)
+    assert re.search(r'path.resume_state: .*net_g_4.pth is not a training state .*path.pretrain_network_g', last), last
+
+
+def test_a_network_in_the_place_of_the_branch_is_named(pairs, store, tmp_path, monkeypatch, capsys):
+    last = only_mistake(monkeypatch, capsys, tmp_path, sapd_options(pairs, store, network_spf={'type': 'NAFNet'}))
+    assert re.search(r"network_spf.type: 'NAFNet' cannot be built .* Expected SPF", last), last
+
+
+def test_a_missing_scale_is_named(pairs, store, tmp_path, monkeypatch, capsys):
+    last = only_mistake(monkeypatch, capsys, tmp_path, sapd_options(pairs, store, scale=DELETE))
+    assert last == 'error: scale: missing.'
 
 
 CHECKED_FIRST = {
