@@ -105,6 +105,8 @@ class BasicSRTraining(Training):
         }
         yaml = write_yaml(sapd_options(self.pairs, self.store, **changes), self.folder / f'{os.getpid()}.yml')
         os.chdir(self.folder)
+        if any((self.folder / 'experiments').glob('*_archived_*')):
+            time.sleep(1)  # BasicSR renames the folder of a run without a state, to a name that is new each second
         sys.argv = ['basicsr', '-opt', str(yaml), '--auto_resume']
         train.main()
 
