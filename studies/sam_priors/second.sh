@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# Run the second study (PROTOCOL.md) as far as it is written down, and collect its results. Interrupt it at any time; the
-# same command resumes, on another machine from the committed CSVs. Needs datasets/ by prepare_data.
+# Run questions 1 and 2 of the second study (PROTOCOL.md), and collect their results. Interrupt it at any time; the same
+# command resumes. On another machine, cells that results/cells.csv holds are skipped; question 1's students, masks and
+# trials are made again, because they need each other's files. Needs datasets/ by prepare_data.
 #
 #   SAPD_SAM_CHECKPOINT=mobile_sam.pt SAPD_VGG_CHECKPOINT=vgg19.pth bash studies/sam_priors/second.sh
 set -euo pipefail
