@@ -43,20 +43,18 @@ import numpy as np
 
 from sapd_plugin.cli import mask_trial
 from sapd_plugin.cli.common import add_import_option, check_counts, import_modules, run_command
-from sapd_plugin.errors import SAPDError, nearest
-from sapd_plugin.evaluation.arms import by_key
+from sapd_plugin.errors import SAPDError
+from sapd_plugin.evaluation.pairs import find_pairs, match_masks
 from sapd_plugin.evaluation.teacher import Masks, Teacher, find_run
 from sapd_plugin.evaluation.teacher_picture import Extremes
 from sapd_plugin.evaluation.teacher_scores import Score, score, table, write_scores
 from sapd_plugin.home import expanded
 from sapd_plugin.priors.context import COLUMNS
-from sapd_plugin.priors.extraction.images import load_image, read_image
+from sapd_plugin.priors.extraction.images import read_image
 from sapd_plugin.priors.inspection.overlays import write_png
 from sapd_plugin.priors.segmenters import build_segmenter
 from sapd_plugin.priors.shuffled import ShuffledMasks
 from sapd_plugin.priors.store import MaskStore
-from sapd_plugin.priors.store.keys import template_key
-from sapd_plugin.priors.verification import ImageFile, verify_images
 from sapd_plugin.progress import Bar
 
 
@@ -92,41 +90,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     mask_trial.add_arguments(parser)
 
 
-def find_pairs(folder: Path, limit: int | None, option: str = '--pairs') -> dict[str, tuple[Path, Path]]:
-    """Pair ``input/X`` with ``target/X``, by name without extension.
-
-    Raises:
-        SAPDError: a folder or a counterpart is missing, or two images of a folder have one name.
-    """
-    sides = []
-    for side in ('input', 'target'):
-        if not (folder / side).is_dir():
-            raise SAPDError(f'{option}: found no folder {folder / side}, expected input/ and target/ in {folder}.')
-        sides.append(by_key(option, folder / side))
-    alone = sorted(sides[0].keys() ^ sides[1].keys())
-    if alone:
-        raise SAPDError(f'{option}: found {alone[0]} in only one of input/ and target/ of {folder}, expected pairs.')
-    return {key: (sides[0][key], sides[1][key]) for key in sorted(sides[0])[:limit]}
-
-
 def evaluate(options: argparse.Namespace) -> tuple[list[Score], Extremes]:
     """Check everything, then restore and score each image."""
     import_modules(options.imports)
     check_counts(options, patch=8, limit=2)  # masks are shuffled between at least two images
     folder = _one_store(options.masks)
     pairs, store = find_pairs(options.pairs, options.limit), MaskStore(folder)
-    keys = {key: template_key(key, options.mask_template) for key in pairs}
-    missing = [key for key in keys.values() if key not in store]
-    if missing:
-        raise SAPDError(
-            f'--masks: {store.path} has no masks for {len(missing)} of {len(keys)} images, among them '
-            f"'{missing[0]}'.{nearest(missing[0], store.keys())}"
-        )
-    files = [
-        (keys[key], [ImageFile(str(path), partial(load_image, path)) for path in reversed(pair)])
-        for key, pair in pairs.items()
-    ]
-    print(verify_images('--masks', store, files))
+    keys, compared = match_masks(store, pairs, options.mask_template)
+    print(compared)
     shuffled = ShuffledMasks(store, keys.values(), options.seed)
     teacher = Teacher(*find_run(options.run, options.config), options.reference, options.device)
     twin = None if options.twin is None else Teacher(*find_run(options.twin, None), device=options.device)
@@ -249,7 +220,7 @@ def run(options: argparse.Namespace) -> None:
     """Evaluate, and write the table, the scores and the picture; or run a trial of masks."""
     check_mode(options)
     if options.restored_by is not None:
-        mask_trial.run(options, find_pairs)
+        mask_trial.run(options)
         return
     scores, extremes = evaluate(options)
     text = table(scores)

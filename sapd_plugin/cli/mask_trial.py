@@ -7,7 +7,6 @@ import hashlib
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, replace
-from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -23,6 +22,7 @@ from sapd_plugin.evaluation.mask_arms import MaskArms, Photos
 from sapd_plugin.evaluation.mask_trial import Photo, Plan
 from sapd_plugin.evaluation.mask_verdict import CASCADE, SHUFFLED, TWIN, Verdict
 from sapd_plugin.evaluation.networks import build_restorer
+from sapd_plugin.evaluation.pairs import Pairs, find_pairs, match_masks
 from sapd_plugin.experiments.results import read_csv
 from sapd_plugin.files import write_atomically
 from sapd_plugin.home import expanded
@@ -32,9 +32,7 @@ from sapd_plugin.priors.extraction.images import load_image, read_image
 from sapd_plugin.priors.segmenters import Segmenter, build_segmenter
 from sapd_plugin.priors.store import MaskStore
 from sapd_plugin.priors.store.digests import digest_file
-from sapd_plugin.priors.store.keys import template_key
 from sapd_plugin.priors.store.manifest import differences
-from sapd_plugin.priors.verification import ImageFile, verify_images
 from sapd_plugin.progress import Bar
 from sapd_plugin.texts import read_json
 
@@ -44,7 +42,6 @@ KEYS = ['arm', 'seed', 'masks', 'photo']
 EVERY = 5  # without --test-pairs, every fifth pair tests
 DEFAULTS = {'iterations': 700, 'batch': 4, 'seeds': 3, 'fusion': 'modulate', 'inputs': 'both'}
 PATCH = 128
-Pairs = Mapping[str, tuple[Path, Path]]
 TABLE, RECORD = 'trial.csv', 'trial.json'
 
 
@@ -72,7 +69,7 @@ class Masks(NamedTuple):
     labels: Callable[[str, np.ndarray], np.ndarray]
 
 
-def run(options: argparse.Namespace, find_pairs: Callable[[Path, int | None, str], Pairs]) -> None:
+def run(options: argparse.Namespace) -> None:
     """Run the trial, or resume it, and write table.md."""
     for name, value in DEFAULTS.items():
         if getattr(options, name) is None:
@@ -84,7 +81,7 @@ def run(options: argparse.Namespace, find_pairs: Callable[[Path, int | None, str
     check_choice('--fusion', options.fusion, REGION_FUSIONS)
     check_choice('--inputs', options.inputs, INPUTS)
     import_modules(options.imports)
-    training, testing = _split(options, find_pairs)
+    training, testing = _split(options)
     pairs = {**training, **testing}
     _check_sizes(pairs, patch)
     kinds = _open_masks(options, pairs)
@@ -124,7 +121,7 @@ def run(options: argparse.Namespace, find_pairs: Callable[[Path, int | None, str
     print(f'\n{text}\nresults: {options.output}')
 
 
-def _split(options: argparse.Namespace, find_pairs: Callable[[Path, int | None, str], Pairs]) -> tuple[Pairs, Pairs]:
+def _split(options: argparse.Namespace) -> tuple[Pairs, Pairs]:
     """Return the pairs to train on and those to test on."""
     pairs = find_pairs(options.pairs, options.limit, '--pairs')
     if options.test_pairs is not None:
@@ -183,22 +180,12 @@ def _open_masks(options: argparse.Namespace, pairs: Pairs) -> dict[str, Masks]:
 
 
 def _stored(store: MaskStore, options: argparse.Namespace, pairs: Pairs) -> Masks:
-    keys = {key: template_key(key, options.mask_template) for key in pairs}
-    missing = [key for key in keys.values() if key not in store]
-    if missing:
-        raise SAPDError(
-            f'--masks: {store.path} has no masks for {len(missing)} of {len(keys)} images, among them '
-            f"'{missing[0]}'.{nearest(missing[0], store.keys())}"
-        )
+    keys, compared = match_masks(store, pairs, options.mask_template)
     for key, (_, clean) in pairs.items():
         if store.size(keys[key]) != image_size(clean):
             found, expected = _size(store.size(keys[key])), _size(image_size(clean))
             raise SAPDError(f"--masks: {store.path}: the mask '{keys[key]}' is {found}, the image {expected}.")
-    files = [
-        (keys[key], [ImageFile(str(path), partial(load_image, path)) for path in reversed(pair)])
-        for key, pair in pairs.items()
-    ]
-    print(f'{store.path}: {verify_images("--masks", store, files)}')
+    print(f'{store.path}: {compared}')
     return Masks(store.fingerprint, lambda key, restored: store.record(keys[key]).labels())
 
 
@@ -209,7 +196,7 @@ def _of_restored(segmenter: Segmenter) -> Masks:
 def _digest(pairs: Pairs) -> str:
     """Return a digest of all images: other photos may have the same names."""
     whole = hashlib.sha256()
-    for _, pair in sorted(pairs.items()):
+    for _, pair in Bar(sorted(pairs.items()), 'read', unit='pair'):
         for path in pair:
             whole.update(digest_file(load_image(path)))
     return whole.hexdigest()
@@ -285,34 +272,32 @@ def _resume(folder: Path, settings: dict[str, Any]) -> tuple[dict[str, Any], pd.
     found = read_json(record, 'the settings of a trial') if record.is_file() else None
     if not isinstance(found, dict) or not isinstance(found.get('masks'), dict):
         raise SAPDError(f'--output: found {table} without the settings of its trial, expected a trial or a new folder.')
-    both = {**found['masks'], **settings['masks']}
-    if changed := differences({**found, 'masks': both}, {**settings, 'masks': {**both, **found['masks']}}):
+    old, new = found['masks'], settings['masks']
+    known = {name: old[name] for name in new if name in old}  # others are added to the trial
+    expected = {**settings, 'masks': {name: new[name] for name in known}}
+    if changed := differences({**found, 'masks': known}, expected):
         raise SAPDError(f'--output: {folder} holds a trial with different settings: {"; ".join(changed)}.')
-    return {**settings, 'masks': both}, read_csv(table, KEYS, ['seed', 'gain', 'whole'])
+    return {**settings, 'masks': {**old, **new}}, read_csv(table, KEYS, ['seed', 'gain', 'whole'])
 
 
 def _train(arms: MaskArms, rows: pd.DataFrame, path: Path) -> pd.DataFrame:
     """Train the arms that ``rows`` lacks, and return the rows of all; the CSV is written after each arm."""
-    todo, kept = [], []
+    rows = rows.astype({'seed': int}) if len(rows) else pd.DataFrame(columns=[*KEYS, 'gain', 'whole'])
+    todo = []
     for arm, seed in arms:
-        mine = rows[(rows['arm'] == arm) & (rows['seed'].astype(int) == seed)] if len(rows) else rows
+        mine = rows[(rows['arm'] == arm) & (rows['seed'] == seed)]
         expected = {(masks, photo.name) for masks, (tested, _) in arms.tests(arm).items() for photo in tested}
-        done = len(mine) > 0 and set(zip(mine['masks'], mine['photo'])) == expected
-        kept += [mine] if done else []
-        todo += [] if done else [(arm, seed)]
+        if set(zip(mine['masks'], mine['photo'])) != expected:
+            todo.append((arm, seed))
+            rows = rows.drop(mine.index)
     with Bar(total=sum(arms.steps(arm) for arm, _ in todo), desc='train', unit='step') as bar:
         for arm, seed in todo:
             bar.say(f'{arm}, seed {seed}')
             made = pd.DataFrame(arms.measure(arm, seed, bar.update))
-            if len(rows):
-                rows = rows[(rows['arm'] != arm) | (rows['seed'].astype(int) != seed)]
-            rows = pd.concat([rows, made], ignore_index=True)
-            kept.append(made)
+            rows = pd.concat([rows, made], ignore_index=True) if len(rows) else made
             write_atomically(path, rows.to_csv(index=False, lineterminator='\n'))
-    every = pd.concat(kept, ignore_index=True).astype({'seed': int})
-    order = {place: number for number, place in enumerate(arms)}
-    places = [order[arm, seed] for arm, seed in zip(every['arm'], every['seed'])]
-    return every.iloc[np.argsort(places, kind='stable')]
+    by_arm = dict(list(rows.groupby(['arm', 'seed'], sort=False)))
+    return pd.concat([by_arm[place] for place in arms], ignore_index=True)
 
 
 def given(options: argparse.Namespace) -> Iterator[str]:
