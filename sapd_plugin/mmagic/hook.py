@@ -29,7 +29,14 @@ from sapd_plugin.mmagic.entry import (
 )
 from sapd_plugin.mmagic.log import StepLog
 from sapd_plugin.mmagic.model import image_channels
-from sapd_plugin.mmagic.optim import clip_apart, guard, rest, scales_losses
+from sapd_plugin.mmagic.optim import (
+    accumulated_gradients,
+    clip_apart,
+    guard,
+    rest,
+    restore_gradients,
+    scales_losses,
+)
 from sapd_plugin.mmagic.run_checks import check_run
 from sapd_plugin.mmagic.saving import choose_resumed
 from sapd_plugin.priors.inspection.pictures import strip
@@ -42,8 +49,8 @@ STUDENT = 'generator.'
 class SAPDHook(Hook):
     """Keep everything that only training needs out of the student's checkpoint, and show the latest patch.
 
-    A checkpoint's ``state_dict`` is the stock model's. SPF, its moving average, the masks' fingerprint and the main
-    process's random state go to a separate entry, ``sapd``, which a resumed run reads.
+    A checkpoint's ``state_dict`` is the stock model's. SPF, its moving average, the masks' fingerprint, and the main
+    process's random state and accumulated gradients go to a separate entry, ``sapd``, which a resumed run reads.
 
     Private attributes of MMEngine, checked against 0.10.7: the Runner's ``_load_from`` and ``_resume``, and the
     OptimWrapper's ``_accumulative_counts``.
@@ -68,6 +75,7 @@ class SAPDHook(Hook):
         self._random_state: dict[str, Any] = {}
         self._resumed: str | None = None
         self._teacher: dict[str, torch.Tensor] = {}
+        self._gradients: list[torch.Tensor | None] = []
         self._check_finite = FiniteCheck()
         self._watch_shares: ShareWatch | None = None
 
@@ -118,6 +126,10 @@ class SAPDHook(Hook):
         rest(wrapper, branch, model.in_training.spf_was_trained)
         if scales_losses(wrapper):
             guard(branch)
+        if self._gradients:
+            restore_gradients(wrapper, self._gradients)
+            self._gradients = []
+            runner.logger.info('The gradients of the step that the checkpoint is within were in it, and are restored.')
 
     def before_train_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None) -> None:
         """Tell the model the iteration, counted from 1, for the schedules."""
@@ -158,6 +170,7 @@ class SAPDHook(Hook):
             'spf': spf,
             'teacher': {} if average is None else average.state_dict(),
             'mask_fingerprints': _fingerprints(runner),
+            'gradients': accumulated_gradients(runner.optim_wrapper),
             **random_state(),
             'logs': take_logs(checkpoint),
             'options': options_of(runner),
@@ -187,6 +200,7 @@ class SAPDHook(Hook):
             if changed := changes.changes(entry.get('options', options_of(runner)), options_of(runner)):
                 runner.logger.warning(changes.warning_of(changed))
             self._resumed, self._teacher = 'the latest checkpoint', entry.get('teacher', {})
+            self._gradients = entry.get('gradients', [])
             if runner.rank == 0:
                 self._random_state = entry
         settings = _model(runner).settings

@@ -106,6 +106,23 @@ def clip_apart(wrapper: OptimWrapper, branch: Iterable[nn.Parameter]) -> None:
     wrapper.clip_func = clip_both
 
 
+def accumulated_gradients(wrapper: OptimWrapper) -> list[Tensor | None]:
+    """Return the gradients of all parameters if the latest iteration is one of several that make a step, else none."""
+    if wrapper.should_update():
+        return []
+    return [None if each.grad is None else each.grad.cpu() for each in _parameters(wrapper)]
+
+
+def restore_gradients(wrapper: OptimWrapper, gradients: Sequence[Tensor | None]) -> None:
+    """Let parameters have the gradients that :func:`accumulated_gradients` returned."""
+    for parameter, gradient in zip(_parameters(wrapper), gradients):
+        parameter.grad = None if gradient is None else gradient.to(parameter.device)
+
+
+def _parameters(wrapper: OptimWrapper) -> list[nn.Parameter]:
+    return [parameter for group in wrapper.optimizer.param_groups for parameter in group['params']]
+
+
 def scales_losses(wrapper: OptimWrapper) -> bool:
     """Return whether ``wrapper`` scales losses, and so skips steps whose gradients overflow, as MMEngine's AMP does."""
     scaler = getattr(wrapper, 'loss_scaler', None)

@@ -181,6 +181,9 @@ RESUMED = {
     # Noise and dropout draw from one stream.
     'noise in the main process': {**CASES['dropout and batch norm'], 'train_dataloader:dataset:pipeline': NOISY},
     'a seed that MMEngine drew': {**CASES['NAFNet, worker processes'], 'randomness': {}},
+    # The second iteration is in the middle of a step.
+    'accumulation and clipping': {'optim_wrapper:accumulative_counts': 4, **CLIP},
+    'accumulation, an optimizer of its own': {'optim_wrapper:accumulative_counts': 4, **OWN_OPTIMIZER},
 }
 
 
@@ -198,6 +201,9 @@ def test_resume_equals_an_uninterrupted_run(pairs, store, vgg_weights, tmp_path,
             state['sapd']['logs'].pop(measured)
     for key in ('sapd', 'optimizer', 'param_schedulers', 'ema_state_dict'):
         assert_equal_states(one.get(key), two.get(key), key)
+    middle = torch.load(tmp_path / 'whole/iter_2.pth')
+    held = [any(gradient is not None for gradient in state['sapd']['gradients']) for state in (middle, one)]
+    assert held == ['accumulation' in name, False]  # they are as large as the networks
 
 
 def test_test_mode_is_the_stock_model(pairs, store, tmp_path):
