@@ -21,6 +21,17 @@ def nearest(name: object, valid: Iterable[str]) -> str:
     return f" Did you mean '{matches[0]}'?" if matches else ''
 
 
+def misspelt(name: object, valid: Iterable[str]) -> str:
+    """Return the valid name that ``name`` is a misspelling of; an empty string if it is valid, or like none.
+
+    >>> misspelt('mask_stor', ['mask_store']), misspelt('mask_store', ['mask_store']), misspelt('scale', ['mask_store'])
+    ('mask_store', '', '')
+    """
+    valid = list(valid)
+    matches = [] if name in valid else difflib.get_close_matches(str(name), valid, n=1, cutoff=0.8)
+    return matches[0] if matches else ''
+
+
 def check_choice(key: str, value: object, valid: Iterable[str]) -> None:
     """Refuse a ``value`` of config key ``key`` that is not one of ``valid``.
 

@@ -19,6 +19,8 @@ import torch
 from basicsr.utils import get_root_logger
 from torch.utils.data import DataLoader, get_worker_info
 
+from sapd_plugin.errors import SAPDError
+
 
 class RandomState:
     """The states of this process's generators on the CPU: of Python, NumPy and torch."""
@@ -109,7 +111,13 @@ class Batches:
         self.used += 1
 
     def follow(self, loader: DataLoader[Any]) -> _Followed:
-        """Return what train_pipeline may iterate over in place of a loader."""
+        """Return what train_pipeline may iterate over in place of a loader.
+
+        Raises:
+            SAPDError: it has no batches.
+        """
+        if not len(loader):
+            check_draws(loader.batch_size or 1, len(loader.sampler))  # type: ignore[arg-type]
         self.loader = loader
         loader.collate_fn = _Collate(loader.collate_fn)
         return _Followed(self, loader)
@@ -277,6 +285,24 @@ class _Init:
             self.stock(worker)
         if worker in self.states:
             self.states[worker].restore()
+
+
+def check_draws(batch: int, draws: int, factors: str = '') -> None:
+    """Refuse batches that an epoch cannot fill: BasicSR drops the last one if it is not full, and trains in silence.
+
+    Args:
+        batch: images per batch of a process.
+        draws: images per epoch of a process.
+        factors: what ``draws`` is made of, for the message.
+
+    Raises:
+        SAPDError: naming the numbers.
+    """
+    if draws < batch:
+        raise SAPDError(
+            f'datasets.train.batch_size_per_gpu: found {batch}, but each process draws {draws} images per epoch'
+            f'{factors}, so there would be no full batch and no step. Lower it, or raise dataset_enlarge_ratio.'
+        )
 
 
 def _warn(reason: str) -> None:

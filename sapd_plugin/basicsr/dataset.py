@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
@@ -19,6 +20,7 @@ from basicsr.utils.dist_util import get_dist_info
 from torch import Tensor
 from torchvision.transforms.functional import normalize
 
+from sapd_plugin.basicsr.batches import check_draws
 from sapd_plugin.basicsr.pairs import check_pairs
 from sapd_plugin.errors import SAPDError, check_keys, describe
 from sapd_plugin.image_header import image_size
@@ -54,13 +56,15 @@ class StoredMasks:
             optional: whether training goes without masks if there is no ``mask_store``.
 
         Raises:
-            SAPDError: a setting of the wrong type, or as ``open_training_store``.
+            SAPDError: a setting of the wrong type, too few images for a batch, or as ``open_training_store``.
         """
         check_keys(WHERE, (k for k in opt if str(k).startswith('mask')), MASK_KEYS)
         check_values(WHERE, opt, MASK_KINDS)
         self.store: MaskStore | ShuffledMasks | None = None
         self.mask_note = self.mask_warning = ''
         self.keys = [self._key(paths['gt_path']) for paths in self.paths]
+        if opt['phase'] == 'train':
+            _check_draws(opt, len(self.paths))
         if opt['phase'] == 'train' and (opt.get('mask_store') or not optional):
             store, self.mask_note = open_training_store(WHERE, opt, list(self._targets()), *get_dist_info())
             get_root_logger().info(f'{WHERE}: {self.mask_note}')
@@ -234,6 +238,13 @@ def check_databases(opt: dict[str, Any]) -> None:
         for side in ('dataroot_gt', 'dataroot_lq'):
             if opt.get(side):
                 ImageLMDB(Path(opt[side]))
+
+
+def _check_draws(opt: Mapping[str, Any], images: int) -> None:
+    """Refuse a batch that one epoch of BasicSR's EnlargedSampler does not fill. Raises SAPDError."""
+    ratio, (_, ranks) = opt.get('dataset_enlarge_ratio', 1), get_dist_info()
+    factors = f' ({images} images x dataset_enlarge_ratio {ratio:g} / {ranks} processes)'
+    check_draws(opt.get('batch_size_per_gpu', 1), math.ceil(images * ratio / ranks), factors)
 
 
 def _lmdb_size(folder: str, key: str) -> tuple[int, int]:

@@ -6,8 +6,9 @@ BasicSR's tester rounds images to 8 bits before it passes them to a metric. A pr
 
 from __future__ import annotations
 
+import inspect
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -17,10 +18,11 @@ from basicsr.utils.registry import METRIC_REGISTRY, MODEL_REGISTRY
 from torch import Tensor
 
 from sapd_plugin.core import check_block
-from sapd_plugin.errors import SAPDError, check_choice, check_keys
+from sapd_plugin.errors import SAPDError, check_choice, check_keys, misspelt
 from sapd_plugin.metrics import check_metric, find_protocol, protocol_psnr, protocol_ssim
 
 KEYS = ('type', 'protocol', 'crop_border', 'input_order', 'better')
+_GIVEN = ('img', 'img2')  # by BasicSR's tester
 
 
 @MODEL_REGISTRY.register()
@@ -75,9 +77,26 @@ def check_metrics(opt: Mapping[str, Any]) -> None:
     """
     for name, block in ((opt.get('val') or {}).get('metrics') or {}).items():
         where = f'val.metrics.{name}'
-        check_block(where, block, dict(iter(METRIC_REGISTRY)).get, METRIC_REGISTRY.keys(), given=('img', 'img2'))
+        metrics = dict(iter(METRIC_REGISTRY))
+        check_block(where, block, metrics.get, metrics, given=_GIVEN)
+        _check_spelling(where, block, metrics.get(block['type'], block['type']))
         if str(block.get('type')).startswith('calculate_protocol_'):
             _check(where, block)
+
+
+def _check_spelling(where: str, block: Mapping[str, Any], metric: Callable[..., Any]) -> None:
+    """Refuse keys that a metric ignores: BasicSR's take ``**kwargs``, for ``better``, so any key passes.
+
+    A user's own metric may read other keys from its ``**kwargs``, so of these only misspelt ones are refused.
+
+    Raises:
+        SAPDError: naming the key and the nearest valid name.
+    """
+    kinds = (inspect.Parameter.VAR_KEYWORD, inspect.Parameter.VAR_POSITIONAL)
+    named = [name for name, each in inspect.signature(metric).parameters.items() if each.kind not in kinds]
+    valid = ['type', *(name for name in named if name not in _GIVEN), 'better']
+    complete = metric.__module__.partition('.')[0] in ('basicsr', 'sapd_plugin')
+    check_keys(where, (key for key in block if complete or misspelt(key, valid)), valid)
 
 
 def _rgb(image: np.ndarray, input_order: str) -> np.ndarray:

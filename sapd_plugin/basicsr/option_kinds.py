@@ -14,6 +14,7 @@ from basicsr.utils import FileClient
 
 from sapd_plugin.errors import SAPDError, check_count, check_number
 from sapd_plugin.home import expanded
+from sapd_plugin.names import check_folder_name
 from sapd_plugin.priors.training import MASK_KINDS
 from sapd_plugin.values import (
     Block,
@@ -49,6 +50,7 @@ def check_numbers(key: str, value: object, at_least: float = -float('inf'), whol
             check_number(f'{key}[{index}]', each, at_least=at_least)
 
 
+FolderName = Annotated[str, Valid(check_folder_name)]
 Backend = Annotated[str, one_of(*FileClient._backends)]  # private to BasicSR; checked against 1.4.2
 Steps = Annotated[float, number(at_least=1)]  # BasicSR's own configs write `!!float 5e3`
 Channels = Annotated[Sequence[float], Valid(check_numbers)]
@@ -57,7 +59,7 @@ Naturals = Annotated[Sequence[int], Valid(check_numbers, at_least=0, whole=True)
 Weights = Annotated[Sequence[float], Valid(check_numbers, at_least=0)]
 
 TOP = {
-    'name': Name,
+    'name': FolderName,
     'scale': Count,
     'num_gpu': Annotated[int | str, Valid(_check_devices)],
     'manual_seed': Seed | None,

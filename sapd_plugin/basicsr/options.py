@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Mapping
 from functools import partial
 from typing import Any
@@ -26,7 +25,7 @@ from sapd_plugin.core import (
     read_settings,
     refuse_base,
 )
-from sapd_plugin.errors import SAPDError, check_choice
+from sapd_plugin.errors import SAPDError, check_choice, misspelt
 from sapd_plugin.home import expanded
 from sapd_plugin.priors.training import MASK_KEYS
 
@@ -201,9 +200,8 @@ def find_registered(registry: Registry, name: object) -> Any:
 def _refuse_misspelt(where: str, found: Mapping[str, Any], ours: tuple[str, ...]) -> None:
     """Refuse misspelt keys of ours, which BasicSR would ignore as it ignores all unknown keys."""
     for key in found:
-        near = difflib.get_close_matches(str(key), ours, n=1, cutoff=0.8)
-        if near and key not in (*ours, *READ_BY_BASICSR):
-            raise SAPDError(f"{where}{key}: unknown key. Did you mean '{where}{near[0]}'?")
+        if key not in READ_BY_BASICSR and (near := misspelt(key, ours)):
+            raise SAPDError(f"{where}{key}: unknown key. Did you mean '{where}{near}'?")
 
 
 def _refuse_misplaced(opt: Mapping[str, Any]) -> None:

@@ -15,6 +15,7 @@ import torch
 from basicsr.utils.options import parse_options
 
 from sapd_plugin.basicsr import train
+from sapd_plugin.basicsr.batches import Batches
 from sapd_plugin.basicsr.launch import launched
 from sapd_plugin.basicsr.options import check_options
 from sapd_plugin.errors import SAPDError
@@ -185,6 +186,32 @@ def test_a_network_in_the_place_of_the_branch_is_named(pairs, store, tmp_path, m
     assert re.search(r"network_spf.type: 'NAFNet' cannot be built .* Expected SPF", last), last
 
 
+def test_images_that_fill_no_batch_are_named(pairs, store, tmp_path, monkeypatch, capsys):
+    size, ratio = 'datasets:train:batch_size_per_gpu', 'datasets:train:dataset_enlarge_ratio'
+    options = sapd_options(pairs, store, **{size: 100, ratio: 2})
+    assert only_mistake(monkeypatch, capsys, tmp_path, options) == (
+        'error: datasets.train.batch_size_per_gpu: found 100, but each process draws 8 images per epoch (4 images x '
+        'dataset_enlarge_ratio 2 / 1 processes), so there would be no full batch and no step. Lower it, or raise '
+        'dataset_enlarge_ratio.'
+    )
+
+
+def test_a_loader_without_batches_is_named_whatever_the_data_set():
+    images = torch.utils.data.TensorDataset(torch.zeros(4, 1))
+    with pytest.raises(SAPDError, match=r'batch_size_per_gpu: found 5, but each process draws 4 images per epoch, so'):
+        Batches().follow(torch.utils.data.DataLoader(images, batch_size=5, drop_last=True))
+    Batches().follow(torch.utils.data.DataLoader(images, batch_size=4, drop_last=True))
+
+
+@pytest.mark.parametrize('name', ['../x', 'a/b', '..', '/absolute', ' ', 'a\nb', 'é' * 200])
+def test_the_name_of_an_experiment_is_that_of_one_folder(pairs, store, tmp_path, monkeypatch, capsys, name):
+    root = tmp_path / 'root'
+    root.mkdir()
+    last = only_mistake(monkeypatch, capsys, root, sapd_options(pairs, store, name=name))
+    assert last.startswith('error: name: found')
+    assert [item.name for item in (*tmp_path.iterdir(), *root.iterdir())] == ['root', 'opt.yml']
+
+
 def test_a_missing_scale_is_named(pairs, store, tmp_path, monkeypatch, capsys):
     last = only_mistake(monkeypatch, capsys, tmp_path, sapd_options(pairs, store, scale=DELETE))
     assert last == 'error: scale: missing.'
@@ -219,6 +246,7 @@ def test_options_are_checked_before_data_and_model(pairs, store, tmp_path, mista
 
 def test_every_shipped_config_passes_the_table_of_kinds():
     from sapd_plugin.basicsr.delta import is_sapd
+    from sapd_plugin.basicsr.metrics import check_metrics
     from sapd_plugin.basicsr.option_kinds import check_kinds
     from sapd_plugin.basicsr.options import parse_yaml
 
@@ -227,5 +255,6 @@ def test_every_shipped_config_passes_the_table_of_kinds():
         opt = parse_yaml(path.read_text(encoding='utf-8'))
         if is_sapd(opt):
             check_kinds(opt)
+            check_metrics(opt)
             count += 1
     assert count >= 8

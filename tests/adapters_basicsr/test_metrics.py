@@ -8,6 +8,7 @@ import pytest
 import torch
 from basicsr.metrics import calculate_metric
 from basicsr.utils import tensor2img
+from basicsr.utils.registry import METRIC_REGISTRY
 
 from sapd_plugin.basicsr.metrics import FloorSRModel, check_metrics
 from sapd_plugin.basicsr.options import check_options
@@ -79,8 +80,35 @@ def test_mistakes_are_refused_before_training(pairs, store, images, change, word
             calculate_metric(images, block)
 
 
-def test_other_metrics_have_their_own_keys():
-    check_metrics({'val': {'metrics': {'niqe': {'type': 'calculate_niqe', 'crop_border': 0, 'anything': 1}}}})
+@pytest.mark.parametrize(
+    ('block', 'message'),
+    [
+        (
+            {'type': 'calculate_psnr', 'crop_border': 0, 'test_y_chanel': True},
+            r"val.metrics.psnr: unknown key 'test_y_chanel'. Valid keys: type, crop_border, input_order, "
+            r"test_y_channel, better. Did you mean 'test_y_channel'\?",
+        ),
+        ({'type': 'calculate_psnr', 'crop_border': 0, 'beter': 'lower'}, r"unknown key 'beter'.*mean 'better'"),
+        ({'type': 'calculate_niqe', 'crop_border': 0, 'test_y_channel': True}, r"unknown key 'test_y_channel'"),
+        ({'type': 'calculate_own', 'crop_bordr': 0}, r"unknown key 'crop_bordr'.*mean 'crop_border'"),
+    ],
+)
+def test_a_key_that_the_metric_would_ignore_is_refused(own_metric, block, message):
+    with pytest.raises(SAPDError, match=message):
+        check_metrics({'val': {'metrics': {'psnr': block}}})
+
+
+@pytest.fixture
+def own_metric(monkeypatch):
+    def calculate_own(img, img2, crop_border=0, **kwargs):
+        return kwargs['network']
+
+    monkeypatch.setitem(METRIC_REGISTRY._obj_map, 'calculate_own', calculate_own)
+
+
+def test_other_metrics_have_their_own_keys(own_metric):
+    check_metrics({'val': {'metrics': {'niqe': {'type': 'calculate_niqe', 'crop_border': 0, 'convert_to': 'gray'}}}})
+    check_metrics({'val': {'metrics': {'own': {'type': 'calculate_own', 'network': 'alex', 'better': 'lower'}}}})
     check_metrics({})
     with pytest.raises(SAPDError, match=r'val.metrics.niqe.crop_border: missing, and calculate_niqe needs it'):
         check_metrics({'val': {'metrics': {'niqe': {'type': 'calculate_niqe'}}}})
