@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
@@ -20,8 +19,7 @@ from basicsr.utils.dist_util import get_dist_info
 from torch import Tensor
 from torchvision.transforms.functional import normalize
 
-from sapd_plugin.basicsr.batches import check_draws
-from sapd_plugin.basicsr.pairs import check_pairs
+from sapd_plugin.basicsr.pairs import check_order, check_pairs, decoded_size, image_file
 from sapd_plugin.errors import SAPDError, check_keys, describe
 from sapd_plugin.image_header import image_size
 from sapd_plugin.priors.context import patch_context
@@ -31,8 +29,7 @@ from sapd_plugin.priors.shuffled import ShuffledMasks
 from sapd_plugin.priors.store import MaskStore, mask_key
 from sapd_plugin.priors.store.keys import template_key
 from sapd_plugin.priors.training import MASK_KEYS, MASK_KINDS, Target, check_size, open_training_store
-from sapd_plugin.priors.verification import ImageFile
-from sapd_plugin.regular_files import read_regular
+from sapd_plugin.priors.verification import ImageFile, evenly_spread, read_count
 from sapd_plugin.values import check_values
 
 WHERE = 'datasets.train'
@@ -56,15 +53,15 @@ class StoredMasks:
             optional: whether training goes without masks if there is no ``mask_store``.
 
         Raises:
-            SAPDError: a setting of the wrong type, too few images for a batch, or as ``open_training_store``.
+            SAPDError: a setting of the wrong type, or as ``open_training_store``.
         """
         check_keys(WHERE, (k for k in opt if str(k).startswith('mask')), MASK_KEYS)
         check_values(WHERE, opt, MASK_KINDS)
         self.store: MaskStore | ShuffledMasks | None = None
         self.mask_note = self.mask_warning = ''
         self.keys = [self._key(paths['gt_path']) for paths in self.paths]
-        if opt['phase'] == 'train':
-            _check_draws(opt, len(self.paths))
+        if opt['phase'] == 'train' and self.backend == 'disk' and 'lq_path' in self.paths[0]:
+            check_order(WHERE, opt, self.paths[0])
         if opt['phase'] == 'train' and (opt.get('mask_store') or not optional):
             store, self.mask_note = open_training_store(WHERE, opt, list(self._targets()), *get_dist_info())
             get_root_logger().info(f'{WHERE}: {self.mask_note}')
@@ -110,7 +107,7 @@ class StoredMasks:
             return [ImageFile(f"{folder}, key '{key}'", partial(_from_lmdb, folder, key)) for folder, key in files]
         if self.backend != 'disk':
             return []
-        return [ImageFile(path, partial(read_regular, path)) for path in dict.fromkeys(paths[side] for side in folders)]
+        return [image_file(path) for path in dict.fromkeys(paths[side] for side in folders)]
 
 
 class PairedImageMaskDataset(StoredMasks, PairedImageDataset):
@@ -151,6 +148,10 @@ class PairedImageMaskDataset(StoredMasks, PairedImageDataset):
         rank, ranks = get_dist_info()
         if opt['phase'] == 'train':
             check_pairs(WHERE, opt, islice(zip(self.paths, self._sizes()), rank, None, ranks), self.backend)
+            count = read_count(f'{WHERE}.mask_check', opt.get('mask_check'), len(self.paths))
+            for paths in evenly_spread(self.paths, count)[rank::ranks]:
+                for file in self._files(paths)[1:]:  # the ground truth has been compared with its mask
+                    decoded_size(file)
 
     def _sizes(self) -> Iterator[tuple[int, int] | None]:
         """Yield (H, W) of each ground truth; that of its mask has been checked to be the same."""
@@ -238,13 +239,6 @@ def check_databases(opt: dict[str, Any]) -> None:
         for side in ('dataroot_gt', 'dataroot_lq'):
             if opt.get(side):
                 ImageLMDB(Path(opt[side]))
-
-
-def _check_draws(opt: Mapping[str, Any], images: int) -> None:
-    """Refuse a batch that one epoch of BasicSR's EnlargedSampler does not fill. Raises SAPDError."""
-    ratio, (_, ranks) = opt.get('dataset_enlarge_ratio', 1), get_dist_info()
-    factors = f' ({images} images x dataset_enlarge_ratio {ratio:g} / {ranks} processes)'
-    check_draws(opt.get('batch_size_per_gpu', 1), math.ceil(images * ratio / ranks), factors)
 
 
 def _lmdb_size(folder: str, key: str) -> tuple[int, int]:

@@ -8,8 +8,10 @@ from typing import Any
 
 import yaml
 
+from sapd_plugin.basicsr.base_models import base_model_class
 from sapd_plugin.basicsr.following import base_dataset_class
-from sapd_plugin.basicsr.options import TRAIN_KEYS, base_model_class, parse_yaml
+from sapd_plugin.basicsr.misplaced import TRAIN_KEYS
+from sapd_plugin.basicsr.options import parse_yaml
 from sapd_plugin.basicsr.yaml_text import YamlText
 from sapd_plugin.core.delta import LOSSES, branch_block
 from sapd_plugin.errors import SAPDError

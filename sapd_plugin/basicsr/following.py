@@ -17,6 +17,7 @@ from torch.utils.data import Dataset
 
 from sapd_plugin.basicsr.dataset import WHERE, PairedImageMaskDataset, StoredMasks, check_databases, named_dataset
 from sapd_plugin.basicsr.motion import Motion, pixels, recorded, shows
+from sapd_plugin.basicsr.pairs import named_pair
 from sapd_plugin.errors import SAPDError, check_choice, describe
 from sapd_plugin.priors.masked_class import MaskedDataset, masked_class
 from sapd_plugin.priors.training import check_size
@@ -108,7 +109,7 @@ class FollowingMixin(MaskedDataset, StoredMasks, Base):
 
     def __getitem__(self, index: int) -> dict[str, Any]:
         """Return the base's sample with 'mask' (1,H,W) int32, and perhaps 'mask_context'."""
-        with recorded() as motion:
+        with named_pair(WHERE, self.paths[index % len(self.paths)]), recorded() as motion:
             sample: dict[str, Any] = super().__getitem__(index)
         assert self.store is not None
         record, path = self.store.record(self._key(sample['gt_path'])), sample['gt_path']

@@ -4,18 +4,26 @@ from __future__ import annotations
 
 import functools
 import itertools
+import math
 import sys
+import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 from unittest import mock
 
+from sapd_plugin.basicsr.base_models import check_model_type
+from sapd_plugin.basicsr.batches import check_draws
 from sapd_plugin.basicsr.dataset import named_dataset
+from sapd_plugin.basicsr.dataset_options import check_places
 from sapd_plugin.basicsr.delta import is_sapd
-from sapd_plugin.basicsr.option_kinds import check_places, check_sections
-from sapd_plugin.basicsr.options import base_model_class, check_options, parse_yaml
+from sapd_plugin.basicsr.option_kinds import check_sections
+from sapd_plugin.basicsr.options import check_options, parse_yaml
+from sapd_plugin.basicsr.pairs import check_validation
 from sapd_plugin.errors import SAPDError, describe
+
+_WRITERS = ('make_exp_dirs', 'mkdir_and_rename', 'copy_opt_file')
 
 
 def accept_local_rank(arguments: Sequence[str]) -> list[str]:
@@ -31,13 +39,13 @@ def accept_local_rank(arguments: Sequence[str]) -> list[str]:
 
 
 def check_training(opt: dict[str, Any]) -> None:
-    """Refuse the options of a training with SAM priors that has a mistake; those of a stock training pass.
+    """Refuse the options of a training with SAM priors that has a mistake; of a stock training, only its model's name.
 
     Raises:
         SAPDError: as :func:`sapd_plugin.basicsr.options.check_options`.
     """
-    if opt.get('model_type') == 'SAPDModel':
-        base_model_class(opt)
+    check_model_type(opt)
+    if opt['model_type'] == 'SAPDModel':
         check_options(opt)
         check_places(opt)
 
@@ -73,13 +81,16 @@ def launched(module: Any) -> Iterator[None]:
         SAPDError: naming the file or the option, and the fault.
     """
     arguments, parse, build = accept_local_rank(sys.argv), module.parse_options, module.build_dataset
+    options: dict[str, Any] = {}
 
     def parse_options(*args: Any, **kwargs: Any) -> Any:
         for option, file in itertools.pairwise(arguments):
             if option == '-opt':
                 _check_yaml(Path(file))
         try:
-            return parse(*args, **kwargs)
+            parsed = parse(*args, **kwargs)
+            options.update(parsed[0])
+            return parsed
         except (KeyError, ValueError, TypeError, NameError, SyntaxError) as error:
             if '--force_yml' not in arguments:
                 raise
@@ -87,16 +98,73 @@ def launched(module: Any) -> Iterator[None]:
                 f'--force_yml: {describe(error)}. Expected KEY:KEY=VALUE with keys that the YAML has.'
             ) from error
 
-    def build_dataset(opt: Mapping[str, Any]) -> Any:
-        with named_dataset(opt, opt.get('type')):
-            return build(opt)
-
-    with (
-        mock.patch.object(sys, 'argv', arguments),
-        mock.patch.object(module, 'parse_options', parse_options),
-        mock.patch.object(module, 'build_dataset', build_dataset),
-    ):
+    with ExitStack() as patched:
+        patched.enter_context(mock.patch.object(sys, 'argv', arguments))
+        for name, replacement in {
+            'parse_options': parse_options,
+            'build_dataset': lambda opt: build_checked(build, opt, options),
+            **{name: _writing(getattr(module, name)) for name in _WRITERS if hasattr(module, name)},
+        }.items():
+            patched.enter_context(mock.patch.object(module, name, replacement))
+        patched.enter_context(_named_refusals())
         yield
+
+
+def build_checked(build: Callable[..., Any], opt: Mapping[str, Any], options: Mapping[str, Any]) -> Any:
+    """Build a data set, and check what would end a validation of it, or leave a training without a step.
+
+    Args:
+        build: BasicSR's ``build_dataset``.
+        opt: of the data set.
+        options: of the training.
+
+    Raises:
+        SAPDError: naming the data set or the image, and the fault.
+    """
+    with named_dataset(opt, opt.get('type')):
+        dataset = build(opt)
+    if opt.get('phase') == 'train':
+        images, ratio, ranks = len(dataset), opt.get('dataset_enlarge_ratio', 1), options.get('world_size', 1)
+        factors = f' ({images} images x dataset_enlarge_ratio {ratio:g} / {ranks} processes)'
+        check_draws(opt['batch_size_per_gpu'], math.ceil(images * ratio / ranks), factors)  # as EnlargedSampler's
+    paths, backend = getattr(dataset, 'paths', None), (opt.get('io_backend') or {}).get('type')
+    if opt.get('phase') != 'train' and backend == 'disk' and isinstance(paths, list):
+        pairs = [each for each in paths if isinstance(each, Mapping) and {'gt_path', 'lq_path'} <= each.keys()]
+        phase = next((key for key, each in options.get('datasets', {}).items() if each is opt), opt.get('phase'))
+        metrics = (options.get('val') or {}).get('metrics') or {}
+        check_validation(f'datasets.{phase}', opt, pairs, metrics)
+    return dataset
+
+
+def _writing(write: Callable[..., Any]) -> Callable[..., Any]:
+    """Return a function of BasicSR's that writes to the folders of a run, and names what it cannot write."""
+
+    @functools.wraps(write)
+    def write_or_name(*args: Any, **kwargs: Any) -> Any:
+        try:
+            return write(*args, **kwargs)
+        except OSError as error:
+            raise SAPDError(
+                f'{error.filename or Path.cwd()}: cannot be written ({error.strerror or error}). A run writes to the '
+                f'working folder, {Path.cwd()}.'
+            ) from error
+
+    return write_or_name
+
+
+@contextmanager
+def _named_refusals() -> Iterator[None]:
+    """Turn what BasicSR itself refuses into one line; errors of other code keep their tracebacks. Raises SAPDError."""
+    try:
+        yield
+    except SAPDError:
+        raise
+    except (AssertionError, NotImplementedError, ValueError) as error:
+        *_, last = traceback.walk_tb(error.__traceback__)
+        place = last[0].f_globals.get('__name__', '')
+        if not place.startswith('basicsr.'):
+            raise
+        raise SAPDError(f'{place} of BasicSR refuses these options: {describe(error)}') from error
 
 
 def _check_yaml(file: Path) -> None:

@@ -18,9 +18,10 @@ from basicsr.losses import build_loss
 from basicsr.utils import get_root_logger, imwrite
 from torch import Tensor, nn
 
+from sapd_plugin.basicsr.base_models import base_model_class, check_base_losses
 from sapd_plugin.basicsr.blame import named_blocks
-from sapd_plugin.basicsr.options import base_model_class, check_options
-from sapd_plugin.basicsr.resume import RunState
+from sapd_plugin.basicsr.options import check_options
+from sapd_plugin.basicsr.resume import RunState, fitting
 from sapd_plugin.core import (
     BranchRNG,
     DistillationHook,
@@ -118,6 +119,7 @@ class SAPDMixin(Base):
         self.latest: tuple[Tensor, StepRecord] | None = None
         self.latest_log: dict[str, float] = {}
         super().init_training_settings()
+        check_base_losses(self, channels)
         if not hasattr(self, 'optimizer_spf'):
             raise SAPDError(
                 f'base_model_type: {self.base_name} does not call setup_optimizers() from init_training_settings(), '
@@ -242,15 +244,10 @@ class SAPDMixin(Base):
         """Resume optimizers, schedulers and random-number-generator states.
 
         Raises:
-            SAPDError: the state comes from a stock run, or its masks have a different fingerprint.
+            SAPDError: the state comes from a stock run or does not fit, or its masks have a different fingerprint.
         """
-        found, expected = len(resume_state['optimizers']), len(self.optimizers)
-        if found != expected:
-            raise SAPDError(
-                f'path.resume_state: holds {found} optimizers, expected {expected}. A stock run cannot be resumed as '
-                'a SAPD run: start one with its student in path.pretrain_network_g (train.sapd_opt.stage: two_stage).'
-            )
-        super().resume_training(resume_state)
+        with fitting(resume_state, self.optimizers, self.schedulers):
+            super().resume_training(resume_state)
         scaler, gradients = self.run_state.load(resume_state['iter'])
         self.hook.scaler.load_state_dict(scaler)
         for parameter, gradient in zip(self._trained(), gradients):

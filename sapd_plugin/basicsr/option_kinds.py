@@ -13,7 +13,6 @@ from typing import Annotated, Any
 from basicsr.utils import FileClient
 
 from sapd_plugin.errors import SAPDError, check_count, check_number
-from sapd_plugin.home import expanded
 from sapd_plugin.names import check_folder_name
 from sapd_plugin.priors.training import MASK_KINDS
 from sapd_plugin.values import (
@@ -39,7 +38,9 @@ def _check_devices(key: str, value: object) -> None:
         check_count(key, value, at_least=0)
 
 
-def check_numbers(key: str, value: object, at_least: float = -float('inf'), whole: bool = False) -> None:
+def check_numbers(
+    key: str, value: object, at_least: float = -float('inf'), whole: bool = False, above: float | None = None
+) -> None:
     """Refuse a ``value`` of config key ``key`` that is not a list of numbers, or of integers. Raises SAPDError."""
     if not isinstance(value, Sequence) or isinstance(value, str) or not value:
         raise SAPDError(f'{key}: found {value!r}, expected a list of {"integers" if whole else "numbers"}.')
@@ -47,7 +48,7 @@ def check_numbers(key: str, value: object, at_least: float = -float('inf'), whol
         if whole:
             check_count(f'{key}[{index}]', each, int(at_least))
         else:
-            check_number(f'{key}[{index}]', each, at_least=at_least)
+            check_number(f'{key}[{index}]', each, at_least=at_least, above=above)
 
 
 FolderName = Annotated[str, Valid(check_folder_name)]
@@ -56,6 +57,7 @@ Steps = Annotated[float, number(at_least=1)]  # BasicSR's own configs write `!!f
 Channels = Annotated[Sequence[float], Valid(check_numbers)]
 Counts = Annotated[Sequence[int], Valid(check_numbers, at_least=1, whole=True)]
 Naturals = Annotated[Sequence[int], Valid(check_numbers, at_least=0, whole=True)]
+Deviations = Annotated[Sequence[float], Valid(check_numbers, above=0)]
 Weights = Annotated[Sequence[float], Valid(check_numbers, at_least=0)]
 
 TOP = {
@@ -113,7 +115,7 @@ DATASET = {
     'io_backend': Block,
     'color': Name | None,
     'mean': Channels | None,
-    'std': Weights | None,
+    'std': Deviations | None,
 }
 TRAINING_SET = {
     'gt_size': Count,
@@ -144,7 +146,7 @@ def check_kinds(opt: Mapping[str, Any]) -> None:
     check_values('', opt, TOP)
     require('train', opt['train'], ('total_iter', 'scheduler'))
     check_values('train', opt['train'], TRAIN)
-    require('logger', opt['logger'], ('print_freq', 'save_checkpoint_freq'))
+    require('logger', opt['logger'], ('print_freq', 'save_checkpoint_freq', 'use_tb_logger'))
     check_values('logger', opt['logger'], LOGGER)
     if opt.get('val'):
         require('val', opt['val'], ('val_freq', 'save_img'))
@@ -183,18 +185,6 @@ def _check_datasets(datasets: Mapping[str, Any]) -> None:
         if phase == 'train':
             require(where, dataset, ('batch_size_per_gpu', 'num_worker_per_gpu'))
             check_values(where, dataset, TRAINING_SET)
-
-
-def check_places(opt: Mapping[str, Any]) -> None:
-    """Refuse data sets whose folders or files are not there. Raises SAPDError, which names the key."""
-    for phase, dataset in opt['datasets'].items():
-        for key in ('dataroot_gt', 'dataroot_lq', 'meta_info_file'):
-            place = dataset.get(key)
-            if place and '://' not in str(place) and not expanded(place).exists():
-                kind = 'file' if key == 'meta_info_file' else 'folder'
-                raise SAPDError(f'datasets.{phase}.{key}: found no {kind} {place}.')
-            if place and key == 'meta_info_file' and not expanded(place).is_file():  # a named pipe is waited for
-                raise SAPDError(f'datasets.{phase}.{key}: {place} is not a regular file, expected a list of images.')
 
 
 def require(where: str, block: Mapping[str, Any], keys: Sequence[str]) -> None:

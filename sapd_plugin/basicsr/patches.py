@@ -13,12 +13,14 @@ from typing import Any
 from unittest import mock
 
 import torch
+from basicsr.data.paired_image_dataset import PairedImageDataset
 from basicsr.data.prefetch_dataloader import CPUPrefetcher, CUDAPrefetcher
 from basicsr.models.base_model import BaseModel
 
 from sapd_plugin.basicsr.batches import expect, followed
 from sapd_plugin.basicsr.launch import check_sooner
 from sapd_plugin.basicsr.optimizers import build_optimizer
+from sapd_plugin.basicsr.pairs import named_pair
 from sapd_plugin.basicsr.resume import saved_seed
 from sapd_plugin.basicsr.schedulers import CosineAnnealingRestartCyclicLR
 from sapd_plugin.basicsr.states import choose, seed_is_given
@@ -32,6 +34,7 @@ def apply_all() -> None:
     allow_cyclic_schedule()
     write_whole_files()
     follow_batches()
+    name_images()
     resume_whole_states()
     check_options_sooner()  # last, because each wraps the one before, and the check needs the state that is found
 
@@ -91,6 +94,21 @@ def _following(stock: Any) -> Any:
         stock(self, followed(loader), *args, **kwargs)
 
     return init
+
+
+def name_images() -> None:
+    """Let the stock data set of pairs name the images that it cannot load.
+
+    BasicSR <= 1.4.2 ends in a TypeError or AttributeError without a file, for a validation image after hours.
+    """
+    stock = PairedImageDataset.__getitem__
+
+    @functools.wraps(stock)
+    def load(self: Any, index: int) -> Any:
+        with named_pair(f'datasets.{self.opt.get("phase")}', self.paths[index]):
+            return stock(self, index)
+
+    PairedImageDataset.__getitem__ = load
 
 
 def resume_whole_states() -> None:

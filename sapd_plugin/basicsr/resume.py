@@ -147,6 +147,31 @@ class RunState:
             get_root_logger().warning(f'{path} cannot be saved ({error}): training continues without it.')
 
 
+@contextmanager
+def fitting(state: Mapping[str, Any], optimizers: Sequence[Any], schedulers: Sequence[Any]) -> Iterator[None]:
+    """Name a training state of BasicSR that is not one of these optimizers and schedulers, which the block resumes.
+
+    Raises:
+        SAPDError: naming what differs.
+    """
+    for kind, ours in (('optimizers', optimizers), ('schedulers', schedulers)):
+        if len(state[kind]) != len(ours):
+            hint = (
+                ' A stock run cannot be resumed as a SAPD run: start one with its student in path.pretrain_network_g '
+                '(train.sapd_opt.stage: two_stage).'
+            )
+            raise SAPDError(f'path.resume_state: holds {len(state[kind])} {kind}, expected {len(ours)}.{hint}')
+    try:
+        yield
+    except SAPDError:
+        raise
+    except Exception as error:  # torch raises many types
+        raise SAPDError(
+            f'path.resume_state: does not fit the optimizers and schedulers of these options ({describe(error)}). '
+            'Expected a state of this very training.'
+        ) from error
+
+
 def read(path: Path) -> dict[str, Any]:
     """Read what :class:`RunState` saved.
 

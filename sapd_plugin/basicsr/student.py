@@ -20,7 +20,8 @@ from basicsr.utils.registry import ARCH_REGISTRY, MODEL_REGISTRY
 from torch import nn
 
 from sapd_plugin.archs.weights import BY_IMPORT, load_weights
-from sapd_plugin.basicsr.options import find_registered, parse_yaml
+from sapd_plugin.basicsr.base_models import find_registered
+from sapd_plugin.basicsr.options import parse_yaml
 from sapd_plugin.errors import SAPDError, nearest
 from sapd_plugin.texts import read_text
 

@@ -10,6 +10,7 @@ from torch import nn
 
 from sapd_plugin.core.fusion import CONTEXT_STATISTICS, refusals
 from sapd_plugin.core.rehearsal import empty_images, rehearse
+from sapd_plugin.core.schedule import check_schedule
 from sapd_plugin.core.sgr import SGRLoss
 from sapd_plugin.core.spd import SPDLoss
 from sapd_plugin.core.spf import SPF
@@ -195,6 +196,8 @@ def check_losses(
             if isinstance(found, type) and not issubclass(found, kind):
                 raise _other_loss(f'{where}.{key}', name, kind)
             check(f'{where}.{key}', block)
+            if kind is not nn.Module:
+                check_schedule(f'{where}.{key}', block)
 
 
 def _other_loss(key: str, name: object, kind: type) -> SAPDError:

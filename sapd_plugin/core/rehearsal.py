@@ -101,7 +101,7 @@ def check_image(
 
     Raises:
         SAPDError: ``output_index`` is missing, out of range, or that of an image of another size; or the student takes
-            images of another number of channels.
+            images of another number of channels, or its image does not have ``scale`` times the input's size.
     """
     degraded = student_input(student, channels, scale)
     try:
@@ -118,10 +118,13 @@ def check_image(
         return
     index = image_index(student, output_index)
     found = tuple(select_image(output, index, name).shape[2:])
+    truth = tuple((scale or 0) * side for side in degraded.shape[2:])
     if not isinstance(output, (list, tuple)):
+        if scale and found != truth:
+            size = tuple(degraded.shape[2:])
+            raise SAPDError(f'scale: found {scale}, but {name} turns an image of {_text(size)} into {_text(found)}.')
         return
     sizes = [tuple(image.shape[2:]) for image in output if isinstance(image, Tensor)]
-    truth = tuple((scale or 0) * side for side in degraded.shape[2:])
     expected = truth if truth in sizes else max(sizes)
     if found != expected:
         raise SAPDError(

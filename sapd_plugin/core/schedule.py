@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Annotated
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from typing import Annotated, Any
 
 from torch import nn
 
-from sapd_plugin.errors import SAPDError, check_choice
+from sapd_plugin.errors import SAPDError, check_choice, within
 from sapd_plugin.values import Count, Natural, Weight, check_fields, checked, one_of
 
 STAGES = ('joint', 'two_stage')
@@ -52,6 +53,12 @@ class Schedule:
         rise = (iteration - max(self.start, 1) + 1) / self.ramp if self.ramp else 1.0
         fall = (self.stop - iteration) / self.fall if self.stop is not None and self.fall else 1.0
         return min(1.0, rise, fall)
+
+
+def check_schedule(key: str, block: Mapping[str, Any]) -> None:
+    """Refuse the block of a loss whose schedule is invalid; ``key`` is the block's. Raises SAPDError."""
+    with within(key):
+        Schedule(**{field.name: block[field.name] for field in fields(Schedule) if field.name in block})
 
 
 class DistillationLoss(nn.Module):

@@ -17,8 +17,12 @@ from basicsr.utils import get_root_logger
 from basicsr.utils.options import parse_options
 from torch.utils.data import default_collate
 
+from sapd_plugin.basicsr.base_models import base_model_class
+from sapd_plugin.basicsr.dataset_options import check_places
 from sapd_plugin.basicsr.delta import is_sapd, stock_options
-from sapd_plugin.basicsr.options import base_model_class, check_options, parse_yaml
+from sapd_plugin.basicsr.launch import build_checked
+from sapd_plugin.basicsr.option_kinds import check_sections
+from sapd_plugin.basicsr.options import check_options, parse_yaml
 from sapd_plugin.errors import SAPDError
 from sapd_plugin.evaluation.step_cost import ALL_ALIKE, Training, count_parameters, step_kinds
 from sapd_plugin.evaluation.trial import LoadedData, Trial, from_the_start
@@ -34,7 +38,10 @@ class BasicSRTrial(Trial):
     """
 
     def __init__(self, config: Path, folder: Path, batch: int | None) -> None:
-        sapd = is_sapd(parse_yaml(read_text(config, 'a BasicSR YAML')))
+        options = parse_yaml(read_text(config, 'a BasicSR YAML'))
+        sapd = is_sapd(options)
+        if sapd:
+            check_sections(options)
         command = [sys.argv[0], '-opt', str(config)]
         try:
             with mock.patch.object(sys, 'argv', command), contextlib.redirect_stdout(io.StringIO()):
@@ -48,12 +55,13 @@ class BasicSRTrial(Trial):
 
     def check_wiring(self) -> str:
         """Check the options as SAPDModel does."""
-        base = base_model_class(self._options)
         check_options(self._options)
+        base = base_model_class(self._options)
         return f'{base.__name__} with {self._options["network_g"]["type"]}'
 
     def folders(self) -> dict[str, Path]:
-        """Return the folders of the ``dataroot_*`` keys."""
+        """Return the folders of the ``dataroot_*`` keys, which training reads."""
+        check_places(self._options)
         return {
             f'datasets.{phase}.{key}': expanded(value)
             for phase, dataset in self._options['datasets'].items()
@@ -62,9 +70,13 @@ class BasicSRTrial(Trial):
         }
 
     def load_data(self) -> LoadedData:
-        """Build the training set and load one batch."""
+        """Build the data sets as training does, and load one batch."""
         with _quiet():
-            dataset = build_dataset(self._options['datasets']['train'])
+            built = {
+                phase: build_checked(build_dataset, dataset, self._options)
+                for phase, dataset in self._options['datasets'].items()
+            }
+        dataset = built['train']
         self._data = default_collate([dataset[index % len(dataset)] for index in range(self.batch)])
         texts = [getattr(dataset, name, '') for name in ('mask_note', 'mask_warning')]
         return LoadedData(len(dataset), getattr(dataset, 'store', None), *texts)

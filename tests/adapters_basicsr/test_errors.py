@@ -14,7 +14,7 @@ from basicsr.models import build_model
 from basicsr.models.sr_model import SRModel
 from basicsr.utils.registry import MODEL_REGISTRY
 
-from sapd_plugin.basicsr.option_kinds import check_places
+from sapd_plugin.basicsr.dataset_options import check_places
 from sapd_plugin.errors import SAPDError
 from sapd_plugin.priors.store import MaskStore
 from tests.adapters_basicsr.recipes import parsed, sapd_options, training_set
@@ -108,6 +108,14 @@ OPTIONS = {
     'second network, key': (
         {'network_spf:network': {'type': 'DnCNN', 'in_n': 3}},
         r"network_spf.network: unknown key 'in_n'.*Did you mean 'in_nc'",
+    ),
+    'several images for one': (
+        {'network_g': {'type': 'MIMOUNet', 'num_res': 1, 'base_channel': 4}},
+        r'train.pixel_opt: L1Loss does not take what network_g returns, 3 images .*Expected type: MultiOutputLoss',
+    ),
+    'a larger image': (
+        {'network_g:upscale': 2, 'network_spf:network': {'type': 'SRVGGNetCompact', 'num_conv': 1, 'upscale': 1}},
+        r'scale: found 1, but network_g turns an image of 64x64 into 128x128',
     ),
     'absent checkpoint': (
         {'path:pretrain_network_g': '/absent/net.pth'},
@@ -214,6 +222,23 @@ def test_resume_with_other_masks(pairs, store, tmp_path):
     message = r'mask_store: its fingerprint is \w+, the run to resume started with \w+'
     with pytest.raises(SAPDError, match=message):
         build_model(opt).resume_training(torch.load(state))
+
+
+@pytest.mark.parametrize(
+    ('change', 'message'),
+    [
+        ({'schedulers': []}, r'path.resume_state: holds 0 schedulers, expected 2'),
+        ({'optimizers': []}, r'path.resume_state: holds 0 optimizers, expected 2. A stock run cannot be resumed'),
+        ({'optimizers': [{}, {}]}, r'path.resume_state: does not fit the optimizers and schedulers .*KeyError'),
+    ],
+)
+def test_a_state_of_another_training_is_named(pairs, store, tmp_path, change, message):
+    opt = parsed(sapd_options(pairs, store), tmp_path)
+    model = build_model(opt)
+    model.save(epoch=0, current_iter=1)
+    state = torch.load(tmp_path / 'experiments/sapd/training_states/1.state')
+    with pytest.raises(SAPDError, match=message):
+        model.resume_training({**state, **change})
 
 
 def test_dataset_without_masks_is_named_at_the_first_batch(pairs, store, tmp_path):

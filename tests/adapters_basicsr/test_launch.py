@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 import signal
@@ -12,7 +13,10 @@ from typing import Any
 import basicsr.train
 import pytest
 import torch
+from basicsr.data.data_util import paired_paths_from_lmdb
+from basicsr.models.sr_model import SRModel
 from basicsr.utils.options import parse_options
+from basicsr.utils.registry import MODEL_REGISTRY
 
 from sapd_plugin.basicsr import train
 from sapd_plugin.basicsr.batches import Batches
@@ -20,7 +24,7 @@ from sapd_plugin.basicsr.launch import launched
 from sapd_plugin.basicsr.options import check_options
 from sapd_plugin.errors import SAPDError
 from sapd_plugin.mistakes import told_in_one_line
-from tests.adapters_basicsr.recipes import parsed, sapd_options, write_yaml
+from tests.adapters_basicsr.recipes import parsed, sapd_options, stock_options, write_yaml
 from tests.photos import ROOT, run
 from tests.recipes import DELETE
 
@@ -151,9 +155,10 @@ def only_mistake(monkeypatch, capsys, folder: Path, options: dict[str, Any]) -> 
 
 
 DATA = {
-    'a file': ('dataroot_gt', 'clean/001.png', r'datasets.train: PairedImageDataset cannot be built .*NotADirectory'),
+    'a file': ('dataroot_gt', 'clean/001.png', r'datasets.train.dataroot_gt: .*/001.png is a file, expected a folder'),
     'fewer images': ('dataroot_lq', 'fewer', r'datasets.train: .*different number of images: 3, 4'),
     'no images': ('dataroot_lq', 'none', r'datasets.train: .*different number of images: 0, 4'),
+    'an absent list': ('meta_info_file', 'absent.txt', r'datasets.train.meta_info_file: found no file .*absent.txt'),
     'an empty list': ('meta_info_file', 'empty.txt', r'datasets.train: found no images in .*empty.txt, expected at le'),
 }
 
@@ -212,6 +217,46 @@ def test_the_name_of_an_experiment_is_that_of_one_folder(pairs, store, tmp_path,
     assert [item.name for item in (*tmp_path.iterdir(), *root.iterdir())] == ['root', 'opt.yml']
 
 
+def test_what_basicsr_itself_refuses_ends_in_one_line(pairs, store, tmp_path, monkeypatch, capsys):
+    lmdb = {f'datasets:train:{key}': str(pairs / 'clean') for key in ('dataroot_gt', 'dataroot_lq')}
+    options = sapd_options(pairs, store, **{**lmdb, 'datasets:train:io_backend': {'type': 'lmdb'}})
+    last = only_mistake(monkeypatch, capsys, tmp_path, options)
+    assert last.startswith('error: ')
+    assert str(pairs / 'clean') in last
+    message = r'basicsr.data.data_util of BasicSR refuses .*should both in lmdb'
+    with pytest.raises(SAPDError, match=message), launched(basicsr.train):
+        paired_paths_from_lmdb(['a', 'b'], ['lq', 'gt'])
+    with pytest.raises(ValueError, match='of a user'), launched(basicsr.train):
+        raise ValueError('of a user')
+
+
+@pytest.mark.parametrize('error', [PermissionError(13, 'Permission denied', '/x/experiments'), None])
+def test_a_working_folder_that_cannot_be_written_is_named(pairs, store, tmp_path, monkeypatch, capsys, error):
+    if error is None:
+        (tmp_path / 'experiments').write_text('a file')
+    else:
+        monkeypatch.setattr(os, 'makedirs', lambda *args, **kwargs: raised(error))
+    last = only_mistake(monkeypatch, capsys, tmp_path, sapd_options(pairs, store))
+    reason = 'Not a directory' if error is None else 'Permission denied'
+    assert re.search(rf'error: .*/experiments.*: cannot be written \({reason}\). .* folder, {tmp_path}.', last), last
+
+
+def raised(error: Exception) -> None:
+    raise error
+
+
+def test_a_validation_that_would_fail_is_named_before_the_first_step(pairs, store, tmp_path, monkeypatch, capsys):
+    shutil.copytree(pairs, tmp_path / 'pairs')
+    file = tmp_path / 'pairs/rainy/001.png'
+    os.truncate(file, file.stat().st_size // 2)
+    for changes, message in (
+        ({'val:metrics:psnr:crop_border': 48}, r'val.metrics.psnr.crop_border: found 48, but .* Expected 47 at most'),
+        ({'datasets:val:dataroot_lq': str(file.parent)}, r'/rainy/001.png: cannot be decoded, expected an image'),
+    ):
+        last = only_mistake(monkeypatch, capsys, tmp_path, sapd_options(pairs, store, **changes))
+        assert re.search(message, last), last
+
+
 def test_a_missing_scale_is_named(pairs, store, tmp_path, monkeypatch, capsys):
     last = only_mistake(monkeypatch, capsys, tmp_path, sapd_options(pairs, store, scale=DELETE))
     assert last == 'error: scale: missing.'
@@ -233,6 +278,67 @@ CHECKED_FIRST = {
         {'datasets:train:type': 'GaussianNoiseDataset', 'datasets:train:base_dataset_type': 'PairedImageDataset'},
         r"base_dataset_type: read by 'PairedImageMaskDataset' alone, found with type 'GaussianNoiseDataset'",
     ),
+    'no loss of the base': (
+        {'train:pixel_opt': DELETE},
+        r'train.pixel_opt: missing, and SRModel needs a loss of its own .*L1Loss.*perceptual_opt',
+    ),
+    'no loss of the GAN': (
+        {
+            'base_model_type': 'SRGANModel',
+            'network_d': {'type': 'VGGStyleDiscriminator', 'num_in_ch': 3, 'num_feat': 8},
+        },
+        r'train.gan_opt: missing, and SRGANModel needs it',
+    ),
+    'no discriminator': ({'base_model_type': 'ESRGANModel'}, r'network_d: missing'),
+    'misspelt loss of the GAN': (
+        {'train:gan_opt': {'type': 'GANLoss', 'gan_typ': 'vanilla'}},
+        r"train.gan_opt: unknown key 'gan_typ'.*Did you mean 'gan_type'",
+    ),
+    'a model type': ({'model_type': 'SAPDModle'}, r"model_type: found 'SAPDModle', .*Did you mean 'SAPDModel'"),
+    'no model type': ({'model_type': DELETE}, r'model_type: found None, expected one of'),
+    'a model that ignores the branch': (
+        {'model_type': 'SRModel'},
+        r"model_type: found 'SRModel', which ignores network_spf .*'SAPDModel' with base_model_type: SRModel",
+    ),
+    "the branch's key in train": (
+        {'train:fusion': 'map'},
+        r"train.fusion: nothing reads this key here. Did you mean 'network_spf.fusion'",
+    ),
+    'another value at the right place': (
+        {'train:sapd_opt:every': 1, 'every': 2},
+        r"every: nothing reads this key here. Did you mean 'train.sapd_opt.every'",
+    ),
+    "the step's key in train": ({'train:stage': 'joint'}, r"train.stage: .*Did you mean 'train.sapd_opt.stage'"),
+    "the losses' key at the top": (
+        {'start': 5},
+        r"start: .*Did you mean 'train.spd_opt.start' or 'train.sgr_opt.start'",
+    ),
+    "the branch's key in the data set": ({'datasets:train:context': 'image'}, r"mean 'network_spf.context'"),
+    'a mean alone': (
+        {'datasets:val:mean': [0.5, 0.5, 0.5]},
+        r'datasets.val.std: missing, and mean is there: images are normalized by both',
+    ),
+    'a deviation alone': ({'datasets:train:std': [1, 1, 1]}, r'datasets.train.mean: missing, and std is there'),
+    'a deviation of 0': (
+        {'datasets:train:mean': [0, 0, 0], 'datasets:train:std': [1, 0, 1]},
+        r'datasets.train.std\[1\]: found 0, expected a number > 0',
+    ),
+    'means of two channels': (
+        {'datasets:train:mean': [0, 0], 'datasets:train:std': [1, 1]},
+        r'datasets.train.mean: found 2 numbers, expected one per channel \(3\)',
+    ),
+    'wandb alone': (
+        {'logger:wandb': {'project': 'sapd'}},
+        r"logger.use_tb_logger: found false, expected true: BasicSR's wandb .*logger.wandb.project is sapd",
+    ),
+    'prefetching to a GPU': (
+        {'datasets:train:prefetch_mode': 'cuda'},
+        r"datasets.train.prefetch_mode: 'cuda' needs pin_memory: true and a GPU, found pin_memory",
+    ),
+    'an end before the start': (
+        {'train:spd_opt:start': 10, 'train:spd_opt:stop': 5},
+        r'train.spd_opt.stop: found 5, expected an iteration after start \(10\)',
+    ),
     'no size of patches': ({'datasets:train:gt_size': DELETE}, r'datasets.train.gt_size: missing'),
 }
 
@@ -242,6 +348,23 @@ def test_options_are_checked_before_data_and_model(pairs, store, tmp_path, mista
     changes, message = CHECKED_FIRST[mistake]
     with pytest.raises(SAPDError, match=message):
         check_options(parsed(sapd_options(pairs, store, **changes), tmp_path))
+
+
+def test_a_user_s_own_model_may_read_any_key(pairs, store, tmp_path):
+    class Own(SRModel):
+        pass
+
+    MODEL_REGISTRY.register(Own)
+    try:
+        check_options(parsed(sapd_options(pairs, store, base_model_type='Own', **{'train:stage': 1}), tmp_path))
+        check_options(parsed(sapd_options(pairs, store, every=1), tmp_path))  # an anchor of train.sapd_opt.every
+    finally:
+        del MODEL_REGISTRY._obj_map['Own']
+
+
+def test_the_model_of_a_stock_training_is_named_too(pairs, tmp_path, monkeypatch, capsys):
+    last = only_mistake(monkeypatch, capsys, tmp_path, stock_options(pairs, model_type='SRModle'))
+    assert re.search(r"error: model_type: found 'SRModle', .*Did you mean 'SRModel'", last), last
 
 
 def test_every_shipped_config_passes_the_table_of_kinds():

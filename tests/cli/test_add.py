@@ -11,8 +11,9 @@ import pytest
 import yaml
 from mmengine.config import Config
 
+from sapd_plugin.basicsr.base_models import base_model_class
 from sapd_plugin.basicsr.delta import add_delta, stock_options
-from sapd_plugin.basicsr.options import base_model_class, check_options, parse_yaml
+from sapd_plugin.basicsr.options import check_options, parse_yaml
 from sapd_plugin.basicsr.yaml_text import YamlText
 from sapd_plugin.cli import add, extract_masks
 from sapd_plugin.errors import SAPDError

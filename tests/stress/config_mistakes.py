@@ -125,14 +125,14 @@ class BasicSR:
         from basicsr.models import build_model
         from torch.utils.data import default_collate
 
-        from sapd_plugin.basicsr.launch import check_training
+        from sapd_plugin.basicsr.launch import build_checked, check_training
         from sapd_plugin.basicsr.option_kinds import check_sections
         from tests.adapters_basicsr.recipes import parsed
 
         check_sections(config)
         opt = parsed(config, self.folder)
         check_training(opt)
-        dataset = build_dataset(opt['datasets']['train'])
+        dataset, *_ = [build_checked(build_dataset, each, opt) for each in opt['datasets'].values()]
         batch = default_collate([dataset[0], dataset[1]])
         model = build_model(opt)
         for iteration in (1, 2):

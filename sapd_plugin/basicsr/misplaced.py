@@ -1,0 +1,80 @@
+"""Keys of ours that BasicSR would ignore: misspelt, or in a block where nothing reads them."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Iterable, Mapping
+from dataclasses import fields
+from typing import Any
+
+from sapd_plugin.core import SPF, SGRLoss, SPDLoss, StepSettings
+from sapd_plugin.errors import SAPDError, misspelt
+from sapd_plugin.priors.training import MASK_KEYS
+
+TOP_KEYS = ('network_spf', 'base_model_type')
+DATASET_KEYS = (*MASK_KEYS, 'base_dataset_type')
+TRAIN_KEYS = ('spf_opt', 'spd_opt', 'sgr_opt', 'sapd_opt', 'optim_spf')
+# Block -> keys of ours that belong to it.
+BLOCKS = {'': TOP_KEYS, 'train': TRAIN_KEYS, 'datasets.train': DATASET_KEYS}
+# Block -> its keys, whose names a user's own model may have, too.
+INNER = {
+    'network_spf': tuple(inspect.signature(SPF).parameters),
+    'train.sapd_opt': tuple(field.name for field in fields(StepSettings)),
+    'train.spd_opt': tuple(inspect.signature(SPDLoss).parameters),
+    'train.sgr_opt': tuple(inspect.signature(SGRLoss).parameters),
+}
+OF_MMAGIC = {f'{loss}_loss': f'{loss}_opt' for loss in ('spd', 'sgr', 'spf')}
+READ_BY_BASICSR = (
+    'model_type',
+    'network_g',
+    'network_d',
+    'optim_g',
+    'optim_d',
+    'filename_tmpl',
+)  # similar to ours in spelling
+
+
+def refuse_misspelt(where: str, found: Iterable[str]) -> None:
+    """Refuse misspelt keys of ours in a block, which BasicSR would ignore as it ignores all unknown keys.
+
+    Raises:
+        SAPDError: naming the key and the right one.
+    """
+    for key in found:
+        if key not in READ_BY_BASICSR and (near := misspelt(key, BLOCKS[where])):
+            raise SAPDError(f"{_path(where, key)}: unknown key. Did you mean '{_path(where, near)}'?")
+
+
+def refuse_misplaced(opt: Mapping[str, Any], known: Iterable[str]) -> None:
+    """Refuse keys of ours in a block where nothing reads them, unless the right block has the same value, too.
+
+    Args:
+        opt: BasicSR's options.
+        known: the blocks whose readers are known, so that a key of :data:`INNER` there is a mistake.
+
+    Raises:
+        SAPDError: naming the key and the right place.
+    """
+    for where in BLOCKS:
+        for key, value in _block(opt, where).items():
+            name = OF_MMAGIC.get(key, key)
+            homes = [home for home, keys in BLOCKS.items() if name in keys]
+            if not homes and where in known:
+                homes = [home for home, keys in INNER.items() if name in keys]
+            if not homes or (where, key) in ((home, name) for home in homes):
+                continue
+            if not any(name in _block(opt, home) and _block(opt, home)[name] == value for home in homes):
+                right = "' or '".join(_path(home, name) for home in homes)
+                raise SAPDError(f"{_path(where, key)}: nothing reads this key here. Did you mean '{right}'?")
+
+
+def _path(where: str, key: str) -> str:
+    return f'{where}.{key}' if where else key
+
+
+def _block(opt: Mapping[str, Any], where: str) -> Mapping[str, Any]:
+    """Return a block by its key, or an empty one."""
+    block: Any = opt
+    for key in filter(None, where.split('.')):
+        block = block.get(key) if isinstance(block, Mapping) else None
+    return block if isinstance(block, Mapping) else {}
