@@ -22,10 +22,10 @@ from sapd_plugin.regular_files import open_regular, read_regular
 _KNOWN = ('BMP', 'JPEG', 'MPO', 'PNG', 'PPM', 'TIFF', 'WEBP')
 _ORIENTATION = 0x0112
 # An orientation of an EXIF block, in either byte order, or of XMP. One short number outside 2 to 8 turns nothing;
-# readers differ in what they take from an entry of another type or with several numbers.
+# readers differ in what they take from an entry of another type, even an undefined one, or with several numbers.
 _TURNS = re.compile(
-    rb'\x12\x01(?!\x03\0\x01\0\0\0(?:[^\x02-\x08].|.[^\0]))[\x01-\x0d]\0'
-    rb'|\x01\x12(?!\0\x03\0\0\0\x01(?:\0[^\x02-\x08]|[^\0].))\0[\x01-\x0d]'
+    rb'\x12\x01(?!\x03\0\x01\0\0\0(?:[^\x02-\x08].|.[^\0])).\0'
+    rb'|\x01\x12(?!\0\x03\0\0\0\x01(?:\0[^\x02-\x08]|[^\0].))\0.'
     rb'|Orientation[^0-9]{1,40}0*[2-8]',
     re.DOTALL,
 )

@@ -16,7 +16,7 @@ from tests.photos import quantise
 
 def tiff_block(value: int, order: str = '<', kind: int = 3, count: int = 1, tag: int = 0x0112) -> bytes:
     """An EXIF block with one entry."""
-    size = {1: 'B3x', 3: 'H2x', 4: 'I'}[kind]
+    size = {1: 'B3x', 3: 'H2x'}.get(kind, 'I')
     entry = struct.pack(f'{order}HHI{size}', tag, kind, count, value)
     return (b'II' if order == '<' else b'MM') + struct.pack(f'{order}HIH', 42, 8, 1) + entry + bytes(4)
 

@@ -73,13 +73,35 @@ echo unfinished >"$stamp"
 "$python" -m venv "$dir"
 
 # --no-deps: the lists are complete, and the resolver would take numpy 2 and a second opencv. --no-compile: Python
-# compiles what it imports, a small part of what is here. -qq: errors only.
-install() { "$dir/bin/python" -m pip install -qq --disable-pip-version-check --no-deps --no-compile "$@"; }
+# compiles what it imports, a small part of what is here. pip's errors are shown, its warnings are not.
+install() {
+    "$dir/bin/python" -m pip install --progress-bar off --disable-pip-version-check --no-deps --no-compile "$@" \
+        2> >(grep -v '^WARNING: ' >&2)
+}
+# Reads pip's lines, of $1 packages, and says every few seconds how far it is.
+count() {
+    local done=0 shown=$SECONDS line
+    while read -r line; do
+        case $line in
+            Collecting* | Processing* | Requirement*) done=$((done + 1)) ;;
+            Installing*)
+                say "  All $1 packages are there; unpacking them, which takes a minute or two."
+                cat >/dev/null
+                return
+                ;;
+        esac
+        if ((SECONDS >= shown + 5)); then
+            shown=$SECONDS
+            say "  $done of $1 packages downloaded."
+        fi
+    done
+}
 # The packages that come as source are built with the pinned setuptools, not with the newest.
-install $(grep -E '^(setuptools|wheel)==' "requirements/${locks[0]}")
+install -q $(grep -E '^(setuptools|wheel)==' "requirements/${locks[0]}")
 for lock in "${locks[@]}"; do
     say "Installing requirements/$lock."
-    grep -vE '^(mmcv==|-r )' "requirements/$lock" | install --no-build-isolation -r /dev/stdin
+    wanted=$(grep -E '^[A-Za-z0-9].*==' "requirements/$lock" | grep -v '^mmcv==')
+    install --no-build-isolation -r /dev/stdin <<<"$wanted" | count "$(wc -l <<<"$wanted")"
 done
 if [ "$mmcv" ] && [ "${SAPD_SKIP_MMCV:-}" ]; then
     say 'Leaving out mmcv: SAPD_SKIP_MMCV is set. MMagic does not import until you have installed one.'
@@ -89,6 +111,6 @@ elif [ "$mmcv" ]; then
 fi
 
 say 'Installing the project itself.'
-install --no-build-isolation -e .
+install -q --no-build-isolation -e .
 echo "$key" >"$stamp"
 say "The $kind environment is ready: $dir"

@@ -136,23 +136,30 @@ def _records(store: Path) -> list[tuple[str, bytes]]:
         return [(key, value) for key, _, value, _ in masks.scan()]
 
 
+def _begin(store: Path, others: Path | None, ranks: int) -> list[str]:
+    return [] if others is None else run_to_the_end(others, store, ranks)
+
+
 def run(folder: Path, kills: int, images: int, ranks: Sequence[int], seed: int, replace: bool = False) -> list[str]:
     """Torment as many stores as it takes, and let their ranks end unharmed; print each, return all problems."""
     photos, rng = make_photos(folder / 'photos', images), random.Random(seed)
-    begun = time.perf_counter()
     problems = run_to_the_end(photos, folder / 'reference', 1)
+    expected = dict(_records(folder / 'reference')) if not problems else {}
+    others = make_photos(folder / 'others', images, (48, 80), seed=1) if replace else None
+    problems += _begin(folder / 'measured', others, 1)
+    begun = time.perf_counter()
+    problems += run_to_the_end(photos, folder / 'measured', 1, replace)
     seconds = time.perf_counter() - begun
     done, stores = 0, 0
     while done < kills and not problems:
         store = folder / f'store-{stores}'
         left, here = kills - done, 0
-        if replace:
-            others = make_photos(folder / 'others', images, (48, 80), seed=1)
-            problems += run_to_the_end(others, store, ranks[0])
+        problems += _begin(store, others, ranks[0])
         for phase, count in enumerate(ranks, start=1):
             more, found = torment(photos, store, count, left * phase // len(ranks) - here, rng, seconds, replace)
             here, problems = here + more, problems + found
-        reached = len(_records(store)) if list(store.glob('shard-*')) else 0
+        records = _records(store) if list(store.glob('shard-*')) else []
+        reached = sum(expected.get(key) == value for key, value in records)
         problems += run_to_the_end(photos, store, ranks[-1], replace)
         problems = problems or check(photos, store, folder / 'reference')
         done, stores = done + here, stores + 1

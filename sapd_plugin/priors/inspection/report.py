@@ -100,7 +100,7 @@ class Inspection:
         rows: dict[str, str] = {
             'store': self.store,
             'fingerprint': self.fingerprint,
-            'masks': f'{self.masks:,} in {len(self.shards)} shards',
+            'masks': f'{self.masks:,} in {len(self.shards)} shard{"s" * (len(self.shards) != 1)}',
             'size': f'{self.disk_bytes:,} bytes on disk, {self.record_bytes:,} of records',
         }
         if self.masks:

@@ -67,7 +67,7 @@ def test_the_tool_tells_and_draws(store: Path, photos: Path, tmp_path: Path, cap
     arguments = [str(store), '--against', str(photos), '--overlays', '2', '--contact-sheet', str(sheet)]
     assert inspect_masks.main(arguments) == 1
     out = capsys.readouterr().out
-    assert 'masks             4 in 1 shards' in out
+    assert 'masks             4 in 1 shard' in out
     assert 'checked           every record, no problems' in out
     assert 'expected          1 missing, 0 extra' in out
     assert 'missing: late' in out
