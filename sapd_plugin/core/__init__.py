@@ -1,7 +1,15 @@
 """The method in pure PyTorch: SPF, SPD, SGR, their schedules, and the distiller that combines them."""
 
 from sapd_plugin.core.balance import Contribution, balanced
-from sapd_plugin.core.building import build_branch, build_spf, build_typed_loss, check_block, check_losses, refuse_base
+from sapd_plugin.core.building import (
+    build_branch,
+    build_spf,
+    build_typed_loss,
+    check_arguments_of,
+    check_block,
+    check_losses,
+    refuse_base,
+)
 from sapd_plugin.core.color import ToRGB
 from sapd_plugin.core.distiller import Distiller
 from sapd_plugin.core.finite import FiniteCheck, read_values
@@ -50,6 +58,7 @@ __all__ = [
     'build_typed_loss',
     'captured_features',
     'captured_output',
+    'check_arguments_of',
     'check_block',
     'check_frozen',
     'check_image',

@@ -217,9 +217,11 @@ def _published(path: Path) -> tuple[str, str]:
 
 
 def _first_step(trial: Trial, repeats: int, costs: list[StepCost], bar: Bar) -> tuple[str, str]:
+    measured = []
     for kind in ('SAPD', 'stock'):
         bar.say(f'{kind} step')
-        costs.append(trial.run(repeats, kind == 'stock', bar))
+        measured.append(trial.run(repeats, kind == 'stock', bar))
+    costs.extend(measured)
     text = f'forward, backward and update of student and SPF on {trial.device}, batch {trial.batch}'
     return 'ok', f'{text} of {trial.full_batch}.' if trial.batch != trial.full_batch else f'{text}.'
 

@@ -2,30 +2,26 @@
 
 from __future__ import annotations
 
+import copy
 import os
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from mmagic.registry import MODELS
 from mmengine.logging import MMLogger
 from mmengine.registry import init_default_scope
-from mmengine.runner import IterBasedTrainLoop, Runner
+from mmengine.runner import Runner
 
 import sapd_plugin.mmagic  # noqa: F401  (the import registers)
+from sapd_plugin.errors import SAPDError
 from sapd_plugin.evaluation.step_cost import ALL_ALIKE, Training, count_parameters, step_kinds
 from sapd_plugin.evaluation.trial import LoadedData, Trial, from_the_start
 from sapd_plugin.mmagic.delta import inner_datasets, is_sapd, plain, read_config, stock_model
 from sapd_plugin.mmagic.hook import SAPDHook
-
-
-class _ReadyLoop(IterBasedTrainLoop):
-    """Train loop that prepares the training and leaves the steps to the caller."""
-
-    def run(self) -> Any:
-        self.runner.call_hook('before_train')
-        self.runner.call_hook('before_train_epoch')  # starts MMEngine's timer
-        return self.runner.model
+from sapd_plugin.mmagic.run_checks import check_batches, run_checks
+from sapd_plugin.mmagic.run_errors import named_parts
 
 
 class MMagicTrial(Trial):
@@ -39,13 +35,18 @@ class MMagicTrial(Trial):
         init_default_scope('mmagic')
         MMLogger.get_instance('sapd_check', log_level='ERROR')  # hides the listing of all initial weights
         self._config, self._folder = read_config(str(config)), folder
-        model, loader = (self._config.get(key, {}) for key in ('model', 'train_dataloader'))
-        full_batch = int(loader.get('batch_size', 1))
+        if not isinstance(self._config.get('model'), Mapping):
+            raise SAPDError(f'{config}: model: missing, expected the config of an MMagic training.')
+        model, loader = self._config.model, self._config.get('train_dataloader')
+        full_batch = loader.get('batch_size') if isinstance(loader, Mapping) else None
+        full_batch = full_batch if isinstance(full_batch, int) else 1  # anything else is refused by the checks
         super().__init__(is_sapd(self._config), model.get('sgr_loss'), model.get('online'), full_batch, batch)
 
     def check_wiring(self) -> str:
-        """Build the model, which checks its config."""
-        MODELS.build(plain(self._config.model))
+        """Check the run's config as training does, and build the model, which checks its own."""
+        run_checks(self._config)
+        with named_parts():
+            MODELS.build(plain(self._config.model))
         base = self._config.model.get('base_model_type', 'BaseEditModel')
         return f'{_name(base)} with {_name(self._config.model.generator.type)}'
 
@@ -68,8 +69,11 @@ class MMagicTrial(Trial):
         loader = plain(self._config.train_dataloader)
         for key in ('persistent_workers', 'prefetch_factor'):
             loader.pop(key, None)
-        self._loader = Runner.build_dataloader({**loader, 'num_workers': 0, 'batch_size': self.batch})
-        self._data = next(iter(self._loader))
+        with named_parts():
+            self._loader = Runner.build_dataloader({**loader, 'num_workers': 0, 'batch_size': self.batch})
+        built = self._loader
+        check_batches(built.dataset, built.sampler, built.batch_size and self.full_batch, built.drop_last)
+        self._data = next(iter(built))
         dataset = self._loader.dataset
         while not hasattr(dataset, 'mask_store') and (inner := getattr(dataset, 'dataset', None) or _first(dataset)):
             dataset = inner
@@ -78,8 +82,9 @@ class MMagicTrial(Trial):
 
     def build(self, stock: bool) -> Training:
         """Build the runner up to the first step."""
-        runner = self._runner(stock)
-        model, data = runner.train(), self._data
+        with named_parts():
+            runner = self._runner(stock)
+            model, data = runner.train(), self._data
         ours = [hook for hook in runner.hooks if isinstance(hook, SAPDHook)]
 
         def step(iteration: int) -> None:
@@ -95,32 +100,48 @@ class MMagicTrial(Trial):
         return Training(step, step_kinds(model.in_training.distiller))
 
     def _runner(self, stock: bool) -> Runner:
-        """Build the runner of this training, without validation, checkpoints and output."""
-        config = self._config
-        blocks = ('model', 'default_hooks', 'optim_wrapper')
-        model, hooks, wrapper = (plain(config.get(key) or {}) for key in blocks)
+        """Build the runner of this training as the train tool does, with its output in the folder.
+
+        Its loop prepares the training and leaves the steps to the caller.
+        """
+        config = copy.deepcopy(self._config)
+        model = plain(config.model)
         model.update({key: from_the_start(model.get(key)) for key in ('spd_loss', 'sgr_loss')})
         if stock:
             model = stock_model(model)
-            ours = ('SAPDHook', SAPDHook)
-            hooks = {key: hook for key, hook in hooks.items() if not hook or hook.get('type') not in ours}
-            if wrapper.pop('spf_optimizer', None):
-                wrapper.pop('constructor')
-        return Runner(
-            model=model,
-            work_dir=str(self._folder),
-            train_dataloader=self._loader,
-            train_cfg={'type': _ReadyLoop, 'max_iters': 1},
-            optim_wrapper=wrapper,
-            default_hooks={**hooks, 'checkpoint': None},
-            custom_hooks=config.get('custom_hooks'),
-            load_from=config.get('load_from'),
-            env_cfg=config.get('env_cfg') or {'dist_cfg': {'backend': 'nccl'}},
-            randomness=config.get('randomness') or {'seed': None},
-            default_scope='mmagic',
-            log_level='ERROR',
-            experiment_name=f'sapd_check_{"stock" if stock else "sapd"}_{self._folder.name}',
-        )
+            config['default_hooks'] = {
+                name: hook for name, hook in (config.get('default_hooks') or {}).items() if not _is_ours(hook)
+            }
+            config['custom_hooks'] = [hook for hook in config.get('custom_hooks') or [] if not _is_ours(hook)]
+            if config.optim_wrapper.pop('spf_optimizer', None):
+                config.optim_wrapper.pop('constructor')
+        changes = {
+            'model': model,
+            'work_dir': str(self._folder),
+            'visualizer': None,  # may write to a service
+            'resume': False,
+            'default_scope': 'mmagic',
+            'log_level': 'ERROR',
+            'experiment_name': f'sapd_check_{"stock" if stock else "sapd"}_{self._folder.name}',
+        }
+        for key, value in changes.items():
+            config[key] = value  # Config.update would merge blocks
+        runner = Runner.from_cfg(config)
+        runner._train_dataloader = self._loader  # not built again, and of the batch that is checked
+        loop = runner.build_train_loop(runner._train_loop)
+        loop.run = partial(_prepare, runner)
+        runner._train_loop = loop
+        return runner
+
+
+def _prepare(runner: Runner) -> Any:
+    runner.call_hook('before_train')
+    runner.call_hook('before_train_epoch')  # starts MMEngine's timer
+    return runner.model
+
+
+def _is_ours(hook: Any) -> bool:
+    return isinstance(hook, Mapping) and hook.get('type') in ('SAPDHook', SAPDHook)
 
 
 def _name(kind: object) -> str:

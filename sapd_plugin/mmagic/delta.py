@@ -53,7 +53,8 @@ def read_config(config: str) -> Config:
 
 def is_sapd(config: Mapping[str, Any]) -> bool:
     """Return whether a config trains with SAM priors."""
-    return is_sapd_model(config.get('model') or {})
+    model = config.get('model')
+    return isinstance(model, Mapping) and is_sapd_model(model)
 
 
 def is_sapd_model(model: Mapping[str, Any]) -> bool:
@@ -83,10 +84,10 @@ def stock_model(model: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def plain(node: Any) -> Any:
-    """Return a part of a config as dicts and lists; the classes of a config in pure Python stay."""
+    """Return a part of a config as dicts, lists and tuples; the classes of a config in pure Python stay."""
     if isinstance(node, Mapping):
         return {key: plain(value) for key, value in node.items()}
-    return [plain(value) for value in node] if isinstance(node, (list, tuple)) else node
+    return type(node)(plain(value) for value in node) if isinstance(node, (list, tuple)) else node
 
 
 def training_images(config: Config) -> tuple[str, str | None]:

@@ -37,7 +37,7 @@ from sapd_plugin.mmagic.optim import (
     restore_gradients,
     scales_losses,
 )
-from sapd_plugin.mmagic.run_checks import check_run
+from sapd_plugin.mmagic.run_checks import check_batches, run_checks
 from sapd_plugin.mmagic.saving import choose_resumed
 from sapd_plugin.priors.inspection.pictures import strip
 
@@ -95,7 +95,8 @@ class SAPDHook(Hook):
                 a compiled step, a data set without what training reads, or ``prepare_training`` fails.
         """
         model = _model(runner)
-        check_run(runner.cfg)
+        if runner.cfg.get('model') is not None:  # a runner may be built without a config
+            run_checks(runner.cfg)
         if not isinstance(runner.optim_wrapper, OptimWrapper):
             raise SAPDError(
                 f'optim_wrapper: found {type(runner.optim_wrapper).__name__}, expected one OptimWrapper for student '
@@ -106,8 +107,10 @@ class SAPDHook(Hook):
                 f"model.chunks: found {model.settings.chunks}, expected 1 beside MMEngine's compile, because SPF "
                 'cannot run again inside of compiled code.'
             )
-        for dataset in _datasets(runner.train_dataloader.dataset):
+        loader = runner.train_dataloader
+        for dataset in _datasets(loader.dataset):
             _check_dataset(dataset, model)
+        check_batches(loader.dataset, loader.sampler, loader.batch_size, loader.drop_last)
         if runner.rank == 0:
             delete_drafts(Path(runner.work_dir))
         loop = runner.train_loop

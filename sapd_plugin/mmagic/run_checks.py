@@ -1,134 +1,169 @@
-"""Checks of what a run's config says besides the model and the data: optimizers, schedulers, lengths, files."""
+"""Checks of a complete training's config before its runner is built.
+
+Training and ``sapd check`` call the same function, so that one cannot refuse what the other takes. MMEngine itself
+finds most of these mistakes late, some at the first validation, and names a class of its own instead of the key.
+"""
 
 from __future__ import annotations
 
+import inspect
+import logging
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from types import CodeType, TracebackType
 from typing import Annotated, Any
 
-from mmagic.registry import OPTIM_WRAPPERS, OPTIMIZERS, PARAM_SCHEDULERS
-from mmengine.runner import Runner
+from mmagic.registry import DATA_SAMPLERS, DATASETS, LOOPS, TRANSFORMS
+from mmengine.dataset import DefaultSampler
+from mmengine.runner import EpochBasedTrainLoop, IterBasedTrainLoop
+from torch.utils.data import DataLoader, RandomSampler, SequentialSampler
 
-from sapd_plugin.core import check_block
-from sapd_plugin.errors import SAPDError, check_count, describe
+from sapd_plugin.core import check_arguments_of
+from sapd_plugin.errors import SAPDError, check_choice, check_keys
 from sapd_plugin.home import expanded
-from sapd_plugin.values import OPTIMIZER_KINDS, Block, Count, Natural, Positive, Valid, Weight, check_values, number
-
-# Of the optimizer wrapper's block, read by its constructor.
-_OF_CONSTRUCTOR = ('type', 'optimizer', 'spf_optimizer', 'constructor', 'paramwise_cfg')
-
-
-def _check_naturals(key: str, value: object) -> None:
-    if not isinstance(value, Sequence) or isinstance(value, str):
-        raise SAPDError(f'{key}: found {value!r}, expected a list of integers.')
-    for index, each in enumerate(value):
-        check_count(f'{key}[{index}]', each, at_least=0)
+from sapd_plugin.mmagic.misplaced import check_places
+from sapd_plugin.mmagic.run_blocks import (
+    check_evaluator,
+    check_hooks,
+    check_registered,
+    check_schedulers,
+    check_wrapper,
+)
+from sapd_plugin.values import Block, Count, Natural, Valid, check_values
 
 
-WRAPPER = {'accumulative_counts': Count, 'clip_grad': Block | None, 'paramwise_cfg': Block | None}
-CLIP = {'max_norm': Positive, 'clip_value': Positive}
-SCHEDULER = {
-    'milestones': Annotated[Sequence[int], Valid(_check_naturals)],
-    'gamma': Positive,
-    'eta_min': Weight,
-    'T_max': Count,
-    'begin': Natural,
-    'end': Annotated[float, number(at_least=1)],
-    'by_epoch': bool,
+def _check_level(key: str, value: object) -> None:
+    if not isinstance(value, int) or isinstance(value, bool):
+        check_choice(key, value, logging.getLevelNamesMapping())
+
+
+TOP = {
+    'model': Block,
+    'optim_wrapper': Block,
+    'train_cfg': Block,
+    'train_dataloader': Block,
+    'load_from': str | None,
+    'resume': bool,
+    'log_level': Annotated[str | int, Valid(_check_level)],
 }
 LOOP = {'max_iters': Count, 'max_epochs': Count, 'val_interval': Count, 'val_begin': Natural}
-LOADER = {'batch_size': Count, 'num_workers': Natural, 'persistent_workers': bool, 'dataset': Block}
-
-# Method of the runner -> the part of the config that it reads.
-_PARTS: dict[CodeType, str] = {
-    getattr(Runner, method).__code__: part
-    for method, part in {
-        'build_model': 'model',
-        'register_hooks': 'default_hooks or custom_hooks',
-        'build_train_loop': 'train_cfg or train_dataloader',
-        'build_val_loop': 'val_cfg, val_dataloader or val_evaluator',
-        'build_optim_wrapper': 'optim_wrapper',
-        'build_param_scheduler': 'param_scheduler',
-        'load_or_resume': 'load_from or resume',
-        'build_visualizer': 'visualizer',
-        'setup_env': 'env_cfg',
-        '_init_model_weights': 'model',
-    }.items()
-}
+LOADER = {'batch_size': Count, 'num_workers': Natural, 'persistent_workers': bool, 'drop_last': bool, 'dataset': Block}
+# Of the runner's build_dataloader, besides those of torch's loader.
+_OF_LOADER = ('num_batch_per_epoch', 'disable_subprocess_warning', '_scope_')
+WRAPPERS = {'times': Count}
+TRANSFORM = {'gt_patch_size': Count}
+_TRAINING = ('model', 'train_dataloader', 'train_cfg', 'optim_wrapper')
+_FINITE = (DefaultSampler, RandomSampler, SequentialSampler)
 
 
-def check_run(config: Mapping[str, Any]) -> None:
-    """Refuse values of a training's config that have a wrong type or are out of range.
+def run_checks(config: Mapping[str, Any]) -> None:
+    """Refuse the config of a training with SAM priors that has a mistake outside of what its model checks.
 
     Raises:
         SAPDError: naming the key, what was found and what is expected.
     """
-    loop, loader = config.get('train_cfg'), config.get('train_dataloader')
-    for key, block, kinds in (('train_cfg', loop, LOOP), ('train_dataloader', loader, LOADER)):
-        if block is not None:
-            check_values('', {key: block}, {key: Block})
-            check_values(key, block, kinds)
-    check_values('', config, {'optim_wrapper': Block})
-    wrapper = config.get('optim_wrapper')
-    if isinstance(wrapper, Mapping) and 'optimizer' in wrapper:
-        _check_wrapper(wrapper)
-    schedulers = config.get('param_scheduler') or []
-    several = isinstance(schedulers, Sequence)
-    for index, block in enumerate(schedulers if several else [schedulers]):
-        key = f'param_scheduler[{index}]' if several else 'param_scheduler'
-        block = _without(block, 'convert_to_iter_based')
-        check_block(key, block, PARAM_SCHEDULERS.get, PARAM_SCHEDULERS.module_dict, given=('optimizer', 'param_name'))
-        check_values(key, block, SCHEDULER)
+    for key in _TRAINING:
+        if config.get(key) is None:
+            raise SAPDError(f'{key}: missing, expected the config of an MMagic training.')
+    check_values('', config, TOP)
+    check_places(config)
+    for phase in ('val', 'test'):
+        _check_complete(config, phase)
+    _check_train_loop(config['train_cfg'])
+    _check_loader('train_dataloader', config['train_dataloader'])
+    if config.get('val_cfg') is not None:
+        _check_validation(config)
+    check_wrapper(config['optim_wrapper'])
+    check_schedulers(config.get('param_scheduler'))
+    check_hooks(config)
     start = config.get('load_from')
-    check_values('', {'load_from': start}, {'load_from': str | None})
     if start and '://' not in start and not expanded(start).is_file():
         raise SAPDError(f'load_from: no file {start}, expected a checkpoint.')
 
 
-def _check_wrapper(wrapper: Mapping[str, Any]) -> None:
-    own = {**_without(wrapper, *_OF_CONSTRUCTOR), 'type': wrapper.get('type', 'OptimWrapper')}
-    check_values('optim_wrapper', wrapper, WRAPPER)
-    check_values('optim_wrapper.clip_grad', wrapper.get('clip_grad') or {}, CLIP)
-    check_block('optim_wrapper', own, OPTIM_WRAPPERS.get, OPTIM_WRAPPERS.module_dict, given=('optimizer',))
-    for name in ('optimizer', 'spf_optimizer'):
-        if name in wrapper:
-            key = f'optim_wrapper.{name}'
-            block = _without(wrapper[name])
-            check_block(key, block, OPTIMIZERS.get, OPTIMIZERS.module_dict, given=('params',))
-            check_values(key, block, OPTIMIZER_KINDS)
+def check_batches(dataset: Any, sampler: Any, batch_size: int | None, drop_last: bool) -> None:
+    """Refuse a loader that gives no batch, with which training waits or ends without a step.
 
-
-def _without(block: Any, *names: str) -> Any:
-    """Return a block without some keys, and without those that MMEngine's registries read themselves."""
-    if not isinstance(block, Mapping):
-        return block
-    return {name: value for name, value in block.items() if name not in ('_scope_', *names)}
-
-
-@contextmanager
-def named_parts() -> Iterator[None]:
-    """Name the part of the config that MMEngine's runner cannot build.
-
-    Errors that do not come from building pass unchanged.
+    Args:
+        dataset: the training set.
+        sampler: of the loader.
+        batch_size: images per batch and process; None if a batch sampler decides.
+        drop_last: whether the loader leaves out a batch that is not full.
 
     Raises:
-        SAPDError: naming the part, and the error.
+        SAPDError: naming the key.
     """
-    try:
-        yield
-    except SAPDError:
-        raise
-    except Exception as error:
-        part = _part_of(error.__traceback__)
-        if part is None:
-            raise
-        raise SAPDError(f'{part}: cannot be built ({describe(error)}).') from error
+    if not isinstance(sampler, _FINITE) or batch_size is None or not drop_last or len(sampler) >= batch_size:
+        return
+    raise SAPDError(
+        f'train_dataloader.batch_size: found {batch_size}, but a process gets {len(sampler)} of {len(dataset)} images, '
+        'and drop_last leaves out a batch that is not full, so no step would be made. Expected at most '
+        f"{len(sampler)}, or sampler=dict(type='InfiniteSampler')."
+    )
 
 
-def _part_of(traceback: TracebackType | None) -> str | None:
-    while traceback is not None:
-        if traceback.tb_frame.f_code in _PARTS:
-            return _PARTS[traceback.tb_frame.f_code]
-        traceback = traceback.tb_next
-    return None
+def _check_complete(config: Mapping[str, Any], phase: str) -> None:
+    """Refuse a validation or test of which the config has a part only."""
+    keys = [f'{phase}_{name}' for name in ('cfg', 'dataloader', 'evaluator')]
+    there = [key for key in keys if config.get(key) is not None]
+    if there and len(there) < len(keys):
+        absent = next(key for key in keys if key not in there)
+        raise SAPDError(f'{absent}: missing beside {" and ".join(there)}, expected all of {", ".join(keys)}, or none.')
+
+
+def _check_train_loop(block: Mapping[str, Any]) -> None:
+    given = ('runner', 'dataloader')
+    if 'type' in block:
+        if 'by_epoch' in block:
+            raise SAPDError("train_cfg.by_epoch: found beside 'type', expected one of the two.")
+        check_registered('train_cfg', block, LOOPS, given)
+    else:
+        check_values('train_cfg', {'by_epoch': block.get('by_epoch')}, {'by_epoch': bool})
+        loop = EpochBasedTrainLoop if block['by_epoch'] else IterBasedTrainLoop
+        arguments = {key: value for key, value in block.items() if key not in ('by_epoch', '_scope_')}
+        check_arguments_of('train_cfg', arguments, loop, given)
+    check_values('train_cfg', block, LOOP)
+
+
+def _check_validation(config: Mapping[str, Any]) -> None:
+    check_values('', config, {'val_cfg': Block})
+    if 'type' in config['val_cfg']:
+        check_registered('val_cfg', config['val_cfg'], LOOPS, ('runner', 'dataloader', 'evaluator'))
+    for key, loader in _several('val_dataloader', config['val_dataloader']):
+        _check_loader(key, loader)
+    check_evaluator('val_evaluator', config['val_evaluator'])
+
+
+def _check_loader(key: str, block: Any) -> None:
+    if isinstance(block, DataLoader):
+        return
+    check_values('', {key: block}, {key: Block})
+    check_keys(key, block, [*inspect.signature(DataLoader).parameters, *_OF_LOADER])
+    for name in ('dataset', 'sampler'):
+        if name not in block:
+            raise SAPDError(f'{key}.{name}: missing, and the runner needs it.')
+    check_values(key, block, LOADER)
+    if isinstance(block['sampler'], Mapping):
+        check_registered(f'{key}.sampler', block['sampler'], DATA_SAMPLERS, ('dataset', 'seed'))
+    _check_dataset(f'{key}.dataset', block['dataset'])
+
+
+def _check_dataset(key: str, block: Any) -> None:
+    """Check a data set, those that it wraps, and their pipelines."""
+    if not isinstance(block, Mapping):
+        return
+    check_registered(key, block, DATASETS)
+    check_values(key, block, WRAPPERS)
+    _check_dataset(f'{key}.dataset', block.get('dataset'))
+    for inner, each in _several(f'{key}.datasets', block.get('datasets')):
+        _check_dataset(inner, each)
+    for step, transform in _several(f'{key}.pipeline', block.get('pipeline')):
+        if not callable(transform):
+            check_registered(step, transform, TRANSFORMS)
+            check_values(step, transform, TRANSFORM)
+
+
+def _several(key: str, value: Any) -> Iterator[tuple[str, Any]]:
+    """Yield the elements of a list with their keys; of anything else but None, itself."""
+    if isinstance(value, Sequence) and not isinstance(value, str):
+        yield from ((f'{key}[{index}]', each) for index, each in enumerate(value))
+    elif value is not None:
+        yield key, value

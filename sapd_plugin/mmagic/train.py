@@ -8,7 +8,7 @@ A mistake in the config is printed as ``error: ...``, the last line, and the exi
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 from unittest import mock
@@ -20,7 +20,8 @@ from mmengine.runner import Runner
 from sapd_plugin.errors import SAPDError, describe
 from sapd_plugin.mistakes import told_in_one_line
 from sapd_plugin.mmagic.delta import is_sapd
-from sapd_plugin.mmagic.run_checks import check_run, named_parts
+from sapd_plugin.mmagic.run_checks import run_checks
+from sapd_plugin.mmagic.run_errors import named_parts
 from sapd_plugin.mmagic.tools import run_stock_tool
 from sapd_plugin.progress import ProgressFile
 
@@ -50,16 +51,16 @@ def report_progress(progress: ProgressFile) -> None:
 
 @contextmanager
 def checked_first() -> Iterator[None]:
-    """Check the config of a run with SAM priors before its runner is built.
+    """Check the config of a run with SAM priors, or of no model at all, before its runner is built.
 
     Raises:
-        SAPDError: as :func:`sapd_plugin.mmagic.run_checks.check_run`.
+        SAPDError: as :func:`sapd_plugin.mmagic.run_checks.run_checks`.
     """
     build = Runner.from_cfg
 
     def check_and_build(config: Config) -> Runner:
-        if is_sapd(config):
-            check_run(config)
+        if is_sapd(config) or not isinstance(config.get('model'), Mapping):
+            run_checks(config)
         return build(config)
 
     with mock.patch.object(Runner, 'from_cfg', check_and_build):

@@ -18,6 +18,7 @@ import yaml
 from sapd_plugin.cli import check
 from sapd_plugin.core import Distiller, OnlineMasks, SGRLoss, StepSettings
 from sapd_plugin.evaluation.step_cost import LiveTensors, Training, measure_step, step_kinds
+from sapd_plugin.evaluation.trial_basicsr import BasicSRTrial
 from tests.adapters_basicsr import recipes as basicsr
 from tests.adapters_mmagic import recipes as mmagic
 from tests.photos import make_store
@@ -131,6 +132,10 @@ def test_what_training_would_stop_at_is_an_error(
         (mmagic_config, {'model:spd_loss:gate': 'pixle'}, "Did you mean 'pixel'"),
         (mmagic_config, {'model:base_model_type': 'SRGAN'}, 'SRGAN cannot be used'),
         (mmagic_config, {'default_hooks:sapd': mmagic.DELETE}, 'SAPDHook is missing'),
+        (mmagic_config, {'param_scheduler:type': 'MultiStepLRR'}, "param_scheduler.type: found 'MultiStepLRR'"),
+        (mmagic_config, {'param_scheduler:gama': 0.5}, 'param_scheduler: cannot be built'),
+        (mmagic_config, {'val_evaluator:0:type': 'PSNRR'}, "val_evaluator[0].type: found 'PSNRR'"),
+        (mmagic_config, {'val_dataloader:dataset:mask_store': 'a'}, 'val_dataloader or val_evaluator: cannot be built'),
     ],
 )
 def test_mistakes_in_the_wiring_are_told_before_or_at_the_first_step(
@@ -139,6 +144,38 @@ def test_mistakes_in_the_wiring_are_told_before_or_at_the_first_step(
     assert check.main([str(config(tmp_path, pairs, grey_store, None, **changes)), '--no-timing']) == 1
     errors = [text for level, text in findings(capsys.readouterr().out).values() if level == 'error']
     assert any(message in text for text in errors), errors
+
+
+def test_what_trains_is_ready_in_mmagic(pairs: Path, grey_store: Path, tmp_path: Path, capsys) -> None:
+    """The hook among the user's own, tuples, epochs."""
+    changes = {
+        'default_hooks:sapd': mmagic.DELETE,
+        'custom_hooks': [{'type': 'SAPDHook'}],
+        'param_scheduler:milestones': (3,),
+        'train_dataloader:dataset:pipeline:6:type': 'FixedCrop',
+        'train_dataloader:dataset:pipeline:6:gt_patch_size': mmagic.DELETE,
+        'train_dataloader:dataset:pipeline:6:keys': ['img', 'gt'],
+        'train_dataloader:dataset:pipeline:6:crop_size': (48, 48),
+        'train_dataloader:sampler': {'type': 'DefaultSampler', 'shuffle': True},
+        'train_cfg': {'by_epoch': True, 'max_epochs': 1},
+    }
+    assert check.main([str(mmagic_config(tmp_path, pairs, grey_store, None, **changes)), '--no-timing']) == 0
+    assert findings(capsys.readouterr().out)['step'][0] == 'ok'
+
+
+def test_a_stock_step_that_fails_is_an_error(
+    pairs: Path, grey_store: Path, tmp_path: Path, capsys, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    step = BasicSRTrial.build
+
+    def build(trial: BasicSRTrial, stock: bool) -> Training:
+        if stock:
+            raise RuntimeError('no memory')
+        return step(trial, stock)
+
+    monkeypatch.setattr(BasicSRTrial, 'build', build)
+    assert check.main([str(basicsr_config(tmp_path, pairs, grey_store, None)), '--no-timing']) == 1
+    assert findings(capsys.readouterr().out)['step'] == ('error', 'RuntimeError: no memory')
 
 
 def test_weights_that_are_not_the_published_file_are_warned_of(

@@ -165,7 +165,8 @@ class MMagic:
         from mmengine.registry import init_default_scope
         from mmengine.runner import Runner, runner
 
-        from sapd_plugin.mmagic.run_checks import check_run, named_parts
+        from sapd_plugin.mmagic.run_checks import run_checks
+        from sapd_plugin.mmagic.run_errors import named_parts
 
         init_default_scope('mmagic')
         with (
@@ -176,7 +177,7 @@ class MMagic:
         ):
             whole = MMConfig({**config, 'work_dir': str(self.folder / 'work'), 'log_level': 'ERROR'})
             whole['default_hooks'] = {**whole['default_hooks'], 'checkpoint': None}
-            check_run(whole)
+            run_checks(whole)
             Runner.from_cfg(whole).train()
 
     def command(self, config: Config) -> list[str]:
