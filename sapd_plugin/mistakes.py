@@ -1,4 +1,4 @@
-"""The end of a training that a user's mistake or Ctrl-C has stopped: one line instead of a traceback."""
+"""The end of a training or a test that a user's mistake or Ctrl-C has stopped: one line instead of a traceback."""
 
 from __future__ import annotations
 
@@ -12,10 +12,11 @@ MISTAKE, INTERRUPTED = 2, 130  # exit statuses, as of the commands
 
 
 @contextmanager
-def told_in_one_line(resume: str) -> Iterator[None]:
+def told_in_one_line(resume: str = '') -> Iterator[None]:
     """Print a :class:`SAPDError` of the block as ``error: ...``, the last line, and exit with status 2.
 
-    After Ctrl-C, print how to resume, and exit with status 130. ``resume`` is the option of the command that does so.
+    After Ctrl-C, print how to resume, and exit with status 130. ``resume`` is the option of the command that does so;
+    it is empty for a command that cannot.
     """
     try:
         yield
@@ -25,7 +26,8 @@ def told_in_one_line(resume: str) -> Iterator[None]:
         sys.exit(MISTAKE)
     except KeyboardInterrupt:
         sys.stdout.flush()
-        print(f'Interrupted. To resume from the last saved state, add {resume}.', file=sys.stderr, flush=True)
+        hint = f' To resume from the last saved state, add {resume}.' if resume else ''
+        print(f'Interrupted.{hint}', file=sys.stderr, flush=True)
         sys.exit(INTERRUPTED)
 
 

@@ -29,8 +29,8 @@ def find_registered(registry: Registry, name: object) -> Any:
     return found.get(name, found.get(f'{name}_basicsr'))
 
 
-def check_model_type(opt: Mapping[str, Any]) -> None:
-    """Refuse a model that is not registered, and one that would ignore ``network_spf``.
+def check_model_type(opt: Mapping[str, Any], training: bool = True) -> None:
+    """Refuse a model that is not registered, and for training one that would ignore ``network_spf``.
 
     Raises:
         SAPDError: naming the key, what was found and the nearest valid name.
@@ -38,7 +38,7 @@ def check_model_type(opt: Mapping[str, Any]) -> None:
     name = opt.get('model_type')
     if find_registered(MODEL_REGISTRY, name) is None:
         check_choice('model_type', name, sorted(MODEL_REGISTRY.keys()))
-    if name != 'SAPDModel' and opt.get('network_spf'):
+    if training and name != 'SAPDModel' and opt.get('network_spf'):
         raise SAPDError(
             f"model_type: found '{name}', which ignores network_spf and would train without SAM priors. Expected "
             f"'SAPDModel' with base_model_type: {name}, or for a stock training no network_spf."

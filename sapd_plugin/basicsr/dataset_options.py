@@ -39,10 +39,9 @@ def check_datasets(opt: Mapping[str, Any], needs_store: bool) -> None:
             raise SAPDError(
                 f'datasets.train.gt_size: found {dataset["gt_size"]}, expected a multiple of scale ({scale}).'
             )
-    if dataset.get('prefetch_mode') == 'cuda' and (dataset.get('pin_memory') is not True or opt['num_gpu'] == 0):
+    if dataset.get('prefetch_mode') == 'cuda' and dataset.get('pin_memory') is not True:
         raise SAPDError(
-            "datasets.train.prefetch_mode: 'cuda' needs pin_memory: true and a GPU, found pin_memory "
-            f'{dataset.get("pin_memory")} and num_gpu {opt["num_gpu"]}.'
+            f"datasets.train.pin_memory: found {dataset.get('pin_memory')}, expected true with prefetch_mode 'cuda'."
         )
     if dataset['type'] == 'PairedImageDataset' and needs_store:
         raise SAPDError(

@@ -17,9 +17,9 @@ from sapd_plugin.basicsr.base_models import check_model_type
 from sapd_plugin.basicsr.batches import check_draws
 from sapd_plugin.basicsr.dataset import named_dataset
 from sapd_plugin.basicsr.dataset_options import check_places
-from sapd_plugin.basicsr.delta import is_sapd
-from sapd_plugin.basicsr.option_kinds import check_sections
-from sapd_plugin.basicsr.options import check_options, parse_yaml
+from sapd_plugin.basicsr.metrics import check_metrics
+from sapd_plugin.basicsr.option_kinds import check_sections, check_validation_kinds, require
+from sapd_plugin.basicsr.options import check_network, check_options, parse_yaml
 from sapd_plugin.basicsr.pairs import check_validation
 from sapd_plugin.errors import SAPDError, describe
 
@@ -50,6 +50,23 @@ def check_training(opt: dict[str, Any]) -> None:
         check_places(opt)
 
 
+def check_testing(opt: Mapping[str, Any]) -> None:
+    """Refuse the options of a test that would end it, or whose metrics would measure something else.
+
+    Raises:
+        SAPDError: naming the key, what was found and what is expected.
+    """
+    check_model_type(opt, training=False)
+    require('', opt, ('val',))
+    if 'network_g' in opt:  # else the model is a user's, who knows
+        check_network('network_g', opt['network_g'])
+    check_validation_kinds(opt)
+    if opt['val']['save_img']:
+        require('val', opt['val'], ('suffix',))
+    check_metrics(opt)
+    check_places(opt)
+
+
 def checked(read: Callable[..., Any]) -> Callable[..., Any]:
     """Return BasicSR's ``load_resume_state`` with a check of the options, before BasicSR makes any folder.
 
@@ -74,8 +91,12 @@ def check_sooner(module: Any) -> None:
 
 
 @contextmanager
-def launched(module: Any) -> Iterator[None]:
-    """Let a train module of BasicSR read this process's command line, and name what it cannot read.
+def launched(module: Any, check: Callable[[dict[str, Any]], None] | None = None) -> Iterator[None]:
+    """Let a train or test module of BasicSR read this process's command line, and name what it cannot read.
+
+    Args:
+        module: ``basicsr.train`` or ``basicsr.test``.
+        check: of the options, as soon as they are parsed.
 
     Raises:
         SAPDError: naming the file or the option, and the fault.
@@ -89,14 +110,16 @@ def launched(module: Any) -> Iterator[None]:
                 _check_yaml(Path(file))
         try:
             parsed = parse(*args, **kwargs)
-            options.update(parsed[0])
-            return parsed
         except (KeyError, ValueError, TypeError, NameError, SyntaxError) as error:
             if '--force_yml' not in arguments:
                 raise
             raise SAPDError(
                 f'--force_yml: {describe(error)}. Expected KEY:KEY=VALUE with keys that the YAML has.'
             ) from error
+        options.update(parsed[0])
+        if check is not None:
+            check(parsed[0])
+        return parsed
 
     with ExitStack() as patched:
         patched.enter_context(mock.patch.object(sys, 'argv', arguments))
@@ -168,12 +191,11 @@ def _named_refusals() -> Iterator[None]:
 
 
 def _check_yaml(file: Path) -> None:
-    """Refuse a YAML of a training with SAM priors that BasicSR's parser would stumble over."""
+    """Refuse a YAML that BasicSR's parser would stumble over."""
     try:
         opt = parse_yaml(file.read_text(encoding='utf-8'))
     except (OSError, UnicodeDecodeError) as error:
         raise SAPDError(f'-opt: {file} cannot be read ({describe(error)}), expected a BasicSR YAML.') from error
     except SAPDError as error:
         raise SAPDError(f'-opt: {file}: {error}') from error
-    if is_sapd(opt):
-        check_sections(opt)
+    check_sections(opt)

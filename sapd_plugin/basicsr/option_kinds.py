@@ -149,12 +149,23 @@ def check_kinds(opt: Mapping[str, Any]) -> None:
     require('logger', opt['logger'], ('print_freq', 'save_checkpoint_freq', 'use_tb_logger'))
     check_values('logger', opt['logger'], LOGGER)
     if opt.get('val'):
-        require('val', opt['val'], ('val_freq', 'save_img'))
-        check_values('val', opt['val'], VAL)
-        for name, metric in (opt['val'].get('metrics') or {}).items():
-            check_values('val.metrics', {name: metric}, {name: Block})
-            check_values(f'val.metrics.{name}', metric, METRIC)
+        require('val', opt['val'], ('val_freq',))
+        check_validation_kinds(opt)
     _check_datasets(opt['datasets'])
+
+
+def check_validation_kinds(opt: Mapping[str, Any]) -> None:
+    """Refuse a block ``val`` whose values have a wrong type, or without a key that validation and test read.
+
+    Raises:
+        SAPDError: naming the key, what was found and what is expected.
+    """
+    check_values('', {'val': opt['val']}, {'val': Block})
+    require('val', opt['val'], ('save_img',))
+    check_values('val', opt['val'], VAL)
+    for name, metric in (opt['val'].get('metrics') or {}).items():
+        check_values('val.metrics', {name: metric}, {name: Block})
+        check_values(f'val.metrics.{name}', metric, METRIC)
 
 
 def check_sections(opt: Mapping[str, Any]) -> None:

@@ -123,7 +123,7 @@ def _check_loggers(opt: Mapping[str, Any]) -> None:
     if project is not None and not logger['use_tb_logger']:
         raise SAPDError(
             "logger.use_tb_logger: found false, expected true: BasicSR's wandb shows what tensorboard logs, and "
-            f'logger.wandb.project is {project}. Set it to ~ to use neither.'
+            f'logger.wandb.project is {project}. Set that to ~ to use neither.'
         )
     for name, used in (('tensorboard', logger['use_tb_logger']), ('wandb', project is not None)):
         if used and find_spec(name) is None:

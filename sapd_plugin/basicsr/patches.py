@@ -91,7 +91,13 @@ def follow_batches() -> None:
 def _following(stock: Any) -> Any:
     @functools.wraps(stock)
     def init(self: Any, loader: Any, *args: Any, **kwargs: Any) -> None:
-        stock(self, followed(loader), *args, **kwargs)
+        source = followed(loader)
+        try:
+            stock(self, source, *args, **kwargs)
+        except (AssertionError, RuntimeError) as error:  # of torch, which makes a stream
+            if torch.cuda.is_available() or not isinstance(self, CUDAPrefetcher):
+                raise
+            raise SAPDError(f"datasets.train.prefetch_mode: 'cuda' needs a GPU ({describe(error)}).") from error
 
     return init
 

@@ -1,6 +1,8 @@
 """Test with BasicSR's own test_pipeline, plugin loaded, results below the working folder.
 
 python -m sapd_plugin.basicsr.test -opt OPTIONS.yml [--launcher pytorch] [--force_yml k:v=1 ...]
+
+A mistake in the options is printed as ``error: ...``, the last line, and the exit status is 2; after Ctrl-C it is 130.
 """
 
 from __future__ import annotations
@@ -10,6 +12,8 @@ from typing import Any
 
 import basicsr.test
 
+from sapd_plugin.basicsr.launch import check_testing, launched
+from sapd_plugin.mistakes import told_in_one_line
 from sapd_plugin.progress import ProgressFile
 
 
@@ -39,7 +43,8 @@ def main() -> None:
     progress = ProgressFile.from_environment()
     if progress is not None:
         report_progress(progress)
-    basicsr.test.test_pipeline(os.getcwd())
+    with told_in_one_line(), launched(basicsr.test, check_testing):
+        basicsr.test.test_pipeline(os.getcwd())
 
 
 if __name__ == '__main__':

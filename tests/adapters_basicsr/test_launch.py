@@ -14,11 +14,12 @@ import basicsr.train
 import pytest
 import torch
 from basicsr.data.data_util import paired_paths_from_lmdb
+from basicsr.data.prefetch_dataloader import CUDAPrefetcher
 from basicsr.models.sr_model import SRModel
 from basicsr.utils.options import parse_options
 from basicsr.utils.registry import MODEL_REGISTRY
 
-from sapd_plugin.basicsr import train
+from sapd_plugin.basicsr import test, train
 from sapd_plugin.basicsr.batches import Batches
 from sapd_plugin.basicsr.launch import launched
 from sapd_plugin.basicsr.options import check_options
@@ -144,12 +145,12 @@ def test_vgg_is_found_where_basicsr_keeps_it(pairs, store, vgg_weights, tmp_path
         assert find_vgg() == place
 
 
-def only_mistake(monkeypatch, capsys, folder: Path, options: dict[str, Any]) -> str:
-    """Run the train command with options that have a mistake; return its last line."""
+def only_mistake(monkeypatch, capsys, folder: Path, options: dict[str, Any], main=train.main) -> str:
+    """Run the train or test command with options that have a mistake; return its last line."""
     monkeypatch.chdir(folder)
     monkeypatch.setattr(sys, 'argv', ['train.py', '-opt', str(write_yaml(options, folder / 'opt.yml'))])
     with pytest.raises(SystemExit) as ended:
-        train.main()
+        main()
     assert ended.value.code == 2
     return capsys.readouterr().err.splitlines()[-1]
 
@@ -215,6 +216,38 @@ def test_the_name_of_an_experiment_is_that_of_one_folder(pairs, store, tmp_path,
     last = only_mistake(monkeypatch, capsys, root, sapd_options(pairs, store, name=name))
     assert last.startswith('error: name: found')
     assert [item.name for item in (*tmp_path.iterdir(), *root.iterdir())] == ['root', 'opt.yml']
+
+
+TESTS = {
+    'a key that the metric ignores': (
+        {'val:metrics:psnr:test_y_chanel': True},
+        r"val.metrics.psnr: unknown key 'test_y_c",
+    ),
+    'a path as name': ({'name': '../x'}, r"name: found '../x', expected the name of one folder"),
+    'a model': ({'model_type': 'SRModle'}, r"model_type: found 'SRModle'.*Did you mean 'SRModel'"),
+    'a network': ({'network_g:type': 'SRVGGNetCompat'}, r"network_g.type: .*Did you mean 'SRVGGNetCompact"),
+    'a key of the network': ({'network_g:num_fet': 8}, r"network_g: unknown key 'num_fet'.*Did you mean 'num_feat'"),
+    'no folder': ({'datasets:val:dataroot_gt': '/absent'}, r'datasets.val.dataroot_gt: found no folder /absent'),
+    'a border': ({'val:metrics:psnr:crop_border': 48}, r'val.metrics.psnr.crop_border: found 48'),
+    'no suffix': ({'val:save_img': True}, r'val.suffix: missing'),
+    'no validation': ({'val': DELETE}, r'val: missing'),
+}
+
+
+@pytest.mark.parametrize('mistake', TESTS)
+def test_a_mistake_ends_a_test_in_one_line(pairs, tmp_path, monkeypatch, capsys, mistake):
+    changes, message = TESTS[mistake]
+    options = stock_options(pairs, **{'datasets:train': DELETE, **changes})
+    last = only_mistake(monkeypatch, capsys, tmp_path, options, test.main)
+    assert re.search(f'^error: {message}', last), last
+    assert mistake == 'a border' or [item.name for item in tmp_path.iterdir()] == ['opt.yml']
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason='there is a GPU')
+def test_prefetching_without_a_gpu_is_named():
+    loader = torch.utils.data.DataLoader(torch.utils.data.TensorDataset(torch.zeros(4, 1)))
+    with pytest.raises(SAPDError, match=r"datasets.train.prefetch_mode: 'cuda' needs a GPU"):
+        CUDAPrefetcher(loader, {'num_gpu': 0})
 
 
 def test_what_basicsr_itself_refuses_ends_in_one_line(pairs, store, tmp_path, monkeypatch, capsys):
@@ -333,7 +366,7 @@ CHECKED_FIRST = {
     ),
     'prefetching to a GPU': (
         {'datasets:train:prefetch_mode': 'cuda'},
-        r"datasets.train.prefetch_mode: 'cuda' needs pin_memory: true and a GPU, found pin_memory",
+        r"datasets.train.pin_memory: found .*, expected true with prefetch_mode 'cuda'",
     ),
     'an end before the start': (
         {'train:spd_opt:start': 10, 'train:spd_opt:stop': 5},
