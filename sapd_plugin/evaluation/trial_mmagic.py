@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import copy
 import os
 from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from mmagic.registry import MODELS
+from mmagic.registry import HOOKS, MODELS
+from mmengine.config import Config
 from mmengine.logging import MMLogger
 from mmengine.registry import init_default_scope
 from mmengine.runner import Runner
@@ -104,7 +104,7 @@ class MMagicTrial(Trial):
 
         Its loop prepares the training and leaves the steps to the caller.
         """
-        config = copy.deepcopy(self._config)
+        config = Config(self._config.to_dict())  # a copy, with the classes of a config in pure Python as text
         model = plain(config.model)
         model.update({key: from_the_start(model.get(key)) for key in ('spd_loss', 'sgr_loss')})
         if stock:
@@ -141,7 +141,7 @@ def _prepare(runner: Runner) -> Any:
 
 
 def _is_ours(hook: Any) -> bool:
-    return isinstance(hook, Mapping) and hook.get('type') in ('SAPDHook', SAPDHook)
+    return isinstance(hook, Mapping) and HOOKS.get(hook['type']) is SAPDHook
 
 
 def _name(kind: object) -> str:
