@@ -17,6 +17,7 @@ from sapd_plugin.core import SGRLoss, SPDLoss
 from sapd_plugin.mmagic.checkpoints import trust_own_checkpoints
 from sapd_plugin.mmagic.dataset import build_paired_image_mask_dataset
 from sapd_plugin.mmagic.hook import SAPDHook
+from sapd_plugin.mmagic.loading import name_unreadable_images
 from sapd_plugin.mmagic.metrics import ProtocolPSNR, ProtocolSSIM
 from sapd_plugin.mmagic.model import SAPDMixin, build_sapd_model
 from sapd_plugin.mmagic.noise import GaussianNoise, MATLABGray
@@ -33,6 +34,7 @@ SPF, MultiOutputLoss = build_spf_network, build_multi_output_loss
 register_all()
 trust_own_checkpoints()
 keep_checkpoints_whole()
+name_unreadable_images()
 
 __all__ = [
     'SPF',

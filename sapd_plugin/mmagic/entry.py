@@ -16,8 +16,47 @@ from mmengine.runner import Runner
 from sapd_plugin.core import changes
 
 ENTRY = 'sapd'
+_KINDS = {
+    'spf': dict,
+    'mask_fingerprints': list,
+    'random_state': torch.Tensor,
+    'random_states_cuda': list,
+    'teacher': dict,
+    'gradients': list,
+    'logs': dict,
+    'options': str,
+}
+_REQUIRED = ('spf', 'mask_fingerprints', 'random_state')
 # The settings that decide what is trained.
 NAMED = ('model', 'train_dataloader', 'optim_wrapper', 'param_scheduler', 'randomness', 'custom_hooks')
+
+
+def student_of(checkpoint: Any) -> dict[str, Any]:
+    """Return the weights of a checkpoint, which may be nothing else. Raises ValueError if it holds none."""
+    weights = checkpoint.get('state_dict', checkpoint) if isinstance(checkpoint, dict) else None
+    if not isinstance(weights, dict) or not any('generator.' in str(name) for name in weights):
+        raise ValueError('it holds no weights of a generator')
+    return weights
+
+
+def entry_of(checkpoint: Mapping[str, Any]) -> dict[str, Any] | None:
+    """Return the entry of a checkpoint, or None if it comes from a stock run.
+
+    Raises:
+        ValueError: the entry is not one that a run saves.
+    """
+    if ENTRY not in checkpoint:
+        return None
+    entry = checkpoint[ENTRY]
+    if not isinstance(entry, dict):
+        raise ValueError(f"its entry '{ENTRY}' is {type(entry).__name__}, expected dict")
+    for name, kind in _KINDS.items():
+        if name in entry and not isinstance(entry[name], kind):
+            raise ValueError(f"its entry '{ENTRY}' holds {type(entry[name]).__name__} as {name}")
+        if name not in entry and name in _REQUIRED:
+            raise ValueError(f"its entry '{ENTRY}' lacks {name}")
+    torch.Generator().set_state(entry['random_state'].cpu())  # raises what resuming would raise after the first batches
+    return entry
 
 
 def random_state() -> dict[str, Any]:

@@ -16,15 +16,17 @@ from mmengine.optim import OptimWrapper
 from mmengine.runner import Runner
 
 from sapd_plugin.core import FiniteCheck, ShareWatch, changes, needs_stored_masks, start_from
-from sapd_plugin.errors import SAPDError, check_count, check_keys
+from sapd_plugin.errors import SAPDError, check_count, check_keys, describe
 from sapd_plugin.files import delete_drafts
 from sapd_plugin.mmagic.entry import (
     ENTRY,
     RestoringIterator,
+    entry_of,
     give_logs,
     options_of,
     random_state,
     restore_random_state,
+    student_of,
     take_logs,
 )
 from sapd_plugin.mmagic.log import StepLog
@@ -73,9 +75,7 @@ class SAPDHook(Hook):
         check_count('SAPDHook.picture_interval', picture_interval, at_least=0)
         self.picture_interval = picture_interval
         self._random_state: dict[str, Any] = {}
-        self._resumed: str | None = None
         self._teacher: dict[str, torch.Tensor] = {}
-        self._gradients: list[torch.Tensor | None] = []
         self._check_finite = FiniteCheck()
         self._watch_shares: ShareWatch | None = None
 
@@ -118,7 +118,7 @@ class SAPDHook(Hook):
             restore, self._random_state = partial(restore_random_state, self._random_state), {}
             loop.dataloader_iterator = RestoringIterator(loop.dataloader_iterator, runner.iter, restore)
         wrapper, device = runner.optim_wrapper, next(model.generator.parameters()).device
-        model.prepare_training(runner._load_from or self._resumed, device, wrapper._accumulative_counts)
+        model.prepare_training(runner._load_from, device, wrapper._accumulative_counts)
         distiller = model.in_training.distiller
         self._watch_shares = ShareWatch(distiller, runner.logger.warning)
         average = distiller.teacher.average
@@ -129,10 +129,6 @@ class SAPDHook(Hook):
         rest(wrapper, branch, model.in_training.spf_was_trained)
         if scales_losses(wrapper):
             guard(branch)
-        if self._gradients:
-            restore_gradients(wrapper, self._gradients)
-            self._gradients = []
-            runner.logger.info('The gradients of the step that the checkpoint is within were in it, and are restored.')
 
     def before_train_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None) -> None:
         """Tell the model the iteration, counted from 1, for the schedules."""
@@ -184,15 +180,20 @@ class SAPDHook(Hook):
 
         Raises:
             SAPDError: the checkpoint comes from a stock run, and resumes this one or holds no teacher for it; or its
-                masks have a different fingerprint.
+                masks have a different fingerprint; or it is not a checkpoint of a run.
         """
-        entry = checkpoint.get(ENTRY)
+        try:
+            student, entry = student_of(checkpoint), entry_of(checkpoint)
+        except (TypeError, RuntimeError, ValueError) as error:
+            raise SAPDError(
+                f'load_from: {runner._load_from} is not a checkpoint of this kind of run: {describe(error)}.'
+            ) from error
         give_logs(checkpoint, {} if entry is None else entry.get('logs', {}))
         if runner._resume:
             if entry is None:
                 raise SAPDError(
-                    'resume: the checkpoint comes from a stock run, which cannot be resumed as a SAPD run. Start one '
-                    "with its student: load_from, and model.stage='two_stage'."
+                    f'resume: {runner._load_from} comes from a stock run, which cannot be resumed as a SAPD run. Start '
+                    "one with its student: load_from, and model.stage='two_stage'."
                 )
             found, saved = _fingerprints(runner), entry['mask_fingerprints']
             if found != saved:
@@ -202,8 +203,10 @@ class SAPDHook(Hook):
                 )
             if changed := changes.changes(entry.get('options', options_of(runner)), options_of(runner)):
                 runner.logger.warning(changes.warning_of(changed))
-            self._resumed, self._teacher = 'the latest checkpoint', entry.get('teacher', {})
-            self._gradients = entry.get('gradients', [])
+            self._teacher = entry.get('teacher', {})
+            if gradients := entry.get('gradients'):
+                restore_gradients(runner.optim_wrapper, gradients)
+                runner.logger.info('The checkpoint is within a step of the optimizer. Its gradients are restored.')
             if runner.rank == 0:
                 self._random_state = entry
         settings = _model(runner).settings
@@ -213,11 +216,10 @@ class SAPDHook(Hook):
                 'stock run. Set freeze_after to the number of iterations that SPF trains.'
             )
         if entry is None and settings.stage == 'two_stage':
-            student = checkpoint['state_dict']
             weights = {key[len(STUDENT) :]: value for key, value in student.items() if key.startswith(STUDENT)}
             runner.logger.info(start_from(_model(runner).spf, weights, 'generator'))
         spf = entry['spf'] if entry else _model(runner).spf.state_dict()
-        checkpoint['state_dict'].update({PREFIX + key: value for key, value in spf.items()})
+        student.update({PREFIX + key: value for key, value in spf.items()})
 
     def _show(self, runner: Runner, iteration: int) -> None:
         training = _model(runner).in_training

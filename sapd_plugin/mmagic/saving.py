@@ -44,8 +44,12 @@ def _atomically(stock: Callable[..., None]) -> Callable[..., None]:
         if path.exists() and not path.is_file():  # such as a device
             return stock(self, obj, filepath)
         path.parent.mkdir(parents=True, exist_ok=True)
-        with draft_of(path) as file:
-            file.write(obj)
+        try:
+            with draft_of(path) as file:
+                file.write(obj)
+        except OSError as error:
+            error.filename = error.filename or str(filepath)  # of a full disk, it tells no name
+            raise
 
     return put
 
@@ -97,14 +101,16 @@ def _is_students(path: str) -> bool:
 def choose_resumed(runner: Any) -> None:
     """Let a runner resume from :func:`checkpoint_to_resume`; called before it reads a checkpoint.
 
+    Afterwards, the runner's ``_load_from`` is what it reads, also if that is the latest checkpoint.
+
     Raises:
         SAPDError: a named checkpoint that is not whole.
     """
-    if runner._resume and runner._load_from:
+    if runner._resume:
         chosen = checkpoint_to_resume(runner.cfg, runner._load_from, runner.work_dir)
         runner._load_from, runner._resume = (chosen, True) if chosen else (runner._load_from, False)
     named = runner._load_from
-    if runner._resume and named and is_local(named):
+    if named and is_local(named):
         path = expanded(named)
         if path.is_file() and not is_whole(path):
             newest = find_latest_checkpoint(str(path.parent))
@@ -120,10 +126,16 @@ def _seeded_as_before(stock: Callable[..., None]) -> Callable[..., None]:
         if seed is None and self.cfg.get('resume'):
             path = checkpoint_to_resume(self.cfg, self.cfg.get('load_from'), self.work_dir)
             if path is not None and is_local(path) and is_whole(expanded(path)):
-                seed = CheckpointLoader.load_checkpoint(str(path), map_location='cpu')['meta'].get('seed')
+                seed = _seed_of(CheckpointLoader.load_checkpoint(str(path), map_location='cpu'))
         stock(self, seed, *args, **kwargs)
 
     return set_randomness
+
+
+def _seed_of(checkpoint: Any) -> int | None:
+    """Return the seed of a checkpoint's run; None also of a foreign file, which is named when it is resumed from."""
+    meta = checkpoint.get('meta') if isinstance(checkpoint, dict) else None
+    return meta.get('seed') if isinstance(meta, dict) else None
 
 
 def is_local(path: str) -> bool:

@@ -19,6 +19,7 @@ import numpy as np
 import torch
 
 from sapd_plugin.errors import SAPDError
+from sapd_plugin.mmagic.loading import run_step
 from sapd_plugin.mmagic.pending import PendingMask
 from sapd_plugin.priors.context import patch_context
 from sapd_plugin.priors.shuffled import ShuffledMasks
@@ -101,23 +102,24 @@ def with_masks(
 ) -> list[Any]:
     """Return the built transforms of a training pipeline with those that load, move and pack masks, and their context.
 
+    One that fails for an image names it.
+
     Raises:
         SAPDError: ``gt`` is never loaded or never packed, or an unknown transform moves it.
     """
     aligned: list[Any] = []
     loaded = packed = False
     for transform in transforms:
-        if not loaded:
-            aligned.append(transform)
-            if is_loader(transform) and transform.key == GT:
-                aligned.append(LoadSAMMask(store, template, context))
-                loaded = True
-        elif 'PackInputs' in _names(transform):
-            aligned.append(PackSAMMask(transform))
-            packed = True
-        else:
+        step = transform
+        if loaded and 'PackInputs' in _names(transform):
+            step, packed = PackSAMMask(transform), True
+        elif loaded:
             follow = _how_to_follow(transform)
-            aligned.append(transform if follow is None else partial(follow, transform))
+            step = transform if follow is None else partial(follow, transform)
+        aligned.append(partial(run_step, f'{WHERE}.pipeline', step, type(transform).__name__))
+        if not loaded and is_loader(transform) and transform.key == GT:
+            aligned.append(LoadSAMMask(store, template, context))
+            loaded = True
     if not loaded or not packed:
         step = "LoadImageFromFile with key='gt'" if not loaded else 'PackInputs'
         raise SAPDError(f'{WHERE}.pipeline: has no {step}, so masks cannot be added.')

@@ -361,6 +361,15 @@ def test_a_degraded_image_that_is_unlike_its_truth_is_named_before_a_worker_meet
         DATASETS.build(config_of(tmp_path / 'pairs', store, [*FLIPS, CROP], mask_check=check, search_key='gt'))
 
 
+def test_a_step_that_fails_for_an_image_names_it(pairs, store):
+    resized = {'type': 'Resize', 'keys': ['gt'], 'scale': (150, 130)}
+    dataset = DATASETS.build(config_of(pairs, store, [resized, CROP]))
+    with pytest.raises(
+        SAPDError, match=r'pipeline: PairedRandomCrop fails for .*rainy/001.png and .*clean/001.png \(Sc'
+    ):
+        dataset[0]
+
+
 @pytest.mark.parametrize(
     ('changes', 'message'),
     [
