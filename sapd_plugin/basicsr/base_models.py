@@ -11,7 +11,7 @@ from basicsr.utils.registry import MODEL_REGISTRY, Registry
 
 from sapd_plugin.basicsr.option_kinds import require
 from sapd_plugin.core import refuse_base
-from sapd_plugin.core.rehearsal import rehearse, student_input
+from sapd_plugin.core.rehearsal import empty_images, rehearse, student_input
 from sapd_plugin.errors import SAPDError, check_choice, describe
 
 # Base models whose batches masks cannot follow; their subclasses are refused, too.
@@ -99,6 +99,7 @@ def check_base_losses(model: Any, channels: int) -> None:
     base = next(kind for kind in type(model).__mro__ if kind.__name__ == model.base_name)
     if not from_basicsr(base.optimize_parameters):  # type: ignore[attr-defined]
         return
+    _check_discriminator(model, channels)
     network, scale = model.get_bare_model(model.net_g), model.opt.get('scale', 1)
     degraded = student_input(network, channels, scale)
     try:
@@ -121,3 +122,18 @@ def check_base_losses(model: Any, channels: int) -> None:
             raise SAPDError(
                 f'train.{key}: {kind} does not take what network_g returns, {found} ({describe(error)}).{hint}'
             ) from error
+
+
+def _check_discriminator(model: Any, channels: int) -> None:
+    """Refuse a discriminator that does not take patches. Raises SAPDError."""
+    side = model.opt['datasets']['train'].get('gt_size')
+    if not isinstance(model, SRGANModel) or not side:
+        return
+    network = model.get_bare_model(model.net_d)
+    try:
+        rehearse(network, empty_images(network, channels, (side, side)))
+    except Exception as error:  # of a network that a user wrote: any
+        raise SAPDError(
+            f'network_d: {type(network).__name__} does not take a patch of {side}x{side} (datasets.train.gt_size) with '
+            f'{channels} channels ({describe(error)}).'
+        ) from error

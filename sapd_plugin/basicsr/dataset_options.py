@@ -12,6 +12,7 @@ from sapd_plugin.basicsr.following import base_dataset_class
 from sapd_plugin.basicsr.option_kinds import require
 from sapd_plugin.errors import SAPDError, check_choice
 from sapd_plugin.home import expanded
+from sapd_plugin.metrics import canonical_color
 
 # Types that read images from folders; a user's own may read its images from a file.
 OF_FOLDERS = ('PairedImageDataset', 'PairedImageMaskDataset', 'GaussianNoiseDataset', 'SingleImageDataset')
@@ -31,6 +32,11 @@ def check_datasets(opt: Mapping[str, Any], needs_store: bool) -> None:
         if find_registered(DATASET_REGISTRY, dataset['type']) is None:
             check_choice(f'datasets.{phase}.type', dataset['type'], sorted(DATASET_REGISTRY.keys()))
         _check_normalization(f'datasets.{phase}', dataset)
+        if dataset.get('persistent_workers') and not (phase == 'train' and dataset['num_worker_per_gpu']):
+            raise SAPDError(
+                f'datasets.{phase}.persistent_workers: found true, but this data set is loaded without workers.'
+            )
+    _check_colors(opt['datasets'])
     dataset, scale = opt['datasets']['train'], opt.get('scale', 1)
     if not dataset.get('base_dataset_type'):
         require('', opt, ('scale',))
@@ -78,6 +84,21 @@ def check_places(opt: Mapping[str, Any]) -> None:
                 raise SAPDError(f'{where}: {place} is not a regular file, expected a list of images.')
             if key != 'meta_info_file' and folders and not expanded(place).is_dir():
                 raise SAPDError(f'{where}: {place} is a file, expected a folder of images.')
+
+
+def _check_colors(datasets: Mapping[str, Any]) -> None:
+    """Refuse a validation on images of another number of channels than training's. Raises SAPDError."""
+    found = {
+        phase: canonical_color(dataset.get('color')) in ('y', 'gray')
+        for phase, dataset in datasets.items()
+        if dataset['type'] in OF_FOLDERS and not dataset.get('base_dataset_type')
+    }
+    for phase, single in found.items():
+        if single != found.get('train', single):
+            raise SAPDError(
+                f'datasets.{phase}.color: found {datasets[phase].get("color")!r}, and datasets.train.color is '
+                f'{datasets["train"].get("color")!r}, so a network for the channels of one cannot take the other.'
+            )
 
 
 def _check_normalization(where: str, dataset: Mapping[str, Any]) -> None:

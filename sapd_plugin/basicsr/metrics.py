@@ -17,6 +17,7 @@ from basicsr.models.sr_model import SRModel
 from basicsr.utils.registry import METRIC_REGISTRY, MODEL_REGISTRY
 from torch import Tensor
 
+from sapd_plugin.basicsr.base_models import from_basicsr
 from sapd_plugin.core import check_block
 from sapd_plugin.errors import SAPDError, check_choice, check_keys, misspelt
 from sapd_plugin.metrics import check_metric, find_protocol, protocol_psnr, protocol_ssim
@@ -79,9 +80,12 @@ def check_metrics(opt: Mapping[str, Any]) -> None:
         where = f'val.metrics.{name}'
         metrics = dict(iter(METRIC_REGISTRY))
         check_block(where, block, metrics.get, metrics, given=_GIVEN)
-        _check_spelling(where, block, metrics.get(block['type'], block['type']))
+        metric = metrics.get(block['type'], block['type'])
+        _check_spelling(where, block, metric)
         if str(block.get('type')).startswith('calculate_protocol_'):
             _check(where, block)
+        if _needs_truth(metric):
+            _check_truth(where, block, opt.get('datasets') or {})
 
 
 def _check_spelling(where: str, block: Mapping[str, Any], metric: Callable[..., Any]) -> None:
@@ -95,8 +99,22 @@ def _check_spelling(where: str, block: Mapping[str, Any], metric: Callable[..., 
     kinds = (inspect.Parameter.VAR_KEYWORD, inspect.Parameter.VAR_POSITIONAL)
     named = [name for name, each in inspect.signature(metric).parameters.items() if each.kind not in kinds]
     valid = ['type', *(name for name in named if name not in _GIVEN), 'better']
-    complete = metric.__module__.partition('.')[0] in ('basicsr', 'sapd_plugin')
-    check_keys(where, (key for key in block if complete or misspelt(key, valid)), valid)
+    check_keys(where, (key for key in block if from_basicsr(metric) or misspelt(key, valid)), valid)
+
+
+def _check_truth(where: str, block: Mapping[str, Any], datasets: Mapping[str, Any]) -> None:
+    """Refuse data sets without the ground truth that a metric compares with. Raises SAPDError."""
+    for phase, dataset in datasets.items():
+        if dataset.get('type') == 'SingleImageDataset' and phase != 'train':
+            raise SAPDError(
+                f"{where}: {block['type']} needs a ground truth, which the 'SingleImageDataset' of datasets.{phase} "
+                'lacks.'
+            )
+
+
+def _needs_truth(metric: Callable[..., Any]) -> bool:
+    parameter = inspect.signature(metric).parameters.get('img2')
+    return parameter is not None and parameter.default is parameter.empty
 
 
 def _rgb(image: np.ndarray, input_order: str) -> np.ndarray:

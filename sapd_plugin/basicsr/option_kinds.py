@@ -185,7 +185,7 @@ def _check_datasets(datasets: Mapping[str, Any]) -> None:
     check_values('', {'datasets.train': datasets.get('train')}, {'datasets.train': Block})
     for phase, dataset in datasets.items():
         where = f'datasets.{phase}'
-        if str(phase).split('_')[0] not in ('train', 'val', 'test'):
+        if phase != 'train' and str(phase).split('_')[0] != 'val':
             raise SAPDError(f'{where}: found an unknown phase, expected train, val or val_NAME.')
         check_values('datasets', {phase: dataset}, {phase: Block})
         require(where, dataset, ('name', 'type'))

@@ -97,7 +97,7 @@ def _following(stock: Any) -> Any:
         except (AssertionError, RuntimeError) as error:  # of torch, which makes a stream
             if torch.cuda.is_available() or not isinstance(self, CUDAPrefetcher):
                 raise
-            raise SAPDError(f"datasets.train.prefetch_mode: 'cuda' needs a GPU ({describe(error)}).") from error
+            raise SAPDError(f"datasets.train.prefetch_mode: 'cuda' needs a GPU ({describe(error)[:200]}).") from error
 
     return init
 

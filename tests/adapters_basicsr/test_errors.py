@@ -21,6 +21,11 @@ from tests.adapters_basicsr.recipes import parsed, sapd_options, training_set
 from tests.photos import make_store
 from tests.recipes import DELETE
 
+GAN = {
+    'base_model_type': 'SRGANModel',
+    'train:gan_opt': {'type': 'GANLoss', 'gan_type': 'vanilla', 'loss_weight': 0.1},
+    'train:optim_d': {'type': 'Adam', 'lr': 1e-4},
+}
 OPTIONS = {
     'unknown base': ({'base_model_type': 'SRModle'}, r"base_model_type: found 'SRModle'.*Did you mean 'SRModel'"),
     'base, list': (
@@ -112,6 +117,10 @@ OPTIONS = {
     'several images for one': (
         {'network_g': {'type': 'MIMOUNet', 'num_res': 1, 'base_channel': 4}},
         r'train.pixel_opt: L1Loss does not take what network_g returns, 3 images .*Expected type: MultiOutputLoss',
+    ),
+    'a discriminator of other patches': (
+        {**GAN, 'network_d': {'type': 'VGGStyleDiscriminator', 'num_in_ch': 3, 'num_feat': 4}},
+        r'network_d: VGGStyleDiscriminator does not take a patch of 48x48 .datasets.train.gt_size. with 3 channels',
     ),
     'a larger image': (
         {'network_g:upscale': 2, 'network_spf:network': {'type': 'SRVGGNetCompact', 'num_conv': 1, 'upscale': 1}},

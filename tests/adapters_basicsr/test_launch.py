@@ -16,12 +16,13 @@ import torch
 from basicsr.data.data_util import paired_paths_from_lmdb
 from basicsr.data.prefetch_dataloader import CUDAPrefetcher
 from basicsr.models.sr_model import SRModel
+from basicsr.utils import get_root_logger
 from basicsr.utils.options import parse_options
 from basicsr.utils.registry import MODEL_REGISTRY
 
 from sapd_plugin.basicsr import test, train
 from sapd_plugin.basicsr.batches import Batches
-from sapd_plugin.basicsr.launch import launched
+from sapd_plugin.basicsr.launch import build_checked, launched
 from sapd_plugin.basicsr.options import check_options
 from sapd_plugin.errors import SAPDError
 from sapd_plugin.mistakes import told_in_one_line
@@ -202,6 +203,18 @@ def test_images_that_fill_no_batch_are_named(pairs, store, tmp_path, monkeypatch
     )
 
 
+@pytest.mark.parametrize(
+    ('images', 'batch', 'total', 'ends'), [(4, 3, 7, 5), (4, 3, 3, 0), (4, 2, 100, 0), (1000, 16, 300000, 295306)]
+)
+def test_a_training_that_basicsr_ends_early_is_warned_of(caplog, images, batch, total, ends):
+    opt = {'phase': 'train', 'batch_size_per_gpu': batch}
+    get_root_logger().addHandler(caplog.handler)
+    build_checked(lambda _: range(images), opt, {'train': {'total_iter': total}, 'world_size': 1})
+    get_root_logger().removeHandler(caplog.handler)
+    warned = [f'after {ends} of {total} iterations' in record.getMessage() for record in caplog.records]
+    assert warned == ([True] if ends else [])
+
+
 def test_a_loader_without_batches_is_named_whatever_the_data_set():
     images = torch.utils.data.TensorDataset(torch.zeros(4, 1))
     with pytest.raises(SAPDError, match=r'batch_size_per_gpu: found 5, but each process draws 4 images per epoch, so'):
@@ -282,11 +295,16 @@ def test_a_validation_that_would_fail_is_named_before_the_first_step(pairs, stor
     shutil.copytree(pairs, tmp_path / 'pairs')
     file = tmp_path / 'pairs/rainy/001.png'
     os.truncate(file, file.stat().st_size // 2)
-    for changes, message in (
+    (tmp_path / 'none').mkdir()
+    roots = ('datasets:val:dataroot_gt', 'datasets:val:dataroot_lq')
+    cases = (
         ({'val:metrics:psnr:crop_border': 48}, r'val.metrics.psnr.crop_border: found 48, but .* Expected 47 at most'),
         ({'datasets:val:dataroot_lq': str(file.parent)}, r'/rainy/001.png: cannot be decoded, expected an image'),
-    ):
-        last = only_mistake(monkeypatch, capsys, tmp_path, sapd_options(pairs, store, **changes))
+        (dict.fromkeys(roots, str(tmp_path / 'none')), r'datasets.val: found no images, expected at least one'),
+    )
+    for number, (changes, message) in enumerate(cases):
+        options = sapd_options(pairs, store, name=f'run{number}', **changes)
+        last = only_mistake(monkeypatch, capsys, tmp_path, options)
         assert re.search(message, last), last
 
 
@@ -363,6 +381,19 @@ CHECKED_FIRST = {
     'wandb alone': (
         {'logger:wandb': {'project': 'sapd'}},
         r"logger.use_tb_logger: found false, expected true: BasicSR's wandb .*logger.wandb.project is sapd",
+    ),
+    'another color in validation': (
+        {'datasets:train:color': 'y'},
+        r"datasets.val.color: found None, and datasets.train.color is 'y', so a network for",
+    ),
+    'no ground truth for a metric': (
+        {'datasets:val:type': 'SingleImageDataset'},
+        r"val.metrics.psnr: calculate_psnr needs a ground truth, which the 'SingleImageDataset' of datasets.val lacks",
+    ),
+    'a test set': ({'datasets:test': {'name': 'a', 'type': 'PairedImageDataset'}}, r'datasets.test: found an unknown'),
+    'no workers that could persist': (
+        {'datasets:train:persistent_workers': True},
+        r'datasets.train.persistent_workers: found true, but this data set is loaded without workers',
     ),
     'prefetching to a GPU': (
         {'datasets:train:prefetch_mode': 'cuda'},

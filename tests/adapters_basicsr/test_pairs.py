@@ -49,8 +49,13 @@ def test_exchanged_folders_are_named_before_the_masks(pairs, store, tmp_path):
     [
         ((24, 32), {'psnr': PSNR, 'ssim': SSIM}, ''),
         ((25, 33), {}, ''),  # BasicSR crops it
-        ((23, 32), {}, r'datasets.val.dataroot_gt: .*gt.png is 23x32 .* expected a ground truth of 2 times its size'),
+        (
+            (23, 32),
+            {},
+            r'datasets.val.dataroot_gt: .*gt.png is 23x32 .* expected a ground truth of 2 times its size .scale., or',
+        ),
         ((24, 31), {}, r'24x31'),
+        ((48, 64), {}, r'gt.png is 48x64 .height x width. and .*lq.png 12x16 .* expected .* 2 times'),
         ((24, 32), {'a': {**PSNR, 'crop_border': 12}}, r'val.metrics.a.crop_border: found 12, .* Expected 11 at most'),
         ((24, 32), {'b': {**SSIM, 'crop_border': 7}}, r'calculate_ssim needs 11x11 pixels. Expected 6 at most'),
     ],
