@@ -5,31 +5,29 @@ from __future__ import annotations
 import argparse
 import hashlib
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, replace
+from collections.abc import Iterator
+from dataclasses import asdict
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
-import numpy as np
 import pandas as pd
-import torch
-from torch.nn import functional as F
 
 from sapd_plugin.cli.common import check_counts, import_modules
 from sapd_plugin.core.fusion.region import REGION_FUSIONS
 from sapd_plugin.errors import SAPDError, check_choice, nearest
-from sapd_plugin.evaluation.mask_arms import MaskArms, Photos
-from sapd_plugin.evaluation.mask_trial import Photo, Plan
-from sapd_plugin.evaluation.mask_verdict import CASCADE, SHUFFLED, TWIN, Verdict
+from sapd_plugin.evaluation.mask_arms import MaskArms
+from sapd_plugin.evaluation.mask_trial import Plan
+from sapd_plugin.evaluation.mask_verdict import CASCADE, TWIN, Verdict
 from sapd_plugin.evaluation.networks import build_restorer
-from sapd_plugin.evaluation.pairs import Pairs, find_pairs, match_masks
+from sapd_plugin.evaluation.pairs import Pairs, find_pairs
+from sapd_plugin.evaluation.trial_photos import Masks, masks_of_restored, photos_of_arms, restore_photos, stored_masks
 from sapd_plugin.experiments.results import read_csv
 from sapd_plugin.files import write_atomically
 from sapd_plugin.home import expanded
 from sapd_plugin.image_header import image_size
 from sapd_plugin.names import check_name
-from sapd_plugin.priors.extraction.images import load_image, read_image
-from sapd_plugin.priors.segmenters import Segmenter, build_segmenter
+from sapd_plugin.priors.extraction.images import load_image
+from sapd_plugin.priors.segmenters import build_segmenter
 from sapd_plugin.priors.store import MaskStore
 from sapd_plugin.priors.store.digests import digest_file
 from sapd_plugin.priors.store.manifest import differences
@@ -55,18 +53,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     for name, what in (('iterations', 'steps of each training'), ('batch', 'patches per step')):
         add(f'--{name}', type=int, metavar='N', help=f'{what} (default: {DEFAULTS[name]})')
     add('--seeds', type=int, metavar='N', help=f'trainings per arm, at least 2 (default: {DEFAULTS["seeds"]})')
-
-
-class Masks(NamedTuple):
-    """One kind of masks.
-
-    Attributes:
-        settings: identify it in trial.json.
-        labels: returns the label map of a photo, (H,W) integer, given its key and y.
-    """
-
-    settings: str
-    labels: Callable[[str, np.ndarray], np.ndarray]
 
 
 def run(options: argparse.Namespace) -> None:
@@ -104,11 +90,9 @@ def run(options: argparse.Namespace) -> None:
         'seed': options.seed,
     }
     settings, rows = _resume(options.output, json.loads(json.dumps(settings)))
-    photos = _restore(pairs, restorer, kinds)
-    arms = MaskArms(
-        _arms(photos, training, testing, options), plan, options.fusion, INPUTS[options.inputs], options.seeds,
-        options.device,
-    )  # fmt: skip
+    photos = restore_photos(pairs, restorer, kinds)
+    by_arm = photos_of_arms(photos, training, testing, options.shuffled, options.seed)
+    arms = MaskArms(by_arm, plan, options.fusion, INPUTS[options.inputs], options.seeds, options.device)
     write_atomically(options.output / RECORD, json.dumps(settings, indent=1) + '\n')
     verdict = Verdict(_train(arms, rows, options.output / TABLE))
     said = '\n'.join(f'- {sentence}' for sentence in verdict.sentences())
@@ -170,27 +154,13 @@ def _open_masks(options: argparse.Namespace, pairs: Pairs) -> dict[str, Masks]:
         if name in kinds:
             raise SAPDError(f"--masks: found the name '{name}' twice, expected NAME=STORE with another name.")
         if path.exists():
-            kinds[name] = _stored(MaskStore(path), options, pairs)
+            kinds[name] = stored_masks(MaskStore(path), pairs, options.mask_template)
         elif value == FELZENSZWALB:
-            kinds[name] = _of_restored(build_segmenter(FELZENSZWALB))
+            kinds[name] = masks_of_restored(FELZENSZWALB, build_segmenter(FELZENSZWALB))
         else:
             hint = nearest(value, [FELZENSZWALB])
             raise SAPDError(f"--masks: found no mask store {path}, expected one, or '{FELZENSZWALB}'.{hint}")
     return kinds
-
-
-def _stored(store: MaskStore, options: argparse.Namespace, pairs: Pairs) -> Masks:
-    keys, compared = match_masks(store, pairs, options.mask_template)
-    for key, (_, clean) in pairs.items():
-        if store.size(keys[key]) != image_size(clean):
-            found, expected = _size(store.size(keys[key])), _size(image_size(clean))
-            raise SAPDError(f"--masks: {store.path}: the mask '{keys[key]}' is {found}, the image {expected}.")
-    print(f'{store.path}: {compared}')
-    return Masks(store.fingerprint, lambda key, restored: store.record(keys[key]).labels())
-
-
-def _of_restored(segmenter: Segmenter) -> Masks:
-    return Masks(FELZENSZWALB, lambda key, restored: segmenter(restored).labels)
 
 
 def _digest(pairs: Pairs) -> str:
@@ -200,67 +170,6 @@ def _digest(pairs: Pairs) -> str:
         for path in pair:
             whole.update(digest_file(load_image(path)))
     return whole.hexdigest()
-
-
-def _restore(
-    pairs: Pairs, restorer: Callable[[np.ndarray], np.ndarray], kinds: Mapping[str, Masks]
-) -> dict[str, dict[str, Photo]]:
-    """Return the photos by kind of masks and key; they share their images."""
-    found: dict[str, dict[str, Photo]] = {name: {} for name in kinds}
-    for key, (degraded, clean) in Bar(pairs.items(), 'restore', len(pairs), unit='image'):
-        image, target = read_image(degraded), read_image(clean)
-        restored = restorer(image)
-        if restored.shape != target.shape:
-            raise SAPDError(f'--restored-by: {key} is restored to {restored.shape}, its target is {target.shape}.')
-        if np.ptp(restored, axis=2).max() == 0 < np.ptp(target, axis=2).max():
-            raise SAPDError(f'--restored-by: the student restores {key} to a gray image, but its target is in color.')
-        gt, x, y = (_as_tensor(each) for each in (target, image, restored))
-        for name, masks in kinds.items():
-            found[name][key] = Photo(key, gt, x, y, _as_labels(masks.labels(key, restored)))
-    return found
-
-
-def _as_tensor(image: np.ndarray) -> torch.Tensor:
-    """Return (H,W,3) uint8 as (3,H,W) in [0, 1], in half precision, which is exact enough for 8 bits."""
-    return _even(torch.from_numpy(np.ascontiguousarray(image.transpose(2, 0, 1))).half() / 255)
-
-
-def _as_labels(labels: np.ndarray) -> torch.Tensor:
-    """Return a label map (H,W) as (1,H,W), in 16 bits if they suffice."""
-    kind = np.int16 if labels.max(initial=0) <= np.iinfo(np.int16).max else np.int32
-    return _even(torch.from_numpy(labels.astype(kind))[None])
-
-
-def _even(image: torch.Tensor) -> torch.Tensor:
-    """Cut the last row and column of an odd size off: h works at half size."""
-    return image[..., : image.shape[-2] // 2 * 2, : image.shape[-1] // 2 * 2]
-
-
-def _arms(
-    photos: Mapping[str, Mapping[str, Photo]], training: Pairs, testing: Pairs, options: argparse.Namespace
-) -> dict[str, Photos]:
-    """Return the photos of each arm with masks."""
-    arms = {}
-    for name, own in photos.items():
-        trained, tested = ([own[key] for key in keys] for keys in (training, testing))
-        others = _exchanged(tested, options.seed)
-        arms[name] = Photos(trained, tested, others)
-        if name == options.shuffled:
-            arms[f'{name}{SHUFFLED}'] = Photos(_exchanged(trained, options.seed), others, [])
-    return arms
-
-
-def _exchanged(photos: Sequence[Photo], seed: int) -> list[Photo]:
-    """Return the photos with the masks of another one each, stretched to their size."""
-    order = np.random.default_rng(seed).permutation(len(photos))
-    found: dict[int, Photo] = {}
-    for own, other in zip(order, np.roll(order, 1)):
-        labels = photos[other].labels
-        if labels.shape != photos[own].labels.shape:
-            size = photos[own].labels.shape[-2:]
-            labels = F.interpolate(labels[None].float(), size, mode='nearest-exact')[0].to(labels.dtype)
-        found[int(own)] = replace(photos[own], labels=labels)
-    return [found[index] for index in range(len(photos))]
 
 
 def _resume(folder: Path, settings: dict[str, Any]) -> tuple[dict[str, Any], pd.DataFrame]:

@@ -17,6 +17,7 @@ from sapd_plugin.cli import evaluate_teacher, mask_trial
 from sapd_plugin.evaluation.mask_arms import MaskArms
 from sapd_plugin.evaluation.mask_trial import Photo
 from sapd_plugin.evaluation.mask_verdict import CASCADE, TWIN, Verdict, paired
+from sapd_plugin.evaluation.trial_photos import exchanged
 from tests.adapters_basicsr.recipes import STOCK
 from tests.photos import make_pairs, make_store, segmented
 
@@ -162,7 +163,7 @@ def test_another_photos_masks_are_stretched_to_the_photo() -> None:
         labels = torch.full((1, height, width), 10 * number, dtype=torch.int16)
         labels[..., width // 2 :] += 1
         photos.append(Photo(str(number), image, image, image, labels))
-    found = mask_trial._exchanged(photos, 0)
+    found = exchanged(photos, 0)
     assert [photo.name for photo in found] == ['0', '1', '2']
     assert sorted(int(photo.labels.min()) // 10 for photo in found) == [0, 1, 2]
     for own, new in zip(photos, found):
