@@ -27,7 +27,8 @@ from sapd_plugin.values import (
     one_of,
 )
 
-# Of the optimizer wrapper's block, read by its constructor.
+# Constructors of the optimizer wrapper, and keys of its block that they read.
+_CONSTRUCTORS = ('DefaultOptimWrapperConstructor', 'SAPDOptimWrapperConstructor')
 _OF_CONSTRUCTOR = ('type', 'optimizer', 'spf_optimizer', 'constructor', 'paramwise_cfg')
 
 
@@ -86,8 +87,9 @@ def check_wrapper(wrapper: Mapping[str, Any]) -> None:
         by_value = clip.get('type') == 'value'
         clipping = torch.nn.utils.clip_grad_value_ if by_value else torch.nn.utils.clip_grad_norm_
         check_arguments_of('optim_wrapper.clip_grad', _without(clip, 'type'), clipping, given=('parameters',))
-    own = {**_without(wrapper, *_OF_CONSTRUCTOR), 'type': wrapper.get('type', 'OptimWrapper')}
-    check_registered('optim_wrapper', own, OPTIM_WRAPPERS, ('optimizer',))
+    if wrapper.get('constructor', _CONSTRUCTORS[0]) in _CONSTRUCTORS:  # a user's own may read keys of its own
+        own = {**_without(wrapper, *_OF_CONSTRUCTOR), 'type': wrapper.get('type', 'OptimWrapper')}
+        check_registered('optim_wrapper', own, OPTIM_WRAPPERS, ('optimizer',))
     for name in ('optimizer', 'spf_optimizer'):
         if name in wrapper:
             check_registered(f'optim_wrapper.{name}', wrapper[name], OPTIMIZERS, ('params',))
@@ -159,11 +161,9 @@ def _check_watched(key: str, names: Any, evaluator: Any) -> None:
     check_names(key, names, several=False)
     found = [_reported(metric) for _, metric in _metrics('val_evaluator', evaluator)]
     reported = [name for name in found if name is not None]
-    if len(reported) < len(found):
+    if len(reported) < len(found) or not found:  # without validation, MMEngine does not look at it
         return
     for name in [names] if isinstance(names, str) else names:
-        if not reported:
-            raise SAPDError(f'{key}: found {name!r}, but there is no validation, which would report it.')
         if name not in ('auto', *reported):
             known = ', '.join(reported)
             raise SAPDError(

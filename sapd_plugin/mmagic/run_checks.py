@@ -41,7 +41,7 @@ TOP = {
     'train_cfg': Block,
     'train_dataloader': Block,
     'load_from': str | None,
-    'resume': bool,
+    'resume': bool | None,  # MMagic's own configs write None
     'log_level': Annotated[str | int, Valid(_check_level)],
 }
 LOOP = {'max_iters': Count, 'max_epochs': Count, 'val_interval': Count, 'val_begin': Natural}

@@ -87,6 +87,8 @@ VALID: dict[str, dict[str, Any]] = {
         'default_hooks:checkpoint:save_best': ('PSNR',),
     },
     'no validation': dict.fromkeys(('val_cfg', 'val_dataloader', 'val_evaluator')),
+    'resume': {'resume': None},
+    'constructor': {'optim_wrapper:constructor': 'OfAUser', 'optim_wrapper:decay_by_layer': 0.9},
     'groups of metrics': {
         'val_evaluator': [
             {'type': 'Evaluator', 'metrics': {'type': 'PSNR', 'prefix': 'a'}},
