@@ -1,4 +1,4 @@
-"""Keys of ours that BasicSR would ignore: misspelt, or in a block where nothing reads them."""
+"""Keys that BasicSR would ignore: misspelt, or ours in a block where nothing reads them."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import fields
 from typing import Any
 
+from sapd_plugin.basicsr.option_kinds import DATASET, LOGGER, TOP, TRAIN, TRAINING_SET, VAL
 from sapd_plugin.core import SPF, SGRLoss, SPDLoss, StepSettings
 from sapd_plugin.errors import SAPDError, misspelt
 from sapd_plugin.priors.training import MASK_KEYS
@@ -24,25 +25,38 @@ INNER = {
     'train.sgr_opt': tuple(inspect.signature(SGRLoss).parameters),
 }
 OF_MMAGIC = {f'{loss}_loss': f'{loss}_opt' for loss in ('spd', 'sgr', 'spf')}
-READ_BY_BASICSR = (
-    'model_type',
-    'network_g',
-    'network_d',
-    'optim_g',
-    'optim_d',
-    'filename_tmpl',
-)  # similar to ours in spelling
+# Block -> keys that BasicSR 1.4.2 reads there, or adds itself.
+_ADDED = ('dist', 'rank', 'world_size', 'auto_resume', 'is_train', 'root_path')
+_GAN = ('gan_opt', 'ldl_opt', 'feature_matching_opt', 'net_d_iters', 'net_d_init_iters')
+_PATHS = ('resume_state', 'ignore_resume_networks', 'experiments_root', 'models', 'training_states', 'log')
+_NETWORKS = [f'{key}_{name}' for key in ('pretrain_network', 'param_key', 'strict_load') for name in ('g', 'd', 'spf')]
+READ_BY_BASICSR: dict[str, tuple[str, ...]] = {
+    '': (*TOP, *_ADDED, 'model_type', 'network_d'),
+    'train': (*TRAIN, *_GAN),
+    'val': (*VAL, 'center_frame_only', 'flip_seq', 'num_val_samples'),
+    'logger': tuple(LOGGER),
+    'path': (*_PATHS, 'visualization', *_NETWORKS),
+    'datasets': (*DATASET, *TRAINING_SET, 'phase', 'scale', 'base_dataset_type', 'sigma', 'clip', 'seed'),
+}
 
 
-def refuse_misspelt(where: str, found: Iterable[str]) -> None:
-    """Refuse misspelt keys of ours in a block, which BasicSR would ignore as it ignores all unknown keys.
+def refuse_misspelt(opt: Mapping[str, Any], known: Iterable[str]) -> None:
+    """Refuse misspelt keys, which BasicSR would ignore as it ignores all unknown ones.
+
+    Args:
+        opt: BasicSR's options.
+        known: the blocks whose readers are known, so that a key which resembles one of BasicSR's is a mistake, too. In
+            other blocks, a user's own model or data set may read it.
 
     Raises:
         SAPDError: naming the key and the right one.
     """
-    for key in found:
-        if key not in READ_BY_BASICSR and (near := misspelt(key, BLOCKS[where])):
-            raise SAPDError(f"{_path(where, key)}: unknown key. Did you mean '{_path(where, near)}'?")
+    for where in dict.fromkeys((*BLOCKS, *known)):
+        ours, read = BLOCKS.get(where, ()), READ_BY_BASICSR['datasets' if where.startswith('datasets.') else where]
+        valid = (*ours, *read) if where in known else ours
+        for key in _block(opt, where):
+            if key not in read and (near := misspelt(key, valid)):
+                raise SAPDError(f"{_path(where, key)}: unknown key. Did you mean '{_path(where, near)}'?")
 
 
 def refuse_misplaced(opt: Mapping[str, Any], known: Iterable[str]) -> None:

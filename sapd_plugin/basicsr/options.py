@@ -54,17 +54,15 @@ def check_options(opt: Mapping[str, Any]) -> None:
     Raises:
         SAPDError: naming the key, what was found, what is expected and the nearest valid name.
     """
-    refuse_misspelt('', opt)
     check_model_type(opt)
     base = base_model_class(opt)
-    refuse_misplaced(opt, _known_blocks(base, opt))
+    known = _known_blocks(base, opt)
+    refuse_misspelt(opt, known)
+    refuse_misplaced(opt, known)
     if not isinstance(opt.get('network_spf'), Mapping):
         raise SAPDError("network_spf: missing; SAPDModel needs a block with 'type: SPF' in addition to network_g.")
-    if isinstance(opt.get('train'), Mapping):
-        refuse_misspelt('train', opt['train'])
     check_kinds(opt)
     train, path = opt['train'], opt['path']
-    refuse_misspelt('datasets.train', opt['datasets']['train'])
     check_base_keys(base, opt)
     for key in ('network_g', 'network_spf', 'network_d'):
         if key in opt:
@@ -104,13 +102,13 @@ def check_options(opt: Mapping[str, Any]) -> None:
 
 
 def _known_blocks(base: type, opt: Mapping[str, Any]) -> list[str]:
-    """Return the blocks whose readers are BasicSR's or ours, so that other keys of ours are not read there."""
-    blocks = ['', 'train'] if from_basicsr(base) else []
+    """Return the blocks whose readers are BasicSR's or ours, so that other keys are not read there."""
+    blocks = ['', 'train', 'val', 'logger', 'path'] if from_basicsr(base) else []
     datasets = opt.get('datasets')
-    dataset = datasets.get('train') if isinstance(datasets, Mapping) else None
-    if isinstance(dataset, Mapping) and not dataset.get('base_dataset_type'):
-        kind = find_registered(DATASET_REGISTRY, dataset.get('type'))
-        blocks += ['datasets.train'] if kind is not None and from_basicsr(kind) else []
+    for phase, dataset in datasets.items() if isinstance(datasets, Mapping) else ():
+        if isinstance(dataset, Mapping) and not dataset.get('base_dataset_type'):
+            kind = find_registered(DATASET_REGISTRY, dataset.get('type'))
+            blocks += [f'datasets.{phase}'] if kind is not None and from_basicsr(kind) else []
     return blocks
 
 

@@ -395,6 +395,18 @@ CHECKED_FIRST = {
         {'datasets:train:persistent_workers': True},
         r'datasets.train.persistent_workers: found true, but this data set is loaded without workers',
     ),
+    "BasicSR's key in train": (
+        {'train:ema_deacy': 0.9},
+        r"train.ema_deacy: unknown key. Did you mean 'train.ema_decay'",
+    ),
+    "BasicSR's key in the data set": (
+        {'datasets:val:colour': 'y'},
+        r"datasets.val.colour: unknown key. Did you mean 'datasets.val.color'",
+    ),
+    "BasicSR's key in path": (
+        {'path:pretrain_netwrok_g': '/a'},
+        r"unknown key. Did you mean 'path.pretrain_network_g'",
+    ),
     'prefetching to a GPU': (
         {'datasets:train:prefetch_mode': 'cuda'},
         r"datasets.train.pin_memory: found .*, expected true with prefetch_mode 'cuda'",
@@ -420,7 +432,11 @@ def test_a_user_s_own_model_may_read_any_key(pairs, store, tmp_path):
 
     MODEL_REGISTRY.register(Own)
     try:
-        check_options(parsed(sapd_options(pairs, store, base_model_type='Own', **{'train:stage': 1}), tmp_path))
+        check_options(
+            parsed(
+                sapd_options(pairs, store, base_model_type='Own', **{'train:stage': 1, 'train:ema_decays': 1}), tmp_path
+            )
+        )
         check_options(parsed(sapd_options(pairs, store, every=1), tmp_path))  # an anchor of train.sapd_opt.every
     finally:
         del MODEL_REGISTRY._obj_map['Own']
