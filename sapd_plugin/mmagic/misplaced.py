@@ -44,7 +44,7 @@ def _found(parent: str, node: Any) -> Iterator[tuple[str, str]]:
     """Yield the parent's key and the name of each key of SAPD."""
     if isinstance(node, Mapping):
         for name, value in node.items():
-            if name in _PLACES:
+            if name in _PLACES and value is not None:
                 yield parent, name
             yield from _found(f'{parent}.{name}' if parent else str(name), value)
     elif isinstance(node, Sequence) and not isinstance(node, (str, bytes)):

@@ -51,6 +51,7 @@ SCHEDULER = {
     'by_epoch': bool,
 }
 METRIC = {'crop_border': Natural}
+HOOK = {'interval': int | None, 'max_keep_ckpts': int, 'save_begin': Natural, 'by_epoch': bool}
 
 
 def check_registered(key: str, block: Any, registry: Registry, given: Sequence[str] = (), *others: str) -> None:
@@ -122,6 +123,7 @@ def check_hooks(config: Mapping[str, Any]) -> None:
     for key, block in hooks.items():
         if block is not None and not isinstance(block, Hook):
             check_registered(key, block, HOOKS, (), 'priority')
+            check_values(key, block, HOOK)
             for watched in ('save_best', 'monitor'):
                 _check_watched(f'{key}.{watched}', block.get(watched), config.get('val_evaluator'))
     visualizer = config.get('visualizer')

@@ -14,7 +14,7 @@ from typing import Annotated, Any
 from mmagic.registry import DATA_SAMPLERS, DATASETS, LOOPS, TRANSFORMS
 from mmengine.dataset import DefaultSampler
 from mmengine.runner import EpochBasedTrainLoop, IterBasedTrainLoop
-from torch.utils.data import DataLoader, RandomSampler, SequentialSampler
+from torch.utils.data import DataLoader, RandomSampler, Sampler, SequentialSampler
 
 from sapd_plugin.core import check_arguments_of
 from sapd_plugin.errors import SAPDError, check_choice, check_keys
@@ -141,7 +141,7 @@ def _check_loader(key: str, block: Any) -> None:
         if name not in block:
             raise SAPDError(f'{key}.{name}: missing, and the runner needs it.')
     check_values(key, block, LOADER)
-    if isinstance(block['sampler'], Mapping):
+    if not isinstance(block['sampler'], Sampler):
         check_registered(f'{key}.sampler', block['sampler'], DATA_SAMPLERS, ('dataset', 'seed'))
     _check_dataset(f'{key}.dataset', block['dataset'])
 

@@ -155,8 +155,10 @@ class MMagic:
         from tests.adapters_mmagic.recipes import sapd_config
 
         self.folder = folder
-        self.config = sapd_config(pairs, store, vgg, **{'train_cfg:max_iters': 1, 'train_cfg:val_interval': 9})
-        for key in ('val_cfg', 'val_dataloader', 'val_evaluator', 'test_cfg', 'test_dataloader', 'test_evaluator'):
+        self.config = sapd_config(pairs, store, vgg, **{'train_cfg:max_iters': 1, 'train_cfg:val_begin': 9})
+        self.config['default_hooks']['checkpoint'].update(interval=9, save_last=False)
+        self.config['log_level'] = 'ERROR'
+        for key in ('test_cfg', 'test_dataloader', 'test_evaluator'):
             self.config.pop(key)
 
     def train(self, config: Config) -> None:
@@ -175,8 +177,7 @@ class MMagic:
             mock.patch.object(base_dataset.gc, 'collect', int),
             named_parts(),
         ):
-            whole = MMConfig({**config, 'work_dir': str(self.folder / 'work'), 'log_level': 'ERROR'})
-            whole['default_hooks'] = {**whole['default_hooks'], 'checkpoint': None}
+            whole = MMConfig({**config, 'work_dir': str(self.folder / 'work')})
             run_checks(whole)
             Runner.from_cfg(whole).train()
 
