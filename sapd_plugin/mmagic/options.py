@@ -9,6 +9,7 @@ from typing import Any
 from mmagic.models.base_models import BaseEditModel
 from mmagic.registry import MODELS
 from mmengine.model import BaseModel
+from mmengine.registry import Registry
 
 from sapd_plugin.core import check_block, check_losses, refuse_base
 from sapd_plugin.errors import SAPDError, check_choice, check_keys
@@ -85,13 +86,18 @@ def check_module(key: str, block: Any) -> None:
 
 
 def find_type(name: object) -> Any:
-    """Look up a name in MMagic's registry; a class or function is itself. None if it is not registered.
+    """Look up a name in MMagic's registry of models, as :func:`find_registered` does."""
+    return find_registered(MODELS, name)
+
+
+def find_registered(registry: Registry, name: object) -> Any:
+    """Look up a name in a registry of MMagic's; a class or function is itself. None if it is not registered.
 
     A dotted name is imported, as MMEngine does: so it writes the types of a config in pure Python.
     """
     if callable(name):
         return name
     try:
-        return MODELS.get(str(name)) if name else None  # a config may hold anything here
+        return registry.get(str(name)) if name else None  # a config may hold anything here
     except Exception:  # the registry imports what has a dot in its name
         return None

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 from typing import Annotated, Any
 
 import torch
 from mmagic.registry import EVALUATORS, HOOKS, METRICS, OPTIM_WRAPPERS, OPTIMIZERS, PARAM_SCHEDULERS, VISUALIZERS
 from mmengine.evaluator import BaseMetric
-from mmengine.hooks import Hook
+from mmengine.hooks import CheckpointHook, Hook, LoggerHook
 from mmengine.registry import Registry
 
 from sapd_plugin.core import check_arguments_of, check_block
 from sapd_plugin.errors import SAPDError, check_count, nearest
+from sapd_plugin.mmagic.options import find_registered
 from sapd_plugin.values import (
     OPTIMIZER_KINDS,
     Block,
@@ -51,7 +53,8 @@ SCHEDULER = {
     'by_epoch': bool,
 }
 METRIC = {'crop_border': Natural}
-HOOK = {'interval': int | None, 'max_keep_ckpts': int, 'save_begin': Natural, 'by_epoch': bool}
+# Of MMEngine's own two; MMagic has hooks whose interval is a block.
+HOOK = {'interval': int, 'max_keep_ckpts': int, 'save_begin': Natural, 'by_epoch': bool}
 
 
 def check_registered(key: str, block: Any, registry: Registry, given: Sequence[str] = (), *others: str) -> None:
@@ -67,14 +70,7 @@ def check_registered(key: str, block: Any, registry: Registry, given: Sequence[s
     Raises:
         SAPDError: naming the key, what was found and the nearest valid name.
     """
-
-    def find(name: str) -> Any:
-        try:
-            return registry.get(name)
-        except Exception:  # the registry imports what has a dot in its name
-            return None
-
-    check_block(key, _without(block, *others), find, _names(registry), given)
+    check_block(key, _without(block, *others), partial(find_registered, registry), _names(registry), given)
 
 
 def check_wrapper(wrapper: Mapping[str, Any]) -> None:
@@ -123,7 +119,9 @@ def check_hooks(config: Mapping[str, Any]) -> None:
     for key, block in hooks.items():
         if block is not None and not isinstance(block, Hook):
             check_registered(key, block, HOOKS, (), 'priority')
-            check_values(key, block, HOOK)
+            kind = find_registered(HOOKS, block['type'])
+            if isinstance(kind, type) and issubclass(kind, (CheckpointHook, LoggerHook)):
+                check_values(key, block, HOOK)
             for watched in ('save_best', 'monitor'):
                 _check_watched(f'{key}.{watched}', block.get(watched), config.get('val_evaluator'))
     visualizer = config.get('visualizer')
@@ -177,8 +175,7 @@ def _reported(metric: Any) -> str | None:
     """Return the name under which a metric is reported; None if only its own code knows."""
     if not isinstance(metric, Mapping):
         return None
-    kind = metric.get('type')
-    kind = METRICS.get(kind) if isinstance(kind, str) else kind
+    kind = find_registered(METRICS, metric.get('type'))
     name = getattr(kind, 'metric', None)
     prefix = metric.get('prefix') or getattr(kind, 'default_prefix', None)
     if not isinstance(name, str):

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import errno
 import inspect
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from types import CodeType, FrameType, TracebackType
+from typing import Any
 
-from mmengine.runner import Runner
+from mmagic.engine.runner import MultiValLoop
+from mmengine.runner import Runner, ValLoop
 
 from sapd_plugin.errors import SAPDError, describe
 
@@ -37,12 +39,13 @@ def _code(method: Callable[..., object]) -> CodeType:
 
 _PARTS = {_code(getattr(Runner, method)): part for method, part in _BUILDERS.items()}
 _LOADS = {_code(Runner.load_checkpoint): 'load_from', _code(Runner.resume): 'resume'}
+_VALIDATES = [_code(loop.run_iter) for loop in (ValLoop, MultiValLoop)]
 _NO_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 @contextmanager
 def named_parts() -> Iterator[None]:
-    """Name the part of the config that MMEngine's runner cannot build, the checkpoint that it cannot load, a full disk.
+    """Name the part of the config that MMEngine's runner cannot build, or the file that it cannot load or save.
 
     Other errors pass unchanged.
 
@@ -67,9 +70,19 @@ def _told(error: Exception, traceback: TracebackType | None) -> str | None:
     for frame in _frames(traceback):
         if frame.f_code in _LOADS:
             return f'{_LOADS[frame.f_code]}: {frame.f_locals["filename"]} cannot be loaded ({describe(error)}).'
+        if frame.f_code in _VALIDATES and isinstance(error, (AssertionError, ValueError)):
+            images = _images(frame.f_locals['data_batch'])
+            return f'val_dataloader: validation fails for {images} ({describe(error)}).'
         if frame.f_code in _PARTS:
             return f'{_PARTS[frame.f_code]}: cannot be built ({describe(error)}).'
     return None
+
+
+def _images(batch: Any) -> str:
+    """Return the paths of a batch's images."""
+    samples = batch.get('data_samples') if isinstance(batch, Mapping) else None
+    infos = [getattr(sample, 'metainfo', {}) for sample in samples or []]
+    return ', '.join(str(info.get('img_path') or info.get('gt_path')) for info in infos) or 'an image'
 
 
 def _frames(traceback: TracebackType | None) -> Iterator[FrameType]:

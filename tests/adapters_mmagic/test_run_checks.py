@@ -99,6 +99,7 @@ VALID: dict[str, dict[str, Any]] = {
     },
     'epochs': {'train_cfg': {'by_epoch': True, 'max_epochs': 3}, 'val_cfg': {}},
     'clipping by value': {'optim_wrapper:clip_grad': {'type': 'value', 'clip_value': 1.0}},
+    'a hook whose interval is a block': {'custom_hooks': [{'type': 'BasicVisualizationHook', 'interval': {}}]},
     'a priority': {'default_hooks:sapd:priority': 'LOW'},
     'no hook': {'default_hooks:logger': None},
     'a level of its own': {'log_level': 15},

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import re
+import shutil
 from pathlib import Path
 
 import cv2
@@ -110,14 +111,21 @@ def test_a_full_disk_is_told_in_one_line(pairs, store, tmp_path, monkeypatch):
 @pytest.mark.parametrize('workers', [0, 1])
 def test_an_image_that_cannot_be_decoded_is_named(pairs, store, tmp_path, phase, workers):
     """Its header is whole, so that only the loader meets it."""
-    folder = tmp_path / 'rainy'
-    folder.mkdir()
-    for path in sorted((pairs / 'rainy').iterdir()):
-        (folder / path.name).write_bytes(path.read_bytes())
-    broken = sorted(folder.iterdir())[0]
+    folder = shutil.copytree(pairs / 'rainy', tmp_path / 'rainy')
+    broken = folder / '001.png'
     broken.write_bytes(broken.read_bytes()[:60])
     assert cv2.imread(str(broken)) is None
     changes = {f'{phase}_dataloader:dataset:data_prefix:img': str(folder), f'{phase}_dataloader:num_workers': workers}
     changes |= {'train_dataloader:batch_size': 4, 'train_cfg:val_interval': 1}
     with pytest.raises(SAPDError, match=rf'{broken}: cannot be (read|decoded)'), named_parts():
         trained(sapd_config(pairs, store, **ONE, **changes), tmp_path / 'work')
+
+
+def test_a_validation_image_of_another_size_than_its_truth_is_named(pairs, store, tmp_path):
+    """MMEngine only meets it at the first validation."""
+    shutil.copytree(pairs / 'rainy', tmp_path / 'rainy')
+    odd = tmp_path / 'rainy/002.png'
+    cv2.imwrite(str(odd), cv2.imread(str(odd))[:-1])
+    changes = {**ONE, 'val_dataloader:dataset:data_prefix:img': str(tmp_path / 'rainy'), 'train_cfg:val_interval': 1}
+    with pytest.raises(SAPDError, match=rf'val_dataloader: validation fails for {odd} \('), named_parts():
+        trained(sapd_config(pairs, store, **changes), tmp_path / 'work')
