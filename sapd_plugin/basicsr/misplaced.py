@@ -54,7 +54,7 @@ def refuse_misspelt(opt: Mapping[str, Any], known: Iterable[str]) -> None:
     for where in dict.fromkeys((*BLOCKS, *known)):
         ours, read = BLOCKS.get(where, ()), READ_BY_BASICSR['datasets' if where.startswith('datasets.') else where]
         valid = (*ours, *read) if where in known else ours
-        for key in _block(opt, where):
+        for key in block_at(opt, where):
             if key not in read and (near := misspelt(key, valid)):
                 raise SAPDError(f"{_path(where, key)}: unknown key. Did you mean '{_path(where, near)}'?")
 
@@ -70,14 +70,14 @@ def refuse_misplaced(opt: Mapping[str, Any], known: Iterable[str]) -> None:
         SAPDError: naming the key and the right place.
     """
     for where in BLOCKS:
-        for key, value in _block(opt, where).items():
+        for key, value in block_at(opt, where).items():
             name = OF_MMAGIC.get(key, key)
             homes = [home for home, keys in BLOCKS.items() if name in keys]
             if not homes and where in known:
                 homes = [home for home, keys in INNER.items() if name in keys]
             if not homes or (where, key) in ((home, name) for home in homes):
                 continue
-            if not any(name in _block(opt, home) and _block(opt, home)[name] == value for home in homes):
+            if not any(name in block_at(opt, home) and block_at(opt, home)[name] == value for home in homes):
                 right = "' or '".join(_path(home, name) for home in homes)
                 raise SAPDError(f"{_path(where, key)}: nothing reads this key here. Did you mean '{right}'?")
 
@@ -86,8 +86,8 @@ def _path(where: str, key: str) -> str:
     return f'{where}.{key}' if where else key
 
 
-def _block(opt: Mapping[str, Any], where: str) -> Mapping[str, Any]:
-    """Return a block by its key, or an empty one."""
+def block_at(opt: Mapping[str, Any], where: str) -> Mapping[str, Any]:
+    """Return the block of options at a key such as ``train.spd_opt``; an empty one if there is none."""
     block: Any = opt
     for key in filter(None, where.split('.')):
         block = block.get(key) if isinstance(block, Mapping) else None

@@ -21,6 +21,7 @@ from sapd_plugin.basicsr.base_models import base_model_class
 from sapd_plugin.basicsr.dataset_options import check_places
 from sapd_plugin.basicsr.delta import is_sapd, stock_options
 from sapd_plugin.basicsr.launch import build_checked
+from sapd_plugin.basicsr.misplaced import block_at
 from sapd_plugin.basicsr.option_kinds import check_sections
 from sapd_plugin.basicsr.options import check_options, parse_yaml
 from sapd_plugin.errors import SAPDError
@@ -48,16 +49,23 @@ class BasicSRTrial(Trial):
                 self._options, _ = parse_options(str(folder), is_train=True)
         except (KeyError, TypeError, AttributeError) as error:
             raise SAPDError(f'{config}: BasicSR cannot read it: {type(error).__name__}: {error}') from error
-        train, self._dataset = self._options.get('train') or {}, self._options['datasets'].get('train') or {}
-        online = (train.get('sapd_opt') or {}).get('online')
-        super().__init__(sapd, train.get('sgr_opt'), online, int(self._dataset.get('batch_size_per_gpu', 1)), batch)
+        # Nothing of this has been checked yet: that is the first finding.
+        size = 1
+        with contextlib.suppress(TypeError, ValueError):
+            size = int(block_at(self._options, 'datasets.train').get('batch_size_per_gpu', 1))
+        sgr, online = (dict(block_at(self._options, f'train.{key}')) for key in ('sgr_opt', 'sapd_opt.online'))
+        super().__init__(sapd, sgr, online, size, batch)
+        self._devices = self._options['num_gpu']
         self._options['num_gpu'] = int(self.device.type == 'cuda')
 
     def check_wiring(self) -> str:
         """Check the options as SAPDModel does."""
         check_options(self._options)
         base = base_model_class(self._options)
-        return f'{base.__name__} with {self._options["network_g"]["type"]}'
+        names = f'{base.__name__} with {self._options["network_g"]["type"]}'
+        if isinstance(self._devices, int) and self._devices > 1:  # which training refuses without a launcher
+            return f'{names}; num_gpu {self._devices} needs torchrun --nproc_per_node, and --launcher pytorch.'
+        return names
 
     def folders(self) -> dict[str, Path]:
         """Return the folders of the ``dataroot_*`` keys, which training reads."""

@@ -126,6 +126,9 @@ def test_what_training_would_stop_at_is_an_error(
             {'train:spd_opt:start': 9, 'train:spd_opt:stop': 5},
             'stop: found 5, expected an iteration after',
         ),
+        (basicsr_config, {'datasets:train:batch_size_per_gpu': 'many'}, "batch_size_per_gpu: found 'many'"),
+        (basicsr_config, {'train:sapd_opt': 'every'}, "train.sapd_opt: found 'every', expected a block"),
+        (basicsr_config, {'train': 3}, 'train: found 3, expected a block of settings'),
         (basicsr_config, {'model_type': 'SRModel'}, "model_type: found 'SRModel', which ignores network_spf"),
         (basicsr_config, {'datasets:train:batch_size_per_gpu': 100}, 'found 100, but each process draws'),
         (basicsr_config, {'val:metrics:psnr:crop_border': 60}, 'val.metrics.psnr.crop_border: found 60'),
@@ -176,6 +179,14 @@ def test_a_stock_step_that_fails_is_an_error(
     monkeypatch.setattr(BasicSRTrial, 'build', build)
     assert check.main([str(basicsr_config(tmp_path, pairs, grey_store, None)), '--no-timing']) == 1
     assert findings(capsys.readouterr().out)['step'] == ('error', 'RuntimeError: no memory')
+
+
+def test_several_gpus_need_a_launcher(pairs: Path, grey_store: Path, tmp_path: Path, capsys) -> None:
+    path = basicsr_config(tmp_path, pairs, grey_store, None, num_gpu=2)
+    assert check.main([str(path), '--no-timing']) == 0
+    assert findings(capsys.readouterr().out)['wiring'][1].endswith(
+        '; num_gpu 2 needs torchrun --nproc_per_node, and --launcher pytorch.'
+    )
 
 
 def test_weights_that_are_not_the_published_file_are_warned_of(
