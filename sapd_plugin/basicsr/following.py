@@ -16,7 +16,7 @@ from basicsr.utils.registry import DATASET_REGISTRY
 from torch.utils.data import Dataset
 
 from sapd_plugin.basicsr.dataset import WHERE, PairedImageMaskDataset, StoredMasks, check_databases, named_dataset
-from sapd_plugin.basicsr.motion import Motion, pixels, recorded, shows
+from sapd_plugin.basicsr.motion import Motion, is_recording, pixels, recorded, shows
 from sapd_plugin.basicsr.pairs import named_pair
 from sapd_plugin.errors import SAPDError, check_choice, describe
 from sapd_plugin.priors.masked_class import MaskedDataset, masked_class
@@ -109,12 +109,19 @@ class FollowingMixin(MaskedDataset, StoredMasks, Base):
 
     def __getitem__(self, index: int) -> dict[str, Any]:
         """Return the base's sample with 'mask' (1,H,W) int32, and perhaps 'mask_context'."""
+        if is_recording():  # the base takes another index, as for an image that it cannot read
+            another: dict[str, Any] = super().__getitem__(index)
+            return another
         with named_pair(WHERE, self.paths[index % len(self.paths)]), recorded() as motion:
             sample: dict[str, Any] = super().__getitem__(index)
         assert self.store is not None
         record, path = self.store.record(self._key(sample['gt_path'])), sample['gt_path']
         known = motion.reference is None or shows(pixels(sample['gt']), motion.reference)
-        if not known or not motion.fits(record.shape[:2]):
+        if (
+            not known
+            or not motion.fits(record.shape[:2])
+            or not self._begins_with_the_image(path, sample['gt'], motion)
+        ):
             raise self._refusal(path)
         mask = motion.follow(record)
         height, width = sample['gt'].shape[-2:]
@@ -134,12 +141,20 @@ class FollowingMixin(MaskedDataset, StoredMasks, Base):
             samples = list(self._samples())
         # Only now, because a database of images must not be open twice.
         for path, image, motion in samples:
-            files = self._files({'gt_path': path, 'lq_path': path})
-            if not files:
-                continue
-            whole = imfrombytes(files[0].load(), float32=True)
-            if not motion.fits((whole.shape[0], whole.shape[1])) or not shows(pixels(image), motion.follow(whole)):
+            if not self._is_made_of(path, image, motion, unknown=True):
                 raise self._refusal(path)
+
+    def _begins_with_the_image(self, path: str, image: torch.Tensor, motion: Motion) -> bool:
+        """Return whether the noted steps begin with the image as it is; only for restarted ones, the file is read."""
+        return not motion.restarted or (not self.from_lmdb and self._is_made_of(path, image, motion, unknown=False))
+
+    def _is_made_of(self, path: str, image: torch.Tensor, motion: Motion, unknown: bool) -> bool:
+        """Return whether a sample is what the noted steps make of an image file; ``unknown`` if it cannot be read."""
+        files = self._files({'gt_path': path, 'lq_path': path})
+        if not files:
+            return unknown
+        whole = imfrombytes(files[0].load(), float32=True)
+        return motion.fits((whole.shape[0], whole.shape[1])) and shows(pixels(image), motion.follow(whole))
 
     def _samples(self) -> Iterator[tuple[str, torch.Tensor, Motion]]:
         """Yield path, ground truth and motion of some samples of a copy."""

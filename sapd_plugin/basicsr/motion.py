@@ -35,27 +35,48 @@ class Motion:
         steps: each maps an image or a mask, (H,W,1), to what became of it.
         shapes: (H, W) of the image before each step; None for a turn.
         reference: the image as it is after the steps, (h,w,C), or None if there was no step.
+        restarted: whether steps were discarded, because a later one did not begin with what they had made. A data set
+            that draws again until it likes a sample does that, and so does one that moves pixels in between.
     """
 
     def __init__(self) -> None:
         self.steps: list[Callable[[Any], Any]] = []
         self.shapes: list[tuple[int, int] | None] = []
         self.reference: np.ndarray | None = None
+        self.restarted = False
 
     def crop(self, image: Any, cropped: Any, rows: slice, columns: slice) -> None:
         """Note a crop."""
         shape = image.shape[-2:] if isinstance(image, torch.Tensor) else image.shape[:2]
+        if self.reference is not None and (
+            self.reference.shape[:2] != tuple(shape) or not self._continues(pixels(image))
+        ):
+            self._restart()
         self._add(lambda mask: mask[rows, columns], cropped)
         self.shapes.append((int(shape[0]), int(shape[1])))
 
-    def turn(self, image: Any, turned: np.ndarray) -> None:
-        """Note a turn; ``turned`` is what became of a square of four different pixels."""
+    def turn(self, image: np.ndarray | None, turned: np.ndarray) -> None:
+        """Note a turn of an image, (h,w,C); ``turned`` is what became of a square of four different pixels."""
+        if image is not None and not self._continues(image):
+            self._restart()
         for kind in range(8):
             functions = [function for bit, function in enumerate(_TURNS) if kind >> bit & 1]
             if np.array_equal(functools.reduce(lambda a, f: f(a), functions, _SQUARE), turned):
                 break
-        self._add(lambda mask: functools.reduce(lambda a, f: f(a), functions, mask[:, :]), image)
+        known = self.reference is not None
+        self._add(lambda mask: functools.reduce(lambda a, f: f(a), functions, mask[:, :]), None)
         self.shapes.append(None)
+        if not known and image is not None:
+            self.reference = self.steps[-1](image)
+
+    def _continues(self, image: np.ndarray) -> bool:
+        """Return whether an image, (h,w,C), is what the steps so far have made."""
+        known = self.reference
+        return known is None or np.array_equal(image, known) or shows(image, known)
+
+    def _restart(self) -> None:
+        self.__init__()  # type: ignore[misc]
+        self.restarted = True
 
     def _add(self, step: Callable[[Any], Any], first: Any) -> None:
         self.steps.append(step)
@@ -109,6 +130,11 @@ def shows(image: np.ndarray, original: np.ndarray) -> bool:
     return bool(left < (1 - _EXPLAINED) * np.square(found).sum())
 
 
+def is_recording() -> bool:
+    """Return whether this thread is inside of :func:`recorded`."""
+    return getattr(_active, 'motion', None) is not None
+
+
 @contextmanager
 def recorded() -> Iterator[Motion]:
     """Note what BasicSR's crop and augmentation do inside the block, in this thread."""
@@ -159,9 +185,7 @@ def _noting_augment(stock: Callable[..., Any]) -> Callable[..., Any]:
         result = stock([*images, _SQUARE.copy()], *args, **kwargs)
         pair = given.get('flows') is not None or given.get('return_status')
         *turned, square = result[0] if pair else result
-        motion.turn(None, square)
-        if motion.reference is None and before is not None:
-            motion.reference = motion.steps[-1](before)
+        motion.turn(before, square)
         kept = turned[0] if len(turned) == 1 else turned
         return (kept, result[1]) if pair else kept
 

@@ -96,6 +96,45 @@ class Tensors(Own):
 
 
 @DATASET_REGISTRY.register()
+class Choosing(PairedImageDataset):
+    """Draws again, patches of other images as well, until one is bright enough."""
+
+    def __getitem__(self, index: int) -> dict[str, Any]:
+        for _ in range(4):
+            sample = super().__getitem__(index)
+            if sample['gt'].mean() > 0.4:
+                break
+            index = random.randrange(len(self))
+        return sample
+
+
+@DATASET_REGISTRY.register()
+class Skipping(ByAttribute):
+    """Takes another image in the place of one that it cannot read, before or after it has moved the pixels."""
+
+    def __getitem__(self, index: int) -> dict[str, Any]:
+        late = random.random() < 0.5
+        try:
+            sample = super().__getitem__(index) if late else None
+            if index == 1:
+                raise OSError('a broken disk')
+        except OSError:
+            return self[random.randrange(2, len(self))]
+        return sample or super().__getitem__(index)
+
+
+@DATASET_REGISTRY.register()
+class OwnFlipBetween(Own):
+    """Where the patch is the whole image, what follows a flip would fit the mask as well."""
+
+    def prepare(self, gt, lq):
+        gt, lq = paired_random_crop(gt, lq, min(gt.shape[:2]), 1)
+        if random.random() < 0.5:
+            gt, lq = (np.ascontiguousarray(image[:, ::-1]) for image in (gt, lq))
+        return paired_random_crop(gt, lq, min(gt.shape[:2]), 1)
+
+
+@DATASET_REGISTRY.register()
 class Whole(Own):
     def prepare(self, gt, lq):
         return gt, lq
@@ -185,7 +224,17 @@ def assert_followed(plain: Any, masked: Any, trials: int = 60) -> None:
 
 
 @pytest.mark.parametrize(
-    'base', ['Filtered', 'ByAttribute', 'TurnsFirst', 'WithFlow', 'Tensors', 'RealESRGANPairedDataset']
+    'base',
+    [
+        'Filtered',
+        'ByAttribute',
+        'TurnsFirst',
+        'WithFlow',
+        'Tensors',
+        'RealESRGANPairedDataset',
+        'Choosing',
+        'Skipping',
+    ],
 )
 def test_masks_follow(pairs, grey_store, base):
     assert_followed(stock(pairs, base), build(pairs, grey_store, base))
@@ -231,7 +280,7 @@ def test_workers_give_the_same_masks(pairs, grey_store):
     assert all(is_aligned({key: batch[key][i] for key in ('gt', 'mask')}) for i in range(4))
 
 
-@pytest.mark.parametrize('base', ['OwnFlip', 'OwnFlipBefore', 'OwnCrop', 'Resized', 'Rolled'])
+@pytest.mark.parametrize('base', ['OwnFlip', 'OwnFlipBefore', 'OwnFlipBetween', 'OwnCrop', 'Resized', 'Rolled'])
 def test_what_masks_cannot_follow_is_refused_before_the_first_step(pairs, grey_store, base):
     state = random.getstate(), torch.get_rng_state()
     with pytest.raises(SAPDError, match=rf'datasets.train.base_dataset_type: masks cannot follow {base}: .*clean'):
