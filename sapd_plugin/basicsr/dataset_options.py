@@ -10,7 +10,7 @@ from basicsr.utils.registry import DATASET_REGISTRY
 from sapd_plugin.basicsr.base_models import find_registered
 from sapd_plugin.basicsr.following import base_dataset_class
 from sapd_plugin.basicsr.option_kinds import require
-from sapd_plugin.errors import SAPDError, check_choice
+from sapd_plugin.errors import SAPDError, check_choice, describe
 from sapd_plugin.home import expanded
 from sapd_plugin.metrics import canonical_color
 
@@ -82,6 +82,13 @@ def check_places(opt: Mapping[str, Any]) -> None:
                 raise SAPDError(f'{where}: found no {"file" if key == "meta_info_file" else "folder"} {place}.')
             if key == 'meta_info_file' and not expanded(place).is_file():  # a named pipe is waited for
                 raise SAPDError(f'{where}: {place} is not a regular file, expected a list of images.')
+            if key == 'meta_info_file':
+                try:
+                    expanded(place).read_text()  # in the encoding that BasicSR takes
+                except (OSError, UnicodeDecodeError) as error:
+                    raise SAPDError(
+                        f'{where}: {place} cannot be read ({describe(error)}), expected a text file that lists images.'
+                    ) from error
             if key != 'meta_info_file' and folders and not expanded(place).is_dir():
                 raise SAPDError(f'{where}: {place} is a file, expected a folder of images.')
 

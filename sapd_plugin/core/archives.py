@@ -30,13 +30,21 @@ def is_whole(path: str | os.PathLike[str]) -> bool:
 
 
 def atomic(save: Callable[..., None]) -> Callable[..., None]:
-    """Return a ``torch.save`` whose files are complete or unchanged, even after a crash or a power failure."""
+    """Return a ``torch.save`` whose files are complete or unchanged, even after a crash or a power failure.
+
+    A file that cannot be written raises OSError.
+    """
 
     def save_atomically(obj: Any, f: Any, *args: Any, **kwargs: Any) -> None:
         if not isinstance(f, (str, os.PathLike)):
             return save(obj, f, *args, **kwargs)
         with draft_of(Path(f).resolve()) as file:
-            save(obj, file, *args, **kwargs)
+            try:
+                save(obj, file, *args, **kwargs)
+            except RuntimeError as error:  # torch's own, while it ends a file that could not be written
+                if isinstance(error.__context__, OSError):
+                    raise error.__context__ from None
+                raise
 
     return save_atomically
 

@@ -147,6 +147,13 @@ def test_a_list_that_is_a_named_pipe_is_named(pairs, store, tmp_path):
         check_places(opt)
 
 
+def test_a_list_that_is_not_text_is_named(pairs, store, tmp_path):
+    (tmp_path / 'list.txt').write_bytes(b'001\xe9.png (80,120,3)\n')
+    opt = sapd_options(pairs, store, **{'datasets:train:meta_info_file': str(tmp_path / 'list.txt')})
+    with pytest.raises(SAPDError, match=r"meta_info_file: .*list.txt cannot be read \('utf-8' codec can't decode"):
+        check_places(opt)
+
+
 @pytest.mark.parametrize('side', ['clean', 'rainy'])
 def test_an_image_that_cannot_be_decoded_is_named_when_it_is_met(pairs, tmp_path, side):
     shutil.copytree(pairs, tmp_path / 'pairs')
