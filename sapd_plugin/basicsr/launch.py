@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import functools
 import itertools
 import math
@@ -24,6 +25,7 @@ from sapd_plugin.basicsr.option_kinds import check_sections, check_validation_ki
 from sapd_plugin.basicsr.options import check_network, check_options, parse_yaml
 from sapd_plugin.basicsr.pairs import check_validation
 from sapd_plugin.errors import SAPDError, describe
+from sapd_plugin.user_modules import add_import_option, import_modules
 
 _WRITERS = ('make_exp_dirs', 'mkdir_and_rename', 'copy_opt_file')
 
@@ -38,6 +40,18 @@ def accept_local_rank(arguments: Sequence[str]) -> list[str]:
         argument.replace('--local-rank', '--local_rank', 1) if argument.split('=')[0] == '--local-rank' else argument
         for argument in arguments
     ]
+
+
+def take_imports(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Return the modules that ``--import`` names, and the command line without them, as BasicSR reads it.
+
+    >>> take_imports(['-opt', 'a.yml', '--import', 'my_package', '--auto_resume'])
+    (['my_package'], ['-opt', 'a.yml', '--auto_resume'])
+    """
+    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    add_import_option(parser)
+    found, rest = parser.parse_known_args(arguments)
+    return found.imports, rest
 
 
 def check_training(opt: dict[str, Any]) -> None:
@@ -103,7 +117,9 @@ def launched(module: Any, check: Callable[[dict[str, Any]], None] | None = None)
     Raises:
         SAPDError: naming the file or the option, and the fault.
     """
-    arguments, parse, build = accept_local_rank(sys.argv), module.parse_options, module.build_dataset
+    modules, arguments = take_imports(accept_local_rank(sys.argv))
+    import_modules(modules)
+    parse, build = module.parse_options, module.build_dataset
     options: dict[str, Any] = {}
 
     def parse_options(*args: Any, **kwargs: Any) -> Any:

@@ -1,6 +1,7 @@
 """Test with BasicSR's own test_pipeline, plugin loaded, results below the working folder.
 
-python -m sapd_plugin.basicsr.test -opt OPTIONS.yml [--launcher pytorch] [--force_yml k:v=1 ...]
+python -m sapd_plugin.basicsr.test -opt OPTIONS.yml [--launcher pytorch]
+    [--import MODULE] [--force_yml k:v=1 ...]
 
 A mistake in the options is printed as ``error: ...``, the last line, and the exit status is 2; after Ctrl-C it is 130.
 """

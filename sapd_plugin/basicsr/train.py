@@ -1,6 +1,7 @@
 """Train with BasicSR's own train_pipeline, plugin loaded, experiments below the working folder.
 
-python -m sapd_plugin.basicsr.train -opt OPTIONS.yml [--auto_resume] [--launcher pytorch] [--force_yml k:v=1 ...]
+python -m sapd_plugin.basicsr.train -opt OPTIONS.yml [--auto_resume] [--launcher pytorch]
+    [--import MODULE] [--force_yml k:v=1 ...]
 
 A mistake in the options is printed as ``error: ...``, the last line, and the exit status is 2; after Ctrl-C it is 130.
 """

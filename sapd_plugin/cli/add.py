@@ -28,13 +28,14 @@ from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 
-from sapd_plugin.cli.common import add_import_option, import_modules, read_settings, run_command
+from sapd_plugin.cli.common import read_settings, run_command
 from sapd_plugin.errors import SAPDError
 from sapd_plugin.files import write_atomically
 from sapd_plugin.home import expanded
 from sapd_plugin.priors.store import manifest
 from sapd_plugin.progress import Bar
 from sapd_plugin.texts import read_text
+from sapd_plugin.user_modules import add_import_option, import_modules
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -17,8 +17,9 @@ import warnings
 from functools import partial
 from pathlib import Path
 
-from sapd_plugin.cli.common import DONE, FINDING, add_import_option, check_counts, import_modules, run_command
+from sapd_plugin.cli.common import DONE, FINDING, check_counts, run_command
 from sapd_plugin.progress import Bar
+from sapd_plugin.user_modules import add_import_option, import_modules
 
 _STEPS = 8  # to open the config, five checks, and a training with SAM priors and one without
 

@@ -42,7 +42,7 @@ import cv2
 import numpy as np
 
 from sapd_plugin.cli import mask_trial
-from sapd_plugin.cli.common import add_import_option, check_counts, import_modules, run_command
+from sapd_plugin.cli.common import check_counts, run_command
 from sapd_plugin.errors import SAPDError
 from sapd_plugin.evaluation.pairs import find_pairs, match_masks
 from sapd_plugin.evaluation.teacher import Masks, Teacher, find_run
@@ -56,6 +56,7 @@ from sapd_plugin.priors.segmenters import build_segmenter
 from sapd_plugin.priors.shuffled import ShuffledMasks
 from sapd_plugin.priors.store import MaskStore
 from sapd_plugin.progress import Bar
+from sapd_plugin.user_modules import add_import_option, import_modules
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

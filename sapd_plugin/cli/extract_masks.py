@@ -19,15 +19,7 @@ import os
 from functools import partial
 from pathlib import Path
 
-from sapd_plugin.cli.common import (
-    add_import_option,
-    add_segmenter_options,
-    build_from_options,
-    choose_device,
-    describe,
-    import_modules,
-    run_command,
-)
+from sapd_plugin.cli.common import add_segmenter_options, build_from_options, choose_device, describe, run_command
 from sapd_plugin.errors import SAPDError
 from sapd_plugin.evaluation import networks
 from sapd_plugin.priors.extraction.job import Restorer, extract_masks
@@ -36,6 +28,7 @@ from sapd_plugin.priors.extraction.sources import open_photos
 from sapd_plugin.priors.inspection.overlays import write_overlays
 from sapd_plugin.priors.store import MaskStore, manifest
 from sapd_plugin.priors.store.meta_info import read_lines
+from sapd_plugin.user_modules import add_import_option, import_modules
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

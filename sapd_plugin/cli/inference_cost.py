@@ -20,12 +20,13 @@ from pathlib import Path
 
 import torch
 
-from sapd_plugin.cli.common import add_import_option, check_counts, import_modules, run_command
+from sapd_plugin.cli.common import check_counts, run_command
 from sapd_plugin.errors import SAPDError, check_count
 from sapd_plugin.evaluation.cost import Cost, compare, steps_of
 from sapd_plugin.evaluation.networks import FRAMEWORKS, build_network_from, find_framework, load_student
 from sapd_plugin.evaluation.statistics import markdown_table
 from sapd_plugin.progress import Bar
+from sapd_plugin.user_modules import add_import_option, import_modules
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -12,7 +12,7 @@ from typing import Any
 
 import pandas as pd
 
-from sapd_plugin.cli.common import check_counts, import_modules
+from sapd_plugin.cli.common import check_counts
 from sapd_plugin.core.fusion.region import REGION_FUSIONS
 from sapd_plugin.errors import SAPDError, check_choice, nearest
 from sapd_plugin.evaluation.mask_arms import MaskArms
@@ -33,6 +33,7 @@ from sapd_plugin.priors.store.digests import digest_file
 from sapd_plugin.priors.store.manifest import differences
 from sapd_plugin.progress import Bar
 from sapd_plugin.texts import read_json
+from sapd_plugin.user_modules import import_modules
 
 FELZENSZWALB = 'felzenszwalb'  # in place of a store: regions of y, by this segmenter
 INPUTS = {'both': ('restored', 'degraded'), 'restored': ('restored',)}

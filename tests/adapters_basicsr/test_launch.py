@@ -18,7 +18,7 @@ from basicsr.data.prefetch_dataloader import CUDAPrefetcher
 from basicsr.models.sr_model import SRModel
 from basicsr.utils import get_root_logger
 from basicsr.utils.options import parse_options
-from basicsr.utils.registry import MODEL_REGISTRY
+from basicsr.utils.registry import ARCH_REGISTRY, MODEL_REGISTRY
 
 from sapd_plugin.basicsr import test, train
 from sapd_plugin.basicsr.batches import Batches
@@ -40,6 +40,22 @@ def test_both_spellings_of_the_local_rank_are_read(pairs, store, tmp_path, monke
     assert args.local_rank == 1
     assert opt['name'] == 'sapd'
     assert basicsr.train.parse_options is parse_options
+
+
+def test_modules_of_the_users_own_are_imported_first(pairs, store, tmp_path, monkeypatch):
+    lines = 'from basicsr.utils.registry import ARCH_REGISTRY', '@ARCH_REGISTRY.register()', 'class OfAUser: pass'
+    (tmp_path / 'module_of_a_user.py').write_text('\n'.join(lines))
+    path = write_yaml(sapd_options(pairs, store), tmp_path / 'opt.yml')
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, 'path', [*sys.path])
+    monkeypatch.setattr(sys, 'argv', ['train.py', '--import', 'module_of_a_user', '-opt', str(path), '--auto_resume'])
+    with launched(basicsr.train):
+        opt, _ = basicsr.train.parse_options(str(tmp_path))
+    assert (opt['name'], opt['auto_resume']) == ('sapd', True)
+    assert ARCH_REGISTRY.get('OfAUser')
+    monkeypatch.setattr(sys, 'argv', ['train.py', '-opt', str(path), '--import=absent_module'])
+    with pytest.raises(SAPDError, match="--import: found no module 'absent_module', expected"), launched(basicsr.train):
+        pass
 
 
 @pytest.mark.parametrize(
