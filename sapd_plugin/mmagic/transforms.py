@@ -167,6 +167,7 @@ def scale_of_pairs(transforms: Sequence[Any]) -> int | None:
 def image_channels(transforms: Sequence[Any]) -> int | None:
     """Return the number of channels of the images that a training pipeline gives; None if it is that of the files."""
     kinds = {transform.color_type for transform in transforms if is_loader(transform) and transform.key == GT}
+    kinds = {str(kind).removesuffix('_ignore_orientation') for kind in kinds}
     if 'grayscale' in kinds or any('MATLABGray' in _names(transform) for transform in transforms):
         return 1
     return 3 if kinds == {'color'} else None

@@ -464,6 +464,9 @@ def test_mistakes_in_the_run(pairs, store, tmp_path):
     config = sapd_config(pairs, store, **{'default_hooks:sapd:picture_interval': 2.5})
     with pytest.raises(SAPDError, match=r'SAPDHook.picture_interval: found 2.5, expected an integer >= 0'):
         trained(config, tmp_path)
+    loaded_gray = {'train_dataloader:dataset:pipeline:1:color_type': 'grayscale_ignore_orientation'}
+    with pytest.raises(SAPDError, match='pipeline: gives images of 1 channels, but model.generator takes 3: LoadImage'):
+        trained(sapd_config(pairs, store, **loaded_gray), tmp_path)
     config = sapd_config(pairs, store, **WITHOUT_STORE, **{'model:every': 100})
     with pytest.raises(SAPDError, match=r"'BasicImageDataset' loads no masks, expected 'PairedImageMaskDataset'"):
         trained(config, tmp_path)
