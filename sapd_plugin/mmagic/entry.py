@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from mmengine.logging import HistoryBuffer
 from mmengine.runner import Runner
+from torch import nn
 
 from sapd_plugin.core import changes
 
@@ -115,6 +116,23 @@ def give_logs(checkpoint: dict[str, Any], logs: Mapping[str, Any]) -> None:
     for name, log in logs.items():
         values, counts = (each.cpu().numpy() for each in log['values'])
         checkpoint['message_hub']['log_scalars'][name] = HistoryBuffer(values, counts, log['max_length'])
+
+
+def check_fits(weights: Mapping[str, Any], model: nn.Module) -> None:
+    """Refuse weights to resume from that are not those of a model: MMEngine would keep its random ones, with a warning.
+
+    Args:
+        weights: of the student and SPF.
+        model: the SAPDModel.
+
+    Raises:
+        ValueError: naming the first parameter that does not fit.
+    """
+    for name, parameter in model.named_parameters():
+        found = weights.get(name)
+        shape = tuple(found.shape) if isinstance(found, torch.Tensor) else type(found).__name__
+        if parameter.requires_grad and shape != tuple(parameter.shape):
+            raise ValueError(f'found {shape} as {name}, and the model of this config has {tuple(parameter.shape)}')
 
 
 def options_of(runner: Runner) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,7 @@ from sapd_plugin.files import delete_drafts
 from sapd_plugin.mmagic.entry import (
     ENTRY,
     RestoringIterator,
+    check_fits,
     entry_of,
     give_logs,
     options_of,
@@ -182,12 +184,8 @@ class SAPDHook(Hook):
             SAPDError: the checkpoint comes from a stock run, and resumes this one or holds no teacher for it; or its
                 masks have a different fingerprint; or it is not a checkpoint of a run.
         """
-        try:
+        with _of_this_run(runner):
             student, entry = student_of(checkpoint), entry_of(checkpoint)
-        except (TypeError, RuntimeError, ValueError) as error:
-            raise SAPDError(
-                f'load_from: {runner._load_from} is not a checkpoint of this kind of run: {describe(error)}.'
-            ) from error
         give_logs(checkpoint, {} if entry is None else entry.get('logs', {}))
         if runner._resume:
             if entry is None:
@@ -220,6 +218,9 @@ class SAPDHook(Hook):
             runner.logger.info(start_from(_model(runner).spf, weights, 'generator'))
         spf = entry['spf'] if entry else _model(runner).spf.state_dict()
         student.update({PREFIX + key: value for key, value in spf.items()})
+        if runner._resume:
+            with _of_this_run(runner):
+                check_fits(student, _model(runner))
 
     def _show(self, runner: Runner, iteration: int) -> None:
         training = _model(runner).in_training
@@ -229,6 +230,17 @@ class SAPDHook(Hook):
         photos = [photo.numpy() for photo in record.photos(degraded)]
         picture = strip(photos, record.mask[0, 0].cpu().numpy())
         runner.visualizer.add_image('sapd_degraded_restored_refined_gt_mask', picture, iteration)
+
+
+@contextmanager
+def _of_this_run(runner: Runner) -> Iterator[None]:
+    """Name a checkpoint that is not one of this kind of run. Raises SAPDError."""
+    try:
+        yield
+    except (TypeError, RuntimeError, ValueError) as error:
+        raise SAPDError(
+            f'load_from: {runner._load_from} is not a checkpoint of this kind of run: {describe(error)}.'
+        ) from error
 
 
 def _model(runner: Runner) -> Any:

@@ -65,6 +65,24 @@ def test_a_checkpoint_of_other_content_is_refused_by_name(pairs, store, saved, t
         trained(config, tmp_path / 'work', load_from=str(file), resume=True)
 
 
+@pytest.mark.parametrize(
+    ('key', 'value', 'message'),
+    [
+        (
+            'model:generator:mid_channels',
+            4,
+            r'found \(8, 3, 3, 3\) as generator.*, and the model of this config has \(4, 3',
+        ),
+        ('model:network_spf:planes', 6, r'found .* as spf\..*, and the model of this config has'),
+    ],
+)
+def test_weights_that_do_not_fit_a_resumed_model_are_refused(pairs, store, saved, tmp_path, key, value, message):
+    config = sapd_config(pairs, store, **ONE, **{key: value})
+    config['train_cfg']['max_iters'] = 2
+    with pytest.raises(SAPDError, match=rf'load_from: {saved} is not a checkpoint of this kind of run: {message}'):
+        trained(config, tmp_path / 'work', load_from=str(saved), resume=True)
+
+
 def test_the_latest_checkpoint_is_named_too(pairs, store, saved, tmp_path):
     state = torch.load(saved)
     state['sapd'].pop('random_state')
