@@ -101,7 +101,7 @@ class MaskMixin(MaskedDataset, Base):
         targets = list(self._targets(template))
         self.mask_store, self.mask_note = open_training_store(WHERE, masks, targets, *get_dist_info())
         print_log(f'{WHERE}: {self.mask_note}', 'current')
-        self.image_channels = image_channels(self.pipeline.transforms)
+        self.image_channels = image_channels(self.pipeline.transforms) or self._channels_of_files()
         self._refuse_small(targets)
         self._refuse_unlike(targets)
         keys, size = [target.key for target in targets], patch_size(self.pipeline.transforms)
@@ -145,6 +145,29 @@ class MaskMixin(MaskedDataset, Base):
                     f'{WHERE}.pipeline: {path} is {size[0]}x{size[1]} and its ground truth {truth[0]}x{truth[1]} '
                     f'(height x width), expected {scale} times its size (SetValues, scale).'
                 )
+
+    def _channels_of_files(self) -> int | None:
+        """Return the number of channels of the images, where the loaders keep that of the files; None if not known.
+
+        Raises:
+            SAPDError: naming two images that differ in it.
+        """
+        found: dict[int, str] = {}
+        rank, ranks = get_dist_info()
+        for key, loader in self._loaders().items():
+            reader = ImageReader(f'{WHERE}.pipeline', loader)
+            for index in range(rank, len(self), ranks) if type(loader) is LoadImageFromFile else ():
+                path = self.get_data_info(index).get(f'{key}_path')
+                channels = reader.channels(path) if isinstance(path, str) else None
+                if channels is not None:
+                    found.setdefault(channels, path)
+        if len(found) > 1:
+            listed = ' and '.join(f'{channels} of {path}' for channels, path in found.items())
+            raise SAPDError(
+                f"{WHERE}.pipeline: LoadImageFromFile with color_type 'unchanged' gives the channels of the files, "
+                f"{listed}. Expected 'color' or 'grayscale', or images of one kind."
+            )
+        return next(iter(found), None)
 
     def _loaders(self) -> dict[str, Any]:
         """Return the first transform that loads each key."""

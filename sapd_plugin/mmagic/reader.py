@@ -81,6 +81,25 @@ class ImageReader:
             raise SAPDError(f'{self._where}: {path} cannot be read ({describe(error)}), expected an image.') from error
         return None if header.may_turn and not self._turns_as_masks else (header.height, header.width)
 
+    def channels(self, path: str) -> int | None:
+        """Return how many channels the loader gives an image that it keeps as it is in the file; None if not known.
+
+        Raises:
+            SAPDError: it cannot be read.
+        """
+        kept = self._loader is not None and str(self._loader.color_type).startswith('unchanged')
+        if not kept or self._kind not in ('local', 'lmdb') or self._backend != 'cv2':
+            return None
+        try:
+            found = read_header(path if self._kind == 'local' else self.content(path)).channels
+            if found in (1, 3):
+                return found
+            # Transparency, or colors for print, of which OpenCV makes something else.
+            image = mmcv.imfrombytes(self.content(path), self._loader.color_type, backend='cv2')
+        except (OSError, KeyError) as error:
+            raise SAPDError(f'{self._where}: {path} cannot be read ({describe(error)}), expected an image.') from error
+        return image.shape[2] if image.ndim == 3 else 1
+
     @cached_property
     def _files(self) -> Any:
         return get_file_backend(backend_args=self.place)

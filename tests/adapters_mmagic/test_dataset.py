@@ -381,3 +381,28 @@ def test_a_step_that_fails_for_an_image_names_it(pairs, store):
 def test_mistakes_of_the_base_are_named(pairs, store, changes, message):
     with pytest.raises(SAPDError, match=message):
         DATASETS.build(config_of(pairs, store, [CROP], **changes))
+
+
+@pytest.mark.parametrize('channels', [1, 3, 4])
+def test_images_that_are_kept_as_in_the_file_have_its_channels(tmp_path, channels: int) -> None:
+    pairs, store = unchanged_pairs(tmp_path, [channels, channels])
+    assert build(pairs, store, [CROP], **UNCHANGED).image_channels == channels
+
+
+def test_images_of_several_kinds_that_are_kept_as_in_the_file_are_named(tmp_path) -> None:
+    pairs, store = unchanged_pairs(tmp_path, [3, 1])
+    with pytest.raises(SAPDError, match=r"'unchanged' gives .* 3 of .*0.png and 1 of .*1.png. Expected 'color'"):
+        build(pairs, store, [CROP], **UNCHANGED)
+
+
+UNCHANGED = {'pipeline:0:color_type': 'unchanged', 'pipeline:1:color_type': 'unchanged'}
+
+
+def unchanged_pairs(folder: Path, channels: list[int]) -> tuple[Path, Path]:
+    """Write pairs of PNG files with as many channels, and a store of masks for them."""
+    for side in ('clean', 'rainy'):
+        (folder / side).mkdir()
+        for number, each in enumerate(channels):
+            image = np.random.default_rng(number).integers(0, 256, (64, 64, each), np.uint8)
+            cv2.imwrite(str(folder / side / f'{number}.png'), image)
+    return folder, make_store(folder / 'masks', folder / 'clean')
