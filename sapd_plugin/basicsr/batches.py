@@ -19,7 +19,7 @@ import torch
 from basicsr.utils import get_root_logger
 from torch.utils.data import DataLoader, get_worker_info
 
-from sapd_plugin.errors import SAPDError
+from sapd_plugin.basicsr.epochs import check_draws
 
 
 class RandomState:
@@ -285,24 +285,6 @@ class _Init:
             self.stock(worker)
         if worker in self.states:
             self.states[worker].restore()
-
-
-def check_draws(batch: int, draws: int, factors: str = '') -> None:
-    """Refuse batches that an epoch cannot fill: BasicSR drops the last one if it is not full, and trains in silence.
-
-    Args:
-        batch: images per batch of a process.
-        draws: images per epoch of a process.
-        factors: what ``draws`` is made of, for the message.
-
-    Raises:
-        SAPDError: naming the numbers.
-    """
-    if draws < batch:
-        raise SAPDError(
-            f'datasets.train.batch_size_per_gpu: found {batch}, but each process draws {draws} images per epoch'
-            f'{factors}, so there would be no full batch and no step. Lower it, or raise dataset_enlarge_ratio.'
-        )
 
 
 def _warn(reason: str) -> None:

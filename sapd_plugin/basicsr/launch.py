@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import functools
 import itertools
-import math
 import sys
 import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -14,12 +13,10 @@ from pathlib import Path
 from typing import Any
 from unittest import mock
 
-from basicsr.utils import get_root_logger
-
 from sapd_plugin.basicsr.base_models import check_model_type
-from sapd_plugin.basicsr.batches import check_draws
 from sapd_plugin.basicsr.dataset import named_dataset
 from sapd_plugin.basicsr.dataset_options import check_places
+from sapd_plugin.basicsr.epochs import check_epochs
 from sapd_plugin.basicsr.metrics import check_metrics
 from sapd_plugin.basicsr.option_kinds import check_sections, check_validation_kinds, require
 from sapd_plugin.basicsr.options import check_network, check_options, parse_yaml
@@ -167,7 +164,7 @@ def build_checked(build: Callable[..., Any], opt: Mapping[str, Any], options: Ma
     if not len(dataset):
         raise SAPDError(f'datasets.{_phase(opt, options)}: found no images, expected at least one.')
     if opt.get('phase') == 'train':
-        _check_epochs(opt, options, len(dataset))
+        check_epochs(opt, options, len(dataset))
     paths, backend = getattr(dataset, 'paths', None), (opt.get('io_backend') or {}).get('type')
     if opt.get('phase') != 'train' and backend == 'disk' and isinstance(paths, list):
         pairs = [each for each in paths if isinstance(each, Mapping) and {'gt_path', 'lq_path'} <= each.keys()]
@@ -179,23 +176,6 @@ def build_checked(build: Callable[..., Any], opt: Mapping[str, Any], options: Ma
 def _phase(opt: Mapping[str, Any], options: Mapping[str, Any]) -> str:
     """Return the key of a data set among the options, such as val_2."""
     return next((key for key, each in options.get('datasets', {}).items() if each is opt), str(opt.get('phase')))
-
-
-def _check_epochs(opt: Mapping[str, Any], options: Mapping[str, Any], images: int) -> None:
-    """Refuse a training without a step, and warn of one that BasicSR ends early. Raises SAPDError.
-
-    BasicSR counts the last batch of an epoch even if it is not full, and drops it.
-    """
-    batch, ratio, ranks = opt['batch_size_per_gpu'], opt.get('dataset_enlarge_ratio', 1), options.get('world_size', 1)
-    draws = math.ceil(images * ratio / ranks)  # as EnlargedSampler's
-    check_draws(batch, draws, f' ({images} images x dataset_enlarge_ratio {ratio:g} / {ranks} processes)')
-    total, counted = int(options['train']['total_iter']), math.ceil(images * ratio / (batch * ranks))
-    steps = (math.ceil(total / counted) + 1) * (draws // batch)
-    if steps < total:
-        get_root_logger().warning(
-            f'train.total_iter: BasicSR will end this training after {steps} of {total} iterations, because it counts '
-            f'{counted} batches per epoch, of which {draws // batch} are full and used. Raise dataset_enlarge_ratio.'
-        )
 
 
 def _writing(write: Callable[..., Any]) -> Callable[..., Any]:
