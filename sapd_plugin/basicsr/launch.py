@@ -213,7 +213,9 @@ def _check_yaml(file: Path) -> None:
     """Refuse a YAML that BasicSR's parser would stumble over."""
     try:
         opt = parse_yaml(file.read_text(encoding='utf-8'))
-    except (OSError, UnicodeDecodeError) as error:
+    except OSError as error:
+        raise SAPDError(f'-opt: {file} cannot be read ({error.strerror}), expected a BasicSR YAML.') from error
+    except UnicodeDecodeError as error:
         raise SAPDError(f'-opt: {file} cannot be read ({describe(error)}), expected a BasicSR YAML.') from error
     except SAPDError as error:
         raise SAPDError(f'-opt: {file}: {error}') from error

@@ -87,7 +87,7 @@ def _path(where: str, key: str) -> str:
 
 
 def block_at(opt: Mapping[str, Any], where: str) -> Mapping[str, Any]:
-    """Return the block of options at a key such as ``train.spd_opt``; an empty one if there is none."""
+    """Return the block at a key such as ``train.spd_opt``, or an empty mapping if the options lack it."""
     block: Any = opt
     for key in filter(None, where.split('.')):
         block = block.get(key) if isinstance(block, Mapping) else None

@@ -61,7 +61,7 @@ def test_modules_of_the_users_own_are_imported_first(pairs, store, tmp_path, mon
 @pytest.mark.parametrize(
     ('text', 'arguments', 'message'),
     [
-        (None, [], r'-opt: .*opt.yml cannot be read \(FileNotFoundError'),
+        (None, [], r'-opt: .*opt.yml cannot be read \(No such file or directory\), expected'),
         ('name: [1', [], r'-opt: .*opt.yml: not a BasicSR YAML'),
         ('network_spf: {type: SPF}\nname: a', [], r'num_gpu: missing'),
         ('network_spf: {}\nname: a\nnum_gpu: 0\npath: {}\ndatasets: ~', [], r'datasets: found None, expected a block'),
