@@ -201,14 +201,20 @@ class Distiller(nn.Module):
         network = student or bare(self.teacher.average or self.spf).network
         return captured_features(network, self.hint.layer)
 
-    def target(self, refined: Tensor, gt: Tensor, iteration: int) -> Tensor | None:
+    def target(self, record: StepRecord, iteration: int) -> Tensor | None:
         """Return what the base's own losses compare y with, (N,C,H,W); None means the ground truth.
 
         A z that is not finite leaves the ground truth as it is.
+
+        Args:
+            record: of the step.
+            iteration: counted from 1.
         """
         if self.spd is None or self.spd.target != 'mix' or not self.teacher.teaches(iteration):
             return None
-        return torch.where(refined.sum().isfinite(), self.spd.mixed_target(refined, gt, iteration), gt)
+        refined, gt = record.refined, record.gt
+        mixed = self.spd.mixed_target(record.restored, refined, gt, iteration, record.mask)
+        return torch.where(refined.sum().isfinite(), mixed, gt)
 
     def record(
         self, losses: dict[str, Tensor], restored: Tensor, refined: Tensor, supervision: Supervision
@@ -247,7 +253,9 @@ class Distiller(nn.Module):
         """Return a line for the log that says which losses train which network, and when."""
         spd, base = self.spd, 'L(base)'
         if spd is not None and spd.target == 'mix':
-            base = f'L(base, compared with {spd.mix:g}*z + {1 - spd.mix:g}*gt)'
+            place = {'advantage': 'images', 'region': 'regions', 'pixel': 'pixels'}.get(spd.gate)
+            where = '' if place is None else f' in {place} where z is closer to gt than y'
+            base = f'L(base, compared with {spd.mix:g}*z + {1 - spd.mix:g}*gt{where})'
             spd = None
         terms = [base]
         for name, loss in (('L_SPD', spd), ('L_SGR', self.sgr), ('L_hint', self.hint)):

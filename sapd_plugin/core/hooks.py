@@ -139,7 +139,7 @@ class DistillationHook:
             self.float16 = in_float16(restored.device) or _enabled(self.find_scaler())
             record, contributions = self._differentiate(restored, features[-1:], supervision, iteration)
 
-            target = self.distiller.target(record.refined, supervision.gt, iteration)
+            target = self.distiller.target(record, iteration)
             if target is not None:
                 retarget(target)
 

@@ -17,6 +17,8 @@ CRITERIA = ('l1', 'charbonnier', 'l2')
 GATES = ('none', 'pixel', 'advantage', 'region')
 TARGETS = ('refined', 'mix')
 _MIX = 0.8
+# Above these weights z is closer to gt than y: in the image, at the pixel, in the region.
+_CLOSER = {'advantage': 0.0, 'pixel': 0.0, 'region': 0.5}
 
 
 def spd_loss(
@@ -111,7 +113,7 @@ class SPDLoss(DistillationLoss):
             gradient has constant magnitude, so an ungated SPD would pin the student to its initial output for hundreds
             of steps.
         target: 'refined': this loss pulls y towards z; 'mix': the base's own losses do, because they see
-            :meth:`mixed_target` instead of the ground truth, and this loss is 0.
+            :meth:`mixed_target` instead of the ground truth, and this loss is 0. The gate then says where z takes part.
         mix: a, the share of z in the mixed target, in [0, 1]; for the target 'mix'.
         feature_weight: weight of :func:`~sapd_plugin.core.hints.affinity_loss`, >= 0.
         feature_layer: name of the layer whose features it compares; None means that one is found.
@@ -149,10 +151,33 @@ class SPDLoss(DistillationLoss):
         """Return the factor of the loss at ``iteration``: the schedule's, or 0 with the target 'mix'."""
         return 0.0 if self.target == 'mix' else super().factor(iteration)
 
-    def mixed_target(self, refined: Tensor, gt: Tensor, iteration: int) -> Tensor:
-        """Return ``a z + (1 - a) gt``, where a is ``mix`` times the schedule's factor; z gets no gradient."""
+    @torch.no_grad()
+    def mixed_target(
+        self, restored: Tensor, refined: Tensor, gt: Tensor, iteration: int, mask: Tensor | None = None
+    ) -> Tensor:
+        """Return ``a z + (1 - a) gt`` where z is closer to gt than y is, and gt elsewhere.
+
+        a is ``mix`` times the schedule's factor. The gate 'advantage' compares images and 'region' regions, both by
+        squared error, and 'pixel' pixels; with 'none', z takes part everywhere.
+
+        Args:
+            restored: y, (N,C,H,W) floating.
+            refined: z, same shape.
+            gt: ground truth, same shape.
+            iteration: counted from 1.
+            mask: M, (N,1,H,W) integer, 0 = no mask; only the gate 'region' needs it.
+
+        Returns:
+            Of gt's shape, without graph; gt itself if a is 0.
+        """
         share = self.mix * self.schedule.factor(iteration)
-        return gt + share * (refined.detach() - gt) if share else gt
+        if not share:
+            return gt
+        mixed = gt + share * (refined - gt)
+        if self.gate == 'none':
+            return mixed
+        weight = _gate_weight(to_single(restored), to_single(refined), to_single(gt), mask, self.gate)
+        return torch.where(weight > _CLOSER[self.gate], mixed, gt)
 
     def forward(self, restored: Tensor, refined: Tensor, gt: Tensor, mask: Tensor | None = None) -> Tensor:
         """Return the weighted loss, a scalar, without the schedule's factor; arguments as for :func:`spd_loss`."""

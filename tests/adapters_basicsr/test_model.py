@@ -224,7 +224,7 @@ def test_a_generator_that_waits_for_its_discriminator(pairs, store, tmp_path):
 
 
 def test_the_bases_own_loss_sees_the_mixed_target(pairs, store, tmp_path):
-    changes = {'train:spd_opt': {'type': 'SPDLoss', 'target': 'mix', 'mix': 1.0}}
+    changes = {'train:spd_opt': {'type': 'SPDLoss', 'target': 'mix', 'mix': 1.0, 'gate': 'none'}}
     model = session(sapd_options(pairs, store, **changes), tmp_path, 1)
     assert model.log_dict['l_pix'] != pytest.approx(model.log_dict['l_spf'])
     assert torch.equal(model.gt, model._batch['gt'])

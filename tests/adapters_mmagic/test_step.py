@@ -272,7 +272,7 @@ def test_the_base_s_losses_see_the_mixed_target(pairs, store, tmp_path):
             return super().forward(image, target)
 
     MODELS.register_module(name='Watched', module=Watched, force=True)
-    mix = {'type': 'SPDLoss', 'target': 'mix', 'mix': 0.6, 'start': 2}
+    mix = {'type': 'SPDLoss', 'target': 'mix', 'mix': 0.6, 'gate': 'none', 'start': 2}
     changes = {'model:pixel_loss': {'type': 'Watched'}, 'model:spf_loss': {'type': 'L1Loss'}, 'model:spd_loss': mix}
     runner = runner_of(sapd_config(pairs, store, **changes), tmp_path)
     records = []

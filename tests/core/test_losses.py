@@ -100,14 +100,40 @@ def test_spd_of_half_precision_is_computed_in_float32(gate, dtype):
 
 def test_the_mixed_target_follows_the_schedule_and_replaces_the_loss():
     z, gt = torch.full((1, 3, 2, 2), 1.0, requires_grad=True), torch.zeros(1, 3, 2, 2)
+    y = gt + 2
     loss = SPDLoss(target='mix', mix=0.8, start=3, stop=9, fall=4)
-    shares = [loss.mixed_target(z, gt, iteration).mean().item() for iteration in (2, 3, 5, 6, 7, 8, 9)]
+    shares = [loss.mixed_target(y, z, gt, iteration).mean().item() for iteration in (2, 3, 5, 6, 7, 8, 9)]
     assert shares == pytest.approx([0, 0.8, 0.8, 0.6, 0.4, 0.2, 0])
-    assert not loss.mixed_target(z, gt, 3).requires_grad
-    assert loss.mixed_target(z, gt, 2) is gt
+    assert not loss.mixed_target(y, z, gt, 3).requires_grad
+    assert loss.mixed_target(y, z, gt, 2) is gt
     assert loss.factor(3) == 0
     assert SPDLoss().factor(3) == 1
     assert SPDLoss(0.0).factor(3) == 0
+
+
+@pytest.mark.parametrize(
+    ('gate', 'taken'),
+    [
+        ('none', [[1, 1, 1, 1], [1, 1, 1, 1]]),
+        ('pixel', [[1, 1, 0, 0], [0, 0, 1, 0]]),
+        ('region', [[1, 1, 0, 0], [1, 1, 1, 1]]),
+        ('advantage', [[0, 0, 0, 0], [1, 1, 1, 1]]),
+    ],
+)
+def test_z_takes_part_in_the_mixed_target_where_it_is_closer_to_gt(gate, taken):
+    gt, y = torch.zeros(2, 3, 1, 4), torch.full((2, 3, 1, 4), 4.0)
+    z = torch.tensor([[1, 1, 9, 9], [4.5, 4, 1, 4.5]]).view(2, 1, 1, 4).expand(2, 3, 1, 4)
+    mask = torch.tensor([[1, 1, 0, 0], [2, 2, 2, 2]]).view(2, 1, 1, 4)
+    target = SPDLoss(target='mix', mix=0.5, gate=gate).mixed_target(y, z, gt, 1, mask)
+    assert torch.equal(target, 0.5 * z * torch.tensor(taken).view(2, 1, 1, 4))
+
+
+@pytest.mark.parametrize('gate', ['advantage', 'pixel', 'region'])
+def test_a_z_that_is_worse_everywhere_leaves_the_ground_truth_as_it_is(gate):
+    y, gt = torch.rand(2, 2, 3, 8, 8).unbind()
+    mask = torch.randint(0, 4, (2, 1, 8, 8))
+    target = SPDLoss(target='mix', gate=gate).mixed_target(y, y + 2 * (y - gt), gt, 1, mask)
+    assert torch.equal(target, gt)
 
 
 def test_schedule():

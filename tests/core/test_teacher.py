@@ -77,10 +77,11 @@ def test_the_log_says_what_trains_what_and_when(vgg_weights):
     assert 'L(base) + 0.2*L_SPD + 0.1*L_SGR; L_recon2 trains SPF alone' in line
     assert line.endswith('SPF every 3 steps, SGR every 12 steps; teacher: ema, decay 0.999.')
     settings = StepSettings(every=1, teacher='frozen', freeze_after=40)
-    spd = SPDLoss(target='mix', mix=0.75)
+    spd = SPDLoss(target='mix', mix=0.75, gate='region')
     sgr = SGRLoss(weights=vgg_weights, balance='gradient', every=1)
     line = Distiller(Branch(), F.l1_loss, spd, sgr, settings=settings).formula()
-    assert 'L(student) = L(base, compared with 0.75*z + 0.25*gt) + 0.1*L_SGR (as a share of the gradient); ' in line
+    base = 'L(base, compared with 0.75*z + 0.25*gt in regions where z is closer to gt than y)'
+    assert f'L(student) = {base} + 0.1*L_SGR (as a share of the gradient); ' in line
     assert line.endswith('SPF every step, SGR every step; teacher: frozen after iteration 40.')
 
 
