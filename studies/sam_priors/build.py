@@ -27,6 +27,7 @@ from sapd_plugin.experiments.catalogue import read_catalogue
 from sapd_plugin.files import write_atomically
 from studies.sam_priors.data.sets import COUNT, VALIDATION
 from studies.sam_priors.measurements import Study
+from studies.sam_priors.students import REGIMES, claims, curve
 
 FOLDER = Path(__file__).parent
 TASKS = {'mini_derain': 'Deraining', 'mini_denoise': 'Denoising', 'mini_deblur': 'Deblurring'}
@@ -131,6 +132,9 @@ def render(study: Study) -> str:
         'tests': TESTS,
         'bases': BASES,
         'catalogue': read_catalogue(FOLDER / 'tables'),
+        'regimes': REGIMES,
+        'claims': claims(study, 'NAFNet-w8', 'CBSD68_sigma50'),
+        'curve': partial(curve, study),
     }
     photos = {'train': COUNT - VALIDATION, 'val': VALIDATION}
     try:

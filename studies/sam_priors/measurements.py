@@ -115,6 +115,21 @@ class Study:
             self._differences[key] = summarise(gaps, ['table', 'model', 'test'])
         return self._differences[key]
 
+    def gaps(self, arm: str, base: str, table: str, model: str, test: str, metric: str = 'psnr') -> pd.Series:
+        """Return ``arm`` minus ``base`` on a test set by seed, for the seeds that both were measured with."""
+        if not {arm, base} <= {*self._values.columns}:
+            return pd.Series(dtype=float)
+        gaps = (self._values[arm] - self._values[base]).dropna()
+        place = table, model, test, metric
+        return gaps.loc[place] if place in gaps.index.droplevel('seed') else gaps.iloc[:0]
+
+    def curves(self, table: str, model: str) -> pd.DataFrame:
+        """Return PSNR on validation photos during training: a row per arm and seed, a column per iteration."""
+        own = self.cells[(self.cells['table'] == table) & (self.cells['model'] == model)].drop_duplicates(PLACE)
+        logs = [json.loads(more or '{}').get('training.curve', {}) for more in own['more']]
+        frame = pd.DataFrame(logs, pd.MultiIndex.from_frame(own[['arm', 'seed']]))
+        return frame.rename(columns=int).sort_index(axis='columns')
+
     def over(self, table: str, model: str, test: str, arm: str, base: str, metric: str = 'psnr') -> str:
         """Return the difference of two arms on a test set as text, bold if it is certain; '' if it was not measured."""
         found = self.difference(arm, base, metric)

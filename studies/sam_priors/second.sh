@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Run questions 1 and 2 of the second study (PROTOCOL.md), and collect their results. Interrupt it at any time; the same
+# Run questions 1 to 3 of the second study (PROTOCOL.md), and collect their results. Interrupt it at any time; the same
 # command resumes. On another machine, cells that results/cells.csv holds are skipped; question 1's students, masks and
 # trials are made again, because they need each other's files. Needs datasets/ by prepare_data.
 #
@@ -43,3 +43,9 @@ done
 # Question 2: every idea with one seed. The best three get seeds 1 and 2; the winner's recipe becomes question 3's.
 run noise50_ideas 'NAFNet-w8/full/*/0'
 python -m studies.sam_priors.collect --tables noise50_ideas
+
+# Question 3: a student, three regimes, five seeds.
+for table in noise50_scratch noise50_few noise50_trained; do
+    run "$table" 'NAFNet-w8/full/*'
+    python -m studies.sam_priors.collect --tables "$table"
+done

@@ -1,0 +1,91 @@
+"""Question 3 of the second study: what students gain, and whether the claims of PROTOCOL.md hold."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+from scipy import stats
+
+from studies.sam_priors.measurements import Study, summarise, text
+
+STOCK = 'stock'
+REGIMES = {
+    'noise50_scratch': 'from scratch',
+    'noise50_few': 'from scratch, 24 photos',
+    'noise50_trained': 'a trained student, trained on',
+}
+# Claim -> arm, and the arm that it has to be better than.
+CLAIMS = {"the masks'": ('student_clean', 'student_free'), "the method's": ('student_clean', STOCK)}
+LEVEL = 0.05
+CURVE = (0.1, 0.3, 1.0)
+
+
+def holm(p: Sequence[float]) -> np.ndarray:
+    """Correct the p-values of tests that are made together (Holm's method).
+
+    >>> holm([0.01, 0.04, 0.03]).tolist()
+    [0.03, 0.06, 0.06]
+    """
+    values = np.asarray(p, dtype=float)
+    order = values.argsort()
+    steps = np.arange(len(values), 0, -1) * values[order]
+    corrected = np.empty_like(values)
+    corrected[order] = np.minimum(np.maximum.accumulate(steps), 1)
+    return corrected
+
+
+def claims(study: Study, model: str, test: str) -> pd.DataFrame:
+    """Test each claim in each regime, by Student's t over seeds, paired and two-sided.
+
+    Args:
+        study: the measurements.
+        model: the student.
+        test: the test set.
+
+    Returns:
+        A row per claim and regime that at least two seeds were measured for: claim, regime, the number of seeds,
+        difference (dB, with its 95 % interval), p, corrected (p by Holm's method over all rows), and holds: whether the
+        difference is positive and ``corrected`` below `LEVEL`.
+    """
+    rows = []
+    for claim, (arm, base) in CLAIMS.items():
+        for table, regime in REGIMES.items():
+            gaps = study.gaps(arm, base, table, model, test)
+            if len(gaps) > 1:
+                p = float(stats.ttest_1samp(gaps, 0.0).pvalue)
+                rows.append((claim, regime, len(gaps), gaps.mean(), _interval(gaps), p))
+    frame = pd.DataFrame(rows, columns=['claim', 'regime', 'seeds', 'mean', 'difference', 'p'])
+    frame['corrected'] = holm(frame['p'].tolist())
+    return frame.assign(holds=(frame['mean'] > 0) & (frame['corrected'] < LEVEL))
+
+
+def curve(study: Study, table: str, model: str) -> pd.DataFrame:
+    """Return PSNR less stock's on validation photos during training, at `CURVE` of the schedule.
+
+    Args:
+        study: the measurements.
+        table: of the regime.
+        model: the student.
+
+    Returns:
+        A row per arm but stock's, best at the end first: arm, and a column per share of the schedule, as text.
+    """
+    curves = study.curves(table, model)
+    last = curves.columns.max()
+    steps = {share: min(curves.columns, key=lambda step, share=share: abs(step - share * last)) for share in CURVE}
+    if STOCK not in curves.index.get_level_values('arm'):
+        return pd.DataFrame()
+    gaps = (curves - curves.xs(STOCK, level='arm')).drop(index=STOCK, level='arm')
+    shown = {
+        f'{share:.0%} ({step:,d})': summarise(gaps[step], ['arm']).apply(text, axis=1, bold=True)
+        for share, step in steps.items()
+    }
+    order = gaps[last].groupby(level='arm').mean().sort_values(ascending=False).index
+    return pd.DataFrame(shown).loc[order].rename_axis('arm').reset_index()
+
+
+def _interval(gaps: pd.Series) -> str:
+    one = pd.Series(gaps.to_numpy(), pd.Index([0] * len(gaps), name='all'))
+    return text(summarise(one, ['all']).loc[0], bold=True)
