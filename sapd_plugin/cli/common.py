@@ -8,11 +8,13 @@ import inspect
 import json
 import signal
 import sys
+import threading
+from _thread import interrupt_main
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sapd_plugin.errors import SAPDError, check_count
+from sapd_plugin.errors import SAPDError, check_count, check_number
 from sapd_plugin.home import expanded
 from sapd_plugin.names import check_name
 
@@ -20,8 +22,17 @@ if TYPE_CHECKING:
     from sapd_plugin.priors.extraction.ranks import Rank
     from sapd_plugin.priors.segmenters import Segmenter
 
-DONE, FINDING, MISTAKE, INTERRUPTED = 0, 1, 2, 130
-RESUMABLE = 'Interrupted. Finished work is kept; rerun the same command to resume.'
+# STOPPED is EX_TEMPFAIL of sysexits.h: try again. timeout(1) ends with 124, so the two can be told apart.
+DONE, FINDING, MISTAKE, STOPPED, INTERRUPTED = 0, 1, 2, 75, 130
+_KEPT = 'Finished work is kept; rerun the same command to resume.'
+RESUMABLE = f'Interrupted. {_KEPT}'
+
+
+class Stopped(KeyboardInterrupt):
+    """The time of ``--stop-after`` is over."""
+
+    def __init__(self, minutes: float) -> None:
+        super().__init__(f'Stopped by --stop-after {minutes:g}. {_KEPT}')
 
 
 def run_command(
@@ -59,13 +70,19 @@ def expand_home(options: argparse.Namespace) -> None:
 
 
 def exit_status(work: Callable[[], int | None], interrupted: str = RESUMABLE) -> int:
-    """Do the work; return its status, `MISTAKE` for a user's mistake and `INTERRUPTED` after Ctrl-C or SIGTERM."""
+    """Do the work; return its status, or what ended it.
+
+    `MISTAKE` is a user's mistake, `INTERRUPTED` Ctrl-C or SIGTERM, and `STOPPED` the end of ``--stop-after``.
+    """
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, 'reconfigure'):
             stream.reconfigure(errors='backslashreplace')  # the terminal may not support all file names
     try:
         with interruptible():
             return work() or DONE
+    except Stopped as stopped:
+        print(stopped, file=sys.stderr)
+        return STOPPED
     except KeyboardInterrupt:
         print(interrupted, file=sys.stderr)
         return INTERRUPTED
@@ -94,6 +111,48 @@ def interruptible() -> Iterator[None]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+def add_stop_option(parser: argparse.ArgumentParser) -> None:
+    """Add --stop-after, for commands that :func:`stopping` ends."""
+    parser.add_argument(
+        '--stop-after',
+        type=float,
+        metavar='MINUTES',
+        help=f'stop by itself after so many minutes, as by Ctrl-C, with exit status {STOPPED}; for time limits',
+    )
+
+
+@contextlib.contextmanager
+def stopping(minutes: float | None) -> Iterator[None]:
+    """Interrupt the main thread after some minutes, as Ctrl-C would; None means never.
+
+    Raises:
+        Stopped: the time is over.
+        SAPDError: ``minutes`` is not a number above zero.
+    """
+    if minutes is None:
+        yield
+        return
+    check_number('--stop-after', minutes, above=0)
+    over = threading.Event()
+
+    def stop() -> None:
+        over.set()
+        interrupt_main()
+
+    # A thread, not SIGALRM, which Windows lacks and of which a process has only one.
+    timer = threading.Timer(60 * minutes, stop)
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    except KeyboardInterrupt as error:
+        if over.is_set():
+            raise Stopped(minutes) from error
+        raise
+    finally:
+        timer.cancel()
 
 
 def check_counts(options: argparse.Namespace, **at_least: int) -> None:

@@ -9,7 +9,8 @@ torchrun --nproc-per-node 8 -m sapd_plugin extract-masks ...    one rank per GPU
 sapd extract-masks ... --shard 0/4                              part 0 of 4; --shard slurm: the task of a job array
 
 Extraction can be interrupted at any time, even by a crash; rerun the same command to resume. Exit status: 0 all done,
-1 some images have no mask (listed at the end), 2 a mistake in the command or a disk error, 130 interrupted.
+1 some images have no mask (listed at the end), 2 a mistake in the command or a disk error, 75 stopped by --stop-after,
+130 interrupted.
 """
 
 from __future__ import annotations
@@ -19,7 +20,15 @@ import os
 from functools import partial
 from pathlib import Path
 
-from sapd_plugin.cli.common import add_segmenter_options, build_from_options, choose_device, describe, run_command
+from sapd_plugin.cli.common import (
+    add_segmenter_options,
+    add_stop_option,
+    build_from_options,
+    choose_device,
+    describe,
+    run_command,
+    stopping,
+)
 from sapd_plugin.errors import SAPDError
 from sapd_plugin.evaluation import networks
 from sapd_plugin.priors.extraction.job import Restorer, extract_masks
@@ -49,6 +58,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add('--source', help='kind of images, recorded in the store: target, input, ... (default: restored, or images)')
     add('--shard', metavar='I/N', help="extract part I (from 0) of N, into shard I; or 'slurm'")
     add('--replace', action='store_true', help='remove masks of other images with the same names, and make them again')
+    add_stop_option(parser)
     add('--overlays', type=int, default=0, metavar='N', help='write N pictures to STORE/overlays')
 
 
@@ -64,7 +74,12 @@ def build_restorer(options: argparse.Namespace, device: str | None) -> Restorer 
 
 
 def run(options: argparse.Namespace) -> int:
-    """Extract, and print a summary."""
+    """Extract, and print a summary, for as long as ``--stop-after`` says."""
+    with stopping(options.stop_after):
+        return _extract(options)
+
+
+def _extract(options: argparse.Namespace) -> int:
     rank = find_rank(options.shard, os.environ)
     if options.overlays and rank.count > 1:
         raise SAPDError(

@@ -9,7 +9,7 @@ TABLE may be a group of tables; then a CELL begins with its table, and cells are
 that run the same command share the work.
 The command that a table names (made_by) makes the data below --data. A run can be interrupted at any time; rerun the
 same command to resume.
-Exit status: 0 done, 2 a mistake in the command, the data or a config, 130 interrupted.
+Exit status: 0 done, 2 a mistake in the command, the data or a config, 75 stopped by --stop-after, 130 interrupted.
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
-from sapd_plugin.cli.common import check_counts, run_command
+from sapd_plugin.cli.common import Stopped, add_stop_option, check_counts, run_command, stopping
 from sapd_plugin.errors import SAPDError, check_choice
 from sapd_plugin.experiments.catalogue import Catalogue, Cell, read_catalogue, select_cells
 from sapd_plugin.experiments.definitions import FRAMEWORKS, MASK_SOURCES, Launch, Settings, Table
 from sapd_plugin.experiments.plan import Resolver, check, load_framework, plan
 from sapd_plugin.experiments.report import print_tables, write_reports
 from sapd_plugin.experiments.results import iter_results, read_finished
-from sapd_plugin.experiments.runner import run_chains
+from sapd_plugin.experiments.runner import Task, run_chains
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -46,6 +46,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     run.add_argument('cells', nargs='*', metavar='CELL', help='cells to run (default: all of the table)')
     run.add_argument('--framework', required=True, help=' or '.join(FRAMEWORKS))
     run.add_argument('--done', type=Path, metavar='CSV', help='collected results; cells that it holds are skipped')
+    add_stop_option(run)
     run.add_argument('--dry-run', action='store_true', help='print the commands without running them')
     run.add_argument('--gpus', type=int, default=1, help='training processes, one GPU each; they share the batch')
     run.add_argument('--slurm', metavar='ARGUMENTS', help='start training with srun and these arguments')
@@ -101,14 +102,35 @@ def run_cells(options: argparse.Namespace, catalogue: Catalogue) -> None:
     cells = select_cells(cells, options.cells, grouped)
     if options.done is not None:
         cells = _without_done(options.done, resolver, cells)
-    chains = [plan(resolver, cell) for cell in cells]
+    chains = [list(plan(resolver, cell)) for cell in cells]
+    tasks = {task.lock: task for chain in chains for task in chain}
     if options.dry_run:
-        tasks = {task.lock: task for chain in chains for task in chain}
         print('\n'.join(task.show() for task in tasks.values()))
         return
     for name in dict.fromkeys(cell.table for cell in cells):
         check([resolver.run(cell) for cell in cells if cell.table == name])
-    run_chains(chains)
+    _run_for(options.stop_after, chains, list(tasks.values()))
+
+
+def _run_for(minutes: float | None, chains: Sequence[Sequence[Task]], tasks: Sequence[Task]) -> None:
+    """Run the chains of the tasks, for some minutes at most; None means no limit.
+
+    Raises:
+        Stopped: the minutes are over.
+        SAPDError: they are over and kept nothing, so a script that reruns the command would never end.
+    """
+    before = [task.kept() for task in tasks]
+    try:
+        with stopping(minutes):
+            run_chains(chains)
+    except Stopped as stopped:
+        if before != [task.kept() for task in tasks]:
+            raise
+        raise SAPDError(
+            f'--stop-after: found {minutes:g} minutes, in which no task ended and no training saved a state to resume '
+            'from, so the same command would do the same again. Expected more minutes, or shorter intervals between '
+            'saves (BasicSR: logger.save_checkpoint_freq); in a table with resume: false, a whole training has to fit.'
+        ) from stopped
 
 
 def _without_done(done: Path, resolver: Resolver, cells: Sequence[Cell]) -> list[Cell]:

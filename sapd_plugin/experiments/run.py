@@ -235,9 +235,15 @@ class Run(ABC):
         return self.dump(self.options)
 
     @property
+    def saved_states(self) -> dict[Path, int]:
+        """The files of the states that training can resume from, and when each was written (in ns)."""
+        found = self.folder.glob(self.states.format(name=self.cell.name))
+        return {path: path.stat().st_mtime_ns for path in found}
+
+    @property
     def resumable(self) -> bool:
         """True if there is a saved state that training can resume from."""
-        return any(self.folder.glob(self.states.format(name=self.cell.name)))
+        return bool(self.saved_states)
 
     @property
     def stock(self) -> dict[str, Any]:

@@ -42,6 +42,10 @@ class Task(ABC):
     def done(self) -> bool:
         """Return whether nothing is left to do."""
 
+    def kept(self) -> object:
+        """Return a value that changes when the task keeps work that the same command, rerun, would not do again."""
+        return self.done()
+
     def command(self) -> Sequence[str] | None:
         """Return the task's command as a user would run it, or None if it has no command."""
         return None

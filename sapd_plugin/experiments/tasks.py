@@ -51,9 +51,13 @@ class TrainTask(RunTask):
 
     def done(self) -> bool:
         """Return whether training has finished with this config, and its results are stored."""
-        return self._kept() and (not self.of.arm.has_priors or 'logged' in self.results.training)
+        return self._stored() and (not self.of.arm.has_priors or 'logged' in self.results.training)
 
-    def _kept(self) -> bool:
+    def kept(self) -> object:
+        """Return whether training has finished, and the states that it can resume from."""
+        return self._stored(), self.of.saved_states if self.of.table.resume else ()
+
+    def _stored(self) -> bool:
         return self._trained() and self.results.training.get('finished') is True
 
     def _trained(self) -> bool:
@@ -77,7 +81,7 @@ class TrainTask(RunTask):
                 execute(self.command(), self.folder, log, title=self.title, total=self.of.iterations)
             finally:
                 self._keep(time.monotonic() - begun)
-        elif not self._kept():
+        elif not self._stored():
             self._keep(None)
         if self.of.arm.has_priors:
             self._keep_log()
@@ -120,6 +124,10 @@ class MaskTask(Task):
     def done(self) -> bool:
         """Return whether this extraction has finished, with any Python interpreter."""
         return self._finished.is_file() and _text(self._finished).endswith(shlex.join(self._arguments))
+
+    def kept(self) -> object:
+        """Return whether the extraction has finished, and the number of its masks."""
+        return self.done(), self._count_masks()
 
     def command(self) -> Sequence[str]:
         """Return the command that extracts the masks."""

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from sapd_plugin import __version__
-from sapd_plugin.cli import common
+from sapd_plugin.cli import common, extract_masks
 from sapd_plugin.cli.main import COMMANDS, find_module, main
 from sapd_plugin.errors import SAPDError
 from tests.photos import ROOT
@@ -114,6 +114,49 @@ def test_the_handlers_of_signals_are_restored() -> None:
     with common.interruptible():
         assert signal.getsignal(signal.SIGTERM) is not before
     assert signal.getsignal(signal.SIGTERM) is before
+
+
+def wait() -> None:
+    for _ in range(2000):
+        time.sleep(0.01)
+    raise AssertionError('nothing stopped it')
+
+
+def test_stop_after_ends_a_command_with_a_status_of_its_own(capsys: pytest.CaptureFixture) -> None:
+    def work() -> None:
+        with common.stopping(0.001):
+            wait()
+
+    assert common.exit_status(work) == common.STOPPED == 75
+    assert capsys.readouterr().err == (
+        'Stopped by --stop-after 0.001. Finished work is kept; rerun the same command to resume.\n'
+    )
+
+
+def test_work_that_ends_in_time_or_by_ctrl_c_is_not_stopped(capsys: pytest.CaptureFixture) -> None:
+    with common.stopping(0.001):
+        pass
+    with common.stopping(None):
+        time.sleep(0.1)  # what is left of the first would end this
+    with pytest.raises(KeyboardInterrupt) as ended, common.stopping(1):
+        raise KeyboardInterrupt
+    assert not isinstance(ended.value, common.Stopped)
+
+
+@pytest.mark.parametrize('minutes', [0.0, -1.0, float('nan'), float('inf')])
+def test_stop_after_is_a_number_above_zero(minutes: float) -> None:
+    with (
+        pytest.raises(SAPDError, match=f'--stop-after: found {minutes}, expected a number > 0'),
+        common.stopping(minutes),
+    ):
+        pass
+
+
+def test_an_extraction_stops_by_itself(tmp_path: Path, monkeypatch, capsys: pytest.CaptureFixture) -> None:
+    monkeypatch.setattr(extract_masks, '_extract', lambda _: wait())
+    command = ['extract-masks', '--images', str(tmp_path), '--output', str(tmp_path / 'masks')]
+    assert main([*command, '--segmenter', 'felzenszwalb', '--stop-after', '0.001']) == common.STOPPED
+    assert 'Stopped by --stop-after' in capsys.readouterr().err
 
 
 def test_arms_and_settings_are_read_or_refused() -> None:

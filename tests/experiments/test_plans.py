@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 import shlex
 from pathlib import Path
 
@@ -113,6 +114,24 @@ def test_a_shortened_training_keeps_the_shape_of_its_schedule(framework, tmp_pat
         assert config['train_cfg']['max_iters'] == 334
         assert config['param_scheduler']['milestones'] == [100, 167, 267]
         assert config['train_cfg']['val_interval'] <= 334
+
+
+@pytest.mark.parametrize('resume', [True, False])
+@pytest.mark.parametrize(
+    ('framework', 'model', 'state'),
+    [('basicsr', 'RCAN', 'experiments/{}/training_states/5.state'), ('mmagic', 'Restormer', 'work/last_checkpoint')],
+)
+def test_a_training_keeps_what_the_table_resumes(framework, model, state, resume, tmp_path):
+    found = catalogue(tmp_path / 'tables', resume=resume)
+    run = resolver_of(framework, tmp_path, found).run(Cell(framework, 'trial', model, 'tiny', 'stock', 0))
+    task, path = TrainTask(run), run.folder / state.format(run.cell.name)
+    before = task.kept()
+    path.parent.mkdir(parents=True)
+    for seconds in (1, 2):  # MMagic's is written again
+        path.touch()
+        os.utime(path, (seconds, seconds))
+        assert (task.kept() != before) == resume
+        before = task.kept()
 
 
 def test_all_arms_start_from_one_pretrained_student(tmp_path):

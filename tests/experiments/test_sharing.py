@@ -11,6 +11,7 @@ import pytest
 import yaml
 
 from sapd_plugin.cli import reproduce
+from sapd_plugin.cli.common import Stopped
 from sapd_plugin.errors import SAPDError
 from sapd_plugin.experiments import runner
 from sapd_plugin.experiments.catalogue import read_catalogue, select_cells
@@ -136,6 +137,37 @@ def test_a_failed_task_stops_the_run(tmp_path):
     assert not (tmp_path / 'log').exists()
     with locked(bad) as mine:
         assert mine
+
+
+class Endless(Note):
+    """Never ends; each try to run it keeps some work if it ``saves``."""
+
+    saves = False
+
+    def kept(self) -> object:
+        return self.log.stat().st_size if self.saves and self.log.is_file() else 0
+
+    def work(self) -> None:
+        with self.log.open('a') as file:
+            file.write('a state\n')
+        for _ in range(2000):
+            time.sleep(0.01)
+        raise AssertionError('nothing stopped it')
+
+
+def test_a_run_stops_by_itself_and_says_so_where_a_rerun_would_never_end(tmp_path):
+    first, endless = Note('first', tmp_path, tmp_path / 'log'), Endless('endless', tmp_path, tmp_path / 'states')
+    with pytest.raises(Stopped):
+        reproduce._run_for(0.002, [[first, endless]], [first, endless])
+    with locked(endless) as mine:
+        assert mine
+    with pytest.raises(
+        SAPDError, match='--stop-after: found 0.002 minutes, in which no task ended and no training saved'
+    ):
+        reproduce._run_for(0.002, [[first, endless]], [first, endless])
+    endless.saves = True
+    with pytest.raises(Stopped):
+        reproduce._run_for(0.002, [[first, endless]], [first, endless])
 
 
 @pytest.fixture
