@@ -26,6 +26,7 @@ from sapd_plugin.errors import SAPDError
 from sapd_plugin.experiments.catalogue import read_catalogue
 from sapd_plugin.files import write_atomically
 from studies.sam_priors.data.sets import COUNT, VALIDATION
+from studies.sam_priors.gpu import costs
 from studies.sam_priors.measurements import Study
 from studies.sam_priors.students import REGIMES, claims, curve
 
@@ -124,6 +125,7 @@ def render(study: Study) -> str:
         loader=FileSystemLoader(FOLDER), undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True,
         keep_trailing_newline=True,
     )  # fmt: skip
+    catalogue = read_catalogue(FOLDER / 'tables')
     names = {
         'study': study,
         'gains': partial(gains, study),
@@ -131,7 +133,8 @@ def render(study: Study) -> str:
         'tasks': TASKS,
         'tests': TESTS,
         'bases': BASES,
-        'catalogue': read_catalogue(FOLDER / 'tables'),
+        'catalogue': catalogue,
+        'gpu': costs(catalogue),
         'regimes': REGIMES,
         'claims': claims(study, 'NAFNet-w8', 'CBSD68_sigma50'),
         'curve': partial(curve, study),
