@@ -119,7 +119,7 @@ def _run_for(minutes: float | None, chains: Sequence[Sequence[Task]], tasks: Seq
         Stopped: the minutes are over.
         SAPDError: they are over and kept nothing, so a script that reruns the command would never end.
     """
-    before = [task.kept() for task in tasks]
+    before = [] if minutes is None else [task.kept() for task in tasks]  # reads all results
     try:
         with stopping(minutes):
             run_chains(chains)
