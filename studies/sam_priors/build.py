@@ -28,7 +28,7 @@ from sapd_plugin.files import write_atomically
 from studies.sam_priors.data.sets import COUNT, VALIDATION
 from studies.sam_priors.gpu import costs
 from studies.sam_priors.measurements import Study
-from studies.sam_priors.students import REGIMES, claims, curve
+from studies.sam_priors.students import LOOKED_FOR, REGIMES, claims, curve, seeds_needed, spread
 
 FOLDER = Path(__file__).parent
 TASKS = {'mini_derain': 'Deraining', 'mini_denoise': 'Denoising', 'mini_deblur': 'Deblurring'}
@@ -138,6 +138,9 @@ def render(study: Study) -> str:
         'regimes': REGIMES,
         'claims': claims(study, 'NAFNet-w8', 'CBSD68_sigma50'),
         'curve': partial(curve, study),
+        'spread': partial(spread, study),
+        'seeds_needed': seeds_needed,
+        'looked_for': LOOKED_FOR,
     }
     photos = {'train': COUNT - VALIDATION, 'val': VALIDATION}
     try:

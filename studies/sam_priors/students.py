@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import count
 
 import numpy as np
 import pandas as pd
@@ -19,6 +20,7 @@ REGIMES = {
 # Claim -> arm, and the arm that it has to be better than.
 CLAIMS = {"the masks'": ('student_clean', 'student_free'), "the method's": ('student_clean', STOCK)}
 LEVEL = 0.05
+LOOKED_FOR = 0.10  # dB over stock
 CURVE = (0.1, 0.3, 1.0)
 
 
@@ -59,6 +61,35 @@ def claims(study: Study, model: str, test: str) -> pd.DataFrame:
     frame = pd.DataFrame(rows, columns=['claim', 'regime', 'seeds', 'mean', 'difference', 'p'])
     frame['corrected'] = holm(frame['p'].tolist())
     return frame.assign(holds=(frame['mean'] > 0) & (frame['corrected'] < LEVEL))
+
+
+def spread(study: Study, table: str, model: str, test: str) -> tuple[float, int]:
+    """Return how far differences from stock spread over seeds, from all arms with several seeds.
+
+    Args:
+        study: the measurements.
+        table: of a pilot.
+        model: the student.
+        test: the test set.
+
+    Returns:
+        The standard deviation (dB), pooled over arms, and its degrees of freedom; NaN and 0 if no arm has two seeds.
+    """
+    arms = [arm for arm in study.arms(table)['arm'] if arm != STOCK]
+    gaps = [study.gaps(arm, STOCK, table, model, test) for arm in arms]
+    gaps = [each for each in gaps if len(each) > 1 and each.any()]  # a student that is stock tells nothing
+    freedom = sum(len(each) - 1 for each in gaps)
+    squares = sum((len(each) - 1) * each.var() for each in gaps)
+    return (float(np.sqrt(squares / freedom)) if freedom else float('nan')), freedom
+
+
+def seeds_needed(deviation: float, difference: float = LOOKED_FOR) -> int:
+    """Return the least number of seeds with which a 95 % interval is no wider than ``difference`` to each side.
+
+    >>> seeds_needed(0.05), seeds_needed(0.1)
+    (4, 7)
+    """
+    return next(n for n in count(2) if stats.t.ppf(0.975, n - 1) * deviation / n**0.5 <= difference)
 
 
 def curve(study: Study, table: str, model: str) -> pd.DataFrame:

@@ -12,7 +12,7 @@ from scipy.stats import t
 
 from studies.sam_priors import build
 from studies.sam_priors.measurements import Study
-from studies.sam_priors.students import REGIMES, claims, curve, holm
+from studies.sam_priors.students import REGIMES, claims, curve, holm, spread
 
 PLACE = ('NAFNet-w8', 'CBSD68_sigma50')
 STOCK = np.array([26.0, 26.2, 26.1, 26.3, 26.0])
@@ -68,6 +68,13 @@ def test_what_was_not_measured_is_no_claim(results):
     frame = pd.read_csv(results / 'cells.csv', dtype=str, keep_default_na=False)
     frame[~frame['arm'].isin(list(GAINS))].to_csv(results / 'cells.csv', index=False, lineterminator='\n')
     assert claims(Study(results), *PLACE).empty
+
+
+def test_the_spread_is_pooled_over_arms(results):
+    deviation, freedom = spread(Study(results), 'noise50_scratch', *PLACE)
+    assert freedom == 8
+    assert deviation == pytest.approx(np.mean([gains.var(ddof=1) for gains in GAINS.values()]) ** 0.5)
+    assert spread(Study(results), 'heavy_rain', *PLACE)[1] == 0
 
 
 def test_curves_are_differences_from_stock(results):
