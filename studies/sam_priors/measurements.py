@@ -210,15 +210,16 @@ class Study:
         return shown.rename_axis('photos').reset_index()
 
     def ideas_of(self, table: str, model: str, test: str) -> pd.DataFrame:
-        """Return each arm's seeds, mean PSNR, difference from stock and mean seconds, the best arm first."""
+        """Return each arm's seeds, mean PSNR, difference from stock (the largest first) and mean seconds."""
         arms = self.arms(table)
         arms = arms[arms['model'] == model].assign(
             psnr=lambda rows: [float(self.mean(table, model, test, arm)) for arm in rows['arm']],
+            gap=lambda rows: [self.gaps(arm, 'stock', table, model, test).mean() for arm in rows['arm']],
             over=lambda rows: [
                 (arm != 'stock' and self.over(table, model, test, arm, 'stock')) or '' for arm in rows['arm']
             ],
         )
-        return arms.sort_values('psnr', ascending=False, kind='stable')
+        return arms.sort_values('gap', ascending=False, kind='stable')
 
     def cost(self) -> pd.DataFrame:
         """Return the cost of a student: size, and medians of time and memory."""
