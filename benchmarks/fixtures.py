@@ -61,6 +61,8 @@ def options(folder: Path, **changes: Any) -> dict[str, Any]:
         'dataroot_lq': str(folder / 'degraded'),
         'io_backend': {'type': 'disk'},
         'gt_size': PATCH,
+        'batch_size_per_gpu': BATCH,
+        'num_worker_per_gpu': 0,
         'use_hflip': True,
         'use_rot': True,
         'scale': 1,
@@ -80,7 +82,9 @@ def options(folder: Path, **changes: Any) -> dict[str, Any]:
         'datasets': {'train': dataset},
         'network_g': edsr,
         'path': {},
+        'logger': {'print_freq': 100, 'save_checkpoint_freq': 100, 'use_tb_logger': False},
         'train': {
+            'total_iter': 1000,
             'optim_g': {'type': 'Adam', 'lr': 1e-4},
             'scheduler': {'type': 'MultiStepLR', 'milestones': [10**6], 'gamma': 0.5},
             'pixel_opt': {'type': 'L1Loss'},
