@@ -4,8 +4,8 @@ T=runs/tables/basicsr/noise50_few/NAFNet-w8/full/teach_restored/0/experiments/no
 python -m studies.sam_priors.pseudo_pairs --run $T --pairs datasets/Noise50/few --photos datasets/Noise50/train/input \
     --masks datasets/masks/noise50_few_restored --target z --output datasets/Noise50_z
 
-Where the ground truth is known, a teacher's image is no better than it. So here the teacher teaches where there is none
-(DUKD, arXiv 2309.14162, does so on other crops and scales). It is the network of a SAPD training, --run: y is what its
+Where the ground truth is known, no teacher's image is better. So here the teacher is used where it is not known (DUKD,
+arXiv 2309.14162, does so on other crops and scales). It is the network of a SAPD training, --run: y is what its
 student restores, z what SPF makes of y and the photo's masks. A student is then trained by its stock recipe on --pairs
 and these pseudo-pairs together, at the price of stock; --target y is the control, self-training without a teacher.
 Targets are rounded to 8 bits. Photos that --pairs holds, too, are left out.
