@@ -169,6 +169,9 @@ class SPDLoss(DistillationLoss):
 
         Returns:
             Of gt's shape, without graph; gt itself if a is 0.
+
+        Raises:
+            SAPDError: the gate 'region' without masks.
         """
         share = self.mix * self.schedule.factor(iteration)
         if not share:
