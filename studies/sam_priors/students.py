@@ -75,7 +75,8 @@ def spread(study: Study, table: str, model: str, test: str) -> tuple[float, int]
     Returns:
         The standard deviation (dB), pooled over arms, and its degrees of freedom; NaN and 0 if no arm has two seeds.
     """
-    arms = [arm for arm in study.arms(table)['arm'] if arm != STOCK]
+    rows = study.arms(table)
+    arms = [arm for arm in rows.loc[rows['model'] == model, 'arm'] if arm != STOCK]
     gaps = [study.gaps(arm, STOCK, table, model, test) for arm in arms]
     gaps = [each for each in gaps if len(each) > 1 and each.any()]  # a student that is stock tells nothing
     freedom = sum(len(each) - 1 for each in gaps)
