@@ -1,9 +1,10 @@
 #!/usr/bin/env bash
-# Run questions 1 to 3 of the second study (PROTOCOL.md), and collect their results. Interrupt it at any time; the same
+# Run questions 1 to 4 of the second study (PROTOCOL.md), and collect their results. Interrupt it at any time; the same
 # command resumes. On another machine, cells that results/cells.csv holds are skipped; question 1's students, masks and
 # trials are made again, because they need each other's files. Needs datasets/ by prepare_data.
 #
-#   SAPD_SAM_CHECKPOINT=mobile_sam.pt SAPD_VGG_CHECKPOINT=vgg19.pth bash studies/sam_priors/second.sh
+#   SAPD_SAM_CHECKPOINT=mobile_sam.pt SAPD_VGG_CHECKPOINT=vgg19.pth SEGMENTATIONS=segmentation_gt \
+#       bash studies/sam_priors/second.sh
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 export OMP_NUM_THREADS="${OMP_NUM_THREADS:-1}" # the order of sums, and so the last digits, depend on it
@@ -49,3 +50,21 @@ for table in noise50_scratch noise50_few noise50_trained; do
     run "$table" 'NAFNet-w8/full/*'
     python -m studies.sam_priors.collect --tables "$table"
 done
+
+# Question 4: MobileSAM's masks of what stock and the recipe with SGR restored, against those of the clean photos and annotators'.
+for seed in 0 1 2 3 4; do
+    cells="runs/tables/basicsr/noise50_trained/NAFNet-w8/full"
+    for arm in stock student_sgr; do
+        python tools/basicsr_test.py -opt "$cells/$arm/$seed/test_CBSD68_sigma50.yml" \
+            --force_yml val:save_img=true "name=${arm}_$seed"
+    done
+    test=datasets/CBSD68_sigma50/test
+    degraded=(--degraded "$test/input")
+    [ "$seed" = 0 ] || degraded=() # the same for all seeds
+    python -m sapd_plugin evaluate-segmentation --clean "$test/target" "${degraded[@]}" \
+        --restored "stock=results/stock_$seed/visualization/CBSD68_sigma50" \
+        "sapd=results/student_sgr_$seed/visualization/CBSD68_sigma50" \
+        --human "${SEGMENTATIONS:-segmentation_gt}" --human-set cbsd68 --segmenter mobile_sam \
+        --output "$cells/student_sgr/$seed/segmentation/CBSD68_sigma50"
+done
+python -m studies.sam_priors.collect --tables noise50_trained
