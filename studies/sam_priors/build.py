@@ -10,7 +10,6 @@ it shows. Exit status: 0 done, 1 --check found a file that would change, 2 a CSV
 from __future__ import annotations
 
 import argparse
-import hashlib
 import sys
 from collections.abc import Sequence
 from functools import partial
@@ -18,16 +17,16 @@ from pathlib import Path
 
 import pandas as pd
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, TemplateError
-from matplotlib.figure import Figure
-from PIL import Image
 
 from sapd_plugin.cli.common import DONE, FINDING, exit_status
 from sapd_plugin.errors import SAPDError
 from sapd_plugin.experiments.catalogue import read_catalogue
 from sapd_plugin.files import write_atomically
+from studies.sam_priors import answers
 from studies.sam_priors.data.sets import COUNT, VALIDATION
 from studies.sam_priors.gpu import costs
 from studies.sam_priors.measurements import Study
+from studies.sam_priors.pictures import draw, is_current
 from studies.sam_priors.students import LOOKED_FOR, REGIMES, claims, curve, seeds_needed, spread
 
 FOLDER = Path(__file__).parent
@@ -67,52 +66,14 @@ def _in_order(frame: pd.DataFrame) -> pd.DataFrame:
 
 
 def figures(study: Study) -> dict[str, pd.DataFrame]:
-    """Return the numbers of each figure by file name, with the columns panel, row and model."""
+    """Return the numbers of each figure by file name, with the columns panel, row, and group or model."""
     shown = primary(study)
     names = {'panel': shown['base'].map(lambda base: f'over {BASES[base]}'), 'row': shown['test'].map(TESTS)}
-    drawn = {'answer.png': shown.assign(**names)}
+    drawn = {'answer.png': answers.differences(study), 'first_study.png': shown.assign(**names)}
     for table in TASKS:
         frame = gains(study, table)
         drawn[f'gains_{table}.png'] = frame.assign(panel=frame['test'].map(TESTS), row=frame['arm'])
     return drawn
-
-
-def digest(frame: pd.DataFrame) -> str:
-    """Return a fingerprint of the numbers that a figure shows; image files differ between versions of matplotlib."""
-    numbers = frame[['mean', 'half']].round(6) + 0.0  # no -0.0
-    return hashlib.sha256(frame[['panel', 'row', 'model']].join(numbers).to_csv(index=False).encode()).hexdigest()
-
-
-def is_current(path: Path, frame: pd.DataFrame) -> bool:
-    """Return whether a figure exists and was drawn from these numbers."""
-    if not path.is_file():
-        return False
-    with Image.open(path) as image:
-        return image.info.get('Comment') == digest(frame)
-
-
-def draw(path: Path, frame: pd.DataFrame) -> None:
-    """Draw differences with their intervals: one panel per ``panel``, one colour per student."""
-    panels, rows, models = (list(dict.fromkeys(frame[name])) for name in ('panel', 'row', 'model'))
-    size = (2.4 + 2.6 * len(panels), 1.2 + 0.2 * len(rows) * len(models))
-    figure = Figure(figsize=size, layout='constrained')
-    (axes_of_panels,) = figure.subplots(1, len(panels), sharex=True, sharey=True, squeeze=False)
-    rows = sorted(rows) if 'arm' in frame else rows
-    for axes, panel in zip(axes_of_panels, panels):
-        axes.axvline(0, color='black', linewidth=0.8)
-        for number, model in enumerate(models):
-            own = frame[(frame['panel'] == panel) & (frame['model'] == model)]
-            heights = [rows.index(row) + (number - (len(models) - 1) / 2) * 0.3 for row in own['row']]
-            style = {'fmt': 'o', 'markersize': 4, 'capsize': 2, 'color': f'C{number}', 'label': model}
-            axes.errorbar(own['mean'], heights, xerr=own['half'], **style)
-        axes.set_title(panel, fontsize=9)
-        axes.set_xlabel('difference in PSNR (dB)', fontsize=8)
-        axes.tick_params(labelsize=8)
-        axes.grid(axis='x', alpha=0.3)
-    axes_of_panels[0].set(yticks=range(len(rows)), yticklabels=rows, ylim=(len(rows) - 0.5, -0.5))
-    handles = {label: handle for axes in axes_of_panels for handle, label in zip(*axes.get_legend_handles_labels())}
-    figure.legend(handles.values(), handles.keys(), fontsize=8, loc='outside lower center', ncols=len(models))
-    figure.savefig(path, dpi=130, metadata={'Comment': digest(frame), 'Software': None})
 
 
 def render(study: Study) -> str:
@@ -128,6 +89,7 @@ def render(study: Study) -> str:
     catalogue = read_catalogue(FOLDER / 'tables')
     names = {
         'study': study,
+        'answers': answers,
         'gains': partial(gains, study),
         'primary': primary(study),
         'tasks': TASKS,

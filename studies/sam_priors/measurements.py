@@ -25,6 +25,11 @@ def summarise(values: pd.Series, by: Sequence[str]) -> pd.DataFrame:
     return values.dropna().groupby(level=list(by)).agg(mean='mean', half=half_width, count='count')
 
 
+def overall(values: pd.Series) -> pd.Series:
+    """Return mean, half and count of all values together, see `summarise`."""
+    return summarise(pd.Series(values.to_numpy(), pd.Index([0] * len(values), name='all')), ['all']).loc[0]
+
+
 def _trials(folder: Path) -> pd.DataFrame:
     """Read trial.csv with the columns that a verdict reads; those of the student's cell have the same names."""
     keys = ['table', 'trained with', 'trial', 'masks', 'photo']
@@ -115,13 +120,17 @@ class Study:
             self._differences[key] = summarise(gaps, ['table', 'model', 'test'])
         return self._differences[key]
 
+    def values(self, arm: str, table: str, model: str, test: str, metric: str = 'psnr') -> pd.Series:
+        """Return what an arm was measured with on a test set, by seed; nothing if it was not measured."""
+        place = table, model, test, metric
+        if arm not in self._values or place not in self._values.index.droplevel('seed'):
+            return pd.Series(dtype=float)
+        return self._values.loc[place, arm].dropna()
+
     def gaps(self, arm: str, base: str, table: str, model: str, test: str, metric: str = 'psnr') -> pd.Series:
         """Return ``arm`` minus ``base`` on a test set by seed, for the seeds that both were measured with."""
-        if not {arm, base} <= {*self._values.columns}:
-            return pd.Series(dtype=float)
-        gaps = (self._values[arm] - self._values[base]).dropna()
-        place = table, model, test, metric
-        return gaps.loc[place] if place in gaps.index.droplevel('seed') else gaps.iloc[:0]
+        own, other = (self.values(each, table, model, test, metric) for each in (arm, base))
+        return (own - other).dropna()
 
     def curves(self, table: str, model: str) -> pd.DataFrame:
         """Return PSNR on validation photos during training: a row per arm and seed, a column per iteration."""
@@ -195,19 +204,30 @@ class Study:
         shown.loc['0', 'over weight 0'] = ''
         return shown.rename_axis('weight').reset_index()
 
-    def segmentation(self) -> pd.DataFrame:
-        """Return the agreement per version; SAPD's minus stock's has an interval over seeds, or images of one seed."""
-        frame = self.segments.assign(all=0).set_index(['all', 'photos', 'seed', 'image'])[AGREEMENT]
-        means = frame.groupby(level=['photos', 'seed']).mean().groupby(level='photos').mean()
-        gaps = frame.xs('sapd', level='photos') - frame.xs('stock', level='photos')
-        if self.segments['seed'].nunique() > 1:
-            gaps = gaps.groupby(level=['all', 'seed']).mean()
+    def segmentation(self, table: str) -> pd.DataFrame:
+        """Return the agreement per version of a table's images, and `segmented`; nothing if it was not measured."""
+        rows = self._segments(table)
+        if rows.empty:
+            return rows
+        means = rows.groupby(level=['photos', 'seed']).mean().groupby(level='photos').mean()
         shown = pd.DataFrame(index=['degraded', 'stock', 'sapd', 'clean', 'sapd less stock'], columns=AGREEMENT)
         for name in AGREEMENT:
             digits = DIGITS.get(name, 3)
             written = means[name].map(lambda mean, digits=digits: '' if np.isnan(mean) else f'{mean:.{digits}f}')
-            shown[name] = [*written.reindex(shown.index[:-1]), text(summarise(gaps[name], ['all']).loc[0], digits)]
+            shown[name] = [*written.reindex(shown.index[:-1]), text(self.segmented(table, name), digits)]
         return shown.rename_axis('photos').reset_index()
+
+    def segmented(self, table: str, measure: str) -> pd.Series:
+        """Return SAPD's agreement less stock's: see `summarise`; its interval is over seeds, or images of one seed."""
+        rows = self._segments(table)[measure]
+        gaps = rows.xs('sapd', level='photos') - rows.xs('stock', level='photos')
+        if gaps.index.get_level_values('seed').nunique() > 1:
+            gaps = gaps.groupby(level='seed').mean()
+        return overall(gaps)
+
+    def _segments(self, table: str) -> pd.DataFrame:
+        rows = self.segments[self.segments['table'] == table]
+        return rows.set_index(['photos', 'seed', 'image'])[AGREEMENT]
 
     def ideas_of(self, table: str, model: str, test: str) -> pd.DataFrame:
         """Return each arm's seeds, mean PSNR, difference from stock (the largest first) and mean seconds."""

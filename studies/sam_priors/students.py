@@ -9,13 +9,13 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from studies.sam_priors.measurements import Study, summarise, text
+from studies.sam_priors.measurements import Study, overall, summarise, text
 
 STOCK = 'stock'
 REGIMES = {
     'noise50_scratch': 'from scratch',
     'noise50_few': 'from scratch, 24 photos',
-    'noise50_trained': 'a trained student, trained on',
+    'noise50_trained': 'a trained student',
 }
 # Claim -> arm, and the arm that it has to be better than.
 CLAIMS = {"the masks'": ('student_clean', 'student_free'), "the method's": ('student_clean', STOCK)}
@@ -57,7 +57,7 @@ def claims(study: Study, model: str, test: str) -> pd.DataFrame:
             gaps = study.gaps(arm, base, table, model, test)
             if len(gaps) > 1:
                 p = float(stats.ttest_1samp(gaps, 0.0).pvalue)
-                rows.append((claim, regime, len(gaps), gaps.mean(), _interval(gaps), p))
+                rows.append((claim, regime, len(gaps), gaps.mean(), text(overall(gaps), bold=True), p))
     frame = pd.DataFrame(rows, columns=['claim', 'regime', 'seeds', 'mean', 'difference', 'p'])
     frame['corrected'] = holm(frame['p'].tolist())
     return frame.assign(holds=(frame['mean'] > 0) & (frame['corrected'] < LEVEL))
@@ -116,8 +116,3 @@ def curve(study: Study, table: str, model: str) -> pd.DataFrame:
     }
     order = gaps[last].groupby(level='arm').mean().sort_values(ascending=False).index
     return pd.DataFrame(shown).loc[order].rename_axis('arm').reset_index()
-
-
-def _interval(gaps: pd.Series) -> str:
-    one = pd.Series(gaps.to_numpy(), pd.Index([0] * len(gaps), name='all'))
-    return text(summarise(one, ['all']).loc[0], bold=True)
