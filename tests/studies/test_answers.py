@@ -54,7 +54,7 @@ def test_masks_help_where_the_intervals_over_seeds_and_photos_are_above_zero(stu
     }
     lines = list(answers.teacher(study))
     assert lines[0] == 'Denoising, sigma 50: masks of the clean photo +0.223 [+0.173, +0.273] dB, a gain.'
-    assert lines[1].endswith('-0.223 [-0.274, -0.173] dB, no gain is shown.')
+    assert lines[1].endswith('-0.223 [-0.273, -0.173] dB, no gain is shown.')
     assert lines[2].endswith("a gain, but not surely by these masks (over another photo's +0.000 [+0.000, +0.000] dB).")
     assert lines[3].endswith('reach it in 2, masks cut on y in 0.')
     start = "Masks of the clean photo make z better in 2 of 3 tasks (in 1 of them not surely more than another photo's)"
