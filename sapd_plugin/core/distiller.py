@@ -204,17 +204,13 @@ class Distiller(nn.Module):
     def target(self, record: StepRecord, iteration: int) -> Tensor | None:
         """Return what the base's own losses compare y with, (N,C,H,W); None means the ground truth.
 
-        A z that is not finite leaves the ground truth as it is.
-
         Args:
             record: of the step.
             iteration: counted from 1.
         """
         if self.spd is None or self.spd.target != 'mix' or not self.teacher.teaches(iteration):
             return None
-        refined, gt = record.refined, record.gt
-        mixed = self.spd.mixed_target(record.restored, refined, gt, iteration, record.mask)
-        return torch.where(refined.sum().isfinite(), mixed, gt)
+        return self.spd.mixed_target(record.restored, record.refined, record.gt, iteration, record.mask)
 
     def record(
         self, losses: dict[str, Tensor], restored: Tensor, refined: Tensor, supervision: Supervision

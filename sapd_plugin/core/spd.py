@@ -101,6 +101,11 @@ def region_step(restored: Tensor, refined: Tensor, gt: Tensor, mask: Tensor) -> 
     return (explained / length.clamp(min=1e-12)).clamp(0, 1)
 
 
+def _finite_images(images: Tensor) -> Tensor:
+    """Return which images (N,C,H,W) are finite, (N,1,1,1) bool."""
+    return images.isfinite().flatten(1).all(1).view(-1, 1, 1, 1)
+
+
 class SPDLoss(DistillationLoss):
     """Compute lambda1 L_SPD, :func:`spd_loss` with a weight and a schedule.
 
@@ -158,7 +163,8 @@ class SPDLoss(DistillationLoss):
         """Return ``a z + (1 - a) gt`` where z is closer to gt than y is, and gt elsewhere.
 
         a is ``mix`` times the schedule's factor. The gate 'advantage' compares images and 'region' regions, both by
-        squared error, and 'pixel' pixels; with 'none', z takes part everywhere.
+        squared error, and 'pixel' pixels; with 'none', z takes part everywhere. In an image whose z is not finite, the
+        target is gt; likewise if y is not and a gate compares them.
 
         Args:
             restored: y, (N,C,H,W) floating.
@@ -168,19 +174,19 @@ class SPDLoss(DistillationLoss):
             mask: M, (N,1,H,W) integer, 0 = no mask; only the gate 'region' needs it.
 
         Returns:
-            Of gt's shape, without graph; gt itself if a is 0.
+            Of gt's shape, without graph.
 
         Raises:
             SAPDError: the gate 'region' without masks.
         """
         share = self.mix * self.schedule.factor(iteration)
         if not share:
-            return gt
-        mixed = gt + share * (refined - gt)
-        if self.gate == 'none':
-            return mixed
-        weight = _gate_weight(to_single(restored), to_single(refined), to_single(gt), mask, self.gate)
-        return torch.where(weight > _CLOSER[self.gate], mixed, gt)
+            return gt.detach()
+        taken = _finite_images(refined)
+        if self.gate != 'none':
+            weight = _gate_weight(to_single(restored), to_single(refined), to_single(gt), mask, self.gate)
+            taken = taken & _finite_images(restored) & (weight > _CLOSER[self.gate])
+        return torch.where(taken, gt + share * (refined - gt), gt)
 
     def forward(self, restored: Tensor, refined: Tensor, gt: Tensor, mask: Tensor | None = None) -> Tensor:
         """Return the weighted loss, a scalar, without the schedule's factor; arguments as for :func:`spd_loss`."""

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 import torch
 
 from sapd_plugin.core import BranchRNG, Schedule, SPDLoss, ToRGB, build_typed_loss, check_stage, spd_loss
-from sapd_plugin.core.spd import region_step
+from sapd_plugin.core.spd import GATES, region_step
 from sapd_plugin.errors import SAPDError, check_flag, check_integer, check_number
 
 
@@ -105,7 +107,9 @@ def test_the_mixed_target_follows_the_schedule_and_replaces_the_loss():
     shares = [loss.mixed_target(y, z, gt, iteration).mean().item() for iteration in (2, 3, 5, 6, 7, 8, 9)]
     assert shares == pytest.approx([0, 0.8, 0.8, 0.6, 0.4, 0.2, 0])
     assert not loss.mixed_target(y, z, gt, 3).requires_grad
-    assert loss.mixed_target(y, z, gt, 2) is gt
+    traced = gt.clone().requires_grad_()
+    for iteration in (2, 3):
+        assert not loss.mixed_target(y, z, traced, iteration).requires_grad
     assert loss.factor(3) == 0
     assert SPDLoss().factor(3) == 1
     assert SPDLoss(0.0).factor(3) == 0
@@ -126,6 +130,21 @@ def test_z_takes_part_in_the_mixed_target_where_it_is_closer_to_gt(gate, taken):
     mask = torch.tensor([[1, 1, 0, 0], [2, 2, 2, 2]]).view(2, 1, 1, 4)
     target = SPDLoss(target='mix', mix=0.5, gate=gate).mixed_target(y, z, gt, 1, mask)
     assert torch.equal(target, 0.5 * z * torch.tensor(taken).view(2, 1, 1, 4))
+
+
+@pytest.mark.parametrize('bad', [math.nan, math.inf, -math.inf])
+@pytest.mark.parametrize('broken', ['y', 'z'])
+@pytest.mark.parametrize('gate', GATES)
+def test_an_image_that_is_not_finite_leaves_the_targets_of_the_others_as_they_are(gate, broken, bad):
+    y, gt = torch.rand(2, 3, 3, 8, 8).unbind()
+    mask = torch.randint(0, 4, (3, 1, 8, 8))
+    loss, images = SPDLoss(target='mix', gate=gate), {'y': y, 'z': gt + 0.5 * (y - gt)}
+    expected = loss.mixed_target(images['y'], images['z'], gt, 1, mask)
+    assert not torch.equal(expected[1], gt[1])
+    images[broken][1, 0, 2, 3] = bad
+    if broken == 'z' or gate != 'none':  # an ungated mixture does not look at y
+        expected[1] = gt[1]
+    assert torch.equal(loss.mixed_target(images['y'], images['z'], gt, 1, mask), expected)
 
 
 @pytest.mark.parametrize('gate', ['advantage', 'pixel', 'region'])
