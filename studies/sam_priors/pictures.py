@@ -73,7 +73,7 @@ def grouped(frame: pd.DataFrame) -> Figure:
     """Return a figure with one panel per ``panel``; its rows have headings, and each row ends with its numbers."""
     panels = list(dict.fromkeys(frame['panel']))
     lines = max(len(own) + own['group'].nunique() for _, own in frame.groupby('panel'))
-    figure = Figure(figsize=(4.9 * len(panels), 1.5 + 0.23 * lines), layout='constrained')
+    figure = Figure(figsize=(4.9 * len(panels), 1.4 + 0.21 * lines), layout='constrained')
     figure.get_layout_engine().set(wspace=0.06)
     (axes_of_panels,) = figure.subplots(1, len(panels), sharex=True, squeeze=False)
     for axes, panel in zip(axes_of_panels, panels):

@@ -60,6 +60,21 @@ def test_no_measured_number_is_typed_in_the_templates_and_sentences():
     assert not re.findall(r'\d\s*dB|\d (?:points|seeds|tasks)|±\s*\d', sentences)
 
 
+def test_the_page_opens_with_the_second_study_and_its_picture():
+    page = (build.FOLDER / 'README.md').read_text(encoding='utf-8')
+    order = [
+        '## Answer',
+        '(results/answer.png)',
+        '## The second study',
+        '## The first study',
+        '## Limits',
+        '## Reproduce',
+    ]
+    places = [page.index(f'\n{each}' if each.startswith('#') else each) for each in order]
+    assert places == sorted(places)
+    assert page.index('(results/first_study.png)') > places[3]
+
+
 @pytest.mark.parametrize(
     'number', [r'[+-]?\d+\.\d{3} ± \d+\.\d{3}', r'[+-]\d+\.\d{3} \[[+-]\d+\.\d{3}, [+-]\d+\.\d{3}\]']
 )

@@ -153,4 +153,8 @@ def test_the_page_shows_the_claims(results, tmp_path):
     text = page.read_text(encoding='utf-8')
     assert "| the method's | from scratch | 5 | **+0.110 ± 0.020** | < 0.001 | < 0.001 | yes |" in text
     assert '**From scratch, 24 photos**' in text
+    answer = text[: text.index('## The second study')]
+    assert '**A student gains over stock** (from scratch); no part of it is shown to be due to masks.' in answer
+    assert "- From scratch (5 seeds): **+0.110 ± 0.020** dB over stock, so the method's claim holds" in answer
+    assert '- A trained student: not measured with several seeds yet.' in answer
     assert '| student_free | **+0.108 ± 0.010** |' in text
