@@ -124,35 +124,61 @@ def add_stop_option(parser: argparse.ArgumentParser) -> None:
 
 
 @contextlib.contextmanager
-def stopping(minutes: float | None) -> Iterator[None]:
+def stopping(
+    minutes: float | None, kept: Callable[[], object] = object, nothing: str = '', besides: str = ''
+) -> Iterator[None]:
     """Interrupt the main thread after some minutes, as Ctrl-C would; None means never.
+
+    Args:
+        minutes: the limit.
+        kept: returns a value that changes when the block keeps work that the same command, rerun, would not do again.
+        nothing: what did not happen if it has not changed, for the message.
+        besides: what is expected besides more minutes, for the message.
 
     Raises:
         Stopped: the time is over.
-        SAPDError: ``minutes`` is not a number above zero.
+        SAPDError: ``minutes`` is not a number above zero; or they are over and nothing was kept, so a script that
+            reruns the command would never end.
     """
     if minutes is None:
         yield
         return
     check_number('--stop-after', minutes, above=0)
+    before = kept()
+    try:
+        with _interrupted_after(minutes):
+            yield
+    except Stopped as stopped:
+        if kept() != before:
+            raise
+        raise SAPDError(
+            f'--stop-after: found {minutes:g} minutes, in which {nothing}, so the same command would do the same '
+            f'again. Expected more minutes{besides}.'
+        ) from stopped
+
+
+@contextlib.contextmanager
+def _interrupted_after(minutes: float) -> Iterator[None]:
     over = threading.Event()
 
     def stop() -> None:
         over.set()
         interrupt_main()
 
-    # A thread, not SIGALRM, which Windows lacks and of which a process has only one.
-    timer = threading.Timer(60 * minutes, stop)
+    # A thread, not SIGALRM, which Windows lacks and of which a process has only one. It cannot wait for longer.
+    timer = threading.Timer(min(60 * minutes, threading.TIMEOUT_MAX), stop)
     timer.daemon = True
-    timer.start()
     try:
-        yield
+        timer.start()
+        try:
+            yield
+        finally:
+            timer.cancel()
+            timer.join()  # an interruption that is under way arrives here, not behind this block
     except KeyboardInterrupt as error:
         if over.is_set():
             raise Stopped(minutes) from error
         raise
-    finally:
-        timer.cancel()
 
 
 def check_counts(options: argparse.Namespace, **at_least: int) -> None:

@@ -37,6 +37,7 @@ from sapd_plugin.priors.extraction.sources import open_photos
 from sapd_plugin.priors.inspection.overlays import write_overlays
 from sapd_plugin.priors.store import MaskStore, manifest
 from sapd_plugin.priors.store.meta_info import read_lines
+from sapd_plugin.priors.store.shards import find_shards
 from sapd_plugin.user_modules import add_import_option, import_modules
 
 
@@ -75,8 +76,13 @@ def build_restorer(options: argparse.Namespace, device: str | None) -> Restorer 
 
 def run(options: argparse.Namespace) -> int:
     """Extract, and print a summary, for as long as ``--stop-after`` says."""
-    with stopping(options.stop_after):
+    with stopping(options.stop_after, partial(_lines, options.output), 'no mask was written'):
         return _extract(options)
+
+
+def _lines(store: Path) -> str:
+    """Return the lines of all shards, one per mask."""
+    return ''.join(map(read_lines, find_shards(store)))
 
 
 def _extract(options: argparse.Namespace) -> int:

@@ -19,14 +19,14 @@ from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
-from sapd_plugin.cli.common import Stopped, add_stop_option, check_counts, run_command, stopping
+from sapd_plugin.cli.common import add_stop_option, check_counts, run_command, stopping
 from sapd_plugin.errors import SAPDError, check_choice
 from sapd_plugin.experiments.catalogue import Catalogue, Cell, read_catalogue, select_cells
 from sapd_plugin.experiments.definitions import FRAMEWORKS, MASK_SOURCES, Launch, Settings, Table
 from sapd_plugin.experiments.plan import Resolver, check, load_framework, plan
 from sapd_plugin.experiments.report import print_tables, write_reports
 from sapd_plugin.experiments.results import iter_results, read_finished
-from sapd_plugin.experiments.runner import Task, run_chains
+from sapd_plugin.experiments.runner import Task, run_chains, runs_elsewhere
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -113,24 +113,19 @@ def run_cells(options: argparse.Namespace, catalogue: Catalogue) -> None:
 
 
 def _run_for(minutes: float | None, chains: Sequence[Sequence[Task]], tasks: Sequence[Task]) -> None:
-    """Run the chains of the tasks, for some minutes at most; None means no limit.
+    """Run the chains of the tasks, for some minutes at most, see `stopping`."""
+    nothing = 'no task ended and no training saved a state to resume from'
+    besides = (
+        ', or shorter intervals between saves (BasicSR: logger.save_checkpoint_freq); in a table with resume: false, a '
+        'whole training has to fit'
+    )
+    with stopping(minutes, partial(_kept, tasks), nothing, besides):
+        run_chains(chains)
 
-    Raises:
-        Stopped: the minutes are over.
-        SAPDError: they are over and kept nothing, so a script that reruns the command would never end.
-    """
-    before = [] if minutes is None else [task.kept() for task in tasks]  # reads all results
-    try:
-        with stopping(minutes):
-            run_chains(chains)
-    except Stopped as stopped:
-        if before != [task.kept() for task in tasks]:
-            raise
-        raise SAPDError(
-            f'--stop-after: found {minutes:g} minutes, in which no task ended and no training saved a state to resume '
-            'from, so the same command would do the same again. Expected more minutes, or shorter intervals between '
-            'saves (BasicSR: logger.save_checkpoint_freq); in a table with resume: false, a whole training has to fit.'
-        ) from stopped
+
+def _kept(tasks: Sequence[Task]) -> list[object]:
+    """Return what changes when a task keeps work; it always does where another process runs one, which may still."""
+    return [object() if runs_elsewhere(task) else task.kept() for task in tasks]
 
 
 def _without_done(done: Path, resolver: Resolver, cells: Sequence[Cell]) -> list[Cell]:

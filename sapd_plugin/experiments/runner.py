@@ -124,6 +124,14 @@ def locked(task: Task) -> Iterator[bool]:
             fcntl.flock(file, fcntl.LOCK_UN)
 
 
+def runs_elsewhere(task: Task) -> bool:
+    """Return whether another process, or a command that has outlived it, runs the task."""
+    if not task.lock.is_file():
+        return False
+    with locked(task) as mine:
+        return not mine
+
+
 def execute(
     command: Sequence[str],
     folder: Path,

@@ -6,16 +6,19 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from sapd_plugin import __version__
 from sapd_plugin.cli import common, extract_masks
 from sapd_plugin.cli.main import COMMANDS, find_module, main
 from sapd_plugin.errors import SAPDError
-from tests.photos import ROOT
+from sapd_plugin.priors.labels import LabelMap
+from tests.photos import ROOT, make_pairs
 
 
 def test_the_help_lists_every_command_and_imports_none() -> None:
@@ -152,11 +155,51 @@ def test_stop_after_is_a_number_above_zero(minutes: float) -> None:
         pass
 
 
-def test_an_extraction_stops_by_itself(tmp_path: Path, monkeypatch, capsys: pytest.CaptureFixture) -> None:
-    monkeypatch.setattr(extract_masks, '_extract', lambda _: wait())
-    command = ['extract-masks', '--images', str(tmp_path), '--output', str(tmp_path / 'masks')]
-    assert main([*command, '--segmenter', 'felzenszwalb', '--stop-after', '0.001']) == common.STOPPED
-    assert 'Stopped by --stop-after' in capsys.readouterr().err
+def test_a_limit_beyond_what_a_thread_can_wait_for_is_none(monkeypatch) -> None:
+    failed: list[threading.ExceptHookArgs] = []
+    monkeypatch.setattr(threading, 'excepthook', failed.append)
+    with common.stopping(1e300):
+        time.sleep(0.05)
+    assert not failed
+
+
+def test_a_limit_that_is_reached_as_the_work_ends_is_told_as_such(monkeypatch) -> None:
+    """The timer's thread has begun to interrupt, and the work is over before the interruption arrives."""
+    interrupt, begun = common.interrupt_main, threading.Event()
+
+    def late() -> None:
+        begun.set()
+        time.sleep(0.05)
+        interrupt()
+
+    monkeypatch.setattr(common, 'interrupt_main', late)
+    with pytest.raises(common.Stopped), common.stopping(0.0001):
+        assert begun.wait(10)
+
+
+@pytest.mark.parametrize(('images', 'status'), [(3, common.STOPPED), (0, common.MISTAKE)])
+def test_an_extraction_stops_by_itself(images: int, status: int, tmp_path: Path, monkeypatch, capsys) -> None:
+    """A run that has written nothing is an error, since a rerun would not do more."""
+    make_pairs(tmp_path, 4, (16, 16))
+    segmented: list[np.ndarray] = []
+
+    def segment(image: np.ndarray) -> LabelMap:
+        if len(segmented) >= images:
+            wait()
+        segmented.append(image)
+        return LabelMap.from_labels(np.ones(image.shape[:2], np.int32))
+
+    segment.settings = {'segmenter': 'mine'}  # type: ignore[attr-defined]
+    monkeypatch.setattr(extract_masks, 'build_from_options', lambda *_: segment)
+    monkeypatch.setattr(extract_masks, 'describe', lambda *_: [])
+    command = ['extract-masks', '--images', str(tmp_path / 'clean'), '--output', str(tmp_path / 'masks')]
+    assert main([*command, '--segmenter', 'felzenszwalb', '--stop-after', '0.02']) == status
+    written = capsys.readouterr()
+    if images:
+        assert '3 masks written, 0 kept, 0 failed, 1 left' in written.out
+        assert 'Stopped by --stop-after 0.02' in written.err
+    else:
+        assert 'error: --stop-after: found 0.02 minutes, in which no mask was written, so' in written.err
 
 
 def test_arms_and_settings_are_read_or_refused() -> None:

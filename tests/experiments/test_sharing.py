@@ -170,6 +170,16 @@ def test_a_run_stops_by_itself_and_says_so_where_a_rerun_would_never_end(tmp_pat
         reproduce._run_for(0.002, [[first, endless]], [first, endless])
 
 
+def test_a_run_that_waits_for_another_process_may_be_run_again(tmp_path, monkeypatch):
+    monkeypatch.setattr(runner, 'WAIT', 0.02)
+    task = Note('train', tmp_path, tmp_path / 'log')
+    with locked(task) as mine, pytest.raises(Stopped):
+        assert mine  # a lock of another open file, as of another process
+        reproduce._run_for(0.002, [[task]], [task])
+    assert not runner.runs_elsewhere(task)
+    assert not task.log.exists()
+
+
 @pytest.fixture
 def group(tmp_path) -> Path:
     """Two tables of one group, and one outside."""
