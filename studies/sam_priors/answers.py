@@ -98,8 +98,8 @@ def summary(study: Study) -> str:
         masks = f'masks have a part in it ({", ".join(own)})' if own else 'no part of it is shown to be due to masks'
         students = f'**A student gains over stock** ({", ".join(gained)}); {masks}.'
     elif measured:
-        where = f' in the {_of(measured, len(REGIMES))} regimes that were measured' if measured < len(REGIMES) else ''
-        students = f'**No gain of a student over stock is shown**{where}.'
+        where = f'{_of(measured, len(REGIMES))} regimes measured'
+        students = f'**No gain of a student over stock is shown** ({where}).'
     else:
         students = '**No gain of a student is shown**; the runs that decide it are not complete.'
     return f'{_help_counts(study)} {students}'
@@ -164,8 +164,13 @@ def students(study: Study) -> Iterator[str]:
     for table, regime in REGIMES.items():
         rows = tested[tested['regime'] == regime]
         if not rows.empty:
-            seeds = rows['seeds'].max()
-            yield f'{_title(regime)} ({seeds} seeds): {"; ".join(map(_claim, rows[::-1].itertuples()))}.'
+            parts = [_claim(row) for row in rows[::-1].itertuples()]
+            parts += [
+                f'{claim} claim was not tested with several seeds yet'
+                for claim in CLAIMS
+                if claim not in set(rows['claim'])
+            ]
+            yield f'{_title(regime)} ({rows["seeds"].max()} seeds): {"; ".join(parts)}.'
         else:
             yield f'{_title(regime)}: {_unmeasured(study, table)}.'
 
@@ -221,7 +226,7 @@ def longer(study: Study) -> str:
     ]
     gained = text(overall(gaps))
     return (
-        f'Stock from scratch gains {gained} dB by {steps[1] / steps[0]:.1f} times the iterations ({steps[1]:,.0f} for '
+        f'Stock from scratch gains {gained} dB by {steps[1] / steps[0]:.2g} times the iterations ({steps[1]:,.0f} for '
         f'{steps[0]:,.0f}; {_seeds(len(gaps))}). The recipe with its teacher takes {_price(study)}.'
     )
 

@@ -73,11 +73,17 @@ def test_a_claim_is_answered_as_it_was_tested(study):
     assert "over stock, so the method's claim does not hold: this is a loss" in answer(-0.05, 0.0)
 
 
+def test_a_claim_without_its_control_is_not_tested(study):
+    line = list(answers.students(measured(study, {'student_clean': 0.2})))[2]
+    assert "so the method's claim holds" in line
+    assert line.endswith("; the masks' claim was not tested with several seeds yet.")
+
+
 def test_the_summary_says_what_the_claims_say(study):
     assert '**No gain of a student is shown**; the runs' in answers.summary(study)
     names = ('student_clean', 'student_free')
     for gains, words in (
-        ((0.0, 0.0), '**No gain of a student over stock is shown** in the 1 of 3 regimes'),
+        ((0.0, 0.0), '**No gain of a student over stock is shown** (1 of 3 regimes measured).'),
         (
             (0.2, 0.0),
             '**A student gains over stock** (a trained student); masks have a part in it (a trained student).',
@@ -127,7 +133,7 @@ def test_longer_training_is_compared_with_stock_of_equal_seeds(study):
     study._values = pd.DataFrame({'stock': [26.0, 26.5], 'pretraining': [np.nan, 26.4]}, index)
     study._values.index.names = ['table', 'model', 'test', 'metric', 'seed']
     words = answers.longer(study)
-    assert words.startswith('Stock from scratch gains +0.400 dB by 4.0 times the iterations (6,000 for 1,500; 1 seed).')
+    assert words.startswith('Stock from scratch gains +0.400 dB by 4 times the iterations (6,000 for 1,500; 1 seed).')
     assert 'with its teacher takes 2.5 times as long as stock' in words
 
 
