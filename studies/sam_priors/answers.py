@@ -153,7 +153,7 @@ def handover(study: Study) -> str:
     shown = 'A gain is shown' if best['over'].startswith('**+') else 'No gain is shown'
     over = f'{best["over"].strip("*")} dB from stock ({best["seeds"]} seeds, from scratch, validation photos)'
     return (
-        f'{shown}. {len(ways)} ways to hand z over were tried with one seed, and the best {len(several)} with several. '
+        f'{shown}. {len(ways)} ways to hand z over were tried, {len(several)} of them with several seeds. '
         f'The best of these, `{best["arm"]}`, ends at {over}.'
     )
 

@@ -1,10 +1,11 @@
 """Write the study's page and figures from the CSVs in results/.
 
-python -m studies.sam_priors.build            # README.md from report.md.j2, and results/*.png
+python -m studies.sam_priors.build            # README.md from *.md.j2, and results/*.png
 python -m studies.sam_priors.build --check    # write nothing; exit with 1 if a file would change
 
-No number is typed: the template prints what `measurements.Study` returns. A figure stores a digest of the numbers that
-it shows. Exit status: 0 done, 1 --check found a file that would change, 2 a CSV or the template is broken.
+No number is typed: the templates print what `measurements.Study` returns, and sentences that `answers` makes of it.
+A figure stores a digest of the numbers that it shows. Exit status: 0 done, 1 --check found a file that would change,
+2 a CSV or a template is broken.
 """
 
 from __future__ import annotations
