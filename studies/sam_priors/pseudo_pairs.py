@@ -17,7 +17,8 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 
 import cv2
@@ -28,9 +29,10 @@ from sapd_plugin.errors import SAPDError
 from sapd_plugin.evaluation.arms import by_key
 from sapd_plugin.evaluation.pairs import find_pairs
 from sapd_plugin.evaluation.teacher import Masks, Teacher, find_run
-from sapd_plugin.files import write_atomically
-from sapd_plugin.priors.extraction.images import read_image
-from sapd_plugin.priors.store import MaskStore
+from sapd_plugin.files import digest, write_atomically
+from sapd_plugin.priors.extraction.images import load_image, read_image
+from sapd_plugin.priors.store import MaskStore, manifest
+from sapd_plugin.priors.verification import ImageFile, verify_images
 from sapd_plugin.progress import Bar
 
 LOSSLESS = ('.png', '.bmp')
@@ -40,7 +42,8 @@ def run(options: argparse.Namespace) -> None:
     """Link the pairs and the photos, and write the photos' targets.
 
     Raises:
-        SAPDError: a folder, a network or a mask is missing, or --output was made with other options.
+        SAPDError: a folder, a network or a mask is missing, masks are of other images, or --output was made of
+            something else.
     """
     pairs = find_pairs(options.pairs)
     photos = {key: path for key, path in by_key('--photos', options.photos).items() if key not in pairs}
@@ -51,12 +54,18 @@ def run(options: argparse.Namespace) -> None:
         raise SAPDError(
             f'--photos: found {other}, expected {" or ".join(LOSSLESS)} files, as targets are written alike.'
         )
+    nested = next((key for key in (*pairs, *photos) if '/' in key), None)
+    if nested is not None:
+        raise SAPDError(f'--pairs, --photos: found {nested} in a sub-folder, which BasicSR does not search.')
     store = MaskStore(options.masks)
     missing = sorted(key for key in photos if key not in store)
     if missing:
         raise SAPDError(f"--masks: {options.masks} has no masks for {len(missing)} photos, among them '{missing[0]}'.")
-    teacher = Teacher(*find_run(options.run, None))
-    _begin(options)
+    images = [(key, [ImageFile(str(path), partial(load_image, path))]) for key, path in photos.items()]
+    print(verify_images('--masks', store, images))
+    files = find_run(options.run, None)
+    teacher = Teacher(*files)
+    _begin(options, {path.name: digest(path) for path in files}, manifest.read_fingerprint(options.masks))
     for side in ('input', 'target'):
         (options.output / side).mkdir(exist_ok=True)
     for key, pair in pairs.items():
@@ -77,13 +86,20 @@ def _restored(teacher: Teacher, store: MaskStore, key: str, path: Path, target: 
     return (255 * found[target]).round().astype(np.uint8)
 
 
-def _begin(options: argparse.Namespace) -> None:
+def _begin(options: argparse.Namespace, teacher: Mapping[str, str], masks: str) -> None:
     """Note what the folder is made of, and refuse one that was made of something else."""
     names = ('run', 'pairs', 'photos', 'masks', 'target')
-    text = ''.join(f'--{name} {getattr(options, name)}\n' for name in names)
+    made_of = {**{f'--{name}': getattr(options, name) for name in names}, **teacher, 'masks': masks}
+    text = ''.join(f'{name} {value}\n' for name, value in made_of.items())
     note = options.output / 'made_of.txt'
-    if note.is_file() and note.read_text(encoding='utf-8') != text:
-        raise SAPDError(f'--output: {options.output} was made with other options, see {note.name}. Name a new folder.')
+    if note.is_file():
+        if note.read_text(encoding='utf-8') != text:
+            raise SAPDError(
+                f'--output: {options.output} was made with other options, networks or masks, see {note.name}. '
+                'Name a new folder.'
+            )
+    elif options.output.is_dir() and any(options.output.iterdir()):
+        raise SAPDError(f'--output: found files in {options.output} and no {note.name}. Name a new folder.')
     options.output.mkdir(parents=True, exist_ok=True)
     write_atomically(note, text)
 

@@ -6,6 +6,7 @@ import shutil
 
 import numpy as np
 import pytest
+import torch
 
 from sapd_plugin.basicsr import train
 from sapd_plugin.evaluation.teacher import Masks, Teacher, find_run
@@ -26,7 +27,7 @@ def place(tmp_path_factory):
         (pairs / kind).rename(pairs / side)
         (folder / 'few' / side).mkdir(parents=True)
         shutil.copy(pairs / side / '001.png', folder / 'few' / side)
-    make_store(folder / 'masks', pairs / 'target', segmented)
+    make_store(folder / 'masks', pairs / 'input', segmented)
     changes = {'dataroot_gt': f'{pairs}/target', 'dataroot_lq': f'{pairs}/input', 'gt_size': 32}
     changes = {f'datasets:train:{key}': value for key, value in changes.items()}
     changes |= {'datasets:val': DELETE, 'train:total_iter': 4, 'network_spf': {'type': 'SPF'}}
@@ -63,7 +64,26 @@ def test_what_is_there_is_kept_and_other_options_are_refused(place, tmp_path, ca
     assert run(place, tmp_path / 'new') == 0
     assert kept.read_bytes() == (tmp_path / 'new/target/003.png').read_bytes()
     assert run(place, tmp_path / 'new', '--target', 'y') == 2
-    assert 'was made with other options, see made_of.txt' in capsys.readouterr().err
+    assert 'was made with other options, networks or masks, see made_of.txt' in capsys.readouterr().err
+
+
+def test_a_teacher_that_was_trained_again_needs_a_new_folder(place, tmp_path, capsys):
+    shutil.copytree(place / 'experiments', tmp_path / 'experiments')
+    again = ('--run', str(tmp_path / 'experiments/sapd'))
+    assert run(place, tmp_path / 'new', *again) == 0
+    weights = tmp_path / 'experiments/sapd/models/net_spf_latest.pth'
+    state = torch.load(weights)
+    state['params'] = {key: value + 0.01 for key, value in state['params'].items()}
+    torch.save(state, weights)
+    assert run(place, tmp_path / 'new', *again) == 2
+    assert 'was made with other options, networks or masks' in capsys.readouterr().err
+
+
+def test_folders_that_hold_something_else_are_left_alone(place, tmp_path, capsys):
+    shutil.copytree(place / 'few', tmp_path / 'few')
+    assert run(place, tmp_path / 'few') == 2
+    assert f'--output: found files in {tmp_path}/few and no made_of.txt' in capsys.readouterr().err
+    assert not (tmp_path / 'few/made_of.txt').exists()
 
 
 def test_mistakes_are_named(place, tmp_path, capsys):
@@ -76,4 +96,11 @@ def test_mistakes_are_named(place, tmp_path, capsys):
     (tmp_path / 'more/004.png').rename(tmp_path / 'more/004.jpg')
     assert run(place, tmp_path / 'new', '--photos', str(tmp_path / 'more')) == 2
     assert '004.jpg, expected .png or .bmp files' in capsys.readouterr().err
+    shutil.copytree(place / 'all/input', tmp_path / 'sorted/1')
+    assert run(place, tmp_path / 'new', '--photos', str(tmp_path / 'sorted')) == 2
+    assert 'found 1/001 in a sub-folder' in capsys.readouterr().err
+    shutil.copytree(place / 'all/input', tmp_path / 'swapped')
+    shutil.copy(place / 'all/input/001.png', tmp_path / 'swapped/002.png')
+    assert run(place, tmp_path / 'new', '--photos', str(tmp_path / 'swapped')) == 2
+    assert '--masks: 1 of 2 compared masks' in capsys.readouterr().err
     assert not (tmp_path / 'new').exists()
