@@ -26,7 +26,7 @@ def told_in_one_line(resume: str = '') -> Iterator[None]:
         sys.exit(MISTAKE)
     except KeyboardInterrupt:
         sys.stdout.flush()
-        hint = f' To resume from the last saved state, add {resume}.' if resume else ''
+        hint = f' To resume from the last saved state, if there is one, add {resume}.' if resume else ''
         print(f'Interrupted.{hint}', file=sys.stderr, flush=True)
         sys.exit(INTERRUPTED)
 

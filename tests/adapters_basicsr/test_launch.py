@@ -127,7 +127,7 @@ def test_ctrl_c_ends_in_one_line_that_says_how_to_resume(pairs, store, tmp_path,
     finally:
         signal.signal(signal.SIGINT, before)
     assert ended.value.code == 130
-    assert capsys.readouterr().err == 'Interrupted. To resume from the last saved state, add --auto_resume.\n'
+    assert capsys.readouterr().err == 'Interrupted. To resume from the last saved state, if there is one, add --auto_resume.\n'
 
 
 @pytest.mark.slow
