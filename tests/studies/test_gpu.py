@@ -12,7 +12,10 @@ import torch
 from sapd_plugin.archs import NAFNet
 from sapd_plugin.evaluation.cost import count_macs
 from sapd_plugin.experiments.catalogue import read_catalogue
+from sapd_plugin.experiments.definitions import Launch, Settings
+from sapd_plugin.experiments.plan import Resolver, load_framework
 from studies.sam_priors import build, gpu
+from studies.sam_priors.students import REGIMES
 
 CATALOGUE = read_catalogue(build.FOLDER / 'tables')
 # Stands in for Python: notes its arguments, makes the student, and ends with the next of the statuses in a file.
@@ -29,7 +32,7 @@ exit "$status"
 
 def test_the_table_has_the_arms_of_the_regime_from_scratch_and_resumes():
     table, scratch = (CATALOGUE.tables[name] for name in (gpu.TABLE, 'noise50_scratch'))
-    assert table.arms == scratch.arms
+    assert tuple(arm.removesuffix('_long') for arm in table.arms) == scratch.arms
     assert (table.tests, table.validation, table.protocol) == (scratch.tests, scratch.validation, scratch.protocol)
     assert table.resume
     for run in gpu.trainings(CATALOGUE):
@@ -40,6 +43,21 @@ def test_the_table_has_the_arms_of_the_regime_from_scratch_and_resumes():
         assert options['logger']['save_checkpoint_freq'] * 20 <= options['train']['total_iter']
         loss = 'PSNRLoss' if run.cell.model == 'NAFNet-w32' else 'L1Loss'
         assert options['train']['pixel_opt']['type'] == loss
+
+
+@pytest.mark.parametrize('name', [gpu.TABLE, *REGIMES])
+def test_the_recipes_of_question_3_end_with_the_training(name):
+    """Else most of a longer training would be stock's."""
+    resolver = Resolver(CATALOGUE, load_framework('basicsr'), Settings(Path(), Path(), Path(), Launch()))
+    table, tested = CATALOGUE.tables[name], 0
+    for cell in CATALOGUE.cells(table, 'basicsr'):
+        run = resolver.run(cell)
+        if cell.arm.startswith('student_'):
+            spd = run.options['train']['spd_opt']
+            assert spd['target'] == 'mix'
+            assert spd['stop'] == spd['fall'] == run.iterations
+            tested += 1
+    assert tested >= 4 * len(table.seeds)
 
 
 def test_the_cost_is_that_of_all_trainings_of_the_table():
