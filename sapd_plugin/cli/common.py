@@ -6,7 +6,6 @@ import argparse
 import contextlib
 import inspect
 import json
-import signal
 import sys
 import threading
 from _thread import interrupt_main
@@ -16,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from sapd_plugin.errors import SAPDError, check_count, check_number
 from sapd_plugin.home import expanded
+from sapd_plugin.mistakes import interruptible
 from sapd_plugin.names import check_name
 
 if TYPE_CHECKING:
@@ -89,28 +89,6 @@ def exit_status(work: Callable[[], int | None], interrupted: str = RESUMABLE) ->
     except (SAPDError, OSError) as error:
         print(f'error: {error}', file=sys.stderr)
         return MISTAKE
-
-
-@contextlib.contextmanager
-def interruptible() -> Iterator[None]:
-    """Let SIGTERM, which clusters and torchrun send, and SIGINT raise KeyboardInterrupt.
-
-    A shell starts its background jobs with SIGINT ignored, and Python keeps that.
-    """
-
-    def interrupt(*_: object) -> None:
-        raise KeyboardInterrupt
-
-    before: dict[signal.Signals, Any] = {}
-    with contextlib.suppress(ValueError):  # handlers can only be set in the main thread
-        before[signal.SIGTERM] = signal.signal(signal.SIGTERM, interrupt)
-        if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
-            before[signal.SIGINT] = signal.signal(signal.SIGINT, interrupt)
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 def add_stop_option(parser: argparse.ArgumentParser) -> None:

@@ -115,10 +115,12 @@ def test_an_error_of_a_worker_is_told_without_its_traceback(capsys):
     assert capsys.readouterr().err == 'error: mask of 001: damaged.\n'
 
 
-def test_ctrl_c_ends_in_one_line_that_says_how_to_resume(pairs, store, tmp_path, monkeypatch, capsys):
+@pytest.mark.parametrize('number', [signal.SIGINT, signal.SIGTERM])
+def test_ctrl_c_ends_in_one_line_that_says_how_to_resume(number, pairs, store, tmp_path, monkeypatch, capsys):
+    """And SIGTERM, which would leave the workers of the data loader behind."""
     path = write_yaml(sapd_options(pairs, store), tmp_path / 'opt.yml')
     monkeypatch.setattr(sys, 'argv', ['train.py', '-opt', str(path)])
-    monkeypatch.setattr(basicsr.train, 'train_pipeline', lambda root: signal.raise_signal(signal.SIGINT))
+    monkeypatch.setattr(basicsr.train, 'train_pipeline', lambda root: signal.raise_signal(number))
     monkeypatch.setattr(basicsr.train, 'load_resume_state', basicsr.train.load_resume_state)
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
@@ -127,7 +129,10 @@ def test_ctrl_c_ends_in_one_line_that_says_how_to_resume(pairs, store, tmp_path,
     finally:
         signal.signal(signal.SIGINT, before)
     assert ended.value.code == 130
-    assert capsys.readouterr().err == 'Interrupted. To resume from the last saved state, if there is one, add --auto_resume.\n'
+    assert (
+        capsys.readouterr().err
+        == 'Interrupted. To resume from the last saved state, if there is one, add --auto_resume.\n'
+    )
 
 
 @pytest.mark.slow

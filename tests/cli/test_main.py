@@ -17,6 +17,7 @@ from sapd_plugin import __version__
 from sapd_plugin.cli import common, extract_masks
 from sapd_plugin.cli.main import COMMANDS, find_module, main
 from sapd_plugin.errors import SAPDError
+from sapd_plugin.mistakes import interruptible
 from sapd_plugin.priors.labels import LabelMap
 from tests.photos import ROOT, make_pairs
 
@@ -114,7 +115,7 @@ def test_a_background_job_is_interrupted_by_both_signals(number: int) -> None:
 
 def test_the_handlers_of_signals_are_restored() -> None:
     before = signal.getsignal(signal.SIGTERM)
-    with common.interruptible():
+    with interruptible():
         assert signal.getsignal(signal.SIGTERM) is not before
     assert signal.getsignal(signal.SIGTERM) is before
 
