@@ -57,7 +57,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument('--tuned-malloc', action='store_true', help='extract: let glibc keep freed memory')
     parser.add_argument('--tasks', nargs='+', help='controls: region_noise, weak100, weak50, rain (default: all)')
     parser.add_argument('--fusions', nargs='+', help='controls: network_spf.fusion; a+b for both (default: modulate)')
-    parser.add_argument('--sources', nargs='+', help='controls: masks cut on clean, restored (default: clean)')
+    parser.add_argument('--sources', nargs='+', help='controls: masks extracted from clean, restored (default: clean)')
     parser.add_argument('--inputs', help="controls: what SPF sees, 'y, x' or 'y' (default: 'y, x')")
     parser.add_argument('--seeds', type=int, help='controls: second networks per arm (default: 3)')
     parser.add_argument('--iterations', type=int, help='controls: steps of each (default: 700)')

@@ -103,7 +103,7 @@ def build_restored_segmenter(data: Path | None) -> Segmenter:
 
 
 def with_masks_of_restored(photos: Sequence[Photo], segmenter: Segmenter) -> list[Photo]:
-    """Return the photos with masks that are cut on y, in 8 bits."""
+    """Return the photos with masks that are extracted from y, in 8 bits."""
     found = []
     for photo in tqdm(photos, 'masks of y', mininterval=0.5):
         image = (photo.restored.float().clamp(0, 1) * 255).round().byte().permute(1, 2, 0).contiguous().numpy()

@@ -7,10 +7,10 @@ weak100       noise of sigma 100
 weak50        noise of sigma 50
 rain          heavy synthetic rain
 
-Masks are those of the clean photo (privileged) or cut on y. z is tested on tiles of the training's patch size, which is
-where a teacher works; the CSV also holds complete photos. Every arm of a seed starts from the same weights of the
-second network and sees the same patches in the same order. Without --data: the six photographs of scikit-image with
-felzenszwalb's regions, which shows that the control works, not what masks are worth.
+Masks are those of the clean photo (privileged) or extracted from y. z is tested on tiles of the training's patch size,
+which is where a teacher works; the CSV also holds complete photos. Every arm of a seed starts from the same weights of
+the second network and sees the same patches in the same order. Without --data: the six photographs of scikit-image
+with felzenszwalb's regions, which shows that the control works, not what masks are worth.
 """
 
 from __future__ import annotations
@@ -95,10 +95,10 @@ def run(
 
     Args:
         data: folder with ``train_photos``, ``cbsd68``, ``masks/{train_photos,cbsd68}/NAME.png`` (label maps), and for
-            masks cut on y ``sam/mobile_sam.pt``.
+            masks extracted from y ``sam/mobile_sam.pt``.
         tasks: keys of ``TASKS``.
         fusions: of SPF; 'a+b' stands for both.
-        sources: of the masks: 'clean' photos, or 'restored': cut on y, in training and in the test.
+        sources: of the masks: 'clean' photos, or 'restored': extracted from y, in training and in the test.
         inputs: what SPF sees: 'y, x' or 'y'.
         seeds: number of second networks per arm.
         iterations: steps of a second network's training.
@@ -155,7 +155,7 @@ class Trial:
 
     @cached_property
     def restored(self) -> Split:
-        """The same photos, with masks cut on y."""
+        """The same photos, with masks extracted from y."""
         segmenter = build_restored_segmenter(self.data)
         return tuple(with_masks_of_restored(photos, segmenter) for photos in self.clean)
 

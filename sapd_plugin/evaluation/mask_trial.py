@@ -1,7 +1,7 @@
 """Do masks help a second network? SPF is trained on the images of a frozen student, with masks and without.
 
 A network that was trained with masks is hurt by wrong ones, so its loss with another photo's masks overstates what
-masks are worth. The measure is z with masks less z of the mask-free twin: the same network, with the same initial
+masks are worth. The measure is z with masks minus z of the mask-free twin: the same network, with the same initial
 weights, patches and order, trained and tested with one region (docs/method.md, section Controls).
 """
 
@@ -119,7 +119,7 @@ def spf_loss(spf: SPF) -> Callable[[tuple[Tensor, ...]], Tensor]:
 
 @torch.no_grad()
 def gains(spf: SPF, photos: Sequence[Photo], masks: str = 'own', patch: int | None = None) -> np.ndarray:
-    """Return the PSNR of z less that of y for each photo, in dB; images are clamped to [0, 1].
+    """Return the PSNR of z minus that of y for each photo, in dB; images are clamped to [0, 1].
 
     Args:
         spf: in eval mode.

@@ -15,6 +15,8 @@ CASCADE, TWIN = 'cascade', 'one region'
 SHUFFLED = ', shuffled'
 # A difference below this, in dB, is too small to matter: between z and y, and between z with masks and without.
 LITTLE = 0.02
+# The verdict on masks that gain over the twin, where another control, the format's argument, may be as good.
+BETTER_ALONE = 'better than without masks, but not shown to be better than {}'
 
 
 def paired(gains: pd.Series, control: pd.Series) -> tuple[Interval, Interval]:
@@ -92,8 +94,8 @@ class Verdict:
             if control in self._gains.columns.get_level_values('arm'):
                 of_control, _ = paired(own, self.gain(control))
                 if of_control.low <= 0:
-                    less = f'{of_control.text(3, "+")} dB better than a network that was trained {name}'
-                    return f'no gain by the masks is shown: {ahead}, but {less}.'
+                    beside = f'{of_control.text(3, "+")} dB better than a network that was trained {name}'
+                    return f'{BETTER_ALONE.format(name)}: {ahead}, and {beside}.'
         if of_photos.low <= 0:
             return f'no gain is shown for all photos: {ahead}{self._of_photos(of_photos, True)}.'
         return f'the masks help here: {ahead}.'

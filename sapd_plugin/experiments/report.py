@@ -25,6 +25,8 @@ NUMBERS = ['mean', 'half_width_95', 'seeds', 'gain', 'gain_half_width_95', 'gain
 COST = ['parameters', 'macs', 'milliseconds', 'memory', 'over_stock']
 HOW = ['masks', 'iterations', 'as_published', *PROTOCOL, 'images']
 COLUMNS = ['table', 'framework', *PLACE, 'label', 'test', 'metric', *NUMBERS, *HOW, *COST]
+# How values get to 8 bits, by `Table.quantise`.
+EIGHT_BITS = {'round': 'rounded to 8 bits', 'floor': 'truncated to 8 bits', 'none': 'not rounded'}
 _INTEGERS = ['seeds', 'gain_seeds', 'iterations', 'parameters', 'macs', 'memory']
 
 
@@ -170,9 +172,9 @@ def _caption(table: Table, frame: pd.DataFrame) -> str:
     images = '; '.join(f'{test} {" or ".join(counts[test])}' for test in table.tests if test in counts)
     images = f' Test images: {images}.' if images else ''
     return (
-        f'PSNR (dB) and SSIM by protocol {table.protocol}, 8 bits by {table.quantise}{noise}; mean over seeds ± half '
-        'of the 95 % confidence interval (or its two ends, if one of them is the end of what is possible); in brackets '
-        f'the gain over stock, paired by seed.{images}{note}'
+        f'PSNR (dB) and SSIM by protocol {table.protocol}, {EIGHT_BITS[table.quantise]}{noise}; mean over seeds ± '
+        'half of the 95 % confidence interval (or its two ends, if one of them is the end of what is possible); in '
+        f'brackets the gain over stock, paired by seed.{images}{note}'
     )
 
 
@@ -202,7 +204,7 @@ def print_tables(catalogue: Catalogue, tables: Iterable[Table], results: Sequenc
         noise = '' if table.sigma is None else f', noise of sigma {table.sigma:g}'
         print(f'{table.name}: {table.title}')
         print(f'  task {table.task}, tests {", ".join(table.tests)}')
-        print(f'  protocol {table.protocol}, 8 bits by {table.quantise}{noise}')
+        print(f'  protocol {table.protocol}, {EIGHT_BITS[table.quantise]}{noise}')
         seeds = ', '.join(map(str, table.seeds))
         print(f'  arms {", ".join(table.arms)}; sizes {", ".join(table.sizes)}; seeds {seeds}')
         if table.note:

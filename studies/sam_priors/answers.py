@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import pandas as pd
 
-from sapd_plugin.evaluation.mask_verdict import SHUFFLED, TWIN, paired
+from sapd_plugin.evaluation.mask_verdict import BETTER_ALONE, SHUFFLED, TWIN, paired
 from sapd_plugin.evaluation.statistics import Interval
 from studies.sam_priors.measurements import DIGITS, Study, overall, text
 from studies.sam_priors.students import CLAIMS, LEVEL, LOOKED_FOR, REGIMES, STOCK, claims, seeds_needed, spread
@@ -22,7 +22,7 @@ TASKS = {
 }
 MASKS = {
     'clean': 'masks of the clean photo',
-    'restored': 'masks cut on y',
+    'restored': 'masks extracted from y',
     'felzenszwalb': 'felzenszwalb on y',
     'clean, shuffled': "another photo's masks",
 }
@@ -31,16 +31,17 @@ STUDENTS = {
     'masks, over no masks': ('student_clean', 'student_free'),
     'sapd add, over stock': ('as_added', STOCK),
 }
-PANELS = ('Is z better with masks? z less z without masks', 'Does a student gain? Denoising, sigma 50')
+PANELS = ('Is z better with masks? z minus z without masks', 'Does a student gain? Denoising, sigma 50')
+OTHERS = "with another photo's masks"
 POINTS = 0.5  # of covering, by the protocol
 
 
 class Help(NamedTuple):
-    """What a kind of masks brings to z in a task: z less that of the twin, over seeds and over photos."""
+    """What a kind of masks brings to z in a task: z minus that of the twin, over seeds and over photos."""
 
     seeds: Interval
     photos: Interval
-    beside: Interval | None  # less a network that was trained with another photo's masks; over seeds
+    beside: Interval | None  # minus a network that was trained with another photo's masks; over seeds
 
     @property
     def shown(self) -> bool:
@@ -109,11 +110,11 @@ def _help_counts(study: Study) -> str:
     found = helps(study)
     shown = {kind: [each for (_, k), each in found.items() if k == kind and each.shown] for kind in MASKS}
     unsure = sum(each.unsure for each in shown['clean'])
-    but = f" (in {unsure} of them not surely more than another photo's)" if unsure else ''
+    but = f" (in {unsure} of them not shown to be better than another photo's)" if unsure else ''
     tasks = len({table for table, _ in found})
     return (
-        f'Masks of the clean photo make z better in {_of(len(shown["clean"]), tasks)} tasks{but}; masks cut on y, as '
-        f'in the paper, in {len(shown["restored"])}.'
+        f'Masks of the clean photo make z better in {_of(len(shown["clean"]), tasks)} tasks{but}; masks extracted '
+        f'from y, as in the paper, in {len(shown["restored"])}.'
     )
 
 
@@ -127,10 +128,10 @@ def teacher(study: Study) -> Iterator[str]:
         parts = []
         for kind in kinds:
             each = found[table, kind]
-            words = f'{MASKS[kind]} {each.seeds.text(3, "+")} dB, {"a gain" if each.shown else "no gain is shown"}'
+            verdict = 'a gain' if each.shown else 'no gain is shown'
             if each.shown and each.beside and each.unsure:
-                words += f", but not surely by these masks (over another photo's {each.beside.text(3, '+')} dB)"
-            parts.append(words)
+                verdict = f'{BETTER_ALONE.format(OTHERS)} ({each.beside.text(3, "+")} dB)'
+            parts.append(f'{MASKS[kind]} {each.seeds.text(3, "+")} dB, {verdict}')
         yield f'{task}: {"; ".join(parts)}.'
     reached = {
         kind: sum(each.seeds.mean >= LOOKED_FOR for (_, k), each in found.items() if k == kind)
@@ -138,23 +139,23 @@ def teacher(study: Study) -> Iterator[str]:
     }
     yield (
         f'We looked for {LOOKED_FOR:+.2f} dB in two tasks. Masks of the clean photo reach it in {reached["clean"]}, '
-        f'masks cut on y in {reached["restored"]}.'
+        f'masks extracted from y in {reached["restored"]}.'
     )
 
 
-def handover(study: Study) -> str:
+def recipes(study: Study) -> str:
     """Return question 2's answer: the best of the arms with several seeds."""
     rows = study.ideas_of(*PILOT)
-    ways = [arm for arm in rows['arm'] if arm != STOCK and not arm.startswith('teach_') and not arm.endswith('_free')]
-    several = rows[rows['arm'].isin(ways) & (rows['seeds'] > 1)]
+    tried = [arm for arm in rows['arm'] if arm != STOCK and not arm.startswith('teach_') and not arm.endswith('_free')]
+    several = rows[rows['arm'].isin(tried) & (rows['seeds'] > 1)]
     if several.empty:
-        return f'{len(ways)} ways were tried, none with several seeds yet.'
+        return f'{len(tried)} recipes were tried, none with several seeds yet.'
     best = several.iloc[0]
     shown = 'A gain is shown' if best['over'].startswith('**+') else 'No gain is shown'
-    over = f'{best["over"].strip("*")} dB from stock ({best["seeds"]} seeds, from scratch, validation photos)'
     return (
-        f'{shown}. {len(ways)} ways to hand z over were tried, {len(several)} of them with several seeds. '
-        f'The best of these, `{best["arm"]}`, ends at {over}.'
+        f'{shown}. {len(tried)} recipes were tried, {len(several)} of them with several seeds. The best of those with '
+        f'several seeds, `{best["arm"]}`, differs from stock by {best["over"].strip("*")} dB ({best["seeds"]} seeds, '
+        'from scratch, validation photos).'
     )
 
 
@@ -176,14 +177,14 @@ def students(study: Study) -> Iterator[str]:
 
 
 def _claim(row: Any) -> str:
-    less = {'student_free': 'the same recipe without masks', STOCK: 'stock'}[CLAIMS[row.claim][1]]
+    base = {'student_free': 'the same recipe without masks', STOCK: 'stock'}[CLAIMS[row.claim][1]]
     verdict = 'does not hold'
     if row.holds:
         verdict = 'holds' if row.mean >= LOOKED_FOR else f'holds, below the {LOOKED_FOR:+.2f} dB that we looked for'
     elif row.mean < 0 and row.corrected < LEVEL:
         verdict = 'does not hold: this is a loss'
     p = 'p < 0.001' if row.corrected < 0.001 else f'p = {row.corrected:.3f}'
-    return f'{row.difference} dB over {less}, so {row.claim} claim {verdict} ({p})'
+    return f'{row.difference} dB over {base}, so {row.claim} claim {verdict} ({p})'
 
 
 def _unmeasured(study: Study, table: str) -> str:
@@ -192,8 +193,8 @@ def _unmeasured(study: Study, table: str) -> str:
         needed = seeds_needed(deviation) if freedom else 0
         if needed > PLANNED:
             return (
-                f'not run with several seeds. By the pilot, an interval of ± {LOOKED_FOR:.2f} dB needs {needed} of '
-                f'them, more than the {PLANNED} that were planned'
+                f'not run with several seeds. According to the pilot, an interval of ± {LOOKED_FOR:.2f} dB needs '
+                f'{needed} seeds; {PLANNED} were planned'
             )
     return 'not measured with several seeds yet'
 
@@ -209,7 +210,7 @@ def defaults(study: Study) -> str:
         verdict = 'Yes, they do harm'
     elif interval.low > 0:
         verdict = 'No, they gain'
-    return f'{verdict}: PSNR less that of stock {interval.text(3, "+")} dB ({len(gaps)} seeds, {REGIMES[TRAINED]}).'
+    return f'{verdict}: PSNR minus that of stock {interval.text(3, "+")} dB ({len(gaps)} seeds, {REGIMES[TRAINED]}).'
 
 
 def longer(study: Study) -> str:
@@ -258,7 +259,7 @@ def beyond(study: Study) -> Iterator[str]:
     over = _seeds(seeds) if seeds > 1 else 'one seed, interval over photos'
     verdict = 'is reached' if gap['mean'] >= POINTS and gap['mean'] > gap['half'] else 'is not shown'
     yield (
-        f"Covering of the clean photo's masks by those of the restored photo, with SGR less stock: {text(gap, 2)} "
+        f"Covering of the clean photo's masks by those of the restored photo, with SGR minus stock: {text(gap, 2)} "
         f'points ({over}). {POINTS:+.1f}, which we looked for, {verdict}.'
     )
 

@@ -42,11 +42,20 @@ def _trials(folder: Path) -> pd.DataFrame:
 def text(row: Mapping[str, float], digits: int = 3, signed: bool = True, bold: bool = False) -> str:
     """Return ``mean ± half`` of a row of `summarise` as text, or only the mean if there is no interval.
 
-    With ``bold``, it is set in bold if the interval excludes zero.
+    With ``bold``, it is set in bold if the interval excludes zero. A half width that would round to zero gets one more
+    digit, and so does its mean. Seeds whose differences are equal to the four decimals
+    that are logged have no interval.
+
+    >>> text({'mean': 0.00021, 'half': 0.00003}, 4), text({'mean': 0.0002, 'half': 0.0}, 4)
+    ('+0.00021 ± 0.00003', '+0.0002 in each seed')
     """
+    if round(row['half'], digits) == 0 < round(row['half'], digits + 1):
+        digits += 1
     mean = round(row['mean'], digits) + 0.0  # no -0.000
     words = f'{mean:{"+" if signed and mean else ""}.{digits}f}'
-    if not np.isnan(row['half']):
+    if mean and row['half'] < 1e-9:
+        words += ' in each seed'
+    elif not np.isnan(row['half']):
         words += f' ± {row["half"]:.{digits}f}'
     return f'**{words}**' if bold and abs(row['mean']) > row['half'] else words
 
@@ -210,7 +219,7 @@ class Study:
         if rows.empty:
             return rows
         means = rows.groupby(level=['photos', 'seed']).mean().groupby(level='photos').mean()
-        shown = pd.DataFrame(index=['degraded', 'stock', 'sapd', 'clean', 'sapd less stock'], columns=AGREEMENT)
+        shown = pd.DataFrame(index=['degraded', 'stock', 'sapd', 'clean', 'sapd minus stock'], columns=AGREEMENT)
         for name in AGREEMENT:
             digits = DIGITS.get(name, 3)
             written = means[name].map(lambda mean, digits=digits: '' if np.isnan(mean) else f'{mean:.{digits}f}')
@@ -218,7 +227,7 @@ class Study:
         return shown.rename_axis('photos').reset_index()
 
     def segmented(self, table: str, measure: str) -> pd.Series:
-        """Return SAPD's agreement less stock's: see `summarise`; its interval is over seeds, or images of one seed."""
+        """Return SAPD's agreement minus stock's: see `summarise`; its interval is over seeds, or images of one seed."""
         rows = self._segments(table)[measure]
         gaps = rows.xs('sapd', level='photos') - rows.xs('stock', level='photos')
         if gaps.index.get_level_values('seed').nunique() > 1:

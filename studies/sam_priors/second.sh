@@ -24,7 +24,7 @@ segment() { # NAME IMAGES...: masks into the store datasets/masks/NAME, with fur
 how=(--source target)
 segment clean Noise50/train/target CBSD68_sigma50/test/target
 
-# Question 1: a student per task, masks cut on what it restores, and the trial.
+# Question 1: a student per task, masks extracted from what it restores, and the trial.
 for task in 'noise50 noise50_converged Noise50 CBSD68_sigma50' 'heavy_rain heavy_rain HeavyRain CBSD68_heavy_rain' \
     'strong_blur strong_blur StrongBlur CBSD68_strong_blur'; do
     read -r name table train test <<<"$task"

@@ -109,7 +109,7 @@ def seeds_needed(deviation: float, difference: float = LOOKED_FOR) -> int:
 
 
 def curve(study: Study, table: str, model: str) -> pd.DataFrame:
-    """Return PSNR less stock's on validation photos during training, at `CURVE` of the schedule.
+    """Return PSNR minus stock's on validation photos during training, at `CURVE` of the schedule.
 
     Args:
         study: the measurements.

@@ -246,7 +246,8 @@ def test_a_verdict_needs_every_control_and_both_intervals() -> None:
     assert found['harms'].startswith('the masks do harm here: ')
     assert found['unclear'].startswith('no gain is shown: z is +0.050 [')
     assert found['small'].startswith('the gain is too small to matter: ')
-    assert found['any'].startswith('no gain by the masks is shown: ')
+    unsure = "better than without masks, but not shown to be better than with another photo's masks: z is +0.205 ["
+    assert found['any'].startswith(unsure)
     assert found['any'].endswith("than a network that was trained with another photo's masks.")
     of_seeds, of_photos = paired(verdict.gain('helps'), verdict.gain(TWIN))
     assert of_seeds.mean == of_photos.mean == pytest.approx(0.205)

@@ -84,6 +84,7 @@ def test_a_report_shows_nothing_but_what_was_measured_or_quoted(trial, found):
     assert 'quoted: A paper & its table_1' in text
     assert '| 1,234 | 5.5 | 250.0 ms | 3 |' in text
     assert 'Test images: Rain100L 3.' in text
+    assert 'by protocol y, rounded to 8 bits; mean over seeds' in text
     assert set(re.findall(r'\b[1-9]\d\.\d\d\b', text)) == {'36.00', '30.10', '30.40'}
     tex = report.latex(table, summary(trial, found))
     assert r'A paper \& its table\_1' in tex

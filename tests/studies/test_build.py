@@ -221,6 +221,20 @@ def test_segmentations_of_several_seeds_have_intervals_over_seeds(results):
     gaps = (sapd - stock).to_numpy()
     half = t.ppf(0.975, 1) * gaps.std(ddof=1) / 2**0.5
     shown = study.segmentation('mini_derain').set_index('photos')['covering']
-    assert shown['sapd less stock'] == f'{gaps.mean():+.3f} ± {half:.3f}'
+    assert shown['sapd minus stock'] == f'{gaps.mean():+.3f} ± {half:.3f}'
     assert shown['sapd'] == f'{sapd.mean():.3f}'
     assert study.segmentation('mini_denoise').empty
+
+
+@pytest.mark.parametrize(
+    ('mean', 'half', 'words'),
+    [
+        (0.00021, 0.00003, '**+0.00021 ± 0.00003**'),
+        (0.0002, 0.00012, '**+0.0002 ± 0.0001**'),
+        (0.0002, 1e-17, '**+0.0002 in each seed**'),
+        (0.0, 0.0, '0.0000 ± 0.0000'),
+        (0.0002, float('nan'), '+0.0002'),
+    ],
+)
+def test_a_half_width_is_not_rounded_to_zero(mean, half, words):
+    assert text({'mean': mean, 'half': half}, 4, bold=True) == words
