@@ -28,6 +28,7 @@ from sapd_plugin.errors import SAPDError
 from sapd_plugin.priors.inspection.report import inspect_store
 from sapd_plugin.priors.labels import LabelMap
 from sapd_plugin.priors.store import MaskStore, MaskStoreWriter, manifest
+from tests.stress.forks import fork
 from tests.stress.kill_extraction import make_photos, run_to_the_end
 
 PAGE = 4096
@@ -152,7 +153,7 @@ def write(sample: Sample, store: Path) -> int:
 
 def try_one(sample: Sample, store: Path, log: Path) -> str:
     """Read a damaged store in a process of its own; return how that process ended."""
-    process = os.fork()
+    process = fork()
     if process == 0:
         signal.alarm(SECONDS)
         end = RAW

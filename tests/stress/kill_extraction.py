@@ -29,6 +29,7 @@ from sapd_plugin.cli import extract_masks
 from sapd_plugin.priors.inspection.report import inspect_store
 from sapd_plugin.priors.store import MaskStore, MaskStoreWriter
 from sapd_plugin.priors.store.meta_info import read_keys
+from tests.stress.forks import fork
 
 # Of the time to the next kill: of a start, of the first images, of steady work; as shares of the time that one rank
 # takes for all images, so that on a busy machine kills hit the work, too.
@@ -51,7 +52,7 @@ def start(photos: Path, store: Path, rank: int, ranks: int, replace: bool = Fals
 
     With ``closing``, a signal ends it that many seconds after it begins to close the store.
     """
-    process = os.fork()
+    process = fork()
     if process == 0:
         status = 99
         if closing is not None:

@@ -24,6 +24,7 @@ from typing import Any
 from sapd_plugin.cli import reproduce
 from tests.experiments.recipes import definitions
 from tests.photos import make_pairs, make_vgg
+from tests.stress.forks import fork
 
 CELLS = ('RCAN/tiny/stock/0', 'RCAN/tiny/spd_sgr/0')
 # Mean time until a kill, in seconds: while the commands import, and while they work.
@@ -45,7 +46,7 @@ def make_data(folder: Path) -> Path:
 
 def start(command: Sequence[str], log: Path) -> int:
     """Fork a process that runs the command in a process group of its own; return its number."""
-    process = os.fork()
+    process = fork()
     if process == 0:
         status = 1
         try:

@@ -29,6 +29,7 @@ import cv2
 import torch
 
 from tests.photos import make_pairs, make_store, segmented
+from tests.stress.forks import fork
 
 
 class Training(ABC):
@@ -58,7 +59,7 @@ class Training(ABC):
 
     def start(self) -> int:
         """Fork a process that trains, and return its process id."""
-        process = os.fork()
+        process = fork()
         if process == 0:
             status = 99
             with contextlib.suppress(BaseException), (self.folder / 'output.txt').open('a') as log:
